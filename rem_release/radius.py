@@ -1,0 +1,47 @@
+"""Radii and step sizes as exact fractions of the full range [0, 1], so that 8/255 is eight levels and never 7.99."""
+
+import math
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+
+def parse_radius(value: object) -> Fraction:
+    """Read `8/255`, `0.0314`, `8px` or a number as an exact fraction of the full range.
+
+    Raises:
+        ValueError: the value is none of these, is negative, or is above 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Fraction)):
+        raise ValueError(f"{value!r} is not a radius; write 8/255, 0.0314 or 8px")
+    try:
+        radius = _read(str(value).strip())
+    except (InvalidOperation, ValueError, ZeroDivisionError, OverflowError):
+        raise ValueError(f"{str(value)!r} is not a radius; write 8/255, 0.0314 or 8px") from None
+    if not 0 <= radius <= 1:
+        raise ValueError(f"{value} lies outside 0 to 1; write pixels as {value}/255 or {value}px")
+    return radius
+
+
+def _read(text: str) -> Fraction:
+    if text.endswith("px"):
+        return Fraction(Decimal(text[:-2].strip())) / 255
+    if "/" in text:
+        numerator, denominator = text.split("/")
+        return Fraction(Decimal(numerator.strip())) / Fraction(Decimal(denominator.strip()))
+    return Fraction(Decimal(text))
+
+
+def format_radius(radius: Fraction) -> str:
+    """Write a radius so that `parse_radius` reads the same number: `1.6/255` where that is exact, else `p/q`."""
+    if radius.denominator == 1:
+        return str(radius)
+    levels = radius * 255
+    tenths = levels * 10_000
+    if tenths.denominator == 1:
+        return f"{Decimal(tenths.numerator).scaleb(-4).normalize():f}/255"
+    return str(radius)
+
+
+def whole_levels(radius: Fraction) -> int:
+    """floor(255·ρ): the radius in whole 8-bit levels. A fractional radius rounds down, never up."""
+    return math.floor(radius * 255)

@@ -1,0 +1,284 @@
+"""Recipes: frozen dataclasses; YAML in, validated object out; one hash.
+
+A recipe holds everything that decides what the noise is, less the images and the seed. Radii and step sizes are exact
+fractions of the full range and are written `8/255`, `0.0314` or `8px`.
+"""
+
+import difflib
+import hashlib
+import json
+from dataclasses import fields, is_dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic.dataclasses import dataclass
+
+from rem_release.errors import InputError
+from rem_release.radius import format_radius, parse_radius, whole_levels
+from rem_release.resources import resource_folder
+
+Radius = Annotated[
+    Fraction,
+    BeforeValidator(parse_radius),
+    PlainSerializer(format_radius, return_type=str),
+    WithJsonSchema({"type": "string"}),
+]
+Method = Literal["rem", "em", "sem", "random"]
+_strict = ConfigDict(extra="forbid", validate_default=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=_strict)
+class Data:
+    """How images are brought to the network."""
+
+    resolution: Annotated[int, Field(ge=1, le=1024)]
+    """Side of the square working grid, in pixels. Images of other sizes are released at their own size."""
+    clusters: Annotated[int, Field(ge=2)] = 10
+    """Number of clusters that `--label-from clusters` makes."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_strict)
+class Eot:
+    """Expectation over transformation (paper 4.3, Appendix A.2)."""
+
+    transform: Literal["none", "cifar", "imagenet"]
+    """cifar: flip, pad 4, crop. imagenet: resized crop, flip. none: the identity."""
+    samples: Annotated[int, Field(ge=1)]
+    """J, draws of the transformation for each step of the defensive noise."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_strict)
+class Noise:
+    """The noise (paper Eq. 5, Table 5)."""
+
+    method: Method
+    """rem: the min-min-max of Eq. 5. sem: its inner maximum replaced by a uniform draw. em: Eq. 3. random: signs."""
+    rho_u: Radius
+    """ρ_u, the defensive radius: the most that any pixel may change. A fractional number of levels rounds down."""
+    steps: Annotated[int, Field(ge=0)]
+    """K_u, steps of the defensive noise."""
+    step_size: Radius
+    """α_u."""
+    rho_a: Radius
+    """ρ_a, the adversarial radius that the noise is made to withstand."""
+    adversary_steps: Annotated[int, Field(ge=0)]
+    """K_a, steps of the inner maximum."""
+    adversary_step_size: Radius
+    """α_a."""
+    eot: Eot
+
+
+@dataclass(frozen=True, kw_only=True, config=_strict)
+class Generator:
+    """Training of the source model f' (paper Appendix A.3.1)."""
+
+    model: Literal["resnet18", "small_resnet"]
+    """The source model."""
+    steps: Annotated[int, Field(ge=0)]
+    """M, training steps."""
+    batch_size: Annotated[int, Field(ge=1)]
+    """Images a step, over all processes."""
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    decay_every: Annotated[int, Field(ge=1)]
+    """Steps after which the learning rate is multiplied by `decay`."""
+    decay: Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=_strict)
+class Recipe:
+    """Everything that decides what the noise is, less the images and the seed."""
+
+    data: Data
+    noise: Noise
+    generator: Generator
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain values, radii written as `8/255`."""
+        return _adapter.dump_python(self, mode="json")
+
+    def sha256(self) -> str:
+        """Hash of the resolved recipe."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+_adapter: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(path.stem for path in resource_folder("recipes").glob("*.yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """The YAML of a shipped recipe, or of a file.
+
+    Raises:
+        InputError: there is no such recipe, or the file cannot be read.
+    """
+    path = resource_folder("recipes") / f"{name}.yaml"
+    if name not in recipe_names():
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml"):
+            close = difflib.get_close_matches(name, recipe_names(), 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"shipped: {', '.join(recipe_names())}."
+            raise InputError(f"no recipe {name!r}; {hint} A file of your own ends in .yaml")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the recipe {path}: {error}") from None
+
+
+def load_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
+    """Read a shipped recipe or a YAML file, with values of dotted keys replaced.
+
+    Raises:
+        InputError: unreadable, an unknown key (the nearest valid one is named), or invalid values (all at once).
+    """
+    return load_recipe_with(name, None, None, None, overrides or {})
+
+
+def load_recipe_with(
+    name: str, method: str | None, rho_u: str | None, rho_a: str | None, overrides: dict[str, str]
+) -> Recipe:
+    """Read a recipe and change it as the command line says: method first, then radii, then single keys.
+
+    Raises:
+        InputError: as `load_recipe`, or a radius that cannot be read.
+    """
+    try:
+        document = yaml.safe_load(recipe_text(name))
+    except yaml.YAMLError as error:
+        raise InputError(f"recipe {name} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"recipe {name} is not a mapping with the keys data, noise and generator")
+    recipe = _validate(document, name)
+    if method:
+        recipe = with_method(recipe, method)  # type: ignore[arg-type]
+    recipe = with_radii(recipe, _read_radius("--rho-u", rho_u), _read_radius("--rho-a", rho_a))
+    document = recipe.to_dict()
+    for key, value in overrides.items():
+        _override(document, key, value)
+    return parse_recipe(document, name)
+
+
+def _read_radius(option: str, value: str | None) -> Fraction | None:
+    try:
+        return None if value is None else parse_radius(value)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from None
+
+
+def parse_recipe(document: dict[str, Any], name: str) -> Recipe:
+    """Validate plain values as a recipe.
+
+    Raises:
+        InputError: unknown keys or invalid values, all in one message.
+    """
+    recipe = _validate(document, name)
+    check_consistency(recipe.noise)
+    return recipe
+
+
+def _validate(document: dict[str, Any], name: str) -> Recipe:
+    try:
+        return _adapter.validate_python(document)
+    except ValidationError as error:
+        reasons = "".join(f"\n  {_describe(item)}" for item in error.errors())
+        raise InputError(f"recipe {name} is not valid:{reasons}") from None
+
+
+def check_consistency(noise: Noise) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        InputError: ρ_u below one level, ρ_a ≥ ρ_u (paper 4.2), or settings that are not those of the method.
+    """
+    rho_u, rho_a = format_radius(noise.rho_u), format_radius(noise.rho_a)
+    if whole_levels(noise.rho_u) < 1:
+        raise InputError(f"noise.rho_u {rho_u} is less than one 8-bit level; give at least 1/255")
+    if whole_levels(noise.rho_u) > 127:
+        raise InputError(f"noise.rho_u {rho_u} is above 127/255: nothing of the picture would be left; try 8/255")
+    if noise.method in ("rem", "sem") and noise.rho_a >= noise.rho_u:
+        raise InputError(
+            f"noise.rho_a {rho_a} is not below noise.rho_u {rho_u}: such noise cannot suppress anything "
+            f"(paper 4.2); half of rho_u is the usual choice"
+        )
+    if noise.method == "em" and (noise.rho_a, noise.eot.transform, noise.eot.samples) != (0, "none", 1):
+        raise InputError(
+            "noise.method em has no adversary and no EOT: set noise.rho_a 0, noise.eot.transform none and "
+            "noise.eot.samples 1, or use --method em, which sets them"
+        )
+    if noise.method != "random" and (noise.steps < 1 or noise.step_size == 0):
+        raise InputError(f"noise.method {noise.method} needs noise.steps and noise.step_size above 0")
+    if noise.method in ("rem", "sem") and noise.rho_a > 0 and not (noise.adversary_steps and noise.adversary_step_size):
+        raise InputError(
+            f"noise.method {noise.method} with rho_a {rho_a} needs adversary_steps and adversary_step_size above 0"
+        )
+
+
+def with_method(recipe: Recipe, method: Method) -> Recipe:
+    """The same recipe for another method: `em` loses adversary and EOT, the rest keep every setting.
+
+    Raises:
+        InputError: the recipe has no adversary (it is an EM recipe) and the method needs one.
+    """
+    noise = recipe.noise
+    if method == "em":
+        eot = Eot(transform="none", samples=1)
+        noise = replace(noise, rho_a=Fraction(0), adversary_steps=0, adversary_step_size=Fraction(0), eot=eot)
+    elif method in ("rem", "sem") and noise.method == "em":
+        raise InputError(f"--method {method} needs a recipe with an adversary and EOT; start from a {method}- recipe")
+    return replace(recipe, noise=replace(noise, method=method))
+
+
+def with_radii(recipe: Recipe, rho_u: Fraction | None, rho_a: Fraction | None) -> Recipe:
+    """The same recipe at other radii. Step sizes follow in proportion, as Table 5 states them (α = ρ/5)."""
+    noise = recipe.noise
+    if rho_u is not None:
+        step = noise.step_size * rho_u / noise.rho_u if noise.rho_u else noise.step_size
+        noise = replace(noise, rho_u=rho_u, step_size=min(step, Fraction(1)))
+    if rho_a is not None:
+        if rho_a and noise.method == "em":
+            raise InputError(f"--rho-a {format_radius(rho_a)}: noise.method em has no adversary; use --method rem")
+        step = noise.adversary_step_size * rho_a / noise.rho_a if noise.rho_a else noise.adversary_step_size
+        noise = replace(noise, rho_a=rho_a, adversary_step_size=min(step, Fraction(1)))
+    return replace(recipe, noise=noise)
+
+
+def _override(document: dict[str, Any], key: str, value: str) -> None:
+    valid = _dotted_keys(Recipe)
+    if key not in valid:
+        close = difflib.get_close_matches(key, valid, 1, cutoff=0.3)
+        raise InputError(f"--set {key}: no such key; the nearest is {close[0] if close else valid[0]}")
+    *path, last = key.split(".")
+    for part in path:
+        document = document.setdefault(part, {})
+        if not isinstance(document, dict):
+            raise InputError(f"--set {key}: {part} is not a mapping in this recipe")
+    try:
+        document[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {key}={value}: the value is not YAML") from None
+
+
+def _dotted_keys(cls: Any, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for field in fields(cls):
+        nested = field.type
+        keys += _dotted_keys(nested, f"{prefix}{field.name}.") if is_dataclass(nested) else [f"{prefix}{field.name}"]
+    return keys
+
+
+def _describe(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "unexpected_keyword_argument":
+        close = difflib.get_close_matches(key, _dotted_keys(Recipe), 1, cutoff=0.3)
+        return f"{key}: no such key; the nearest is {close[0]}" if close else f"{key}: no such key"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"
