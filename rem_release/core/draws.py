@@ -1,0 +1,84 @@
+"""Counter-based draws: every random number is a function of (seed, purpose, step, k, j, image id).
+
+So a draw depends neither on the batch an image stands in, nor on the number of processes, nor on what was drawn
+before, and a run that was killed goes on with the same numbers. The function is SplitMix64's output function
+(Steele, Lea and Flood, OOPSLA 2014), chained over the coordinates.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+_FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
+_SECOND = 0x94D049BB133111EB - (1 << 64)
+_FINAL_PASS = -1
+
+
+class Purpose(IntEnum):
+    """What a number is drawn for, so that no two uses share a number."""
+
+    NOISE_START = 1
+    TRANSFORM = 2
+    ADVERSARY_START = 3
+    OUTER_TRANSFORM = 4
+    OUTER_ADVERSARY_START = 5
+    RANDOM_SIGNS = 6
+    RESERVE = 7
+    FRACTION = 8
+
+
+def _mix(z: Tensor) -> Tensor:
+    z = (z ^ ((z >> 30) & 0x3FFFFFFFF)) * _FIRST
+    z = (z ^ ((z >> 27) & 0x1FFFFFFFFF)) * _SECOND
+    return z ^ ((z >> 31) & 0x1FFFFFFFF)
+
+
+def chain(key: Tensor, *coordinates: int | Tensor) -> Tensor:
+    """Absorb coordinates into keys, int64 of any shape, one after another."""
+    for coordinate in coordinates:
+        key = _mix(_mix(key + _GOLDEN) ^ coordinate)
+    return key
+
+
+def uniform(keys: Tensor, count: int) -> Tensor:
+    """`count` independent numbers in (0, 1) for each key, in steps of 2⁻¹⁶: float32 [*keys.shape, count]."""
+    words = -(-count // 4)
+    counters = _GOLDEN * torch.arange(1, words + 1, dtype=torch.int64, device=keys.device)
+    bits = _mix(keys.unsqueeze(-1) + counters)
+    parts = torch.stack([(bits >> shift) & 0xFFFF for shift in (0, 16, 32, 48)], dim=-1)
+    return (parts.flatten(-2)[..., :count].to(torch.float32) + 0.5) / 65536
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The draws of one step for one batch.
+
+    Attributes:
+        seed: seed of the run.
+        ids: int64 [N], one id an image; the same picture has the same id.
+        step: training step, from 0; `final` makes those of the last pass over the images.
+    """
+
+    seed: int
+    ids: Tensor
+    step: int
+
+    @classmethod
+    def final(cls, seed: int, ids: Tensor) -> "Draws":
+        """Draws of the pass that makes the noise that ships."""
+        return cls(seed, ids, _FINAL_PASS)
+
+    def keys(self, purpose: Purpose, k: int = 0, samples: int = 1) -> Tensor:
+        """One key for each of `samples` draws (j) of each image: int64 [samples · N], draw-major."""
+        seed = torch.full_like(self.ids, self.seed)
+        key = chain(seed, int(purpose), self.step, k)
+        return torch.cat([chain(key, j, self.ids) for j in range(samples)])
+
+    def within(self, radius: float, shape: tuple[int, ...], purpose: Purpose, k: int = 0, samples: int = 1) -> Tensor:
+        """Uniform noise in ±radius: float32 [samples · N, *shape]."""
+        count = int(torch.Size(shape).numel())
+        numbers = uniform(self.keys(purpose, k, samples), count)
+        return (numbers * 2 - 1).mul_(radius).reshape(-1, *shape)

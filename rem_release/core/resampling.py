@@ -1,0 +1,130 @@
+"""Every geometric transformation here is separable and linear: rows · image · columnsᵀ, one pair of matrices an image.
+
+Flip, padded crop, resized crop, and the way of the noise to an image's own size and back are all of this form, so
+they batch, compose, run on the device, and differentiate exactly.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rem_release.core.draws import uniform
+
+
+class Resampling(NamedTuple):
+    """One transformation for each image: rows and columns, float32 [N, R, R]; output · input."""
+
+    rows: Tensor
+    columns: Tensor
+
+
+def resample(images: Tensor, transformation: Resampling | None) -> Tensor:
+    """Apply a transformation to each image, [N, 3, R, R]; None is the identity."""
+    if transformation is None:
+        return images
+    rows, columns = transformation
+    return rows.unsqueeze(1) @ (images @ columns.transpose(1, 2).unsqueeze(1))
+
+
+def draw_identity(keys: Tensor, resolution: int) -> Resampling | None:
+    """No transformation."""
+    return None
+
+
+def draw_cifar(keys: Tensor, resolution: int) -> Resampling:
+    """Random flip, zero padding by R/8 (4 pixels at 32), random crop (paper A.2). keys: int64 [N]."""
+    pad = max(1, resolution // 8)
+    numbers = uniform(keys, 3)
+    flipped = numbers[:, 0] < 0.5
+    offsets = (numbers[:, 1:] * (2 * pad + 1)).long() - pad
+    position = torch.arange(resolution, device=keys.device)
+    from_rows = position + offsets[:, :1]
+    from_columns = position + offsets[:, 1:]
+    from_columns = torch.where(flipped[:, None], resolution - 1 - from_columns, from_columns)
+    return Resampling(*((taken.unsqueeze(-1) == position).to(torch.float32) for taken in (from_rows, from_columns)))
+
+
+def draw_imagenet(keys: Tensor, resolution: int) -> Resampling:
+    """Random resized crop and flip (paper A.2), as torchvision's RandomResizedCrop draws it. keys: int64 [N].
+
+    Area 0.08 to 1 of the image, aspect ratio 3/4 to 4/3 uniform in its logarithm, whole pixels, the first of ten
+    tries that fits, else the whole image; bilinear.
+    """
+    tries = 10
+    numbers = uniform(keys, 2 * tries + 3)
+    area = resolution**2 * (0.08 + 0.92 * numbers[:, :tries])
+    ratio = torch.exp((numbers[:, tries : 2 * tries] * 2 - 1) * torch.log(torch.tensor(4 / 3, device=keys.device)))
+    heights, widths = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
+    fits = (heights <= resolution) & (widths <= resolution) & (heights > 0) & (widths > 0)
+    first = fits.to(torch.int8).argmax(1, keepdim=True)
+    found = fits.any(1)
+    height = torch.where(found, heights.gather(1, first)[:, 0], resolution)
+    width = torch.where(found, widths.gather(1, first)[:, 0], resolution)
+    top = (numbers[:, -3] * (resolution - height + 1)).floor()
+    left = (numbers[:, -2] * (resolution - width + 1)).floor()
+    rows = _crop_matrix(top, height, resolution)
+    columns = _crop_matrix(left, width, resolution)
+    flipped = (numbers[:, -1] < 0.5)[:, None, None]
+    return Resampling(rows, torch.where(flipped, columns.flip(1), columns))
+
+
+def _crop_matrix(start: Tensor, length: Tensor, resolution: int) -> Tensor:
+    """Bilinear enlargement of [start, start + length) to `resolution` points: [N, R, R], each row sums to one."""
+    position = torch.arange(resolution, device=start.device, dtype=torch.float32)
+    centres = (position + 0.5) * (length / resolution)[:, None] - 0.5
+    centres = torch.minimum(centres.clamp(min=0), length[:, None] - 1) + start[:, None]
+    return (1 - (centres.unsqueeze(-1) - position).abs()).clamp(min=0)
+
+
+DRAW: dict[str, Callable[[Tensor, int], Resampling | None]] = {
+    "none": draw_identity,
+    "cifar": draw_cifar,
+    "imagenet": draw_imagenet,
+}
+
+
+def interpolation_matrix(source: int, target: int) -> Tensor:
+    """The bilinear (antialiased when shrinking) way from `source` to `target` points: float32 [target, source].
+
+    Every row is a convex combination, so what it interpolates cannot overshoot.
+    """
+    eye = torch.eye(source)[None, None]
+    return F.interpolate(eye, size=(target, source), mode="bilinear", antialias=True, align_corners=False)[0, 0]
+
+
+class NoiseRoute:
+    """The way of the noise from the working grid to each image's own size and back, as a network at R sees it.
+
+    Args:
+        sizes: int64 [U, 2], (height, width) of each released image.
+        resolution: R, side of the working grid.
+    """
+
+    def __init__(self, sizes: Tensor, resolution: int) -> None:
+        lengths, index = torch.unique(sizes, return_inverse=True)
+        self.direct = bool((sizes == resolution).all())
+        self._index = index
+        self._matrices = torch.empty(0)
+        if not self.direct:
+            self._matrices = torch.stack([_there_and_back(int(length), resolution) for length in lengths])
+
+    def to(self, device: torch.device) -> "NoiseRoute":
+        """Move the matrices to a device."""
+        self._index, self._matrices = self._index.to(device), self._matrices.to(device)
+        return self
+
+    def of(self, indices: Tensor) -> Resampling | None:
+        """The routes of some images, int64 [N]; None when every image has the working size."""
+        if self.direct:
+            return None
+        chosen = self._index[indices]
+        return Resampling(self._matrices[chosen[:, 0]], self._matrices[chosen[:, 1]])
+
+
+def _there_and_back(length: int, resolution: int) -> Tensor:
+    if length == resolution:
+        return torch.eye(resolution)
+    return interpolation_matrix(length, resolution) @ interpolation_matrix(resolution, length)

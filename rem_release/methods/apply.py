@@ -1,0 +1,34 @@
+"""The ordered pass that makes the noise that ships: every image once, in fixed-size batches."""
+
+from collections.abc import Iterator
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from rem_release.methods.base import Method, Pictures
+
+
+def make_noise_in_order(
+    accelerator: Accelerator, method: Method, pictures: Pictures, batch_size: int, done: int = 0
+) -> Iterator[tuple[int, Tensor]]:
+    """Noise of all pictures from `done` on, in order: (index of the first, int8 [n, 3, R, R] on the CPU).
+
+    Batches have one fixed size, the last is padded with its own first picture, and whole batches are dealt to the
+    processes in turn, so the noise of a picture does not depend on how many processes there are. `done` must be one of
+    the indices that an earlier pass yielded plus its count.
+    """
+    batch_size = min(batch_size, len(pictures))
+    processes, rank = accelerator.num_processes, accelerator.process_index
+    for start in range(done, len(pictures), batch_size * processes):
+        mine = min(start + rank * batch_size, len(pictures) - 1)
+        indices = torch.arange(mine, mine + batch_size, device=accelerator.device)
+        indices[indices >= len(pictures)] = mine
+        levels = accelerator.gather(method.make_noise(pictures.batch(indices)))
+        yield start, levels[: len(pictures) - start].cpu()
+
+
+def padded_count(images: int, batch_size: int) -> int:
+    """How many images the pass computes, the padding included, in one process."""
+    batch_size = min(batch_size, images)
+    return -(-images // batch_size) * batch_size

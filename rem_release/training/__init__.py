@@ -1,0 +1,1 @@
+"""Training through accelerate: one loop, to which a step is handed."""

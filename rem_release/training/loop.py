@@ -1,0 +1,105 @@
+"""The one training loop. The generator's step (Algorithm 1) and a victim's step (Eq. 2) are handed to it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from rem_release.errors import InputError, RemReleaseError
+from rem_release.training.batches import batch_indices
+from rem_release.training.checkpoints import Checkpoint
+
+LossOf = Callable[[nn.Module, nn.Module, Tensor, int], Tensor]
+"""(model, wrapped model, indices of this process, step) → mean loss over those indices."""
+Progress = Callable[[int, int], None]
+"""(done, total)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """SGD with momentum, the learning rate multiplied by `decay` every `decay_every` steps (paper A.3.1, A.4)."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    decay_every: int
+    decay: float
+
+
+def train(
+    accelerator: Accelerator,
+    model: nn.Module,
+    schedule: Schedule,
+    images: int,
+    seed: int,
+    loss_of: LossOf,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Train a network in place.
+
+    Args:
+        accelerator: decides device and processes.
+        model: the network; afterwards on the accelerator's device, holding the trained weights.
+        schedule: the optimiser's settings. A batch is spread over the processes.
+        images: how many images there are; a batch is never larger.
+        seed: decides the order of the images.
+        loss_of: the step.
+        checkpoint: where to go on, and where to save.
+        progress: told after each step.
+
+    Raises:
+        InputError: more processes than images in a batch; a checkpoint that does not belong here.
+        RemReleaseError: the loss is not finite; nothing is updated with it.
+    """
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=schedule.learning_rate,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+    )
+    model.to(accelerator.device)
+    first = checkpoint.load(model, optimizer) if checkpoint else 0
+    wrapped, wrapped_optimizer = accelerator.prepare(model, optimizer)
+    batch_size = min(schedule.batch_size, images)
+    if batch_size < accelerator.num_processes:
+        raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
+    saved = time.monotonic()
+    for step in range(first, schedule.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.learning_rate * schedule.decay ** (step // schedule.decay_every)
+        indices = batch_indices(seed, step, images, batch_size)
+        mine = indices[accelerator.process_index :: accelerator.num_processes].to(accelerator.device)
+        wrapped.train()
+        loss = loss_of(model, wrapped, mine, step)
+        if not torch.isfinite(loss):
+            raise RemReleaseError(
+                f"the training loss is {loss.item()} at step {step}; lower generator.learning_rate "
+                f"({schedule.learning_rate}) with --set generator.learning_rate=..."
+            )
+        wrapped_optimizer.zero_grad()
+        accelerator.backward(loss * (len(mine) * accelerator.num_processes / batch_size))
+        wrapped_optimizer.step()
+        average_buffers(accelerator, model)
+        if progress:
+            progress(step + 1, schedule.steps)
+        if checkpoint and accelerator.is_main_process and time.monotonic() - saved > checkpoint.every_seconds:
+            checkpoint.save(model, optimizer, step + 1)
+            saved = time.monotonic()
+    if checkpoint and accelerator.is_main_process:
+        checkpoint.save(model, optimizer, schedule.steps)
+    accelerator.free_memory()
+
+
+def average_buffers(accelerator: Accelerator, model: nn.Module) -> None:
+    """Give every process the mean BatchNorm statistics, so that PGD on each reads the same model."""
+    if accelerator.num_processes == 1:
+        return
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(accelerator.reduce(buffer, reduction="mean"))
