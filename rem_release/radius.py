@@ -4,6 +4,8 @@ import math
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
+_MOST_DIGITS = 30
+
 
 def parse_radius(value: object) -> Fraction:
     """Read `8/255`, `0.0314`, `8px` or a number as an exact fraction of the full range.
@@ -24,11 +26,18 @@ def parse_radius(value: object) -> Fraction:
 
 def _read(text: str) -> Fraction:
     if text.endswith("px"):
-        return Fraction(Decimal(text[:-2].strip())) / 255
+        return _exact(text[:-2]) / 255
     if "/" in text:
         numerator, denominator = text.split("/")
-        return Fraction(Decimal(numerator.strip())) / Fraction(Decimal(denominator.strip()))
-    return Fraction(Decimal(text))
+        return _exact(numerator) / _exact(denominator)
+    return _exact(text)
+
+
+def _exact(text: str) -> Fraction:
+    number = Decimal(text.strip())
+    if not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS:
+        raise ValueError("not a size that a radius can have")
+    return Fraction(number)
 
 
 def format_radius(radius: Fraction) -> str:

@@ -23,7 +23,7 @@ def add_quantised(images: Tensor, levels: Tensor, route: Resampling | None) -> T
 
     Where images have their own size, the noise goes there and back (`NoiseRoute`) before it is seen.
     """
-    return images + project(resample(levels.to(torch.float32) / 255, route), images, 1.0)
+    return images + project(resample(levels.to(images.dtype) / 255, route), images, 1.0)
 
 
 def protect_at_own_size(image: Tensor, levels: Tensor, budget: int) -> tuple[Tensor, bool]:

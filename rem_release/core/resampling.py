@@ -25,7 +25,7 @@ def resample(images: Tensor, transformation: Resampling | None) -> Tensor:
     """Apply a transformation to each image, [N, 3, R, R]; None is the identity."""
     if transformation is None:
         return images
-    rows, columns = transformation
+    rows, columns = (matrix.to(images.dtype) for matrix in transformation)
     return rows.unsqueeze(1) @ (images @ columns.transpose(1, 2).unsqueeze(1))
 
 

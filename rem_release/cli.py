@@ -1,0 +1,210 @@
+"""The command line: arguments, and the one place that catches errors. Nothing heavy is imported before it is needed."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rem_release.errors import InputError, RemReleaseError
+
+if TYPE_CHECKING:
+    from rem_release.console import Console
+    from rem_release.recipe import Recipe
+
+app = typer.Typer(
+    help="Publish images that people can look at and models cannot learn from.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+recipes_app = typer.Typer(help="The shipped recipes, and your own.", no_args_is_help=True)
+app.add_typer(recipes_app, name="recipes")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+
+
+@app.command()
+def protect(
+    source: Annotated[
+        str, typer.Argument(help="Class folders, a folder with metadata, Parquet, save_to_disk, or a Hub id.")
+    ],
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    recipe: Annotated[str | None, typer.Option(help="Name of a shipped recipe, or a YAML file. [quickstart]")] = None,
+    method: Annotated[str | None, typer.Option(help="rem, em, sem or random.")] = None,
+    rho_u: Annotated[str | None, typer.Option(help="Most that a pixel may change: 8/255, 0.0314 or 8px.")] = None,
+    rho_a: Annotated[str | None, typer.Option(help="Adversarial radius that the noise is made to withstand.")] = None,
+    split: Annotated[str, typer.Option(help="Split to protect.")] = "train",
+    image_column: Annotated[str, typer.Option(help="Column of the images.")] = "image",
+    label_column: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
+    label_from: Annotated[str | None, typer.Option(help="albums or clusters, for images without labels.")] = None,
+    drop_column: Annotated[
+        list[str] | None, typer.Option(help="Another column that is not released. Repeatable.")
+    ] = None,
+    fraction: Annotated[float, typer.Option(help="Part of the images that gets noise.")] = 1.0,
+    release_unprotected: Annotated[
+        bool, typer.Option("--release-unprotected", help="Release the rest as it is.")
+    ] = False,
+    reserve: Annotated[float, typer.Option(help="Part of each class kept back, clean, for audits.")] = 0.0,
+    max_side: Annotated[int | None, typer.Option(help="Shrink released images to this longer side.", min=1)] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, and list them.")
+    ] = False,
+    generator: Annotated[
+        Path | None, typer.Option(help="Run whose trained generator is used instead of a new one.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides every draw.", min=0)] = 0,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it would take, and stop.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Add noise to a dataset and write its release: data, card and facts."""
+    if resume and overwrite:
+        raise InputError("--resume goes on and --overwrite starts again; give one of them")
+    _check_choice("--label-from", label_from, ("albums", "clusters"))
+    if generator and (given := _given(recipe=recipe, method=method, rho_u=rho_u, rho_a=rho_a, set=settings)):
+        raise InputError(f"{given} has no effect with --generator, whose own recipe applies; leave it out")
+    console = _console(as_json)
+    chosen, name = _read_recipe(recipe, method, rho_u, rho_a, settings)
+    for warning in _radius_warnings(chosen):
+        console.warn(warning)
+    from rem_release.commands import protect as command
+    from rem_release.data.source import SourceOptions
+    from rem_release.training import runtime
+
+    accelerator = runtime.start()
+    options = command.ProtectOptions(
+        source=SourceOptions(
+            source=source,
+            split=split,
+            image_column=image_column,
+            label_column=label_column,
+            label_from=label_from,  # type: ignore[arg-type]
+            drop_columns=tuple(drop_column or ()),
+        ),
+        out=out,
+        recipe=chosen,
+        recipe_name=name,
+        seed=seed,
+        fraction=fraction,
+        release_unprotected=release_unprotected,
+        reserve=reserve,
+        max_side=max_side,
+        skip_bad=skip_bad,
+        generator=generator,
+        plan=plan,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    command.protect(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
+
+
+@app.command()
+def verify(
+    target: Annotated[Path, typer.Argument(metavar="RUN|RELEASE", help="A run folder, or a release folder.")],
+    clean: Annotated[str | None, typer.Option(help="The originals, to compare row by row.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Prove from the released bytes that the card is true."""
+    from rem_release.commands import verify as command
+
+    command.verify(target, clean, _console(as_json))
+
+
+@app.command()
+def card(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")], as_json: Json = False) -> None:
+    """Render README.md again from the facts."""
+    from rem_release.commands import card as command
+
+    command.render(run, _console(as_json))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The run folder to make.")] = Path("runs/demo"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Protect and verify real photographs that are at hand, offline, in minutes."""
+    from rem_release.commands import demo as command
+
+    command.run_demo(out, overwrite, _console(as_json))
+
+
+@recipes_app.command("list")
+def recipes_list(as_json: Json = False) -> None:
+    """Name the shipped recipes."""
+    from rem_release.commands import recipes as command
+
+    command.list_recipes(_console(as_json))
+
+
+@recipes_app.command("show")
+def recipes_show(name: str, as_json: Json = False) -> None:
+    """Print a recipe."""
+    from rem_release.commands import recipes as command
+
+    command.show_recipe(name, _console(as_json))
+
+
+@recipes_app.command("check")
+def recipes_check(file: str, as_json: Json = False) -> None:
+    """Validate a recipe file."""
+    from rem_release.commands import recipes as command
+
+    command.check_recipe(file, _console(as_json))
+
+
+def _read_recipe(
+    recipe: str | None, method: str | None, rho_u: str | None, rho_a: str | None, settings: list[str] | None
+) -> "tuple[Recipe, str]":
+    """The recipe with everything that the command line changes in it; the last word is --set's."""
+    from rem_release.recipe import load_recipe_with
+
+    overrides = {}
+    for setting in settings or []:
+        key, separator, value = setting.partition("=")
+        if not separator:
+            raise InputError(f"--set {setting}: write KEY=VALUE, such as --set generator.steps=100")
+        overrides[key.strip()] = value
+    name = recipe or "quickstart"
+    _check_choice("--method", method, ("rem", "em", "sem", "random"))
+    return load_recipe_with(name, method, rho_u, rho_a, overrides), Path(name).stem
+
+
+def _radius_warnings(recipe: "Recipe") -> list[str]:
+    noise = recipe.noise
+    if noise.method in ("rem", "sem") and 2 * noise.rho_a > noise.rho_u:
+        return ["rho_a is more than half of rho_u: protection gets weaker (paper 4.2, Fig. 8)"]
+    return []
+
+
+def _check_choice(option: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value is None or value in choices:
+        return
+    planned = "; tap and ntga are not built yet" if value in ("tap", "ntga") else ""
+    raise InputError(f"{option} {value}: choose {' or '.join(choices)}{planned}")
+
+
+def _given(**options: object) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name, value in options.items() if value)
+
+
+def _console(as_json: bool, silent: bool = False) -> "Console":
+    from rem_release.console import Console
+
+    return Console(as_json, silent)
+
+
+def main() -> None:
+    """Run the command line: a known failure is one line on stderr and its own exit code, a bug keeps its traceback."""
+    try:
+        app()
+    except RemReleaseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,1 @@
+"""One file a command: the order of its stages, and nothing else."""

@@ -1,0 +1,23 @@
+"""`rem-release card`: render README.md again from the facts."""
+
+from pathlib import Path
+
+from rem_release.console import Console
+from rem_release.errors import InputError
+from rem_release.release.documents import CARD, write_documents
+from rem_release.release.file_checks import read_facts
+from rem_release.release.run_folder import RunFolder
+
+
+def render(target: Path, console: Console) -> None:
+    """Write the card of a run once more, with the facts' hash of it.
+
+    Raises:
+        InputError: there is no release.
+        VerificationError: the facts are damaged.
+    """
+    run = RunFolder(target)
+    if not run.release.is_dir():
+        raise InputError(f"{target} holds no release; give a run folder")
+    write_documents(run.release, read_facts(run.release))
+    console.result({"card": str(run.release / CARD)}, f"Card: {run.release / CARD}")

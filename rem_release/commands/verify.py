@@ -1,0 +1,77 @@
+"""`rem-release verify`: the order of its stages."""
+
+from pathlib import Path
+
+from rem_release.console import Console
+from rem_release.data.source import SourceOptions, open_source
+from rem_release.errors import InputError, VerificationError
+from rem_release.release.file_checks import read_facts
+from rem_release.release.originals import Originals, open_originals
+from rem_release.release.private_record import read_row_map
+from rem_release.release.report import Report
+from rem_release.release.run_folder import RunFolder
+from rem_release.release.verify import verify_release
+
+
+def verify(target: Path, clean: str | None, console: Console) -> None:
+    """Check a run or a release folder, and say what was and was not checked.
+
+    Raises:
+        InputError: there is no such folder, or `clean` cannot be opened.
+        VerificationError: a check failed.
+    """
+    run = RunFolder(target)
+    release = run.release if run.private.is_dir() or run.release.is_dir() else target
+    if not release.is_dir():
+        hint = "; finish the run with --resume" if run.exists else "; give a run folder or its release/ folder"
+        raise InputError(f"{target} holds no release{hint}")
+    originals, row_map = _find_originals(run, release, clean, console)
+    with console.stage("Verifying") as report_progress:
+        report = verify_release(release, originals, row_map, report_progress)
+    console.result(report.to_json() | {"release": str(release)}, _describe(report, release))
+    if not report.passed:
+        first = report.failures[0]
+        more = f" (and {len(report.failures) - 1} more failed checks)" if len(report.failures) > 1 else ""
+        raise VerificationError(f"{release} is not what it says: {first.name}: {first.detail}{more}")
+
+
+def _find_originals(
+    run: RunFolder, release: Path, clean: str | None, console: Console
+) -> tuple[Originals | None, list[tuple[int, bool]] | None]:
+    """The originals, by --clean or as the run remembers them, and the run's record of rows."""
+    try:
+        data = read_facts(release).data
+    except VerificationError:
+        return None, None
+    if not run.rows.is_file() or not run.options.is_file():
+        if clean is None:
+            return None, None
+        return Originals(open_originals(clean, data), data.max_side, skip_bad=data.skipped > 0), None
+    row_map = [(source_row, protected) for source_row, protected, _ in read_row_map(run.rows)]
+    remembered = run.read_json(run.options)["source"]
+    options = SourceOptions(**(remembered | {"drop_columns": tuple(remembered["drop_columns"])}))
+    if clean is not None:
+        options = SourceOptions(**(options.__dict__ | {"source": clean}))
+        return Originals(open_source(options), data.max_side), row_map
+    try:
+        return Originals(open_source(options), data.max_side), row_map
+    except InputError as error:
+        console.warn(f"the originals are not where they were ({error}); give them with --clean")
+        return None, None
+
+
+def _describe(report: Report, release: Path) -> str:
+    words = {True: "ok     ", False: "FAILED ", None: "unknown"}
+    lines = [f"{words[check.passed]} {check.name}: {check.detail}" for check in report.checks]
+    change, worst = report.imperceptibility, report.worst
+    if change and worst:
+        similarity = "" if change.ssim_mean is None else f", SSIM {change.ssim_mean:.4f} (lowest {change.ssim_min:.4f})"
+        lines.append(f"PSNR {change.psnr_mean:.2f} dB (lowest {change.psnr_min:.2f}){similarity}")
+        lines.append(
+            f"Worst pixel: row {worst.row}, x {worst.x}, y {worst.y}, channel {worst.channel}: "
+            f"{worst.change:+d} levels of 255"
+        )
+    verdict = "passed" if report.passed else "FAILED"
+    count = len(report.unchecked)
+    unknown = f"; {count} checks could not be made, give the originals with --clean" if count else ""
+    return "\n".join([*lines, f"{release}: {verdict}{unknown}"])

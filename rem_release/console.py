@@ -1,0 +1,94 @@
+"""What a person sees: progress, warnings and results. Results go to stdout, everything else to stderr."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Report = Callable[[int, int], None]
+"""(done, total)"""
+_PLAIN_EVERY = 15.0
+
+
+class Console:
+    """The terminal of one command.
+
+    Args:
+        as_json: results are one JSON object on stdout, and nothing else is.
+        silent: say nothing at all; for processes other than the first.
+    """
+
+    def __init__(self, as_json: bool = False, silent: bool = False) -> None:
+        self.as_json = as_json
+        self.silent = silent
+        self._err = RichConsole(stderr=True, highlight=False, quiet=silent)
+        self._out = RichConsole(highlight=False, quiet=silent, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Say something on the way."""
+        self._err.print(text, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Say something that the owner should think about."""
+        self._err.print(f"warning: {text}", markup=False, style="yellow", soft_wrap=True)
+
+    def result(self, document: dict[str, Any], text: str) -> None:
+        """The result of the command: the document as JSON, or the text."""
+        if self.silent:
+            return
+        if self.as_json:
+            sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+            sys.stdout.flush()
+        else:
+            self._out.print(text, markup=False)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Report]:
+        """A stage of long work: a bar with rate and time left on a terminal, plain lines elsewhere."""
+        if self._err.is_terminal and not self.silent:
+            with self._bar(name) as report:
+                yield report
+        else:
+            yield self._lines(name)
+
+    @contextmanager
+    def _bar(self, name: str) -> Iterator[Report]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._err) as progress:
+            task = progress.add_task(name, total=None, rate="")
+            began = time.monotonic()
+
+            def report(done: int, total: int) -> None:
+                seconds = time.monotonic() - began
+                progress.update(task, completed=done, total=total, rate=f"{done / max(seconds, 1e-3):.1f}/s")
+
+            yield report
+
+    def _lines(self, name: str) -> Report:
+        began = time.monotonic()
+        spoke = began
+
+        def report(done: int, total: int) -> None:
+            nonlocal spoke
+            now = time.monotonic()
+            if done != total and now - spoke < _PLAIN_EVERY:
+                return
+            spoke = now
+            seconds = max(now - began, 1e-3)
+            left = seconds / max(done, 1) * (total - done)
+            self.note(f"{name}: {done} of {total}, {done / seconds:.1f}/s, {left:.0f} s left")
+
+        return report

@@ -1,0 +1,1 @@
+"""Sources, the decoding policy, the working set, and Parquet shards."""

@@ -1,0 +1,50 @@
+"""Labels for images that have none: groups of similar appearance."""
+
+import warnings
+
+import numpy as np
+import torch
+from scipy.cluster.vq import kmeans2
+from torchvision.transforms.v2 import functional as tv
+
+from rem_release.errors import InputError
+
+_THUMBNAIL = 8
+_ITERATIONS = 30
+
+
+def cluster_images(images: torch.Tensor | np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Group images by k-means on standardised 8 x 8 colour thumbnails.
+
+    Args:
+        images: uint8 [K, 3, R, R].
+        count: clusters asked for; empty ones are dropped.
+        seed: of the first centres.
+
+    Returns:
+        int64 [K], cluster of each image, numbered in order of first appearance.
+
+    Raises:
+        InputError: fewer than two clusters come out.
+    """
+    features = _describe_appearance(torch.as_tensor(images))
+    count = min(count, len(np.unique(features, axis=0)))
+    if count < 2:
+        raise InputError("clustering needs at least two different-looking images and two clusters; add images")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*clusters is empty")
+        _, found = kmeans2(features, count, iter=_ITERATIONS, minit="++", rng=np.random.default_rng(seed))
+    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+    if len(first) < 2:
+        raise InputError("the images look too alike to be clustered: only one cluster came out; use class folders")
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+
+
+def _describe_appearance(images: torch.Tensor) -> np.ndarray:
+    """float32 [K, 192]: thumbnails, each colour of each cell standardised over the images."""
+    thumbnails = [
+        tv.resize(batch.float(), [_THUMBNAIL, _THUMBNAIL], antialias=True).flatten(1) for batch in images.split(1024)
+    ]
+    features = torch.cat(thumbnails).double()
+    spread = features.std(dim=0, correction=0)
+    return ((features - features.mean(dim=0)) / torch.where(spread > 1e-9, spread, 1.0)).float().numpy()

@@ -1,0 +1,243 @@
+"""The decoding policy: how the bytes of a picture become 8-bit RGB pixels, and back.
+
+Every picture is read by `decode`, in `protect` and in `verify` alike, and by this policy alone:
+
+- *Formats.* JPEG (a multi-picture MPO counts as its first picture), PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000, AVIF.
+- *Orientation.* The EXIF orientation is applied; an EXIF block that cannot be read is ignored.
+- *Colour.* The embedded ICC profile (RGB, grey, CMYK, LAB) is converted to sRGB with the perceptual intent; alpha is
+  not touched by it. A missing, broken or unfitting profile means sRGB (for CMYK: the plain ink model of Pillow).
+- *Depth.* 16-bit greyscale v becomes round(v / 257). 16-bit colour becomes its high byte, v // 256, as Pillow reads it:
+  both map 0 to 0 and 65535 to 255. Greyscale in 32-bit integers must lie in 0 to 65535, in floats in 0 to 1.
+- *Mode.* Greyscale, palette, 1-bit, CMYK, YCbCr and LAB become RGB.
+- *Transparency.* Any alpha is laid on white, after the colours were converted: round((c·a + 255·(255 - a)) / 255).
+- *Metadata.* EXIF, XMP, ICC, thumbnails, comments and trailing bytes are dropped: only pixels go on.
+- *Refused*, with a reason: empty, truncated or damaged files, anything that is not one of the formats above, animations
+  and multi-page files, TIFF of more than 8 bits in separate planes (Pillow misreads it), and pictures above
+  178,956,970 pixels, which are refused from their header, before decoding.
+"""
+
+import hashlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torchvision.transforms.v2 import functional as tv
+
+MAX_PIXELS = 178_956_970
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+_FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
+_PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+_PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284  # TIFF tags; 0 in the first means that white is zero
+
+
+class BadImage(ValueError):  # noqa: N818 - a verdict on a picture, gathered into BadImagesError
+    """A picture that the policy refuses; `reason` is short and starts in lower case."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Read encoded bytes as sRGB pixels by the policy above.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        uint8 (H, W, 3), C-contiguous and writable.
+
+    Raises:
+        BadImage: the policy refuses these bytes.
+    """
+    if not data:
+        raise BadImage("empty (0 bytes)")
+    with _without_warnings():
+        image, white_is_zero = _load(data)
+        return _flatten(image, white_is_zero)
+
+
+def _load(data: bytes) -> tuple[Image.Image, bool]:
+    """Open, check and decode, the right way up. Pillow raises almost anything on garbage: all of it is a verdict."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise BadImage(f"animated or multi-page ({frames} frames)")
+        tags = getattr(image, "tag_v2", {})
+        if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8:
+            raise BadImage("a TIFF of more than 8 bits in separate planes")  # Pillow reads it as garbage
+        white_is_zero = tags.get(_PHOTOMETRIC) == 0
+        image.load()
+    except (BadImage, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise BadImage(f"more than {MAX_PIXELS} pixels") from None
+    except UnidentifiedImageError:
+        raise BadImage(f"not an image in {_FORMAT_WORDS}, or cut off at its start") from None
+    except Exception as error:
+        raise BadImage(f"truncated or damaged ({_first_line(error)})") from None
+    if image.width == 0 or image.height == 0:
+        raise BadImage("has no pixels")
+    return _turn_upright(image), white_is_zero
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:  # a broken EXIF block says nothing about the pixels
+        return image
+
+
+def _flatten(image: Image.Image, white_is_zero: bool) -> np.ndarray:
+    """Reduce any mode to RGB: depth first, then colour, then alpha on white."""
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I") or image.mode == "F":
+        colours, alpha = _reduce_depth(image, white_is_zero)
+    elif image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        colours = image.getchannel("L") if image.mode == "LA" else rgba.convert("RGB")
+        alpha = np.asarray(rgba.getchannel("A"))
+    else:
+        colours, alpha = image, None
+    pixels = np.array(_convert_to_srgb(colours, profile))
+    return pixels if alpha is None else _lay_on_white(pixels, alpha)
+
+
+def _reduce_depth(image: Image.Image, white_is_zero: bool) -> tuple[Image.Image, np.ndarray | None]:
+    """Greyscale of 16 or 32 bits to 8 bits, and the alpha of its transparent value if it names one."""
+    values = np.asarray(image)
+    if image.mode == "F":
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise BadImage("floating-point values outside 0 to 1")
+        return Image.fromarray(np.rint(values * 255).astype(np.uint8)), None
+    if values.min() < 0 or values.max() > 65535:
+        raise BadImage("32-bit values outside 0 to 65535")
+    transparent = image.info.get("transparency")
+    alpha = np.where(values == transparent, 0, 255).astype(np.uint8) if isinstance(transparent, int) else None
+    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if white_is_zero and image.mode != "I":  # Pillow inverts such TIFF files itself up to 8 bits, not at 16
+        grey = 255 - grey
+    return Image.fromarray(grey), alpha
+
+
+def _convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if not profile:
+        return image.convert("RGB")
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = _PROFILE_MODES.get(embedded.profile.xcolor_space)
+        if mode == "RGB" and image.mode in ("1", "L", "P"):
+            image = image.convert("RGB")
+        if mode != image.mode:
+            return image.convert("RGB")
+        converted = ImageCms.profileToProfile(image, embedded, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image.convert("RGB")
+    assert converted is not None  # only in-place conversion returns None
+    return converted
+
+
+def _lay_on_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    weight = alpha[..., None].astype(np.uint16)
+    return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def shrink(image: np.ndarray, max_side: int | None) -> np.ndarray:
+    """Bring the longer side down to at most `max_side`, keeping the aspect; never enlarges.
+
+    Args:
+        image: uint8 (H, W, 3).
+        max_side: pixels, at least 1; None leaves the image alone.
+
+    Returns:
+        uint8 (H', W', 3), each side at least 1, resampled with Pillow's integer Lanczos filter.
+
+    Raises:
+        ValueError: `max_side` is below 1.
+    """
+    if max_side is not None and max_side < 1:
+        raise ValueError(f"max_side must be at least 1 pixel, not {max_side}")
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    if max_side is None or longer <= max_side:
+        return image
+    height, width = (max(1, (2 * side * max_side + longer) // (2 * longer)) for side in (height, width))
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def fit_working_grid(image: np.ndarray, resolution: int) -> torch.Tensor:
+    """Squash the whole image onto the square working grid, every pixel covered.
+
+    Args:
+        image: uint8 (H, W, 3).
+        resolution: R, side of the grid in pixels.
+
+    Returns:
+        uint8 tensor (3, R, R): antialiased bilinear, or the image itself where it is R x R already.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    if image.shape[:2] == (resolution, resolution):
+        return tensor
+    return tv.resize(tensor, [resolution, resolution], interpolation=tv.InterpolationMode.BILINEAR, antialias=True)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Write pixels as a bare 8-bit RGB PNG: IHDR, IDAT and IEND chunks, nothing else; decodes bit-exactly.
+
+    Args:
+        image: uint8 (H, W, 3).
+
+    Raises:
+        ValueError: the array has another type or shape.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(f"expected uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def pixel_hash(image: np.ndarray) -> str:
+    """Hash the shape and the pixels (uint8, C order) of an image: sha256, 64 hexadecimal digits."""
+    header = f"{image.dtype} {'x'.join(map(str, image.shape))}\n".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+_muting = threading.Lock()
+_muted_by = 0
+_muted: warnings.catch_warnings | None = None
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silence Pillow's warnings. The filter belongs to the whole process, so the last thread to leave restores it."""
+    global _muted_by, _muted
+    with _muting:
+        if _muted_by == 0:
+            _muted = warnings.catch_warnings()
+            _muted.__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\b")
+        _muted_by += 1
+    try:
+        yield
+    finally:
+        with _muting:
+            _muted_by -= 1
+            if _muted_by == 0 and _muted is not None:
+                _muted.__exit__(None, None, None)
+                _muted = None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:120]

@@ -1,0 +1,108 @@
+"""Which columns a release can have: one label column, read as classes, and others, none of which may hold pixels."""
+
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rem_release.errors import InputError
+
+_ADVICE = "give every row one class, or name another column with --label-column"
+
+
+def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.ndarray]:
+    """Read the label column, which stays as it is.
+
+    Args:
+        dataset: rows in source order.
+        column: a ClassLabel, integers or strings.
+
+    Returns:
+        The names of the classes (those of the ClassLabel, else the distinct values, sorted, as text), and int64 [rows],
+        each row's index into them.
+
+    Raises:
+        InputError: labels of another kind, or a row without one (null, or -1).
+    """
+    feature = dataset.features[column]
+    values = dataset.select_columns([column]).with_format("arrow")[:].column(column)
+    if not _is_label(feature):
+        first = values[0].as_py() if len(values) else None
+        raise InputError(
+            f"column {column!r} holds {_describe(feature)} (row 0: {first!r:.60}), not one class a row; {_ADVICE}"
+        )
+    _refuse_missing(values, column)
+    if isinstance(feature, datasets.ClassLabel):
+        return list(feature.names), values.to_numpy().astype(np.int64)
+    distinct = sorted(pc.unique(values).to_pylist())
+    found = pc.index_in(values, value_set=pa.array(distinct, values.type))
+    return [str(value) for value in distinct], found.to_numpy().astype(np.int64)
+
+
+def _refuse_missing(values: pa.ChunkedArray, column: str) -> None:
+    missing = values.is_null()
+    if pa.types.is_integer(values.type):
+        missing = pc.or_(missing, pc.fill_null(pc.equal(values, -1), False))
+    rows = np.flatnonzero(missing.to_numpy())
+    if len(rows):
+        shown = "null" if values[int(rows[0])].as_py() is None else "-1, which means no label"
+        raise InputError(
+            f"column {column!r} has no label in {len(rows)} rows, first in row {rows[0]} ({shown}); {_ADVICE}"
+        )
+
+
+def _is_label(feature: Any) -> bool:
+    if isinstance(feature, datasets.ClassLabel):
+        return True
+    return isinstance(feature, datasets.Value) and (
+        feature.dtype in ("string", "large_string") or feature.dtype.lstrip("u").startswith("int")
+    )
+
+
+def refuse_pixels(dataset: datasets.Dataset, kept: set[str]) -> None:
+    """Make sure that no column but the `kept` ones can carry a clean picture into the release.
+
+    Only numbers, text, dates, class names, and lists and groups of them are let through.
+
+    Raises:
+        InputError: names the first column that could.
+    """
+    for name, feature in dataset.features.items():
+        if name not in kept and not _is_plain(feature):
+            raise InputError(
+                f"column {name!r} ({_describe(feature)}) could carry clean pixels into the release; "
+                f"leave it out with --drop-column {name}"
+            )
+
+
+def _is_plain(feature: Any) -> bool:
+    if isinstance(feature, datasets.Value):
+        return "binary" not in feature.dtype
+    if isinstance(feature, (datasets.List, datasets.LargeList)):
+        return _is_plain(feature.feature)
+    if isinstance(feature, dict):
+        return all(_is_plain(inner) for inner in feature.values())
+    return isinstance(feature, (datasets.ClassLabel, datasets.Translation, datasets.TranslationVariableLanguages))
+
+
+def _describe(feature: Any) -> str:
+    if isinstance(feature, datasets.Value):
+        return feature.dtype
+    if isinstance(feature, (datasets.List, datasets.LargeList)):
+        return f"lists of {_describe(feature.feature)}"
+    return "nested values" if isinstance(feature, dict) else type(feature).__name__
+
+
+def is_image(feature: Any) -> bool:
+    """Tell a column that can be read as pictures: an image, a struct with bytes, or raw binary."""
+    if isinstance(feature, datasets.Image):
+        return True
+    if isinstance(feature, dict):
+        return set(feature) <= {"bytes", "path"} and _is_binary(feature.get("bytes"))
+    return _is_binary(feature)
+
+
+def _is_binary(feature: Any) -> bool:
+    return isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary")

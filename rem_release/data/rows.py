@@ -1,0 +1,61 @@
+"""What the readers of the several kinds of SOURCE hand over: rows in source order, not checked yet."""
+
+import shutil
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Literal
+
+import datasets
+import numpy as np
+import pyarrow as pa
+
+LabelsFrom = Literal["folders", "column", "albums", "clusters"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """How to read a SOURCE. JSON-serialisable, so that a run can keep it and open the same source again."""
+
+    source: str
+    """a folder, a Parquet file, or a Hub dataset id; `open_source` makes a local path absolute"""
+    split: str = "train"
+    image_column: str = "image"
+    label_column: str = "label"
+    label_from: Literal["albums", "clusters"] | None = None
+    """where labels come from when they are neither a column nor class folders"""
+    drop_columns: tuple[str, ...] = ()
+    """other columns that are not released"""
+
+
+class PrivateCache:
+    """A temporary folder that only this user can read, deleted with the last reference to it or with the process."""
+
+    def __init__(self) -> None:
+        self.name = mkdtemp(prefix="rem-release-")
+        weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """The rows of one split."""
+
+    dataset: datasets.Dataset
+    labels_from: LabelsFrom
+    root: Path | None = None
+    """the folder to which relative image paths belong"""
+    origins: list[str] | None = None
+    """path of each row's file relative to `root`; None where rows have no files"""
+    class_ids: np.ndarray | None = None
+    """int64 [rows] where the folder gives the class, -1 for files outside every class folder; else None"""
+    album_names: dict[str, str] = field(default_factory=dict)
+    """published album name -> folder; private"""
+    cache: PrivateCache | None = None
+    """what lives as long as the rows do, and is deleted with them"""
+
+
+def point_at_files(paths: list[str]) -> pa.StructArray:
+    """Build an image column {bytes, path} that points at files."""
+    missing = pa.nulls(len(paths), pa.binary())
+    return pa.StructArray.from_arrays([missing, pa.array(paths, pa.string())], names=["bytes", "path"])

@@ -1,0 +1,256 @@
+"""A SOURCE of images, opened: rows in order, their classes, and the columns that are released with them.
+
+A source is a folder of class folders, a folder with metadata.csv/jsonl/parquet, Parquet files, a `save_to_disk`
+folder, or a Hugging Face dataset id; a local path wins over an id. Nothing is decoded here.
+"""
+
+import re
+import stat
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import torch
+
+from rem_release.data.clusters import cluster_images
+from rem_release.data.decoding import BadImage
+from rem_release.data.folders import open_folder
+from rem_release.data.labels import is_image, read_classes, refuse_pixels
+from rem_release.data.rows import LabelsFrom, PrivateCache, Rows
+from rem_release.data.rows import SourceOptions as SourceOptions
+from rem_release.data.tables import (
+    find_metadata,
+    holds_parquet,
+    is_saved_dataset,
+    open_hub,
+    open_metadata,
+    open_parquet,
+    open_saved,
+)
+from rem_release.errors import InputError
+
+_MAX_FILE_BYTES = 2**31
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """An opened source. Thread-safe to read."""
+
+    options: SourceOptions
+    dataset: datasets.Dataset
+    """the columns that are released, rows in source order; the image column is not decoded"""
+    image_column: str
+    label_column: str
+    """absent from `dataset` while clusters are not labelled"""
+    labels_from: LabelsFrom
+    classes: list[str]
+    """empty while clusters are not labelled"""
+    class_ids: np.ndarray
+    """int64 [rows], index into `classes`; -1 for rows without a class"""
+    root: Path | None = None
+    origins: list[str] | None = None
+    album_names: dict[str, str] = field(default_factory=dict)
+    """published album name -> folder; private"""
+    cache: PrivateCache | None = None
+    """deleted with the last Source that refers to it"""
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def origin(self, row: int) -> str:
+        """Say where a row comes from: its file's path relative to the source, or `row 17`, counted from 0."""
+        return self.origins[row] if self.origins is not None else f"row {row}"
+
+    def image_bytes(self, row: int) -> bytes:
+        """Read the encoded bytes of one row.
+
+        Raises:
+            BadImage: the cell is null, the file is missing or unreadable, or lies in no class folder.
+        """
+        if self.labels_from == "folders" and self.class_ids[row] < 0:
+            raise BadImage("lies in no class folder")
+        cell = self._cells[row].as_py()
+        if cell is None or (cell["bytes"] is None and not cell["path"]):
+            raise BadImage("no image (null)")
+        return cell["bytes"] if cell["bytes"] is not None else _read_file((self.root or Path()) / cell["path"])
+
+    @cached_property
+    def _cells(self) -> pa.ChunkedArray:
+        dataset = self.dataset
+        if dataset._indices is None:
+            return dataset.data.column(self.image_column)
+        return dataset.select_columns([self.image_column]).with_format("arrow")[:].column(self.image_column)
+
+    def other_columns(self) -> list[str]:
+        """List the released columns beside image and label."""
+        return [name for name in self.dataset.column_names if name not in (self.image_column, self.label_column)]
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BadImage("not a file")
+        if status.st_size > _MAX_FILE_BYTES:
+            raise BadImage(f"larger than {_MAX_FILE_BYTES} bytes")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadImage("no such file") from None
+    except OSError as error:
+        raise BadImage(f"cannot be read ({error.strerror})") from None
+
+
+def open_source(options: SourceOptions) -> Source:
+    """Open a source and check everything that can be checked without decoding.
+
+    Raises:
+        InputError: no such path, split or column; no rows; labels that are not one class a row; fewer than two classes;
+            a column that could carry clean pixels into the release.
+    """
+    if not re.fullmatch(r"\w+(\.\w+)*", options.split):
+        raise InputError(f"--split {options.split!r} cannot name a split; use letters, digits and _, such as train")
+    if options.image_column == options.label_column:
+        raise InputError(f"--image-column and --label-column are both {options.image_column!r}")
+    path = Path(options.source).expanduser()
+    if path.exists():
+        options = replace(options, source=str(path.resolve()))
+        rows = _open_local(path.resolve(), options)
+    elif re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", options.source):
+        rows = open_hub(options)
+    else:
+        raise InputError(f"{options.source} does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME")
+    return _check(rows, options)
+
+
+def _open_local(path: Path, options: SourceOptions) -> Rows:
+    if path.is_file():
+        if path.suffix != ".parquet":
+            raise InputError(f"{path} is one file and not Parquet; give the folder of images that it lies in")
+        return _open_table(open_parquet(path, options), options)
+    if is_saved_dataset(path):
+        return _open_table(open_saved(path, options), options)
+    metadata = find_metadata(path, options.split)
+    if metadata is not None:
+        return _open_table(open_metadata(metadata, options), options)
+    if holds_parquet(path, options.split):
+        return _open_table(open_parquet(path, options), options)
+    return open_folder(path, options)
+
+
+def _open_table(rows: Rows, options: SourceOptions) -> Rows:
+    if options.label_from == "albums":
+        raise InputError(
+            f"{options.source} is read as a table, and --label-from albums takes a plain folder of folders"
+        )
+    return replace(rows, labels_from="clusters") if options.label_from == "clusters" else rows
+
+
+def _check(rows: Rows, options: SourceOptions) -> Source:
+    dataset = _drop_columns(rows.dataset, options)
+    if len(dataset) == 0:
+        raise InputError(f"{options.source} has no rows in split {options.split!r}")
+    dataset = _read_image_column(dataset, options)
+    refuse_pixels(dataset, {options.image_column, options.label_column})
+    if options.label_from == "clusters":
+        if options.label_column in dataset.column_names:
+            raise InputError(
+                f"{options.source} has a column {options.label_column!r} already; "
+                "give the clusters another name with --label-column, or use that column without --label-from"
+            )
+        classes: list[str] = []
+        class_ids = np.full(len(dataset), -1, np.int64)
+    elif options.label_column not in dataset.column_names:
+        raise InputError(_name_columns(dataset, options, options.label_column, "--label-column"))
+    elif rows.class_ids is not None:
+        classes, class_ids = list(dataset.features[options.label_column].names), rows.class_ids
+    else:
+        classes, class_ids = read_classes(dataset, options.label_column)
+    source = Source(
+        options=options,
+        dataset=dataset,
+        image_column=options.image_column,
+        label_column=options.label_column,
+        labels_from=rows.labels_from,
+        classes=classes,
+        class_ids=class_ids,
+        root=rows.root,
+        origins=rows.origins,
+        album_names=rows.album_names,
+        cache=rows.cache,
+    )
+    if options.label_from != "clusters":
+        require_two_classes(source, class_ids)
+    return source
+
+
+def _drop_columns(dataset: datasets.Dataset, options: SourceOptions) -> datasets.Dataset:
+    for name in options.drop_columns:
+        if name not in dataset.column_names:
+            raise InputError(_name_columns(dataset, options, name, "--drop-column"))
+        if name in (options.image_column, options.label_column):
+            raise InputError(f"--drop-column {name}: a release needs its image and its label column")
+    return dataset.remove_columns(list(dict.fromkeys(options.drop_columns)))
+
+
+def _read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> datasets.Dataset:
+    column = options.image_column
+    if column not in dataset.column_names:
+        raise InputError(_name_columns(dataset, options, column, "--image-column"))
+    if not is_image(dataset.features[column]):
+        raise InputError(f"column {column!r} of {options.source} does not hold images; choose one with --image-column")
+    try:
+        return dataset.cast_column(column, datasets.Image(decode=False))
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise InputError(f"column {column!r} of {options.source} cannot be read as images: {error}") from error
+
+
+def _name_columns(dataset: datasets.Dataset, options: SourceOptions, missing: str, option: str) -> str:
+    columns = ", ".join(dataset.column_names)
+    return f"{options.source} has no column {missing!r}; its columns are {columns}: choose with {option}"
+
+
+def require_two_classes(source: Source, class_ids: np.ndarray) -> None:
+    """Refuse rows of fewer than two classes: the loss would be constant and the noise nothing.
+
+    Args:
+        source: names the classes.
+        class_ids: int64 [n], classes of the rows that are to be used, -1 for none.
+
+    Raises:
+        InputError: fewer than two classes have rows.
+    """
+    found = np.unique(class_ids[class_ids >= 0])
+    if len(found) < 2:
+        which = f"only class {source.classes[found[0]]!r} has images" if len(found) else "no class has images"
+        raise InputError(
+            f"{source.options.source}: {which}; at least two classes are needed (or --label-from clusters)"
+        )
+
+
+def label_by_clusters(
+    source: Source, rows: np.ndarray, images: torch.Tensor | np.ndarray, count: int, seed: int
+) -> Source:
+    """Give a source opened with `label_from="clusters"` its label column.
+
+    Args:
+        source: the source without labels.
+        rows: int64 [K], the readable rows; the others get no label.
+        images: uint8 [K, 3, R, R], their pictures.
+        count: clusters asked for; fewer come out where some stay empty.
+        seed: of the clustering.
+
+    Returns:
+        The source with a ClassLabel column `cluster-0`, `cluster-1`, ... behind its other columns.
+
+    Raises:
+        InputError: fewer than two clusters come out.
+    """
+    class_ids = np.full(len(source), -1, np.int64)
+    class_ids[rows] = cluster_images(images, count, seed)
+    classes = [f"cluster-{number}" for number in range(int(class_ids.max()) + 1)]
+    column = pa.array(class_ids, pa.int64(), mask=class_ids < 0)
+    dataset = source.dataset.add_column(source.label_column, column, feature=datasets.ClassLabel(names=classes))
+    return replace(source, dataset=dataset, classes=classes, class_ids=class_ids)

@@ -1,0 +1,191 @@
+"""Sources that are tables: metadata files beside images, Parquet, `save_to_disk` folders, the Hugging Face Hub.
+
+What `datasets` unpacks from a local source goes to a private temporary folder that is deleted with the rows, never to
+its shared cache: it holds clean pixels. A Hub dataset stays in the Hugging Face cache, where it was downloaded to.
+"""
+
+import glob
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets.exceptions import DatasetsError
+from huggingface_hub.errors import HfHubHTTPError
+
+from rem_release.data.rows import PrivateCache, Rows, SourceOptions, point_at_files
+from rem_release.errors import InputError
+
+_METADATA = {"metadata.csv": "csv", "metadata.jsonl": "json", "metadata.parquet": "parquet"}
+
+
+def find_metadata(path: Path, split: str) -> Path | None:
+    """Find the metadata file of a folder of images, in SOURCE/SPLIT first, then in SOURCE."""
+    for folder in (path / split, path):
+        for name in _METADATA:
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def open_metadata(path: Path, options: SourceOptions) -> Rows:
+    """Read a metadata file; its `file_name` column becomes the image column, a path relative to the file's folder.
+
+    Raises:
+        InputError: the file cannot be read, has no usable `file_name` column, or names files outside its folder.
+    """
+    if path.parent.name != options.split and options.split != "train":
+        raise InputError(
+            f"{path.parent} has no split {options.split!r}: only {path.name} for train; choose with --split"
+        )
+    cache = PrivateCache()
+    with _explaining(path):
+        loaded = datasets.load_dataset(
+            _METADATA[path.name],
+            data_files={"train": [glob.escape(str(path))]},
+            split="train",
+            cache_dir=cache.name,
+        )
+    names = _read_file_names(path, loaded, options)
+    files = [str(path.parent / name) for name in names]
+    position = loaded.column_names.index("file_name")
+    features = {
+        (options.image_column if name == "file_name" else name): (
+            datasets.Image(decode=False) if name == "file_name" else feature
+        )
+        for name, feature in loaded.features.items()
+    }
+    table = loaded.data.table.set_column(position, options.image_column, point_at_files(files))
+    table = pa.Table.from_arrays(table.columns, schema=datasets.Features(features).arrow_schema)
+    return Rows(dataset=datasets.Dataset(table), labels_from="column", root=path.parent, origins=names, cache=cache)
+
+
+def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOptions) -> list[str]:
+    if "file_name" not in loaded.column_names:
+        raise InputError(f"{path} has no column 'file_name'; its columns are {', '.join(loaded.column_names)}")
+    if options.image_column in loaded.column_names and options.image_column != "file_name":
+        raise InputError(f"{path} has a column {options.image_column!r} already; name the pictures with --image-column")
+    for name in loaded.column_names:
+        points = name.endswith(("_file_name", "_file_names")) or name == "file_names"
+        if points and name not in options.drop_columns:
+            raise InputError(f"column {name!r} of {path} points at more files; leave it out with --drop-column {name}")
+    names = loaded["file_name"][:]
+    for row, name in enumerate(names):
+        if not isinstance(name, str) or not name:
+            raise InputError(f"{path}: 'file_name' of row {row} is {name!r}, not the path of a file")
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise InputError(f"{path}: 'file_name' of row {row} leads out of the folder: {name}")
+    return names
+
+
+def holds_parquet(path: Path, split: str) -> bool:
+    """Tell a folder of Parquet files, at its top, in `data/` or in SPLIT/, from a folder of images."""
+    return any(folder.is_dir() and any(folder.glob("*.parquet")) for folder in (path, path / "data", path / split))
+
+
+def open_parquet(path: Path, options: SourceOptions) -> Rows:
+    """Read one Parquet file, which is the split asked for, or a folder of them in a layout that `datasets` knows.
+
+    Raises:
+        InputError: a file is damaged or empty, or there is no such split.
+    """
+    cache = PrivateCache()
+    with _explaining(path):
+        files = [path] if path.is_file() else _list_parquet(path)
+        if not any(pq.read_metadata(file).num_rows for file in files):
+            raise InputError(f"{path} has no rows")
+        if path.is_file():
+            pattern = {options.split: [glob.escape(str(path))]}
+            loaded = datasets.load_dataset("parquet", data_files=pattern, cache_dir=cache.name)
+        else:
+            loaded = datasets.load_dataset(_mirror(path, files, Path(cache.name)), cache_dir=cache.name)
+    _require_split(loaded, str(path), options)
+    root = path.parent if path.is_file() else path
+    return Rows(dataset=loaded[options.split], labels_from="column", root=root, cache=cache)
+
+
+def _list_parquet(path: Path) -> list[Path]:
+    files = sorted(path.rglob("*.parquet"))
+    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+
+
+def _mirror(path: Path, files: list[Path], cache: Path) -> str:
+    """Link the files of a data set under a plain name: in a folder's own, `datasets` takes brackets for patterns."""
+    for file in [*files, path / "README.md"]:
+        if file.is_file():
+            link = cache / "source" / file.relative_to(path)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
+    return str(cache / "source")
+
+
+def is_saved_dataset(path: Path) -> bool:
+    """Tell a folder written by `save_to_disk`."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def open_saved(path: Path, options: SourceOptions) -> Rows:
+    """Read a folder written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`.
+
+    Raises:
+        InputError: it cannot be read, or there is no such split.
+    """
+    folder = path
+    with _explaining(path):
+        if (path / "dataset_dict.json").is_file():
+            splits = json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+            _require_split(splits, str(path), options)
+            folder = path / options.split
+        if not any(folder.glob("*.arrow")):
+            raise InputError(f"{folder} has no rows")
+        loaded = datasets.load_from_disk(str(folder))
+    if folder == path and loaded.split is not None:
+        _require_split([str(loaded.split)], str(path), options)
+    return Rows(dataset=loaded, labels_from="column", root=path)
+
+
+def open_hub(options: SourceOptions) -> Rows:
+    """Read a dataset of the Hugging Face Hub, through the Hugging Face cache.
+
+    Raises:
+        InputError: it does not exist, cannot be reached, or cannot be read.
+    """
+    with _explaining(options.source):
+        loaded = datasets.load_dataset(options.source)
+    _require_split(loaded, options.source, options)
+    return Rows(dataset=loaded[options.split], labels_from="column")
+
+
+def _require_split(splits: Iterable[str], source: str, options: SourceOptions) -> None:
+    if options.split not in splits:
+        raise InputError(f"{source} has no split {options.split!r}; choose one of {', '.join(splits)} with --split")
+
+
+@contextmanager
+def _explaining(source: object) -> Iterator[None]:
+    """Read through `datasets` in silence, and turn what it raises into one line."""
+    bars, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    try:
+        yield
+    except (
+        DatasetsError,
+        HfHubHTTPError,
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+    ) as error:
+        cause = error.__cause__ or error
+        lines = (str(cause).strip() or type(cause).__name__).splitlines()
+        raise InputError(f"{source} cannot be read: {lines[0]}") from error
+    finally:
+        datasets.logging.set_verbosity(level)
+        if not bars:
+            datasets.enable_progress_bars()

@@ -1,0 +1,130 @@
+"""The working set: every distinct picture of a source at the working resolution, in memory as uint8."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rem_release.data.decoding import BadImage, decode, fit_working_grid, pixel_hash, shrink
+from rem_release.data.in_order import map_in_order
+from rem_release.data.source import Source, require_two_classes
+from rem_release.errors import BadImagesError, InputError
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WorkingSet:
+    """U distinct pictures that K readable rows show. Rows with equal released pixels share one picture."""
+
+    images: torch.Tensor
+    """uint8 [U, 3, R, R], in order of first appearance"""
+    labels: torch.Tensor
+    """int64 [U], class of the first row that shows the picture; -1 while clusters are not labelled"""
+    keys: torch.Tensor
+    """int64 [U], 63 bits of the hash: the image id of the draws. Equal keys of different pictures, which a hash of
+    63 bits makes next to impossible, would share their random draws and nothing else"""
+    sizes: torch.Tensor
+    """int64 [U, 2], (height, width) as released"""
+    hashes: list[str]
+    """pixel hash of each picture as released"""
+    rows: np.ndarray
+    """int64 [K], the readable rows of the source in order"""
+    image_of_row: np.ndarray
+    """int64 [K], index of the picture that the row shows"""
+    bad: list[tuple[str, str]]
+    """(origin, reason) of every row that was left out"""
+    resolution: int
+
+
+@dataclass(frozen=True)
+class _Reading:
+    grid: torch.Tensor
+    hash: str
+    size: tuple[int, int]
+
+
+def read_image(source: Source, row: int, max_side: int | None = None) -> np.ndarray:
+    """Read one row as it is released before any noise: decoded by the policy, shrunk to `max_side` pixels.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        BadImage: the row cannot be read.
+    """
+    return shrink(decode(source.image_bytes(row)), max_side)
+
+
+def read_working_set(
+    source: Source,
+    resolution: int,
+    max_side: int | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> WorkingSet:
+    """Decode every row once; only pictures at working size stay in memory, full ones a few at a time.
+
+    Args:
+        source: an opened source.
+        resolution: R, side of the working grid in pixels.
+        max_side: longer side in pixels to which released images are shrunk.
+        skip_bad: leave unreadable rows out instead of raising.
+        progress: called as progress(done, total) after each row.
+
+    Raises:
+        BadImagesError: rows that cannot be read, all of them.
+        InputError: no row can be read, or fewer than two classes are left.
+    """
+    grids = np.empty((len(source), 3, resolution, resolution), np.uint8)  # untouched pages cost nothing
+    index: dict[str, int] = {}
+    sizes: list[tuple[int, int]] = []
+    firsts: list[int] = []
+    rows: list[int] = []
+    image_of_row: list[int] = []
+    bad: list[tuple[str, str]] = []
+    readings = map_in_order(lambda row: _read(source, row, resolution, max_side), range(len(source)))
+    for row, reading in enumerate(readings):
+        if isinstance(reading, BadImage):
+            bad.append((source.origin(row), reading.reason))
+        else:
+            if reading.hash not in index:
+                grids[len(index)] = reading.grid.numpy()
+                index[reading.hash] = len(index)
+                sizes.append(reading.size)
+                firsts.append(row)
+            rows.append(row)
+            image_of_row.append(index[reading.hash])
+        if progress is not None:
+            progress(row + 1, len(source))
+    _judge(source, np.array(rows, np.int64), bad, skip_bad)
+    hashes = list(index)
+    return WorkingSet(
+        images=torch.from_numpy(grids[: len(hashes)]),
+        labels=torch.from_numpy(source.class_ids[firsts]),
+        keys=torch.tensor([int(text[:16], 16) >> 1 for text in hashes], dtype=torch.int64),
+        sizes=torch.tensor(sizes, dtype=torch.int64),
+        hashes=hashes,
+        rows=np.array(rows, np.int64),
+        image_of_row=np.array(image_of_row, np.int64),
+        bad=bad,
+        resolution=resolution,
+    )
+
+
+def _judge(source: Source, rows: np.ndarray, bad: list[tuple[str, str]], skip_bad: bool) -> None:
+    if bad and not skip_bad:
+        raise BadImagesError(bad)
+    if len(rows) == 0:
+        raise InputError(f"{source.options.source}: none of its {len(source)} rows can be read as a photograph")
+    if source.classes:
+        require_two_classes(source, source.class_ids[rows])
+
+
+def _read(source: Source, row: int, resolution: int, max_side: int | None) -> _Reading | BadImage:
+    try:
+        image = read_image(source, row, max_side)
+    except BadImage as error:
+        return error
+    return _Reading(fit_working_grid(image, resolution), pixel_hash(image), (image.shape[0], image.shape[1]))

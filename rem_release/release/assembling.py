@@ -1,0 +1,99 @@
+"""The facts of a release, put together from what protect knows and what it measured."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+import rem_release
+from rem_release.data.selection import Role
+from rem_release.data.shards import released_features
+from rem_release.data.source import Source
+from rem_release.radius import format_radius, whole_levels
+from rem_release.recipe import Recipe
+from rem_release.release.documents import describe_files
+from rem_release.release.facts import CostFacts, DataFacts, EotFacts, Facts, ProtectionFacts, data_digest
+from rem_release.release.schema import write_features
+from rem_release.release.writing import Choice, Written
+
+_PACKAGES = ("torch", "torchvision", "accelerate", "datasets", "pyarrow", "pillow", "numpy", "scikit-image")
+
+
+def assemble_facts(
+    staging: Path,
+    source: Source,
+    choice: Choice,
+    written: Written,
+    recipe: Recipe,
+    recipe_name: str,
+    cost: CostFacts,
+    generator_reused: bool,
+) -> Facts:
+    """Everything that `protection.json` states, for the files that stand in the staging folder."""
+    files = describe_files(staging)
+    return Facts(
+        protection=describe_protection(recipe, generator_reused),
+        recipe_name=recipe_name,
+        recipe=recipe.to_dict(),
+        recipe_sha256=recipe.sha256(),
+        versions={"rem-release": rem_release.__version__} | {name: version(name) for name in _PACKAGES},
+        cost=cost,
+        data=describe_data(source, choice),
+        imperceptibility=written.meter.facts(),
+        files=files,
+        digest=data_digest(files),
+        readme_sha256="",
+    )
+
+
+def describe_protection(recipe: Recipe, generator_reused: bool) -> ProtectionFacts:
+    """The recipe's part of the facts."""
+    noise, is_random = recipe.noise, recipe.noise.method == "random"
+    return ProtectionFacts(
+        method=noise.method,
+        rho_u=format_radius(noise.rho_u),
+        rho_u_levels=whole_levels(noise.rho_u),
+        rho_a=format_radius(noise.rho_a),
+        steps=noise.steps,
+        step_size=format_radius(noise.step_size),
+        adversary_steps=noise.adversary_steps,
+        adversary_step_size=format_radius(noise.adversary_step_size),
+        eot=EotFacts(transform=noise.eot.transform, samples=noise.eot.samples),
+        source_model=None if is_random else recipe.generator.model,
+        generator_steps=0 if is_random else recipe.generator.steps,
+        generator_reused=generator_reused,
+        resolution=recipe.data.resolution,
+    )
+
+
+def describe_data(source: Source, choice: Choice) -> DataFacts:
+    """What is released, counted in rows."""
+    working, positions = choice.working, choice.released()
+    pictures = working.image_of_row[positions]
+    roles = choice.roles[pictures]
+    sizes = working.sizes.numpy()[pictures]
+    areas = sizes[:, 0] * sizes[:, 1]
+    smallest, largest = sizes[areas.argmin()], sizes[areas.argmax()]
+    is_resized = (sizes != working.resolution).any(axis=1) & (roles == Role.PROTECTED)
+    features = released_features(source)
+    classes = source.class_ids[working.rows[positions]]
+    return DataFacts(
+        split=source.options.split,
+        image_column=source.image_column,
+        label_column=source.label_column,
+        labels_from=source.labels_from,
+        columns=list(features),
+        features=write_features(features),
+        images=len(positions),
+        protected=int((roles == Role.PROTECTED).sum()),
+        unprotected=int((roles == Role.UNPROTECTED).sum()),
+        held_back=len(working.rows) - len(positions),
+        skipped=len(working.bad),
+        duplicates=len(positions) - len(np.unique(pictures)),
+        resized_noise=int(is_resized.sum()),
+        classes=source.classes,
+        class_counts=np.bincount(classes, minlength=len(source.classes)).tolist(),
+        max_side=choice.max_side,
+        smallest=(int(smallest[1]), int(smallest[0])),
+        largest=(int(largest[1]), int(largest[0])),
+    )

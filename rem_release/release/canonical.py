@@ -1,0 +1,78 @@
+"""Canonical JSON that carries a hash of itself, and the few file operations that a release is written and read with.
+
+The one form: keys sorted, indented by two spaces, UTF-8, no NaN or infinity, a newline at the end. A document is read
+back only if its bytes are exactly that form, so that a flipped bit is seen even where it would change no value.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rem_release.errors import VerificationError
+
+_SEAL = "sha256"
+
+
+def canonical_bytes(document: dict[str, Any]) -> bytes:
+    """The one form of a document.
+
+    Raises:
+        ValueError: a number is NaN or infinite, or a string is not Unicode text.
+    """
+    text = json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def seal(document: dict[str, Any]) -> bytes:
+    """The canonical form of the document with its own hash added as `sha256`, the hash being taken without that key.
+
+    Raises:
+        ValueError: the document has a key `sha256` already, or cannot be written (see `canonical_bytes`).
+    """
+    if _SEAL in document:
+        raise ValueError(f"a document to be sealed must not have a key {_SEAL!r}")
+    return canonical_bytes({**document, _SEAL: hashlib.sha256(canonical_bytes(document)).hexdigest()})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what `seal` wrote; returns the document without its hash.
+
+    Raises:
+        VerificationError: the file is missing, is not JSON, is not in the canonical form, or does not fit its hash.
+    """
+    if path.is_symlink() or not path.is_file():
+        raise VerificationError(f"{path.name} is missing or is not a plain file")
+    try:
+        found = path.read_bytes()
+        document = json.loads(found.decode("utf-8"))
+        is_canonical = isinstance(document, dict) and canonical_bytes(document) == found
+    except (OSError, ValueError, RecursionError) as error:
+        raise VerificationError(f"{path.name} is damaged: it cannot be read as JSON ({error})") from None
+    if not is_canonical:
+        raise VerificationError(f"{path.name} is damaged: its bytes are not the canonical form of what they say")
+    written = document.pop(_SEAL, None)
+    if written != hashlib.sha256(canonical_bytes(document)).hexdigest():
+        raise VerificationError(f"{path.name} is damaged or was edited: its contents do not fit the hash they carry")
+    return document
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write under a temporary name in the same folder, bring it to the disk, then rename: whole or not at all."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,112 @@
+"""The dataset card: README.md, rendered from the facts and nothing else, so that verify can render it again."""
+
+import re
+from typing import Any
+
+from datasets import DatasetInfo
+from datasets.info import DatasetInfosDict
+from huggingface_hub import DatasetCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from rem_release.release.facts import Facts
+from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE
+from rem_release.release.schema import read_features
+from rem_release.resources import resource_folder
+
+_TITLES = {
+    "rem": "Images protected with robust error-minimizing noise",
+    "em": "Images protected with error-minimizing noise",
+    "sem": "Images protected with stable error-minimizing noise",
+    "random": "Images with random noise (a control, not protected)",
+}
+_TAGS = {
+    "rem": ["unlearnable-examples", "data-protection", "robust-error-minimizing-noise"],
+    "em": ["unlearnable-examples", "data-protection", "error-minimizing-noise"],
+    "sem": ["unlearnable-examples", "data-protection", "stable-error-minimizing-noise"],
+    "random": ["random-noise", "control"],
+}
+_SIZES = [
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+    (1_000_000_000, "100M<n<1B"),
+]
+
+
+RENDERERS = ("rem-release", "datasets", "huggingface-hub", "jinja2", "pyyaml")
+"""The packages whose versions decide how the card comes out; the facts should name the version of each."""
+
+
+def render_card(facts: Facts, audit: dict[str, Any] | None = None) -> str:
+    """Render README.md: YAML metadata for the Hub, then a text for people.
+
+    Args:
+        facts: everything but `readme_sha256`, which the card cannot know.
+        audit: the certificate, once there is one; None says "not audited yet".
+
+    Raises:
+        jinja2.UndefinedError: the template asks for something that the facts do not have.
+        ValueError: `data.features` does not describe columns.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(resource_folder("cards")),
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["count"] = _write_count
+    environment.filters["plain"] = _escape
+    return environment.get_template("dataset_card.md.jinja").render(
+        **facts.model_dump(exclude={"readme_sha256"}),
+        metadata=_write_metadata(facts),
+        title=_title(facts),
+        audit=audit,
+        protected_figure=PROTECTED_FIGURE,
+        noise_figure=NOISE_FIGURE,
+    )
+
+
+def _write_metadata(facts: Facts) -> str:
+    """The YAML block, in the Hub's vocabulary."""
+    data, owner = facts.data, facts.owner
+    card = DatasetCardData(
+        pretty_name=_title(facts),
+        license=owner.license or "unknown",
+        task_categories=["image-classification"],
+        size_categories=[_size_category(data.images)],
+        annotations_creators=["machine-generated"] if data.labels_from == "clusters" else None,
+        tags=[*_TAGS[facts.protection.method], "rem-release"],
+        configs=[
+            {"config_name": "default", "data_files": [{"split": data.split, "path": f"data/{data.split}-*"}]},
+        ],
+    )
+    for key in ("license_name", "license_link"):
+        if (value := getattr(owner, key)) is not None:
+            card[key] = value
+    info = DatasetInfo(features=read_features(data.features))
+    DatasetInfosDict({"default": info}).to_dataset_card_data(card)
+    return card.to_yaml()
+
+
+def _title(facts: Facts) -> str:
+    return facts.owner.pretty_name or _TITLES[facts.protection.method]
+
+
+def _size_category(images: int) -> str:
+    return next((name for limit, name in _SIZES if images < limit), "n>1T" if images >= 10**12 else "1B<n<10B")
+
+
+def _write_count(number: int) -> str:
+    """1234567 as 1,234,567."""
+    return f"{number:,}"
+
+
+def _escape(text: str) -> str:
+    """A name as plain words in Markdown: no mark-up, no link, no HTML, one line."""
+    one_line = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", one_line)

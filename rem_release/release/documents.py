@@ -1,0 +1,44 @@
+"""Writing the two documents of a release, README.md and protection.json, once every other file is in place."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from rem_release.release.canonical import seal, sha256_file, write_atomically
+from rem_release.release.card import render_card
+from rem_release.release.facts import Facts, FileFacts
+
+CARD = "README.md"
+FACTS = "protection.json"
+CERTIFICATE = "audit.json"
+
+
+def describe_files(release: Path) -> dict[str, FileFacts]:
+    """The facts of every file below `data/` and `figures/`, under its path in the release."""
+    paths = sorted(path for folder in ("data", "figures") for path in (release / folder).glob("*"))
+    return {path.relative_to(release).as_posix(): _describe(path) for path in paths}
+
+
+def _describe(path: Path) -> FileFacts:
+    rows = pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None
+    return FileFacts(bytes=path.stat().st_size, sha256=sha256_file(path), rows=rows)
+
+
+def write_documents(release: Path, facts: Facts, audit: dict[str, Any] | None = None) -> Facts:
+    """Render README.md, then write protection.json with the card's hash.
+
+    Args:
+        release: the folder, in which all other files are final.
+        facts: complete but for `readme_sha256`, which is replaced.
+        audit: the certificate, once there is one.
+
+    Returns:
+        The facts as written.
+    """
+    card = render_card(facts, audit).encode()
+    complete = facts.model_copy(update={"readme_sha256": hashlib.sha256(card).hexdigest()})
+    write_atomically(release / CARD, card)
+    write_atomically(release / FACTS, seal(complete.model_dump(mode="json")))
+    return complete

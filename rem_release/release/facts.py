@@ -1,0 +1,122 @@
+"""The facts of a release: the schema of `protection.json`.
+
+Nothing here is secret and nothing here names a machine, a path or a time: the file is published. What undoes the
+protection (noise, generator, which rows are protected) stays in `private/`.
+"""
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EotFacts(_Facts):
+    """The expectation over transformation that the noise was trained under (paper 4.3)."""
+
+    transform: Literal["none", "cifar", "imagenet"]
+    samples: int = Field(ge=1, description="J, draws a step")
+
+
+class ProtectionFacts(_Facts):
+    """How the noise was made. Radii are exact fractions written as in the recipe, such as `8/255`."""
+
+    method: Literal["rem", "em", "sem", "random"]
+    rho_u: str
+    rho_u_levels: int = Field(ge=1, le=255, description="floor(255·ρ_u), the budget that verify enforces")
+    rho_a: str
+    steps: int = Field(ge=0, description="K_u")
+    step_size: str = Field(description="α_u")
+    adversary_steps: int = Field(ge=0, description="K_a")
+    adversary_step_size: str = Field(description="α_a")
+    eot: EotFacts
+    source_model: str | None = Field(description="the network that trained the noise; None for random noise")
+    generator_steps: int = Field(ge=0, description="M, training steps of the source model")
+    generator_reused: bool = Field(description="the generator was trained in an earlier run on other images")
+    resolution: int = Field(ge=1, description="side of the square working grid on which noise is optimised")
+
+
+class CostFacts(_Facts):
+    """Cost in sample gradient evaluations: one input gradient of the source model for one image."""
+
+    training_gradients: int = Field(ge=0)
+    noise_gradients: int = Field(ge=0)
+
+
+class DataFacts(_Facts):
+    """What is in the release."""
+
+    split: str
+    image_column: str
+    label_column: str
+    labels_from: Literal["folders", "column", "albums", "clusters"]
+    columns: list[str] = Field(description="all columns of the release, in order")
+    features: str = Field(description="Hugging Face features, as JSON text: the order of its keys matters")
+    images: int = Field(ge=1)
+    protected: int = Field(ge=0, description="rows that carry noise")
+    unprotected: int = Field(ge=0, description="rows released as they are, by the owner's explicit choice")
+    held_back: int = Field(ge=0, description="rows of the source that are not released: reserved or not protected")
+    skipped: int = Field(ge=0, description="files of the source that could not be read, left out with --skip-bad")
+    duplicates: int = Field(ge=0, description="released rows whose picture also stands in an earlier row")
+    resized_noise: int = Field(ge=0, description="protected rows that are not of the working resolution")
+    classes: list[str]
+    class_counts: list[int] = Field(description="released rows of each class, in the order of `classes`")
+    max_side: int | None = Field(description="longer side that images were shrunk to, if they were")
+    smallest: tuple[int, int] = Field(description="(width, height) of the image with the fewest pixels")
+    largest: tuple[int, int] = Field(description="(width, height) of the image with the most pixels")
+
+
+class ImperceptibilityFacts(_Facts):
+    """Change against the clean originals, over protected rows. Levels are of 255. SSIM skips images below 3 pixels."""
+
+    max_change: int = Field(ge=0)
+    mean_change: float = Field(ge=0, description="mean over images of the mean absolute change")
+    psnr_mean: float
+    psnr_min: float
+    ssim_mean: float | None
+    ssim_min: float | None
+    worst_row: int = Field(ge=0, description="released row of the largest change, the first of them")
+
+
+class OwnerFacts(_Facts):
+    """What the owner chose to put on the card; None where nothing was chosen."""
+
+    pretty_name: str | None = None
+    license: str | None = Field(default=None, description="identifier of the Hub's list, such as cc-by-4.0 or other")
+    license_name: str | None = Field(default=None, description="name of the licence where `license` is other")
+    license_link: str | None = None
+
+
+class FileFacts(_Facts):
+    """One file of the release."""
+
+    bytes: int = Field(ge=1)
+    sha256: str
+    rows: int | None = Field(default=None, description="rows of a data file; None for other files")
+
+
+class Facts(_Facts):
+    """The whole of `protection.json`, less the hash that it carries of itself."""
+
+    format: Literal["rem-release/1"] = "rem-release/1"
+    protection: ProtectionFacts
+    recipe_name: str
+    recipe: dict[str, Any] = Field(description="the resolved recipe, every key")
+    recipe_sha256: str
+    versions: dict[str, str] = Field(description="package → version, rem-release first")
+    cost: CostFacts
+    data: DataFacts
+    owner: OwnerFacts = OwnerFacts()
+    imperceptibility: ImperceptibilityFacts | None = Field(description="None when nothing is protected")
+    files: dict[str, FileFacts] = Field(description="every file but README.md, protection.json and audit.json")
+    digest: str = Field(description="sha256 over the data files' names and hashes, see `data_digest`")
+    readme_sha256: str
+
+
+def data_digest(files: dict[str, FileFacts]) -> str:
+    """One sha256 over the data files: of lines `sha256  name`, sorted; `sha256sum data/* | sha256sum` gives it too."""
+    lines = [f"{facts.sha256}  {name}\n" for name, facts in sorted(files.items()) if name.startswith("data/")]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,0 +1,81 @@
+"""The figures of the card: protected pictures, and amplified noise of pictures that are not released."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from rem_release.data.decoding import encode_png
+
+PROTECTED_FIGURE = "figures/protected.png"
+NOISE_FIGURE = "figures/noise.png"
+
+_MOST_CELLS = 25
+_CELL = 96
+_MOST_NOISE = 256
+_GAP = 4
+_MID_GREY = 128
+
+
+def protected_grid(images: Sequence[np.ndarray]) -> bytes:
+    """Up to 25 protected pictures in equal cells, each whole and in its own proportions, on white.
+
+    Args:
+        images: protected pictures as released, uint8 (H, W, 3), at least one. Never a clean one.
+
+    Returns:
+        A bare PNG. Small pictures are enlarged without smoothing, so that their pixels can be seen.
+    """
+    return encode_png(_arrange([_fit(image, _CELL) for image in images[:_MOST_CELLS]]))
+
+
+def noise_grid(noise: np.ndarray, levels: int) -> bytes:
+    """Noise made visible: −levels is black, no change is mid-grey, +levels is white, for each channel.
+
+    Args:
+        noise: integers [n, H, W, 3] in levels of 255, within ±levels. Only of pictures that are not released.
+        levels: the budget floor(255·ρ_u).
+
+    Returns:
+        A bare PNG of up to 25 cells, never smoothed: of large noise, the first 256 pixels each way.
+
+    Raises:
+        ValueError: the noise exceeds the budget.
+    """
+    if noise.size and np.abs(noise).max() > levels:
+        raise ValueError(f"noise of {np.abs(noise).max()} levels is above the budget of {levels}")
+    shown = noise[:_MOST_CELLS, :_MOST_NOISE, :_MOST_NOISE].astype(np.float64)
+    scaled = np.clip(_MID_GREY + np.rint(shown * 127.5 / levels), 0, 255).astype(np.uint8)
+    side = max(_CELL, *scaled.shape[1:3])
+    return encode_png(_arrange([_fit(cell, side) for cell in scaled]))
+
+
+def _fit(image: np.ndarray, side: int) -> np.ndarray:
+    """The whole picture in a white square: shrunk smoothly, or enlarged by a whole number."""
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    if longer > side:
+        size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
+        thumbnail = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+    else:
+        thumbnail = image.repeat(side // longer, axis=0).repeat(side // longer, axis=1)
+    cell = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - thumbnail.shape[0]) // 2, (side - thumbnail.shape[1]) // 2
+    cell[top : top + thumbnail.shape[0], left : left + thumbnail.shape[1]] = thumbnail
+    return cell
+
+
+def _arrange(cells: Sequence[np.ndarray]) -> np.ndarray:
+    """Cells of one size in a grid as square as it gets, on white, with a white gap between them."""
+    if not cells:
+        raise ValueError("a figure needs at least one picture")
+    side = cells[0].shape[0]
+    columns = math.ceil(math.sqrt(len(cells)))
+    rows = math.ceil(len(cells) / columns)
+    step = side + _GAP
+    grid = np.full((rows * step + _GAP, columns * step + _GAP, 3), 255, np.uint8)
+    for index, cell in enumerate(cells):
+        top, left = _GAP + index // columns * step, _GAP + index % columns * step
+        grid[top : top + side, left : left + side] = cell
+    return grid

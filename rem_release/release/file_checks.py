@@ -1,0 +1,207 @@
+"""The checks of verify that look at files as a whole: the facts, the list of files, their hashes, card and figures."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from datasets import Image
+from pydantic import ValidationError
+
+import rem_release
+from rem_release.errors import VerificationError
+from rem_release.radius import parse_radius, whole_levels
+from rem_release.release.canonical import read_sealed, sha256_file
+from rem_release.release.card import RENDERERS, render_card
+from rem_release.release.documents import CARD, CERTIFICATE, FACTS
+from rem_release.release.facts import Facts, data_digest
+from rem_release.release.png import inspect_png
+from rem_release.release.report import Check, Faults
+from rem_release.release.schema import read_features
+
+_SPLIT = re.compile(r"\w+(\.\w+)*")
+_FIGURE = re.compile(r"figures/[a-z0-9-]+\.png")
+
+
+def read_facts(release: Path) -> Facts:
+    """Read protection.json.
+
+    Raises:
+        VerificationError: it is missing, damaged, or does not follow the schema.
+    """
+    document = read_sealed(release / FACTS)
+    try:
+        return Facts.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        more = f" and {error.error_count() - 1} more faults" if error.error_count() > 1 else ""
+        raise VerificationError(f"{FACTS} does not follow its schema: {where}: {first['msg']}{more}") from None
+
+
+def check_consistency(facts: Facts) -> Check:
+    """Whether the facts agree with each other, before any file is opened on their word."""
+    faults = Faults()
+    for is_sound, fault in _compare_facts(facts):
+        if not is_sound:
+            faults.add(f"{FACTS}: {fault}")
+    return faults.conclude("facts", "protection.json fits its own hash and schema, and agrees with itself")
+
+
+def _compare_facts(facts: Facts) -> Iterator[tuple[bool, str]]:
+    data, protection, seen = facts.data, facts.protection, facts.imperceptibility
+    rows = [file.rows or 0 for name, file in facts.files.items() if name.startswith("data/")]
+    yield data.protected + data.unprotected == data.images, "protected and unprotected rows do not add up to images"
+    yield sum(data.class_counts) == data.images, "class_counts do not add up to images"
+    yield len(data.class_counts) == len(data.classes) == len(set(data.classes)), "classes and class_counts differ"
+    yield sum(rows) == data.images, "rows of the data files do not add up to images"
+    yield _shard_names(facts) == _data_names(facts), f"files lists other data files than shards of {data.split!r}"
+    yield all(_is_allowed(facts, name) for name in facts.files), "files lists a name that a release cannot have"
+    yield data.resized_noise <= data.protected, "resized_noise exceeds the protected rows"
+    yield data.duplicates < data.images, "duplicates is not below images"
+    yield (seen is None) == (data.protected == 0), "imperceptibility must be there exactly if rows are protected"
+    yield seen is None or 0 < seen.max_change <= protection.rho_u_levels, "max_change is outside the budget"
+    yield facts.digest == data_digest(facts.files), "digest is not that of the data files"
+    yield from _compare_recipe(facts)
+    try:
+        features = read_features(data.features)
+    except ValueError as error:
+        yield False, str(error)
+        return
+    yield list(features) == data.columns, "columns and features differ"
+    yield isinstance(features.get(data.image_column), Image), f"{data.image_column!r} is no column of images"
+    yield data.label_column in features, f"{data.label_column!r} is no column"
+
+
+def _compare_recipe(facts: Facts) -> Iterator[tuple[bool, str]]:
+    """Whether the recipe is the hashed one and gives the method and the radii that the facts state."""
+    protection, recipe = facts.protection, facts.recipe
+    text = json.dumps(recipe, sort_keys=True)
+    yield hashlib.sha256(text.encode()).hexdigest() == facts.recipe_sha256, "recipe does not fit recipe_sha256"
+    try:
+        rho_u = parse_radius(protection.rho_u)
+        radii = [(rho_u, parse_radius(recipe["noise"]["rho_u"]))]
+        if protection.method in ("rem", "sem"):
+            radii.append((parse_radius(protection.rho_a), parse_radius(recipe["noise"]["rho_a"])))
+        method = recipe["noise"]["method"]
+    except (ValueError, KeyError, TypeError):
+        yield False, "the radii cannot be read, or the recipe lacks them"
+        return
+    yield whole_levels(rho_u) == protection.rho_u_levels, "rho_u_levels is not floor(255·rho_u)"
+    yield all(stated == planned for stated, planned in radii), "the radii are not those of the recipe"
+    yield method == protection.method, "the method is not that of the recipe"
+
+
+def _data_names(facts: Facts) -> list[str]:
+    return sorted(name for name in facts.files if name.startswith("data/"))
+
+
+def _shard_names(facts: Facts) -> list[str]:
+    count = len(_data_names(facts))
+    return [f"data/{facts.data.split}-{index:05d}-of-{count:05d}.parquet" for index in range(count)]
+
+
+def _is_allowed(facts: Facts, name: str) -> bool:
+    """Whether the facts may name this file. What they may not name is never opened: it could lie anywhere."""
+    is_shard = _SPLIT.fullmatch(facts.data.split) is not None and name in _shard_names(facts)
+    return is_shard or _FIGURE.fullmatch(name) is not None
+
+
+def check_file_list(release: Path, facts: Facts) -> Check:
+    """Whether the folder holds exactly the files of the facts: no other file, no link, no hidden file, none missing."""
+    faults = Faults()
+    expected = {CARD, FACTS, *facts.files}
+    found = set()
+    for path in _walk(release, faults):
+        name = path.relative_to(release).as_posix()
+        if path.is_symlink():
+            faults.add(f"{name} is a link")
+        elif path.is_dir():
+            if name not in ("data", "figures"):
+                faults.add(f"{name}/ is a folder that does not belong to a release")
+        elif name not in expected and name != CERTIFICATE:
+            faults.add(f"{name} does not belong to the release")
+        found.add(name)
+    for name in sorted(expected - found):
+        faults.add(f"{name} is missing")
+    return faults.conclude("file list", f"{len(found - {'data', 'figures'})} files, none missing and none besides")
+
+
+def _walk(release: Path, faults: Faults) -> Iterator[Path]:
+    """Everything below the folder in sorted order; links are not followed."""
+    for folder, folders, files in os.walk(release, onerror=lambda error: faults.add(f"cannot be listed: {error}")):
+        folders.sort()
+        yield from (Path(folder) / name for name in sorted([*folders, *files]))
+
+
+def check_hashes(release: Path, facts: Facts) -> tuple[Check, set[str]]:
+    """Compare size and sha256 of every file with the facts.
+
+    Returns:
+        The check, and the names of the files whose every byte is right: only those are worth opening.
+    """
+    faults = Faults()
+    intact = set()
+    for name, stated in sorted(facts.files.items()):
+        path = release / name
+        if not _is_allowed(facts, name) or path.is_symlink() or not path.is_file():
+            faults.add(f"{name} is missing or is not a plain file")
+        elif path.stat().st_size != stated.bytes:
+            faults.add(f"{name} has {path.stat().st_size} bytes instead of {stated.bytes}")
+        elif sha256_file(path) != stated.sha256:
+            faults.add(f"{name} is damaged or was changed: its sha256 is not that of {FACTS}")
+        else:
+            intact.add(name)
+    return faults.conclude("file hashes", f"{len(intact)} files have the recorded size and sha256"), intact
+
+
+def check_card(release: Path, facts: Facts, audit: dict[str, Any] | None) -> Check:
+    """Whether README.md is the recorded one, and renders again identically with the versions that made it."""
+    path = release / CARD
+    if path.is_symlink() or not path.is_file():
+        return Check("card", False, f"{CARD} is missing or is not a plain file")
+    found = path.read_bytes()
+    if hashlib.sha256(found).hexdigest() != facts.readme_sha256:
+        return Check("card", False, f"{CARD} was changed: its sha256 is not that of {FACTS}")
+    installed = {name: version(name) for name in RENDERERS} | {"rem-release": rem_release.__version__}
+    if changed := [name for name in RENDERERS if facts.versions.get(name, installed[name]) != installed[name]]:
+        why = ", ".join(f"{name} {facts.versions[name]}, not {installed[name]}" for name in changed)
+        return Check("card", True, f"{CARD} has its recorded sha256; not rendered again, as it was made with {why}")
+    try:
+        again = render_card(facts, audit).encode()
+    except ValueError as error:
+        return Check("card", False, f"{CARD} cannot be rendered again from {FACTS}: {error}")
+    if again != found:
+        return Check("card", False, f"{CARD} does not render again identically from {FACTS}")
+    return Check("card", True, f"{CARD} renders again identically from {FACTS}")
+
+
+def check_certificate(release: Path, facts: Facts) -> tuple[Check | None, dict[str, Any] | None]:
+    """Whether audit.json, where there is one, is whole and speaks of these data; returns its contents too."""
+    path = release / CERTIFICATE
+    if not path.exists() and not path.is_symlink():
+        return None, None
+    try:
+        audit = read_sealed(path)
+    except VerificationError as error:
+        return Check("certificate", False, str(error)), None
+    if audit.get("digest") != facts.digest:
+        return Check("certificate", False, f"{CERTIFICATE} is the certificate of other data: its digest differs"), audit
+    return Check("certificate", True, f"{CERTIFICATE} is whole and bound to the digest of these data"), audit
+
+
+def check_figures(release: Path, facts: Facts, intact: set[str]) -> Check:
+    """Whether every figure is a bare PNG."""
+    faults = Faults()
+    figures = sorted(name for name in intact if name.startswith("figures/"))
+    for name in figures:
+        for reason in inspect_png((release / name).read_bytes()):
+            faults.add(f"{name} {reason}")
+    skipped = sum(name.startswith("figures/") for name in facts.files) - len(figures)
+    if skipped and not faults.count:
+        return Check("figures", None, f"{skipped} damaged figures were not opened")
+    return faults.conclude("figures", f"{len(figures)} figures, bare PNG")

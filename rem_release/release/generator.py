@@ -1,0 +1,66 @@
+"""A trained noise generator, kept in `private/` so that it can protect new images later."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rem_release.errors import InputError
+from rem_release.methods import Method
+from rem_release.recipe import Recipe, parse_recipe
+from rem_release.release.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Generator:
+    """The generator of an earlier run.
+
+    Attributes:
+        weights: safetensors file.
+        weights_sha256: its hash.
+        recipe: what it was trained with, and what it makes noise with.
+        classes: names of the classes it knows, in the order of its logits.
+    """
+
+    weights: Path
+    weights_sha256: str
+    recipe: Recipe
+    classes: list[str]
+
+    def map_classes(self, classes: list[str]) -> np.ndarray:
+        """The generator's index of each class, int64 [classes].
+
+        Raises:
+            InputError: a class that the generator does not know.
+        """
+        unknown = [name for name in classes if name not in self.classes]
+        if unknown:
+            raise InputError(
+                f"--generator: {self.weights.parent.parent} was not trained on the classes {', '.join(unknown)}; "
+                f"it knows {', '.join(self.classes)}. Train a new one without --generator"
+            )
+        return np.array([self.classes.index(name) for name in classes], np.int64)
+
+
+def save_generator(run: RunFolder, method: Method, recipe: Recipe, classes: list[str]) -> None:
+    """Write the generator, with its recipe and classes beside it."""
+    method.save(run.generator)
+    run.write_json(run.recipe, recipe.to_dict())
+    run.write_json(run.generator_facts, {"classes": classes})
+
+
+def load_generator(path: Path) -> Generator:
+    """Find the generator of a run.
+
+    Raises:
+        InputError: no such run, or it has no generator (it is not finished, or its noise needs none).
+    """
+    run = RunFolder(path)
+    if not run.exists:
+        raise InputError(f"--generator {path} is not a run folder; give the --out of an earlier protect")
+    if not run.generator.is_file():
+        raise InputError(f"--generator {path} has no trained generator; finish that run with --resume first")
+    recipe = parse_recipe(run.read_json(run.recipe), str(run.recipe))
+    digest = hashlib.sha256(run.generator.read_bytes()).hexdigest()
+    return Generator(run.generator, digest, recipe, run.read_json(run.generator_facts)["classes"])

@@ -1,0 +1,192 @@
+"""How far a protected picture is from its original: largest and mean change, PSNR and SSIM, on 8-bit pixels.
+
+Everything but SSIM comes from exact integer sums. SSIM is scikit-image's structural similarity (uniform window,
+float64, mean over the three channels), computed in bands of rows to bound the memory: the same mean, without holding
+a dozen float copies of a 12-megapixel photograph.
+"""
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from skimage.metrics import structural_similarity
+
+from rem_release.release.facts import ImperceptibilityFacts
+
+_BAND_PIXELS = 1 << 20
+_DECIMALS = {"mean_change": 4, "psnr_mean": 4, "psnr_min": 4, "ssim_mean": 6, "ssim_min": 6}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One protected picture against its original."""
+
+    largest: int
+    """x′ − x at the pixel that changed most, in levels of 255; negative where it became darker."""
+    where: tuple[int, int, int]
+    """(y, x, channel) of that pixel, the first of them in reading order."""
+    mean: float
+    """Mean |x′ − x| in levels."""
+    psnr: float
+    """In dB; infinite where nothing changed."""
+    ssim: float | None
+    """None below 3 pixels a side."""
+
+
+@dataclass(frozen=True)
+class WorstPixel:
+    """The largest change of a release. A negative `change` made the pixel darker."""
+
+    row: int
+    y: int
+    x: int
+    channel: int
+    change: int
+
+
+def psnr(clean: np.ndarray, protected: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB, for a data range of 255; infinite for equal pictures.
+
+    Args:
+        clean: uint8, any shape.
+        protected: uint8, the same shape.
+    """
+    difference = _subtract(clean, protected)
+    return _psnr(_sum_squares(difference), difference.size)
+
+
+def ssim(clean: np.ndarray, protected: np.ndarray) -> float | None:
+    """Mean structural similarity over the three channels, in windows of 7 × 7 pixels (5 or 3 in smaller pictures).
+
+    Args:
+        clean: uint8 (H, W, 3).
+        protected: uint8, the same shape.
+
+    Returns:
+        A number from -1 to 1, or None for a picture of less than 3 pixels a side, which has no window.
+    """
+    height, width = clean.shape[:2]
+    window = min(7, height - 1 + height % 2, width - 1 + width % 2)
+    if window < 3:
+        return None
+    band = max(1, _BAND_PIXELS // width)
+    total, count = 0.0, height - window + 1
+    for top in range(0, count, band):
+        rows = min(band, count - top)
+        part = slice(top, top + rows + window - 1)
+        value = structural_similarity(clean[part], protected[part], win_size=window, channel_axis=2, data_range=255)
+        total += rows * float(value)
+    return total / count
+
+
+def measure_change(clean: np.ndarray, protected: np.ndarray) -> Change:
+    """Measure one pair of pictures; safe to call from several threads.
+
+    Args:
+        clean: uint8 (H, W, 3).
+        protected: uint8, the same shape.
+    """
+    difference = _subtract(clean, protected)
+    absolute = np.abs(difference)
+    place = int(absolute.argmax())
+    y, x, channel = (int(index) for index in np.unravel_index(place, absolute.shape))
+    return Change(
+        largest=int(difference.flat[place]),
+        where=(y, x, channel),
+        mean=int(absolute.sum(dtype=np.int64)) / absolute.size,
+        psnr=_psnr(_sum_squares(difference), absolute.size),
+        ssim=ssim(clean, protected),
+    )
+
+
+class ChangeMeter:
+    """Collects the change of every protected row, one after the other, and keeps no picture."""
+
+    def __init__(self) -> None:
+        self._means = array("d")
+        self._ratios = array("d")
+        self._similarities = array("d")
+        self._worst: WorstPixel | None = None
+
+    def add(self, clean: np.ndarray, protected: np.ndarray, row: int) -> None:
+        """Measure released row `row`: both pictures uint8 (H, W, 3). Rows come in ascending order.
+
+        Raises:
+            ValueError: the pictures differ in size, or are equal, so that the row is not protected.
+        """
+        self.record(measure_change(clean, protected), row)
+
+    def record(self, change: Change, row: int) -> None:
+        """Take a change that was measured already.
+
+        Raises:
+            ValueError: nothing changed, so that the row is not protected.
+        """
+        if change.largest == 0:
+            raise ValueError(f"released row {row} counts as protected and equals its original")
+        self._means.append(change.mean)
+        self._ratios.append(change.psnr)
+        if change.ssim is not None:
+            self._similarities.append(change.ssim)
+        if self._worst is None or abs(change.largest) > abs(self._worst.change):
+            self._worst = WorstPixel(row, *change.where, change=change.largest)
+
+    @property
+    def worst(self) -> WorstPixel | None:
+        """The largest change so far, the first of them; None before the first row."""
+        return self._worst
+
+    def facts(self) -> ImperceptibilityFacts | None:
+        """The figures over all rows so far, rounded as they are published; None before the first row."""
+        if self._worst is None:
+            return None
+        ratios, similarities = self._ratios, self._similarities
+        figures = {
+            "mean_change": _average(self._means),
+            "psnr_mean": _average(ratios),
+            "psnr_min": min(ratios),
+            "ssim_mean": _average(similarities) if similarities else None,
+            "ssim_min": min(similarities) if similarities else None,
+        }
+        rounded = {name: None if value is None else round(value, _DECIMALS[name]) for name, value in figures.items()}
+        worst = {"max_change": abs(self._worst.change), "worst_row": self._worst.row}
+        return ImperceptibilityFacts.model_validate({**worst, **rounded})
+
+
+def agree(found: ImperceptibilityFacts | None, stated: ImperceptibilityFacts | None) -> bool:
+    """Whether two sets of figures are equal, up to one unit of the last published decimal.
+
+    That unit is for SSIM and logarithms, whose last bits may differ from one processor to another.
+    """
+    if found is None or stated is None:
+        return found is stated
+    if (found.max_change, found.worst_row) != (stated.max_change, stated.worst_row):
+        return False
+    return all(_close(getattr(found, name), getattr(stated, name), digits) for name, digits in _DECIMALS.items())
+
+
+def _close(one: float | None, other: float | None, digits: int) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) < 1.5 * 10**-digits
+
+
+def _subtract(clean: np.ndarray, protected: np.ndarray) -> np.ndarray:
+    """protected − clean as int16."""
+    if clean.shape != protected.shape:
+        raise ValueError(f"pictures of different shape: {clean.shape} and {protected.shape}")
+    return protected.astype(np.int16) - clean
+
+
+def _sum_squares(difference: np.ndarray) -> int:
+    return int(np.multiply(difference, difference, dtype=np.int32).sum(dtype=np.int64))
+
+
+def _psnr(squares: int, size: int) -> float:
+    return math.inf if squares == 0 else 10 * math.log10(255**2 * size / squares)
+
+
+def _average(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,0 +1,63 @@
+"""The clean originals of a release, opened again."""
+
+import numpy as np
+
+from rem_release.data.decoding import BadImage
+from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.working_set import read_image
+from rem_release.release.facts import DataFacts
+
+
+class Originals:
+    """Rows of a source as they would be released, see `pairing.CleanRows`.
+
+    Args:
+        source: the images.
+        max_side: longer side that the release shrank pictures to.
+        skip_bad: leave out rows that cannot be read, as the release did.
+    """
+
+    def __init__(self, source: Source, max_side: int | None, skip_bad: bool = False) -> None:
+        self._source = source
+        self._max_side = max_side
+        self._rows = range(len(source)) if not skip_bad else [row for row in range(len(source)) if self._reads(row)]
+
+    def _reads(self, row: int) -> bool:
+        try:
+            read_image(self._source, row, self._max_side)
+        except BadImage:
+            return False
+        return True
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def pixels(self, index: int) -> np.ndarray:
+        """The original as it would be released: uint8 (H, W, 3).
+
+        Raises:
+            BadImage: it cannot be read.
+        """
+        return read_image(self._source, self._rows[index], self._max_side)
+
+    def label(self, index: int) -> str | None:
+        """Name of its class; None where the originals carry no labels."""
+        class_id = int(self._source.class_ids[self._rows[index]])
+        return self._source.classes[class_id] if class_id >= 0 else None
+
+
+def open_originals(location: str, data: DataFacts) -> Source:
+    """Open a folder, file or Hub dataset as the originals of a release whose run is not at hand.
+
+    Raises:
+        InputError: it cannot be opened that way.
+    """
+    label_from = data.labels_from if data.labels_from in ("albums", "clusters") else None
+    options = SourceOptions(
+        source=location,
+        split=data.split,
+        image_column=data.image_column,
+        label_column=data.label_column,
+        label_from=label_from,
+    )
+    return open_source(options)

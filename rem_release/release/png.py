@@ -1,0 +1,112 @@
+"""Is a PNG bare? Only pixels may leave the building: no text, profile, thumbnail, time or stowaway bytes."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from rem_release.data.decoding import MAX_PIXELS, BadImage, decode
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def inspect_png(data: bytes) -> list[str]:
+    """Reasons why these bytes are not a bare 8-bit RGB PNG: exactly IHDR, IDAT and IEND, and nothing besides pixels.
+
+    Returns:
+        All reasons, in plain words; empty when the picture is bare and decodes.
+    """
+    return read_png(data)[1]
+
+
+def read_png(data: bytes) -> tuple[np.ndarray | None, list[str]]:
+    """Decode a bare PNG, and say why if it is not one.
+
+    Returns:
+        The pixels, uint8 (H, W, 3), or None where they cannot be read; and the reasons of `inspect_png`.
+    """
+    if not data.startswith(_SIGNATURE):
+        return None, ["is not a PNG"]
+    reasons: list[str] = []
+    header, stream = b"", []
+    for kind, body in _read_chunks(data, reasons):
+        if kind == b"IHDR" and not header:
+            header = body
+        elif kind == b"IDAT":
+            stream.append(body)
+        elif kind == b"IHDR":
+            reasons.append("carries a second IHDR block")
+        elif kind != b"IEND":
+            reasons.append(f"carries a {_name(kind)} block")
+    if _check_header(header, reasons):
+        _check_stream(b"".join(stream), header, reasons)
+    try:
+        pixels = decode(data)
+    except BadImage as error:
+        return None, [*reasons, f"does not decode: {error}"]
+    return pixels, reasons
+
+
+def _read_chunks(data: bytes, reasons: list[str]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (kind, body) up to IEND; what is wrong with the frame of a chunk goes to `reasons`."""
+    position = len(_SIGNATURE)
+    while position + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        kind = data[position + 4 : position + 8]
+        end = position + 12 + length
+        if end > len(data):
+            reasons.append(f"is cut off inside its {_name(kind)} block")
+            return
+        (checksum,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(data[position + 4 : end - 4]) != checksum:
+            reasons.append(f"has a damaged {_name(kind)} block (checksum)")
+        yield kind, data[position + 8 : end - 4]
+        position = end
+        if kind == b"IEND":
+            if length:
+                reasons.append(f"carries {length} bytes inside its IEND block")
+            if position < len(data):
+                reasons.append(f"carries {len(data) - position} bytes after its end")
+            return
+    reasons.append("has no end (IEND block)")
+
+
+def _check_header(header: bytes, reasons: list[str]) -> bool:
+    """Whether IHDR announces 8-bit RGB, not interlaced, so that the size of the pixel stream is known."""
+    if len(header) != 13:
+        reasons.append("has no valid IHDR block")
+        return False
+    depth, colour, compression, filtering, interlace = header[8:]
+    if (depth, colour) != (8, 2):
+        reasons.append(f"is not 8-bit RGB (bit depth {depth}, colour type {colour})")
+    if (compression, filtering, interlace) != (0, 0, 0):
+        reasons.append("is interlaced or of an unknown compression")
+    return (depth, colour, compression, filtering, interlace) == (8, 2, 0, 0, 0)
+
+
+def _check_stream(stream: bytes, header: bytes, reasons: list[str]) -> None:
+    """Whether the compressed stream holds the pixels and nothing behind them."""
+    width, height = struct.unpack_from(">II", header)
+    if not 0 < width * height <= MAX_PIXELS:
+        reasons.append(f"announces {width} x {height} pixels")
+        return
+    expected = height * (1 + 3 * width)
+    inflater = zlib.decompressobj()
+    try:
+        found = len(inflater.decompress(stream, expected + 1))
+    except zlib.error as error:
+        reasons.append(f"has a damaged pixel stream ({error})")
+        return
+    if found < expected:
+        reasons.append("ends before its last pixel")
+    elif found > expected:
+        reasons.append("carries data behind its last pixel")
+    elif not inflater.eof:
+        reasons.append("has a pixel stream without an end")
+    elif inflater.unused_data:
+        reasons.append(f"carries {len(inflater.unused_data)} bytes behind its pixel stream")
+
+
+def _name(kind: bytes) -> str:
+    return kind.decode("ascii", "backslashreplace")

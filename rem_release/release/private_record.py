@@ -1,0 +1,69 @@
+"""What a run keeps in `private/` about rows: which source row each released row is, and what was left out."""
+
+import csv
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rem_release.data.selection import Role
+from rem_release.data.source import Source
+from rem_release.errors import InputError
+from rem_release.recipe import Recipe
+from rem_release.release.canonical import write_atomically
+from rem_release.release.writing import Choice
+
+
+def fingerprint_of(recipe: Recipe, seed: int, choice: Choice, classes: list[str], weights_sha256: str | None) -> str:
+    """One hash over everything that decides the noise: what a checkpoint is good for."""
+    chosen = [choice.working.hashes[index] for index in np.flatnonzero(choice.roles == Role.PROTECTED)]
+    parts = [recipe.sha256(), seed, classes, choice.working.labels.tolist(), chosen, weights_sha256]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def write_row_map(path: Path, source: Source, choice: Choice) -> None:
+    """Write one record for each readable row: where it came from, what became of it, and where it is released."""
+    working, roles = choice.working, choice.row_roles()
+    released = np.full(len(working.rows), -1, np.int64)
+    positions = choice.released()
+    released[positions] = np.arange(len(positions))
+    table = pa.table(
+        {
+            "source_row": pa.array(working.rows),
+            "origin": pa.array([source.origin(int(row)) for row in working.rows]),
+            "role": pa.array([Role(role).name.lower() for role in roles]),
+            "released_row": pa.array(released, mask=released < 0),
+            "clean_sha256": pa.array([working.hashes[picture] for picture in working.image_of_row]),
+        }
+    )
+    temporary = path.with_name(path.name + ".part")
+    pq.write_table(table, temporary)
+    temporary.replace(path)
+
+
+def read_row_map(path: Path) -> list[tuple[int, bool, str]]:
+    """(source row, is protected, hash of the clean picture) of each released row, in order.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    try:
+        records = [row for row in pq.read_table(path).to_pylist() if row["released_row"] is not None]
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+    records.sort(key=lambda row: row["released_row"])
+    return [(row["source_row"], row["role"] == "protected", row["clean_sha256"]) for row in records]
+
+
+def write_skipped(path: Path, bad: list[tuple[str, str]]) -> None:
+    """Write the list of files that were left out, as CSV with the columns file and reason."""
+    if not bad:
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("file", "reason"), *bad])
+    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,146 @@
+"""The checks of verify that look at each released row by itself: path, picture, label."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features
+
+from rem_release.data.shards import ReleasedRow, image_path
+from rem_release.release.facts import Facts
+from rem_release.release.png import read_png
+from rem_release.release.report import Check, Faults
+from rem_release.release.schema import compare_schema
+
+
+def check_schema(release: Path, facts: Facts, features: Features, names: list[str]) -> tuple[Check, list[str]]:
+    """Whether every data file has the promised columns, types and number of rows.
+
+    Args:
+        release: the folder.
+        facts: consistent facts.
+        features: the promised features.
+        names: the data files that may be opened.
+
+    Returns:
+        The check, and the files whose rows can be read.
+    """
+    faults = Faults()
+    readable = []
+    for name in names:
+        try:
+            footer = pq.read_metadata(release / name)
+            found = compare_schema(footer.schema.to_arrow_schema(), features)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            faults.add(f"{name} is no Parquet file: {str(error).splitlines()[0]}")
+            continue
+        if footer.num_rows != facts.files[name].rows:
+            found.append(f"has {footer.num_rows} rows instead of {facts.files[name].rows}")
+        for fault in found:
+            faults.add(f"{name} {fault}")
+        if not found:
+            readable.append(name)
+    return faults.conclude("schema", f"{len(readable)} data files have the recorded columns, types and rows"), readable
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A released row after decoding."""
+
+    row: int
+    pixels: np.ndarray | None
+    """uint8 (H, W, 3), None where it cannot be decoded"""
+    class_name: str | None
+    """None where the label is missing or names no class"""
+    picture_faults: list[str]
+    row_faults: list[str]
+
+
+class RowChecks:
+    """Looks at rows one by one and adds up what the facts count."""
+
+    def __init__(self, facts: Facts, features: Features) -> None:
+        self._facts = facts.data
+        self._label = features[facts.data.label_column]
+        self._pictures, self._rows = Faults(), Faults()
+        self._classes: Counter[str | None] = Counter()
+        self._sizes: set[tuple[int, int]] = set()
+
+    def read(self, row: ReleasedRow, number: int) -> Picture:
+        """Decode released row `number`; safe to call from several threads."""
+        row_faults = []
+        if row.path != image_path(number):
+            row_faults.append(f"row {number} has the path {row.path!r} instead of {image_path(number)!r}")
+        value = row.columns[self._facts.label_column]
+        name = name_class(value, self._label)
+        if name not in self._facts.classes:
+            row_faults.append(f"row {number} has the label {value!r}, which is no class of the facts")
+            name = None
+        if row.png is None:
+            return Picture(number, None, name, [f"row {number} has no picture"], row_faults)
+        pixels, reasons = read_png(row.png)
+        return Picture(number, pixels, name, [f"row {number} {reason}" for reason in reasons], row_faults)
+
+    def take(self, picture: Picture) -> None:
+        """Count one row."""
+        for fault in picture.picture_faults:
+            self._pictures.add(fault)
+        for fault in picture.row_faults:
+            self._rows.add(fault)
+        self._classes[picture.class_name] += 1
+        if picture.pixels is None:
+            return
+        height, width = picture.pixels.shape[:2]
+        self._sizes.add((width, height))
+        limit = self._facts.max_side
+        if limit is not None and max(width, height) > limit:
+            self._pictures.add(f"row {picture.row} is {width} x {height}, above max_side {limit}")
+
+    def conclude(self, is_complete: bool) -> list[Check]:
+        """The checks of all rows; counts are compared only if every row was read."""
+        if not is_complete:
+            return [
+                self._rows.conclude("rows", "") if self._rows.count else _incomplete("rows"),
+                self._pictures.conclude("images", "") if self._pictures.count else _incomplete("images"),
+            ]
+        counts = [self._classes[name] for name in self._facts.classes]
+        if counts != self._facts.class_counts:
+            wrong = [
+                f"{name} {found} instead of {stated}"
+                for name, found, stated in zip(self._facts.classes, counts, self._facts.class_counts, strict=True)
+                if found != stated
+            ]
+            self._rows.add(f"rows of a class are not those of the facts: {', '.join(wrong[:5])}")
+        self._compare_sizes()
+        total = sum(self._classes.values())
+        return [
+            self._rows.conclude("rows", f"{total} rows with opaque paths, labels complete, counts of classes right"),
+            self._pictures.conclude("images", f"{total} bare 8-bit RGB PNG pictures, all decode"),
+        ]
+
+    def _compare_sizes(self) -> None:
+        for word, stated, choose in (("smallest", self._facts.smallest, min), ("largest", self._facts.largest, max)):
+            found: tuple[int, int] | None = choose(self._sizes, key=_area, default=None)
+            if stated not in self._sizes or found is None or _area(found) != _area(stated):
+                self._pictures.add(f"the {word} picture is {found}, not {stated} (width, height) as the facts say")
+
+
+def name_class(value: Any, feature: Any) -> str | None:
+    """The class name of a label as the facts write it; None for a missing or impossible label."""
+    if value is None:
+        return None
+    if isinstance(feature, ClassLabel):
+        return feature.names[value] if 0 <= value < len(feature.names) else None
+    return str(value)
+
+
+def _incomplete(name: str) -> Check:
+    return Check(name, None, "not all rows could be read: see the damaged files above")
+
+
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]

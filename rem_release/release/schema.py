@@ -1,0 +1,53 @@
+"""The schema of the released Parquet files, as the facts state it and as the files must have it."""
+
+import json
+
+import pyarrow as pa
+from datasets import Features
+
+
+def write_features(features: Features) -> str:
+    """Features as JSON text for the facts. Text, because the order of its keys (fields of a struct) matters."""
+    return json.dumps(features.to_dict(), ensure_ascii=False)
+
+
+def read_features(text: str) -> Features:
+    """Features from the facts.
+
+    Raises:
+        ValueError: the text does not describe features.
+    """
+    try:
+        return Features.from_dict(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"data.features does not describe columns ({error})") from None
+
+
+def compare_schema(found: pa.Schema, features: Features) -> list[str]:
+    """What is wrong with the schema of a Parquet file: columns, types, and the metadata that restores Image and labels.
+
+    Args:
+        found: the Arrow schema of the file.
+        features: what the facts promise.
+    """
+    expected = features.arrow_schema
+    if found.names != expected.names:
+        return [f"has the columns {', '.join(found.names)} instead of {', '.join(expected.names)}"]
+    faults = [
+        f"column {field.name} is {found.field(field.name).type} instead of {field.type}"
+        for field in expected
+        if found.field(field.name).type != field.type
+    ]
+    noted = sorted(key.decode("utf-8", "backslashreplace") for key in found.metadata or {})
+    if noted != ["huggingface"]:
+        faults.append(f"carries the schema metadata {', '.join(noted) or 'nothing'} instead of huggingface alone")
+    elif not faults and _restore(found) != features:
+        faults.append("carries other features in its metadata than protection.json")
+    return faults
+
+
+def _restore(schema: pa.Schema) -> Features | None:
+    try:
+        return Features.from_arrow_schema(schema)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

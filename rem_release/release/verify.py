@@ -1,0 +1,131 @@
+"""Proves from the released bytes, and from the originals where they are at hand, that a release is what it says.
+
+Checks do not stop at the first fault, with one exception: without a sound protection.json there is nothing to check
+against. Files whose bytes are not the recorded ones are named and not opened. Rows are streamed.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from rem_release.data.shards import ReleasedRow, iterate_rows
+from rem_release.errors import InputError, VerificationError
+from rem_release.release.clean_checks import CleanChecks, Comparison, list_unchecked
+from rem_release.release.facts import Facts
+from rem_release.release.file_checks import (
+    check_card,
+    check_certificate,
+    check_consistency,
+    check_figures,
+    check_file_list,
+    check_hashes,
+    read_facts,
+)
+from rem_release.release.pairing import CleanRows, choose_pairing
+from rem_release.release.report import Check, Report
+from rem_release.release.row_checks import Picture, RowChecks, check_schema
+from rem_release.release.schema import read_features
+
+__all__ = ["Check", "CleanRows", "Report", "verify_release"]
+
+Progress = Callable[[int, int], None]
+_MOST_THREADS = 8
+
+
+def verify_release(
+    release: Path,
+    clean: CleanRows | None = None,
+    row_map: Sequence[tuple[int, bool]] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Check a release folder.
+
+    Args:
+        release: the folder.
+        clean: the originals, or None: what needs them is then listed as not checked.
+        row_map: for each released row the index of its original in `clean`, and whether it carries noise. Without it
+            rows are paired by position or by search, and a row counts as protected if it differs from its original.
+        progress: called with (rows done, rows in all).
+
+    Raises:
+        InputError: `release` is not a folder.
+    """
+    if not release.is_dir():
+        raise InputError(f"{release} is not a folder; give a run folder or its release/ folder")
+    try:
+        facts = read_facts(release)
+    except VerificationError as error:
+        return Report([Check("facts", False, str(error))])
+    consistency = check_consistency(facts)
+    hashes, intact = check_hashes(release, facts)
+    certificate, audit = check_certificate(release, facts)
+    checks = [
+        consistency,
+        check_file_list(release, facts),
+        hashes,
+        check_card(release, facts, audit),
+        *([certificate] if certificate else []),
+        check_figures(release, facts, intact),
+    ]
+    if not consistency.passed:
+        return Report([*checks, Check("rows", None, "not read: protection.json contradicts itself")])
+    rows = _check_rows(release, facts, intact, clean, row_map, progress)
+    return Report([*checks, *rows.checks], rows.imperceptibility, rows.worst)
+
+
+def _check_rows(
+    release: Path,
+    facts: Facts,
+    intact: set[str],
+    clean: CleanRows | None,
+    row_map: Sequence[tuple[int, bool]] | None,
+    progress: Progress | None,
+) -> Report:
+    """Stream all rows of the files that can be trusted through the row checks and the clean checks."""
+    features = read_features(facts.data.features)
+    names = sorted(name for name in facts.files if name.startswith("data/"))
+    schema, readable = check_schema(release, facts, features, [name for name in names if name in intact])
+    by_row = RowChecks(facts, features)
+    by_clean, in_order = None, False
+    if clean is not None:
+        pairing = choose_pairing(clean, row_map, facts.data.images, facts.protection.rho_u_levels)
+        by_clean, in_order = CleanChecks(facts, clean, pairing), pairing.in_order
+
+    def look(numbered: tuple[int, ReleasedRow]) -> tuple[Picture, Comparison | None]:
+        picture = by_row.read(numbered[1], numbered[0])
+        return picture, by_clean.compare(picture) if by_clean else None
+
+    workers = 1 if in_order else min(_MOST_THREADS, os.cpu_count() or 1)
+    damaged: list[Check] = []
+    done = 0
+    with ThreadPoolExecutor(workers) as pool:
+        rows = _number_rows(release, facts, names, readable, damaged)
+        while chunk := list(islice(rows, 2 * workers)):
+            for picture, comparison in pool.map(look, chunk):
+                by_row.take(picture)
+                if by_clean and comparison:
+                    by_clean.take(comparison)
+            done += len(chunk)
+            if progress:
+                progress(done, facts.data.images)
+    checks = [schema, *damaged, *by_row.conclude(done == facts.data.images)]
+    if by_clean is None:
+        return Report([*checks, *list_unchecked()])
+    return Report([*checks, *by_clean.conclude()], by_clean.imperceptibility, by_clean.worst)
+
+
+def _number_rows(
+    release: Path, facts: Facts, names: list[str], readable: list[str], damaged: list[Check]
+) -> Iterator[tuple[int, ReleasedRow]]:
+    """Yield (row of the release, row) of the readable files; a file that breaks on the way goes to `damaged`."""
+    first = 0
+    for name in names:
+        if name in readable:
+            try:
+                for row in iterate_rows([release / name], [facts.data.label_column], facts.data.image_column):
+                    yield first + row.number, row
+            except VerificationError as error:
+                damaged.append(Check("data files", False, str(error)))
+        first += facts.files[name].rows or 0

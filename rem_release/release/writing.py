@@ -1,0 +1,159 @@
+"""Writing the released rows: every picture read again, protected at its own size, encoded, and measured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rem_release.core.levels import protect_at_own_size
+from rem_release.data.decoding import encode_png, pixel_hash
+from rem_release.data.in_order import map_in_order
+from rem_release.data.noise_store import NoiseStore
+from rem_release.data.selection import Role
+from rem_release.data.shards import ShardWriter, released_columns, released_features
+from rem_release.data.source import Source
+from rem_release.data.working_set import WorkingSet, read_image
+from rem_release.errors import InputError
+from rem_release.release.imperceptibility import Change, ChangeMeter, measure_change
+
+Progress = Callable[[int, int], None]
+_FIGURE_PICTURES = 16
+_BATCH_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What becomes of every readable row.
+
+    Attributes:
+        working: the pictures.
+        roles: int8 [U] of `Role`.
+        noise_index: int64 [U], where the noise of a protected picture stands in the store; -1 for the others.
+        release_unprotected: release the rows without noise too.
+        max_side: longer side that pictures are shrunk to.
+    """
+
+    working: WorkingSet
+    roles: np.ndarray
+    noise_index: np.ndarray
+    release_unprotected: bool
+    max_side: int | None
+
+    def row_roles(self) -> np.ndarray:
+        """int8 [K], the role of each readable row."""
+        return self.roles[self.working.image_of_row]
+
+    def released(self) -> np.ndarray:
+        """int64, positions among the readable rows of those that are released, in order."""
+        roles = self.row_roles()
+        chosen = (roles == Role.PROTECTED) | ((roles == Role.UNPROTECTED) & self.release_unprotected)
+        return np.flatnonzero(chosen)
+
+
+@dataclass
+class Written:
+    """What writing the rows found out."""
+
+    meter: ChangeMeter = field(default_factory=ChangeMeter)
+    raised: int = 0
+    """protected rows whose noise rounded to nothing and was raised, see `protect_at_own_size`"""
+    samples: list[np.ndarray] = field(default_factory=list)
+    """protected pictures for the figure, a few of different classes"""
+
+
+@dataclass(frozen=True)
+class _Row:
+    png: bytes
+    change: Change | None
+    raised: bool
+    sample: np.ndarray | None
+
+
+def write_rows(
+    staging: Path, source: Source, choice: Choice, noise: NoiseStore, budget: int, progress: Progress | None = None
+) -> Written:
+    """Write `data/` of the release.
+
+    Args:
+        staging: the folder that becomes the release.
+        source: the images; each is read again and must be as it was.
+        choice: what becomes of each row.
+        noise: the noise of the protected pictures.
+        budget: floor(255·ρ_u).
+        progress: told (done, total) rows.
+
+    Raises:
+        InputError: a picture changed since it was read first.
+        RuntimeError: a row left the budget, or rows are missing (a bug).
+    """
+    positions = choice.released()
+    sampled = _choose_samples(choice, positions)
+    result, done = Written(), 0
+
+    def make_row(position: int) -> _Row:
+        return _make_row(source, choice, noise, budget, position, position in sampled)
+
+    with ShardWriter(staging, source.options.split, released_features(source), source.image_column) as writer:
+        for first in range(0, len(positions), _BATCH_ROWS):
+            batch = positions[first : first + _BATCH_ROWS]
+            pngs = []
+            for row in map_in_order(make_row, [int(position) for position in batch]):
+                pngs.append(row.png)
+                if row.change is not None:
+                    result.meter.record(row.change, done)
+                if row.sample is not None:
+                    result.samples.append(row.sample)
+                result.raised += row.raised
+                done += 1
+                if progress:
+                    progress(done, len(positions))
+            writer.write(pngs, released_columns(source, choice.working.rows[batch]))
+    if done != len(positions):
+        raise RuntimeError(f"{done} rows written instead of {len(positions)}")
+    return result
+
+
+def _make_row(source: Source, choice: Choice, noise: NoiseStore, budget: int, position: int, is_sample: bool) -> _Row:
+    working = choice.working
+    row, picture = int(working.rows[position]), int(working.image_of_row[position])
+    clean = read_image(source, row, choice.max_side)
+    if pixel_hash(clean) != working.hashes[picture]:
+        raise InputError(f"{source.origin(row)} changed while it was being protected; start again with --overwrite")
+    if choice.roles[picture] != Role.PROTECTED:
+        return _Row(encode_png(clean), None, False, None)
+    levels = noise.read(int(choice.noise_index[picture]))
+    tensor, raised = protect_at_own_size(torch.from_numpy(clean).permute(2, 0, 1), levels, budget)
+    protected = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
+    change = measure_change(clean, protected)
+    if not 0 < abs(change.largest) <= budget:
+        raise RuntimeError(f"row {row}: the noise changes a pixel by {change.largest} levels of at most {budget}")
+    return _Row(encode_png(protected), change, raised, protected if is_sample else None)
+
+
+def write_reserve(folder: Path, source: Source, choice: Choice) -> int:
+    """Keep the reserved pictures, clean, in `private/`; returns how many rows there are."""
+    positions = np.flatnonzero(choice.row_roles() == Role.RESERVED)
+    if len(positions) == 0:
+        return 0
+    with ShardWriter(folder, "reserve", released_features(source), source.image_column) as writer:
+        for first in range(0, len(positions), _BATCH_ROWS):
+            rows = choice.working.rows[positions[first : first + _BATCH_ROWS]]
+            pngs = [encode_png(read_image(source, int(row), choice.max_side)) for row in rows]
+            writer.write(pngs, released_columns(source, rows))
+    return len(positions)
+
+
+def _choose_samples(choice: Choice, positions: np.ndarray) -> set[int]:
+    """Protected rows for the figure, taken from the classes in turn."""
+    working = choice.working
+    protected = [int(p) for p in positions if choice.roles[working.image_of_row[p]] == Role.PROTECTED]
+    seen: dict[int, int] = {}
+    ranked = []
+    for position in protected:
+        label = int(working.labels[working.image_of_row[position]])
+        seen[label] = seen.get(label, 0) + 1
+        if seen[label] <= _FIGURE_PICTURES:
+            ranked.append((seen[label], label, position))
+    return {position for _, _, position in sorted(ranked)[:_FIGURE_PICTURES]}

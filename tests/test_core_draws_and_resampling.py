@@ -1,0 +1,154 @@
+"""Draws are functions of their coordinates; transformations equal torchvision's with the same parameters."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from torchvision.transforms.v2 import functional as tv
+
+from rem_release.core.draws import Draws, Purpose, uniform
+from rem_release.core.levels import protect_at_own_size
+from rem_release.core.resampling import (
+    NoiseRoute,
+    draw_cifar,
+    draw_imagenet,
+    interpolation_matrix,
+    resample,
+)
+
+IDS = torch.arange(1000) * 7919 + 13
+
+
+def test_numbers_are_uniform_and_independent_between_coordinates():
+    draws = Draws(seed=0, ids=IDS, step=0)
+    numbers = uniform(draws.keys(Purpose.NOISE_START), 50)
+    assert stats.kstest(numbers.flatten().numpy(), "uniform").pvalue > 0.001
+    for other in (
+        Draws(1, IDS, 0).keys(Purpose.NOISE_START),
+        Draws(0, IDS, 1).keys(Purpose.NOISE_START),
+        Draws(0, IDS + 1, 0).keys(Purpose.NOISE_START),
+        draws.keys(Purpose.ADVERSARY_START),
+        draws.keys(Purpose.NOISE_START, k=1),
+        draws.keys(Purpose.NOISE_START, samples=2)[len(IDS) :],
+        Draws.final(0, IDS).keys(Purpose.NOISE_START),
+    ):
+        correlation = torch.corrcoef(torch.stack([numbers.flatten(), uniform(other, 50).flatten()]))[0, 1]
+        assert abs(correlation) < 0.02  # 4.5 standard deviations of 50,000 independent pairs
+
+
+def test_draws_do_not_depend_on_the_batch():
+    whole = Draws(3, IDS, 5).within(0.5, (3, 4, 4), Purpose.NOISE_START)
+    some = Draws(3, IDS[[9, 2]], 5).within(0.5, (3, 4, 4), Purpose.NOISE_START)
+    assert torch.equal(some, whole[[9, 2]])
+    assert whole.abs().max() < 0.5
+
+
+def test_the_first_numbers_are_those_of_splitmix64():
+    """Reference values of SplitMix64 seeded with 1234567, read in 16-bit parts from the lowest."""
+    reference = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    parts = [(value >> shift & 0xFFFF) for value in reference for shift in (0, 16, 32, 48)]
+    numbers = uniform(torch.tensor([1234567]), 12)[0]
+    torch.testing.assert_close(numbers * 65536 - 0.5, torch.tensor(parts, dtype=torch.float32), atol=0.01, rtol=0)
+
+
+def test_cifar_transformation_equals_torchvision():
+    size, pad = 32, 4
+    keys = Draws(0, IDS[:200], 0).keys(Purpose.TRANSFORM)
+    images = torch.rand((200, 3, size, size), generator=torch.Generator().manual_seed(0))
+    out = resample(images, draw_cifar(keys, size))
+    numbers = uniform(keys, 3)
+    seen = set()
+    for image, result, (flip, top, left) in zip(images, out, numbers.tolist(), strict=True):
+        expected = tv.horizontal_flip(image) if flip < 0.5 else image
+        top, left = int(top * 9), int(left * 9)
+        expected = tv.crop(tv.pad(expected, [pad] * 4), top, left, size, size)
+        assert torch.equal(result, expected)
+        seen |= {("flip", flip < 0.5), ("top", top), ("left", left)}
+    assert len(seen) == 2 + 9 + 9  # every flip and every offset occurs
+
+
+def test_imagenet_transformation_equals_torchvision():
+    size, tries = 24, 10
+    keys = Draws(0, IDS[:300], 0).keys(Purpose.TRANSFORM)
+    images = torch.rand((300, 3, size, size), generator=torch.Generator().manual_seed(0))
+    out = resample(images, draw_imagenet(keys, size))
+    areas = []
+    for image, result, u in zip(images, out, uniform(keys, 23).tolist(), strict=True):
+        height = width = size
+        for attempt in range(tries):
+            area = size * size * (0.08 + 0.92 * u[attempt])
+            ratio = (4 / 3) ** (2 * u[tries + attempt] - 1)
+            h, w = round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)
+            if 0 < h <= size and 0 < w <= size:
+                height, width = h, w
+                break
+        top, left = int(u[20] * (size - height + 1)), int(u[21] * (size - width + 1))
+        expected = tv.resized_crop(image, top, left, height, width, [size, size], antialias=True)
+        expected = tv.horizontal_flip(expected) if u[22] < 0.5 else expected
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
+        areas.append(height * width / size**2)
+    assert min(areas) < 0.15
+    assert max(areas) > 0.85
+
+
+def test_gradient_through_a_transformation_is_its_adjoint():
+    keys = Draws(0, IDS[:4], 0).keys(Purpose.TRANSFORM)
+    for draw in (draw_cifar, draw_imagenet):
+        t = draw(keys, 8)
+        x = torch.rand(4, 3, 8, 8).requires_grad_()
+        y = torch.rand(4, 3, 8, 8)
+        (resample(x, t) * y).sum().backward()
+        expected = t.rows.transpose(1, 2).unsqueeze(1) @ y @ t.columns.unsqueeze(1)
+        torch.testing.assert_close(x.grad, expected)
+
+
+@given(st.integers(1, 60), st.integers(1, 60))
+@settings(deadline=None, max_examples=60)
+def test_interpolation_cannot_overshoot(source, target):
+    matrix = interpolation_matrix(source, target)
+    assert matrix.shape == (target, source)
+    assert (matrix >= 0).all()
+    torch.testing.assert_close(matrix.sum(1), torch.ones(target), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 21), (8, 8), (8, 33), (3, 8), (1, 1)])
+def test_noise_route_equals_resizing_there_and_back(height, width):
+    delta = torch.rand((1, 3, 8, 8), generator=torch.Generator().manual_seed(0)) - 0.5
+    route = NoiseRoute(torch.tensor([[height, width], [8, 8]]), 8)
+    there = F.interpolate(delta, (height, width), mode="bilinear", antialias=True)
+    back = F.interpolate(there, (8, 8), mode="bilinear", antialias=True)
+    torch.testing.assert_close(resample(delta, route.of(torch.tensor([0]))), back, atol=1e-6, rtol=0)
+    torch.testing.assert_close(resample(delta, route.of(torch.tensor([1]))), delta)
+
+
+def test_images_of_the_working_size_need_no_route():
+    assert NoiseRoute(torch.tensor([[8, 8], [8, 8]]), 8).of(torch.tensor([0, 1])) is None
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=150)
+def test_released_pictures_keep_the_budget_and_carry_real_noise(data):
+    height, width, resolution = (data.draw(st.integers(1, 12)) for _ in range(3))
+    budget = data.draw(st.sampled_from([1, 2, 8, 16, 127]))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 10_000)))
+    kind = data.draw(st.sampled_from(["any", "black", "white", "extremes"]))
+    image = torch.randint(0, 256, (3, height, width), generator=generator)
+    image = {"any": image, "black": image * 0, "white": image * 0 + 255, "extremes": (image > 127) * 255}[kind]
+    image = image.to(torch.uint8)
+    levels = torch.randint(-budget, budget + 1, (3, resolution, resolution), generator=generator).to(torch.int8)
+    protected, _ = protect_at_own_size(image, levels, budget)
+    change = protected.int() - image.int()
+    assert protected.shape == image.shape
+    assert change.abs().max() <= budget
+    assert change.abs().max() > 0
+    assert change.abs().float().mean() >= budget / 8
+
+
+def test_noise_of_the_working_size_ships_as_it_trained():
+    image = torch.randint(20, 236, (3, 8, 8), dtype=torch.uint8)
+    levels = torch.randint(-8, 9, (3, 8, 8), dtype=torch.int8)
+    protected, raised = protect_at_own_size(image, levels, 8)
+    assert not raised
+    assert torch.equal(protected.int() - image.int(), levels.int())

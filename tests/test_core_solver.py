@@ -1,0 +1,207 @@
+"""The solver against known answers: closed forms, a plain Algorithm 1, an independent EM, counted gradients."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from rem_release.core.draws import Draws, Purpose, uniform
+from rem_release.core.levels import add_quantised
+from rem_release.core.pgd import frozen, pgd, project
+from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
+from rem_release.methods.min_max import solver_settings
+from rem_release.recipe import load_recipe
+from tests.algorithm1 import plain_em, plain_noise
+
+REM = NoiseSettings(
+    rho_u=16 / 255, alpha_u=4 / 255, K_u=3, rho_a=8 / 255, alpha_a=3 / 255, K_a=2, J=2, transform="cifar", inner="pgd"
+)
+
+
+def changed(**changes):
+    return NoiseSettings(**{**REM.__dict__, **changes})
+
+
+SETTINGS = {
+    "rem": REM,
+    "no EOT": changed(transform="none", J=1),
+    "sem": changed(inner="uniform"),
+    "rho_a = 0 keeps EOT": changed(rho_a=0.0, alpha_a=0.0, K_a=0),
+    "em": changed(rho_a=0.0, alpha_a=0.0, K_a=0, J=1, transform="none"),
+}
+
+
+def smooth_network(classes=4, size=8, seed=0):
+    """Double precision and no kinks, so that the sign of a gradient does not hang on the order of a sum."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Tanh(), nn.Flatten(), nn.Linear(6 * size * size, classes)
+        ).double()
+
+
+def pictures(count=5, size=8, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    levels = torch.randint(0, 256, (count, 3, size, size), generator=generator)
+    levels[0, :, :3] = 0  # saturated pixels, where the box cuts the ball
+    levels[1, :, :3] = 255
+    return levels.double() / 255, torch.arange(count) % 4, torch.arange(count) + 1000
+
+
+def draws_of(index, ids, s, draws, shape):
+    """The numbers of one image out of the batch's draws: start, transformations and adversary starts by [k][j]."""
+    n, count = len(ids), torch.Size(shape).numel()
+
+    def split(purpose, width):
+        return [
+            [uniform(draws.keys(purpose, k, s.J), width)[j * n + index] for j in range(s.J)] for k in range(s.K_u)
+        ]
+
+    start = (uniform(draws.keys(Purpose.NOISE_START), count)[index] * 2 - 1) * s.rho_u
+    adversary = [[((v * 2 - 1) * s.rho_a).reshape(shape) for v in row] for row in split(Purpose.ADVERSARY_START, count)]
+    return start.reshape(shape), split(Purpose.TRANSFORM, 3), adversary
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_batched_solver_equals_the_plain_algorithm_1(name):
+    s, model, (x, y, ids) = SETTINGS[name], smooth_network().eval(), pictures()
+    draws = Draws(seed=3, ids=ids, step=7)
+    batched = min_max_noise(model, x, y, s, draws)
+    for index in range(len(x)):
+        start, transforms, adversary = draws_of(index, ids, s, draws, tuple(x.shape[1:]))
+        plain = plain_noise(model, x[index], y[index], s, start, transforms, adversary)
+        assert torch.equal(batched[index].double(), plain), name
+
+
+def test_em_setting_equals_an_independent_em():
+    noise = solver_settings(load_recipe("em-cifar10").noise)
+    model, (x, y, ids) = smooth_network().eval(), pictures()
+    draws = Draws(seed=0, ids=ids, step=0)
+    batched = min_max_noise(model, x, y, noise, draws)
+    starts = draws.within(8 / 255, tuple(x.shape[1:]), Purpose.NOISE_START)
+    for index in range(len(x)):
+        plain = plain_em(model, x[index], y[index], 8 / 255, 1.6 / 255, 10, starts[index])
+        assert torch.equal(batched[index].double(), plain)
+
+
+def test_pgd_reaches_the_closed_form_on_a_linear_model():
+    """Two classes and a linear model: the loss rises with −y·w·δ, so δ* is the corner of ball ∩ box along its sign."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 2)).double()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand((6, 3, 4, 4), generator=generator, dtype=torch.float64)
+    x[0], x[1] = 0, 1
+    y, rho = torch.tensor([0, 1, 0, 1, 0, 1]), 0.1
+    weight = model[1].weight.detach()
+    uphill = torch.where(y[:, None] == 0, weight[1] - weight[0], weight[0] - weight[1]).reshape(x.shape).sign()
+    best = torch.minimum(torch.maximum(rho * uphill, -x), 1 - x)
+    start = (torch.rand(x.shape, generator=generator, dtype=torch.float64) * 2 - 1) * rho
+    with frozen(model):
+        found = pgd(model, x, y, rho, rho / 4, 8, start)
+    torch.testing.assert_close(found, best, atol=1e-12, rtol=0)
+
+
+def test_saturated_pixels_end_with_optimised_noise():
+    """On a linear model δ_u is the closed form too: minus the uphill corner, full size where the box has room."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 2)).double()
+    x, y = torch.zeros((2, 3, 4, 4), dtype=torch.float64), torch.tensor([0, 1])
+    s = changed(K_u=20, rho_a=0.0, K_a=0, J=1, transform="none")
+    weight = model[1].weight.detach()
+    downhill = torch.stack([weight[0] - weight[1], weight[1] - weight[0]]).reshape(x.shape).sign()
+    levels = min_max_noise(model, x, y, s, Draws(0, torch.arange(2), 0))
+    assert torch.equal(levels.double(), (16 * downhill).clamp(min=0))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_gradients_counted_by_a_hook_equal_the_reported_cost(name):
+    s, model, (x, y, ids) = SETTINGS[name], smooth_network(), pictures()
+    counted = []
+
+    def count(module, inputs, logits):
+        logits.register_hook(lambda gradient: counted.append(len(gradient)))
+
+    model.register_forward_hook(count)
+    min_max_noise(model, x, y, s, Draws(0, ids, 0))
+    assert sum(counted) == len(x) * s.gradients_per_image
+    counted.clear()
+    generator_loss(model, model, x, y, s, Draws(0, ids, 0)).backward()
+    assert sum(counted) == len(x) * s.gradients_per_step
+
+
+@pytest.mark.parametrize(
+    ("recipe", "per_step", "per_image"),
+    [
+        ("rem-cifar10", 561, 550),
+        ("rem-cifar100", 561, 550),
+        ("sem-cifar10", 61, 50),
+        ("em-cifar10", 11, 10),
+        ("rem-imagenet100", 319, 308),
+        ("sem-imagenet100", 39, 28),
+        ("em-imagenet100", 8, 7),
+    ],
+)
+def test_cost_of_the_shipped_recipes(recipe, per_step, per_image):
+    s = solver_settings(load_recipe(recipe).noise)
+    assert (s.gradients_per_step, s.gradients_per_image) == (per_step, per_image)
+
+
+def test_the_source_model_trains_on_quantised_noise():
+    """What reaches the wrapped model, less δ_a and t, is a whole number of levels."""
+    seen = []
+
+    class Spy(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, images):
+            seen.append(images.detach())
+            return self.inner(images)
+
+    model, (x, y, ids) = smooth_network(), pictures()
+    s = changed(rho_a=0.0, K_a=0, J=1, transform="none")
+    expected = add_quantised(x, min_max_noise(model, x, y, s, Draws(0, ids, 0)), None)
+    generator_loss(model, Spy(model), x, y, s, Draws(0, ids, 0))
+    levels = seen[0] * 255
+    torch.testing.assert_close(levels, levels.round(), atol=1e-9, rtol=0)
+    assert torch.equal(seen[0], expected)
+
+
+def test_noise_does_not_depend_on_the_batch():
+    model, (x, y, ids) = smooth_network().eval(), pictures()
+    whole = min_max_noise(model, x, y, REM, Draws(5, ids, 2))
+    order = torch.tensor([3, 0])
+    part = min_max_noise(model, x[order], y[order], REM, Draws(5, ids[order], 2))
+    assert torch.equal(part, whole[order])
+
+
+def test_noise_lowers_the_adversarial_loss_that_it_is_made_for():
+    model, (x, y, ids) = smooth_network().eval(), pictures()
+    s = changed(K_u=10, transform="none", J=1)
+    levels = min_max_noise(model, x, y, s, Draws(0, ids, 0))
+
+    def adversarial_loss(images):
+        with frozen(model):
+            delta = pgd(model, images, y, s.rho_a, s.alpha_a, 20, torch.zeros_like(images))
+        return F.cross_entropy(model(images + delta), y, reduction="none")
+
+    assert (adversarial_loss(add_quantised(x, levels, None)) < adversarial_loss(x)).all()
+
+
+def test_frozen_restores_the_model_even_after_an_error():
+    model = smooth_network()
+    model[0].weight.requires_grad_(False)
+    model[1].eval()
+    before = ([m.training for m in model.modules()], [p.requires_grad for p in model.parameters()])
+    with pytest.raises(RuntimeError, match="on purpose"), frozen(model):
+        assert not any(m.training for m in model.modules())
+        assert not any(p.requires_grad for p in model.parameters())
+        raise RuntimeError("on purpose")
+    assert before == ([m.training for m in model.modules()], [p.requires_grad for p in model.parameters()])
+
+
+def test_projection_is_the_nearest_point_of_ball_and_box():
+    x = torch.tensor([0.0, 0.02, 0.5, 0.98, 1.0])
+    high = project(torch.full_like(x, 0.3), x, 0.1)
+    low = project(torch.full_like(x, -0.3), x, 0.1)
+    torch.testing.assert_close(high, torch.tensor([0.1, 0.1, 0.1, 0.02, 0.0]))
+    torch.testing.assert_close(low, torch.tensor([0.0, -0.02, -0.1, -0.1, -0.1]))

@@ -1,0 +1,140 @@
+"""The working set: what is distinct, what is left out, and in which order."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from rem_release.data.decoding import fit_working_grid, pixel_hash
+from rem_release.data.source import SourceOptions, label_by_clusters, open_source
+from rem_release.data.working_set import read_image, read_working_set
+from rem_release.errors import BadImagesError, InputError
+
+RNG = np.random.default_rng(3)
+
+
+def draw(path: Path, height: int = 6, width: int = 9) -> np.ndarray:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def open_folder(path: Path, **options: object) -> object:
+    return open_source(SourceOptions(source=str(path), **options))
+
+
+def test_pictures_of_any_size_in_source_order(tmp_path: Path) -> None:
+    shapes = [(1, 1), (1, 50), (300, 2), (8, 8), (40, 30)]
+    pictures = [draw(tmp_path / "ab"[number % 2] / f"{number}.png", *shape) for number, shape in enumerate(shapes)]
+    order = [0, 2, 4, 1, 3]
+    source = open_folder(tmp_path)
+    calls: list[tuple[int, int]] = []
+    working = read_working_set(source, 8, progress=lambda done, total: calls.append((done, total)))
+    assert working.images.dtype == torch.uint8
+    assert working.images.shape == (5, 3, 8, 8)
+    assert working.sizes.tolist() == [list(shapes[number]) for number in order]
+    assert working.hashes == [pixel_hash(pictures[number]) for number in order]
+    for index, number in enumerate(order):
+        assert torch.equal(working.images[index], fit_working_grid(pictures[number], 8))
+        np.testing.assert_array_equal(read_image(source, index), pictures[number])
+    assert torch.equal(working.images[4], torch.from_numpy(pictures[3]).permute(2, 0, 1))
+    assert working.labels.tolist() == [0, 0, 0, 1, 1]
+    assert working.rows.tolist() == working.image_of_row.tolist() == [0, 1, 2, 3, 4]
+    assert (working.bad, working.resolution) == ([], 8)
+    assert calls == [(done, 5) for done in range(1, 6)]
+
+
+def test_equal_pixels_are_one_picture_whatever_the_file(tmp_path: Path) -> None:
+    first = draw(tmp_path / "a" / "1.png")
+    other = draw(tmp_path / "a" / "2.png")
+    (tmp_path / "b").mkdir()
+    Image.fromarray(first).save(tmp_path / "b" / "copy.bmp")
+    Image.fromarray(first[:, :8]).save(tmp_path / "b" / "cut.png")
+    working = read_working_set(open_folder(tmp_path), 4)
+    assert working.image_of_row.tolist() == [0, 1, 0, 2]
+    assert working.rows.tolist() == [0, 1, 2, 3]
+    assert working.hashes == [pixel_hash(first), pixel_hash(other), pixel_hash(first[:, :8])]
+    assert working.labels.tolist() == [0, 0, 1]
+    assert len(working.images) == 3
+
+
+def test_keys_are_63_bits_of_the_hash(tmp_path: Path) -> None:
+    pixels = [draw(tmp_path / name / "1.png") for name in "ab"]
+    working = read_working_set(open_folder(tmp_path), 4)
+    digests = [hashlib.sha256(b"uint8 6x9x3\n" + picture.tobytes()).digest() for picture in pixels]
+    assert working.hashes == [digest.hex() for digest in digests]
+    assert working.keys.tolist() == [int.from_bytes(digest[:8], "big") >> 1 for digest in digests]
+    assert working.keys.dtype == torch.int64
+    assert (working.keys >= 0).all()
+
+
+def test_max_side_shrinks_before_anything_else(tmp_path: Path) -> None:
+    for name in "ab":
+        draw(tmp_path / name / "1.png", 60, 30)
+    source = open_folder(tmp_path)
+    working = read_working_set(source, 8, max_side=20)
+    assert working.sizes.tolist() == [[20, 10], [20, 10]]
+    released = read_image(source, 0, 20)
+    assert released.shape == (20, 10, 3)
+    assert working.hashes[0] == pixel_hash(released)
+    assert torch.equal(working.images[0], fit_working_grid(released, 8))
+
+
+def spoil(folder: Path) -> None:
+    for name in "ab":
+        draw(folder / name / "1.png")
+    (folder / "a" / "empty.jpg").write_bytes(b"")
+    (folder / "a" / "notes.txt").write_text("hello")
+    (folder / "b" / "cut ü.png").write_bytes((folder / "b" / "1.png").read_bytes()[:60])
+
+
+def test_all_bad_files_are_listed_in_one_error(tmp_path: Path) -> None:
+    spoil(tmp_path)
+    with pytest.raises(BadImagesError) as caught:
+        read_working_set(open_folder(tmp_path), 8)
+    assert [origin for origin, _ in caught.value.bad] == ["a/empty.jpg", "a/notes.txt", "b/cut ü.png"]
+    reasons = [text for _, text in caught.value.bad]
+    assert reasons[0] == "empty (0 bytes)"
+    assert reasons[1].startswith("not an image in JPEG, PNG,")
+    assert reasons[2].startswith("truncated or damaged (")
+    assert "3 files cannot be read" in str(caught.value)
+    assert "\n  a/notes.txt: not an image" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_bad_files_are_left_out_where_that_is_chosen(tmp_path: Path) -> None:
+    spoil(tmp_path)
+    working = read_working_set(open_folder(tmp_path), 8, skip_bad=True)
+    assert working.rows.tolist() == [0, 3]
+    assert working.image_of_row.tolist() == [0, 1]
+    assert working.labels.tolist() == [0, 1]
+    assert [origin for origin, _ in working.bad] == ["a/empty.jpg", "a/notes.txt", "b/cut ü.png"]
+
+
+def test_what_is_left_must_be_two_classes(tmp_path: Path) -> None:
+    draw(tmp_path / "a" / "1.png")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "1.png").write_bytes(b"")
+    source = open_folder(tmp_path)
+    with pytest.raises(InputError, match="only class 'a' has images; at least two classes"):
+        read_working_set(source, 8, skip_bad=True)
+    (tmp_path / "a" / "1.png").write_bytes(b"")
+    with pytest.raises(InputError, match="none of its 2 rows can be read"):
+        read_working_set(source, 8, skip_bad=True)
+
+
+def test_a_flat_folder_is_clustered_by_what_was_read(tmp_path: Path) -> None:
+    for number in range(6):
+        level = 20 if number % 2 else 220
+        Image.new("RGB", (7 + number, 5), (level, level, level - number)).save(tmp_path / f"{number}.png")
+    (tmp_path / "3b.png").write_bytes(b"no")
+    source = open_folder(tmp_path, label_from="clusters")
+    working = read_working_set(source, 8, skip_bad=True)
+    assert working.labels.tolist() == [-1] * 6
+    assert working.rows.tolist() == [0, 1, 2, 3, 5, 6]
+    labelled = label_by_clusters(source, working.rows, working.images[working.image_of_row], 2, seed=1)
+    assert labelled.class_ids.tolist() == [0, 1, 0, 1, -1, 0, 1]

@@ -1,0 +1,274 @@
+import re
+
+import jinja2
+import pytest
+from datasets import ClassLabel, Features, Image, Value
+from datasets.info import DatasetInfosDict
+from huggingface_hub import DatasetCard
+
+from rem_release.release.card import render_card
+from rem_release.release.facts import Facts
+from rem_release.release.schema import write_features
+
+FIGURE = {"bytes": 1, "sha256": "0" * 64}
+
+
+def state_facts(**changes) -> Facts:
+    """Facts of a REM release; a change is written `data__images=3`."""
+    document = {
+        "protection": {
+            **{"method": "rem", "rho_u": "8/255", "rho_u_levels": 8, "rho_a": "4/255", "steps": 10},
+            **{"step_size": "1.6/255", "adversary_steps": 10, "adversary_step_size": "0.8/255"},
+            **{"eot": {"transform": "cifar", "samples": 5}, "source_model": "resnet18", "generator_steps": 5000},
+            **{"generator_reused": False, "resolution": 32},
+        },
+        "recipe_name": "rem-cifar10",
+        "recipe": {},
+        "recipe_sha256": "ab" * 32,
+        "versions": {"rem-release": "0.1.0", "torch": "2.15.0"},
+        "cost": {"training_gradients": 359_040_000, "noise_gradients": 2_800_000},
+        "data": {
+            **{"split": "train", "image_column": "image", "label_column": "label", "labels_from": "folders"},
+            **{"columns": ["image", "label"], "images": 5000, "protected": 5000, "unprotected": 0, "held_back": 12},
+            **{"skipped": 3, "duplicates": 0, "resized_noise": 0, "classes": ["cat", "dog"]},
+            **{"class_counts": [2400, 2600], "max_side": None, "smallest": [32, 32], "largest": [32, 32]},
+            "features": write_features(Features({"image": Image(), "label": ClassLabel(names=["cat", "dog"])})),
+        },
+        "imperceptibility": {
+            **{"max_change": 8, "mean_change": 6.1234, "psnr_mean": 31.4159, "psnr_min": 30.0},
+            **{"ssim_mean": 0.951234, "ssim_min": 0.5, "worst_row": 0},
+        },
+        "files": {},
+        "digest": "cd" * 32,
+        "readme_sha256": "",
+    }
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        target = document
+        for part in path:
+            target = target.setdefault(part, {})
+        target[last] = value
+    return Facts.model_validate(document)
+
+
+def test_the_metadata_is_what_the_hub_reads():
+    data = DatasetCard(render_card(state_facts())).data.to_dict()
+    assert data["configs"] == [
+        {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]},
+    ]
+    assert data["size_categories"] == ["1K<n<10K"]
+    assert data["task_categories"] == ["image-classification"]
+    assert data["license"] == "unknown"
+    assert data["tags"] == ["unlearnable-examples", "data-protection", "robust-error-minimizing-noise", "rem-release"]
+    assert "annotations_creators" not in data
+
+
+def test_the_features_read_back_from_the_metadata():
+    names = [str(number) for number in range(12)]
+    features = Features({"image": Image(), "label": ClassLabel(names=names), "note": Value("large_string")})
+    card = DatasetCard(render_card(state_facts(data__features=write_features(features))))
+    assert DatasetInfosDict.from_dataset_card_data(card.data)["default"].features == features
+
+
+@pytest.mark.parametrize(
+    ("images", "category"),
+    [(999, "n<1K"), (1000, "1K<n<10K"), (50_000, "10K<n<100K"), (1_281_167, "1M<n<10M"), (10**9, "1B<n<10B")],
+)
+def test_size_categories(images, category):
+    facts = state_facts(data__images=images, data__protected=images)
+    assert DatasetCard(render_card(facts)).data.to_dict()["size_categories"] == [category]
+
+
+def test_what_matters_stands_in_the_first_paragraph():
+    body = DatasetCard(render_card(state_facts())).text.strip()
+    title, first = re.split(r"\n\n", body)[:2]
+    assert title == "# Images protected with robust error-minimizing noise"
+    assert "5,000 images" in first
+    assert "each carries robust error-minimizing noise" in first
+    assert "at most 8 of 255 levels" in first
+    assert "**Not audited yet: nobody has measured what a model learns from it.**" in first
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "| Defensive radius ρ_u | 8/255: no pixel changed by more than 8 of 255 levels |",
+        "| Adversarial radius ρ_a | 4/255:",
+        "| Noise steps | K_u = 10 of α_u = 1.6/255 |",
+        "| Adversary steps | K_a = 10 of α_a = 0.8/255 |",
+        "| Expectation over transformation | cifar augmentation, J = 5 |",
+        "| Source model | resnet18, 5,000 training steps |",
+        "| Working resolution | 32 × 32 |",
+        "| Cost | 361,840,000 sample gradient evaluations: 359,040,000 to train the source model, 2,800,000 for the",
+        "| PSNR | 31.42 dB | 30.00 dB |",
+        "| SSIM | 0.9512 | 0.5000 |",
+        "The mean change is 6.12 levels of 255, the largest 8.",
+        "| Not released | 12 images of the source held back, 3 files left out as unreadable |",
+        "| cat | 2,400 |",
+        "`" + "cd" * 32 + "`",
+        "rem-release verify FOLDER --clean ORIGINALS",
+        "other people's published figures for CIFAR-10, not measurements of this dataset",
+        "fu2022robust",
+    ],
+)
+def test_the_card_says(words):
+    assert words in render_card(state_facts())
+
+
+def test_zeros_are_zeros_and_nothing_is_none():
+    facts = state_facts(
+        cost__training_gradients=0,
+        cost__noise_gradients=0,
+        imperceptibility__ssim_min=0.0,
+        imperceptibility__mean_change=0.0,
+        protection__generator_steps=0,
+        data__held_back=0,
+        data__class_counts=[0, 5000],
+    )
+    card = render_card(facts)
+    assert "| Cost | 0 sample gradient evaluations: 0 to train the source model, 0 for the final noise |" in card
+    assert "| SSIM | 0.9512 | 0.0000 |" in card
+    assert "The mean change is 0.00 levels" in card
+    assert "| Source model | resnet18, 0 training steps |" in card
+    assert "| cat | 0 |" in card
+    assert "None" not in card.replace("None is an original", "")
+
+
+def test_the_card_does_not_depend_on_its_own_hash():
+    facts = state_facts()
+    assert render_card(facts) == render_card(facts.model_copy(update={"readme_sha256": "ef" * 32}))
+
+
+def test_an_audited_card_no_longer_says_not_audited():
+    card = render_card(state_facts(), {"digest": "cd" * 32})
+    assert "ot audited yet" not in card
+    assert "`audit.json` is the certificate" in card
+
+
+def test_a_partly_protected_release_says_so_first():
+    card = render_card(state_facts(data__protected=4000, data__unprotected=1000))
+    assert "4,000 of them carry robust" in card
+    assert "**1,000 images are released as they are, by the owner's choice: models can learn from those.**" in card
+
+
+def test_resized_noise_reused_generators_and_shrunk_images_are_told():
+    card = render_card(
+        state_facts(
+            data__resized_noise=17, data__max_side=640, protection__generator_reused=True, data__largest=[640, 9]
+        )
+    )
+    assert "the noise of 17 images was interpolated to their own size" in card
+    assert "trained in an earlier run on other images" in card
+    assert "32 × 32, 640 × 9 pixels; longer sides were shrunk to 640" in card
+
+
+@pytest.mark.parametrize(
+    ("labels_from", "words"),
+    [
+        ("folders", "The labels are the class folders of the source."),
+        ("column", "The labels are those of the source."),
+        ("albums", "Nobody labelled what the pictures show."),
+        ("clusters", "**The labels were made by a machine**"),
+    ],
+)
+def test_the_origin_of_labels_is_told(labels_from, words):
+    card = render_card(state_facts(data__labels_from=labels_from))
+    assert words in card
+    creators = DatasetCard(card).data.to_dict().get("annotations_creators")
+    assert creators == (["machine-generated"] if labels_from == "clusters" else None)
+
+
+def test_em_claims_no_adversary():
+    card = render_card(
+        state_facts(
+            protection__method="em",
+            protection__rho_a="0",
+            protection__adversary_steps=0,
+            protection__eot={"transform": "none", "samples": 1},
+        )
+    )
+    assert "| Method | error-minimizing noise (EM; Huang et al., ICLR 2021) |" in card
+    assert "ρ_a |" not in card
+    assert "K_a" not in card
+    assert "| Expectation over transformation | none, J = 1 |" in card
+    assert "is not made to withstand adversarial training, and does not" in card
+    assert "huang2021unlearnable" in card
+
+
+def test_sem_is_described_as_sem():
+    card = render_card(state_facts(protection__method="sem"))
+    assert "stable error-minimizing noise (SEM; Liu et al., AAAI 2024)" in card
+    assert "one uniform draw within ±ρ_a for the noise" in card
+    assert "protected by SEM with" in card
+    assert "liu2024stable" in card
+
+
+def test_random_noise_is_called_a_control_that_protects_nothing():
+    facts = state_facts(protection__method="random", protection__source_model=None)
+    card = render_card(facts)
+    assert "**random noise protects nothing**" in card
+    assert "meant to be hard" not in card
+    for word in ("Source model", "K_u", "ρ_a", "sample gradient", "How it was protected"):
+        assert word not in card
+    assert "unlearnable-examples" not in DatasetCard(card).data.to_dict()["tags"]
+
+
+def test_without_noise_there_are_no_figures_of_it():
+    card = render_card(state_facts(imperceptibility=None, data__protected=0, data__unprotected=5000))
+    assert "No image of this dataset carries noise." in card
+    assert "PSNR |" not in card
+
+
+def test_tiny_pictures_have_no_ssim():
+    card = render_card(state_facts(imperceptibility__ssim_mean=None, imperceptibility__ssim_min=None))
+    assert "| SSIM | not defined below 3 pixels a side | |" in card
+
+
+def test_only_figures_that_exist_are_shown():
+    assert "figures/" not in render_card(state_facts())
+    card = render_card(state_facts(files={"figures/protected.png": FIGURE}))
+    assert "](figures/protected.png)" in card
+    assert "noise.png" not in card
+    assert "](figures/noise.png)" in render_card(state_facts(files={"figures/noise.png": FIGURE}))
+
+
+def test_names_cannot_break_the_card():
+    name = "a|b <script>\n# [x](y) `z`"
+    card = render_card(state_facts(data__classes=[name, "dog"], owner={"pretty_name": "Anna's: *cats* #1\n---\n"}))
+    assert r"| a\|b \<script\> \# \[x\](y) \`z\` | 2,400 |" in card
+    assert DatasetCard(card).data.to_dict()["pretty_name"] == "Anna's: *cats* #1\n---\n"
+    assert r"# Anna's: \*cats\* \#1 ---" in card
+
+
+def test_many_classes_are_summed_up():
+    facts = state_facts(data__classes=[f"c{i}" for i in range(101)], data__class_counts=[*range(10, 110), 3])
+    card = render_card(facts)
+    assert "Images a class: 3 to 109." in card
+    assert "| c7 |" not in card
+
+
+def test_the_owner_names_title_and_licence():
+    owner = {
+        "pretty_name": "My cats",
+        "license": "other",
+        "license_name": "house-rules",
+        "license_link": "https://x.org",
+    }
+    card = render_card(state_facts(owner=owner))
+    data = DatasetCard(card).data.to_dict()
+    assert (data["license"], data["license_name"], data["license_link"]) == ("other", "house-rules", "https://x.org")
+    assert "# My cats\n" in card
+    assert "house-rules: https://x.org" in card
+    assert "The owner has not named a licence" not in card
+
+
+def test_a_value_that_is_missing_is_an_error():
+    facts = state_facts()
+    broken = facts.model_copy(update={"cost": facts.cost.model_construct(noise_gradients=1)})
+    with pytest.raises(jinja2.UndefinedError, match="training_gradients"):
+        render_card(broken)
+
+
+def test_features_that_describe_nothing_are_an_error():
+    with pytest.raises(ValueError, match="does not describe columns"):
+        render_card(state_facts(data__features="?"))

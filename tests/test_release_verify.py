@@ -1,0 +1,665 @@
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image, PngImagePlugin
+
+import rem_release
+from rem_release.data.decoding import BadImage, encode_png
+from rem_release.data.shards import ShardWriter
+from rem_release.errors import InputError
+from rem_release.release.canonical import canonical_bytes, read_sealed, seal
+from rem_release.release.documents import describe_files, write_documents
+from rem_release.release.facts import Facts, data_digest
+from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, protected_grid
+from rem_release.release.imperceptibility import ChangeMeter
+from rem_release.release.pairing import SearchPairing
+from rem_release.release.schema import write_features
+from rem_release.release.verify import verify_release
+
+LEVELS = 8
+FEATURES = datasets.Features(
+    {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dög"]), "note": datasets.Value("string")}
+)
+SIZES = [(16, 16)] * 6 + [(9, 20), (1, 1), (16, 16), (3, 2)]
+UNPROTECTED = 4
+TWIN = 8  # shows the same picture as row 2
+RECIPE = {"noise": {"method": "rem", "rho_u": "8/255", "rho_a": "4/255"}}
+
+
+@dataclass
+class Clean:
+    """Originals in memory; the pictures of `unreadable` cannot be read."""
+
+    images: list[np.ndarray]
+    labels: list[str | None]
+    unreadable: tuple[int, ...] = ()
+
+    def __len__(self):
+        return len(self.images)
+
+    def pixels(self, index):
+        if index in self.unreadable:
+            raise BadImage("truncated")
+        return self.images[index]
+
+    def label(self, index):
+        return self.labels[index]
+
+
+@dataclass
+class Made:
+    folder: Path
+    facts: Facts
+    clean: Clean
+    released: list[np.ndarray]
+
+    @property
+    def row_map(self):
+        return [(row, row != UNPROTECTED) for row in range(len(self.released))]
+
+    def verify(self, **options):
+        return verify_release(self.folder, **options)
+
+    def verify_clean(self):
+        return self.verify(clean=self.clean, row_map=self.row_map)
+
+    def reseal(self, **data):
+        """Give the facts of the files as they are now, so that only what is in them can be wrong."""
+        files = describe_files(self.folder)
+        facts = self.facts.model_copy(update={"files": files, "digest": data_digest(files)})
+        if data:
+            facts = facts.model_copy(update={"data": facts.data.model_copy(update=data)})
+        self.facts = write_documents(self.folder, facts)
+
+    def edit_rows(self, edit):
+        """Rewrite the first shard after `edit(list of rows)`, and make the facts fit."""
+        path = next((self.folder / "data").glob("*-00000-*"))
+        table = pq.read_table(path)
+        rows = table.to_pylist()
+        edit(rows)
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+        self.reseal()
+
+    def edit_pixels(self, row, edit):
+        def change(rows):
+            pixels = self.released[row].copy()
+            edit(pixels)
+            rows[row]["image"]["bytes"] = encode_png(pixels)
+
+        self.edit_rows(change)
+
+
+def draw(seed=0):
+    rng = np.random.default_rng(seed)
+    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in SIZES]
+    images[7][:] = 100
+    images[TWIN] = images[2].copy()
+    released = []
+    for row, image in enumerate(images):
+        signs = np.where(rng.random(image.shape) < 0.5, -LEVELS, LEVELS)
+        noisy = np.clip(image.astype(int) + signs, 0, 255).astype(np.uint8)
+        released.append(image.copy() if row == UNPROTECTED else noisy)
+    released[TWIN] = released[2].copy()
+    return images, released
+
+
+def state_facts(images, released):
+    meter = ChangeMeter()
+    for row, (clean, picture) in enumerate(zip(images, released, strict=True)):
+        if row != UNPROTECTED:
+            meter.add(clean, picture, row)
+    return Facts.model_validate(
+        {
+            "protection": {
+                **{"method": "rem", "rho_u": "8/255", "rho_u_levels": LEVELS, "rho_a": "4/255", "steps": 10},
+                **{"step_size": "1.6/255", "adversary_steps": 10, "adversary_step_size": "0.8/255"},
+                **{"eot": {"transform": "cifar", "samples": 5}, "source_model": "resnet18", "generator_steps": 5000},
+                **{"generator_reused": False, "resolution": 16},
+            },
+            "recipe_name": "test",
+            "recipe": RECIPE,
+            "recipe_sha256": hashlib.sha256(json.dumps(RECIPE, sort_keys=True).encode()).hexdigest(),
+            "versions": {"rem-release": rem_release.__version__, "torch": "2"},
+            "cost": {"training_gradients": 561, "noise_gradients": 0},
+            "data": {
+                **{"split": "train", "image_column": "image", "label_column": "label", "labels_from": "folders"},
+                **{"columns": list(FEATURES), "features": write_features(FEATURES), "images": len(images)},
+                **{"protected": len(images) - 1, "unprotected": 1, "held_back": 2, "skipped": 0, "duplicates": 1},
+                **{"resized_noise": 3, "classes": ["cat", "dög"], "class_counts": [5, 5], "max_side": None},
+                **{"smallest": (1, 1), "largest": (16, 16)},
+            },
+            "imperceptibility": meter.facts().model_dump(),
+            "files": {},
+            "digest": "",
+            "readme_sha256": "",
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A sound release of ten pictures in two shards, one unprotected, one shown twice, of several sizes."""
+    folder = tmp_path_factory.mktemp("sound") / "release"
+    images, released = draw()
+    with ShardWriter(folder, "train", FEATURES, max_shard_bytes=5000, max_row_group_bytes=2000) as writer:
+        notes = pa.table({"label": [row % 2 for row in range(10)], "note": [f"note {row}" for row in range(10)]})
+        writer.write([encode_png(image) for image in released], notes)
+    assert len(writer.files) == 2
+    (folder / "figures").mkdir()
+    (folder / PROTECTED_FIGURE).write_bytes(protected_grid(released))
+    (folder / NOISE_FIGURE).write_bytes(noise_grid(np.full((2, 16, 16, 3), 5, np.int8), LEVELS))
+    clean = Clean(images, ["cat", "dög"] * 5)
+    made = Made(folder, state_facts(images, released), clean, released)
+    made.reseal()
+    return made
+
+
+@pytest.fixture
+def made(template, tmp_path):
+    folder = tmp_path / "release"
+    shutil.copytree(template.folder, folder)
+    clean = Clean([image.copy() for image in template.clean.images], list(template.clean.labels))
+    return Made(folder, template.facts, clean, template.released)
+
+
+def failures(report):
+    assert not report.passed
+    return {check.name: check.detail for check in report.failures}
+
+
+def check(report, name):
+    return next(check for check in report.checks if check.name == name)
+
+
+# What is sound passes
+
+
+def test_a_sound_release_passes_with_its_originals(made):
+    report = made.verify_clean()
+    assert report.failures == []
+    assert report.unchecked == []
+    assert report.imperceptibility == made.facts.imperceptibility
+    assert abs(report.worst.change) == LEVELS
+    assert "by the record" in check(report, "originals").detail
+
+
+def test_without_originals_the_release_passes_and_the_rest_is_listed(made):
+    report = made.verify()
+    assert report.passed
+    names = {check.name for check in report.unchecked}
+    assert names == {
+        *("originals", "budget", "noise", "unprotected rows", "source labels", "duplicates", "imperceptibility"),
+    }
+    assert all("--clean" in check.detail for check in report.unchecked)
+    assert (report.imperceptibility, report.worst) == (None, None)
+
+
+def test_without_a_record_rows_are_paired_by_position(made):
+    report = made.verify(clean=made.clean)
+    assert report.failures == []
+    assert "by position" in check(report, "originals").detail
+
+
+def test_among_more_originals_rows_are_paired_by_search(made):
+    extra = [np.zeros((16, 16, 3), np.uint8), np.full((1, 1, 3), 250, np.uint8)]
+    images = [extra[0], *made.clean.images[:5], extra[1], *made.clean.images[5:]]
+    labels = ["cat", *made.clean.labels[:5], "cat", *made.clean.labels[5:]]
+    report = made.verify(clean=Clean(images, labels, unreadable=(0,)))
+    assert report.failures == []
+    assert "by search" in check(report, "originals").detail
+
+
+def test_originals_without_labels_leave_labels_unchecked(made):
+    made.clean.labels = [None] * 10
+    report = made.verify_clean()
+    assert report.passed
+    assert [check.name for check in report.unchecked] == ["source labels"]
+
+
+def test_the_report_is_plain_json_and_progress_reaches_the_end(made):
+    seen = []
+    report = made.verify(clean=made.clean, row_map=made.row_map, progress=lambda *pair: seen.append(pair))
+    document = json.loads(json.dumps(report.to_json()))
+    assert document["passed"] is True
+    assert set(document["worst_pixel"]) == {"row", "y", "x", "channel", "change"}
+    assert seen[-1] == (10, 10)
+
+
+def test_load_dataset_gives_the_pictures_and_labels(made, tmp_path):
+    loaded = datasets.load_dataset(str(made.folder), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.features == FEATURES
+    assert loaded["label"] == [0, 1] * 5
+    assert loaded["note"][3] == "note 3"
+    for row, picture in enumerate(loaded["image"]):
+        np.testing.assert_array_equal(np.asarray(picture), made.released[row])
+
+
+def test_a_folder_that_is_none_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="is not a folder"):
+        verify_release(tmp_path / "missing")
+
+
+# Any damaged byte
+
+
+def test_any_flipped_bit_fails_and_names_its_file(made):
+    dice = random.Random(0)
+    files = sorted(path for path in made.folder.rglob("*") if path.is_file())
+    assert len(files) == 6
+    for path in files:
+        name = path.relative_to(made.folder).as_posix()
+        sound = path.read_bytes()
+        positions = {0, len(sound) - 1, *(dice.randrange(len(sound)) for _ in range(12))}
+        for position in positions:
+            damaged = bytearray(sound)
+            damaged[position] ^= 1 << dice.randrange(8)
+            path.write_bytes(bytes(damaged))
+            found = failures(made.verify())
+            assert any(name in detail for detail in found.values()), (name, position)
+        path.write_bytes(sound)
+    assert made.verify().passed
+
+
+def test_a_damaged_data_file_does_not_hide_the_rest(made):
+    first, second = sorted((made.folder / "data").iterdir())
+    made.edit_pixels(0, lambda pixels: pixels.__setitem__((0, 0, 0), 255 - pixels[0, 0, 0]))
+    second.write_bytes(second.read_bytes()[:-10])
+    report = made.verify_clean()
+    found = failures(report)
+    assert second.name in found["file hashes"]
+    assert first.name not in found["file hashes"]
+    assert "row 0, y 0, x 0, channel 0" in found["budget"]
+    assert "schema" not in found  # it was not opened
+    assert check(report, "rows").passed is None
+    assert check(report, "imperceptibility").passed is None
+
+
+def test_a_file_that_is_no_parquet_is_named_even_if_its_hash_fits(made):
+    path = sorted((made.folder / "data").iterdir())[1]
+    files = made.facts.files
+    path.write_bytes(b"PAR1 nothing PAR1")
+    name = f"data/{path.name}"
+    stated = files[name].model_copy(
+        update={"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    )
+    files = {**files, name: stated}
+    write_documents(made.folder, made.facts.model_copy(update={"files": files, "digest": data_digest(files)}))
+    assert f"{name} is no Parquet file" in failures(made.verify())["schema"]
+
+
+# Files
+
+
+@pytest.mark.parametrize("name", ["extra.txt", "data/more.parquet", ".hidden", "figures/.DS_Store", "noise/delta.npy"])
+def test_an_extra_file_is_named(made, name):
+    path = made.folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    assert f"{name} does not belong to the release" in failures(made.verify())["file list"]
+
+
+def test_an_extra_folder_is_named(made):
+    (made.folder / "private").mkdir()
+    assert failures(made.verify())["file list"] == "private/ is a folder that does not belong to a release"
+
+
+@pytest.mark.parametrize("name", ["README.md", "figures/noise.png", "data/train-00000-of-00002.parquet"])
+def test_a_missing_file_is_named(made, name):
+    (made.folder / name).unlink()
+    assert f"{name} is missing" in failures(made.verify())["file list"]
+
+
+def test_a_missing_protection_json_ends_the_checks(made):
+    (made.folder / "protection.json").unlink()
+    report = made.verify()
+    assert failures(report) == {"facts": "protection.json is missing or is not a plain file"}
+    assert len(report.checks) == 1
+
+
+@pytest.mark.parametrize("name", ["README.md", "figures/noise.png", "data/train-00000-of-00002.parquet"])
+def test_a_link_is_named(made, tmp_path, name):
+    path = made.folder / name
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert f"{name} is a link" in failures(made.verify())["file list"]
+
+
+def test_a_linked_folder_is_named(made, tmp_path):
+    (made.folder / "figures").rename(tmp_path / "elsewhere")
+    (made.folder / "figures").symlink_to(tmp_path / "elsewhere")
+    assert "figures is a link" in failures(made.verify())["file list"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_refused_without_waiting(made):
+    (made.folder / NOISE_FIGURE).unlink()
+    os.mkfifo(made.folder / NOISE_FIGURE)
+    assert f"{NOISE_FIGURE} is missing or is not a plain file" in failures(made.verify())["file hashes"]
+
+
+def test_an_edited_card_is_named(made):
+    path = made.folder / "README.md"
+    path.write_text(path.read_text().replace("8 of 255", "2 of 255"))
+    assert "README.md was changed" in failures(made.verify())["card"]
+
+
+def test_a_card_that_the_facts_do_not_give_is_named_even_if_its_hash_fits(made):
+    path = made.folder / "README.md"
+    path.write_text(path.read_text().replace("8 of 255", "2 of 255"))
+    hashed = hashlib.sha256(path.read_bytes()).hexdigest()
+    facts = made.facts.model_copy(update={"readme_sha256": hashed})
+    (made.folder / "protection.json").write_bytes(seal(facts.model_dump(mode="json")))
+    assert failures(made.verify()) == {"card": "README.md does not render again identically from protection.json"}
+
+
+@pytest.mark.parametrize("package", ["rem-release", "datasets"])
+def test_the_card_of_another_version_is_held_to_its_hash(made, package):
+    made.facts = made.facts.model_copy(update={"versions": {**made.facts.versions, package: "0.0.1"}})
+    made.reseal()
+    assert f"as it was made with {package} 0.0.1, not" in check(made.verify(), "card").detail
+    assert made.verify().passed
+    (made.folder / "README.md").write_text("other")
+    assert "README.md was changed" in failures(made.verify())["card"]
+
+
+def test_a_figure_with_a_text_block_is_named(made):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", "made at home")
+    Image.new("RGB", (4, 4)).save(made.folder / NOISE_FIGURE, pnginfo=info)
+    made.reseal()
+    assert failures(made.verify()) == {"figures": f"{NOISE_FIGURE} carries a tEXt block"}
+
+
+def test_a_certificate_must_be_sealed_and_speak_of_these_data(made):
+    path = made.folder / "audit.json"
+    audit = {"digest": made.facts.digest, "verdict": "passed"}
+    path.write_bytes(seal(audit))
+    write_documents(made.folder, made.facts, audit)
+    assert made.verify().passed
+    path.write_bytes(canonical_bytes(audit))
+    assert "audit.json" in failures(made.verify())["certificate"]
+    path.write_bytes(seal({**audit, "digest": "another"}))
+    assert "other data" in failures(made.verify())["certificate"]
+
+
+# Facts
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"images": 11}, "do not add up to images"),
+        ({"class_counts": [4, 5]}, "class_counts do not add up"),
+        ({"classes": ["cat"]}, "classes and class_counts differ"),
+        ({"columns": ["image", "label"]}, "columns and features differ"),
+        ({"features": "{}"}, "columns and features differ"),
+        ({"features": "?"}, "does not describe columns"),
+        ({"image_column": "label"}, "'label' is no column of images"),
+        ({"label_column": "class"}, "'class' is no column"),
+        ({"split": "test"}, "other data files than shards of 'test'"),
+        ({"duplicates": 10}, "duplicates is not below images"),
+        ({"resized_noise": 10}, "resized_noise exceeds"),
+    ],
+)
+def test_facts_that_contradict_each_other_are_named(made, data, words):
+    facts = made.facts.model_copy(update={"data": made.facts.data.model_copy(update=data)})
+    (made.folder / "protection.json").write_bytes(seal(facts.model_dump(mode="json")))
+    report = made.verify_clean()
+    assert words in failures(report)["facts"]
+    assert check(report, "rows").passed is None
+
+
+@pytest.mark.parametrize(
+    ("protection", "words"),
+    [
+        ({"rho_u": "4/255"}, "radii are not those of the recipe"),
+        ({"rho_u_levels": 9}, "rho_u_levels is not floor"),
+        ({"rho_a": "2/255"}, "radii are not those of the recipe"),
+        ({"rho_u": "much"}, "radii cannot be read"),
+        ({"method": "em"}, "method is not that of the recipe"),
+    ],
+)
+def test_protection_that_contradicts_the_recipe_is_named(made, protection, words):
+    facts = made.facts.model_copy(update={"protection": made.facts.protection.model_copy(update=protection)})
+    (made.folder / "protection.json").write_bytes(seal(facts.model_dump(mode="json")))
+    assert words in failures(made.verify())["facts"]
+
+
+def test_another_recipe_digest_or_file_name_is_named(made):
+    for update, words in (
+        ({"recipe": {**RECIPE, "data": {}}}, "recipe does not fit recipe_sha256"),
+        ({"digest": "0" * 64}, "digest is not that"),
+        ({"files": {**made.facts.files, "../clean.png": made.facts.files[NOISE_FIGURE]}}, "cannot have"),
+        ({"imperceptibility": None}, "imperceptibility must be there exactly"),
+    ):
+        facts = made.facts.model_copy(update=update)
+        (made.folder / "protection.json").write_bytes(seal(facts.model_dump(mode="json")))
+        assert words in failures(made.verify())["facts"]
+
+
+def test_facts_outside_the_schema_are_named(made):
+    path = made.folder / "protection.json"
+    document = read_sealed(path)
+    document["data"]["images"] = "ten"
+    path.write_bytes(seal(document))
+    assert "does not follow its schema: data.images" in failures(made.verify())["facts"]
+
+
+# Rows, with the whole chain of hashes made to fit
+
+
+def put(rows, row, data):
+    rows[row]["image"]["bytes"] = data
+
+
+def with_text(pixels):
+    buffer, info = io.BytesIO(), PngImagePlugin.PngInfo()
+    info.add_text("GPS", "48.1, 11.5")
+    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def as_jpeg(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("encode", "words"),
+    [
+        pytest.param(with_text, "row 1 carries a tEXt block", id="text"),
+        pytest.param(lambda pixels: encode_png(pixels) + b"tail", "row 1 carries 4 bytes after its end", id="tail"),
+        pytest.param(as_jpeg, "row 1 is not a PNG", id="jpeg"),
+        pytest.param(lambda pixels: b"", "row 1 is not a PNG", id="empty"),
+        pytest.param(lambda pixels: None, "row 1 has no picture", id="null"),
+    ],
+)
+def test_a_picture_that_is_not_bare_is_named(made, encode, words):
+    made.edit_rows(lambda rows: put(rows, 1, encode(made.released[1])))
+    assert words in failures(made.verify())["images"]
+
+
+def test_a_telling_path_is_named(made):
+    made.edit_rows(lambda rows: rows[3]["image"].update(path="holiday/anna.jpg"))
+    assert failures(made.verify())["rows"] == "row 3 has the path 'holiday/anna.jpg' instead of '000000003.png'"
+
+
+def test_a_changed_label_is_named(made):
+    made.edit_rows(lambda rows: rows[3].update(label=0))
+    assert failures(made.verify())["rows"] == (
+        "rows of a class are not those of the facts: cat 6 instead of 5, dög 4 instead of 5"
+    )
+    assert "row 3 is labelled cat and its original dög" in failures(made.verify_clean())["source labels"]
+
+
+def test_exchanged_labels_are_named_only_with_the_originals(made):
+    made.edit_rows(lambda rows: (rows[0].update(label=1), rows[1].update(label=0)))
+    assert made.verify().passed
+    assert set(failures(made.verify_clean())) == {"source labels"}
+
+
+def test_a_missing_label_is_named(made):
+    made.edit_rows(lambda rows: rows[3].update(label=None))
+    assert "row 3 has the label None" in failures(made.verify())["rows"]
+
+
+def test_a_missing_row_is_named(made):
+    made.edit_rows(lambda rows: rows.pop())
+    assert "do not add up to images" in failures(made.verify())["facts"]
+    made.reseal(images=9, protected=8, class_counts=[5, 4])
+    assert "has the path" in failures(made.verify())["rows"]
+
+
+def test_a_schema_with_another_type_is_named(made):
+    path = sorted((made.folder / "data").iterdir())[0]
+    table = pq.read_table(path)
+    position = table.schema.get_field_index("note")
+    large = table.set_column(position, "note", table["note"].cast(pa.large_string()))
+    pq.write_table(large.replace_schema_metadata(table.schema.metadata), path)
+    made.reseal()
+    assert f"data/{path.name} column note is large_string instead of string" in failures(made.verify())["schema"]
+
+
+def test_wrong_sizes_in_the_facts_are_named(made):
+    made.reseal(smallest=(3, 2), largest=(20, 9))
+    assert failures(made.verify())["images"] == (
+        "the smallest picture is (1, 1), not (3, 2) (width, height) as the facts say; "
+        "the largest picture is (16, 16), not (20, 9) (width, height) as the facts say"
+    )
+
+
+def test_pictures_above_max_side_are_named(made):
+    made.reseal(max_side=16)
+    assert failures(made.verify())["images"] == "row 6 is 20 x 9, above max_side 16"
+
+
+# Rows against their originals
+
+
+def test_a_pixel_over_the_budget_is_named(made):
+    def change(pixels):
+        value = int(made.clean.images[5][3, 2, 1])
+        pixels[3, 2, 1] = value + LEVELS + 1 if value < 128 else value - LEVELS - 1
+
+    made.edit_pixels(5, change)
+    assert made.verify().passed
+    report = made.verify_clean()
+    assert "row 5, y 3, x 2, channel 1 differs by" in failures(report)["budget"]
+    assert (report.worst.row, report.worst.y, report.worst.x, report.worst.channel) == (5, 3, 2, 1)
+    assert abs(report.worst.change) == LEVELS + 1
+    assert "imperceptibility" in failures(report)
+
+
+def test_a_protected_row_that_did_not_change_is_named(made):
+    made.edit_pixels(1, lambda pixels: pixels.__setitem__(..., made.clean.images[1]))
+    found = failures(made.verify_clean())
+    assert "row 1 should be protected and equals its original" in found["noise"]
+    assert (
+        "2 rows equal their originals, and the facts count 1"
+        in failures(made.verify(clean=made.clean))["unprotected rows"]
+    )
+
+
+def test_a_protected_row_with_hardly_any_noise_is_named(made):
+    def change(pixels):
+        pixels[...] = made.clean.images[1]
+        pixels[0, 0] = np.where(pixels[0, 0] > 100, pixels[0, 0] - 1, pixels[0, 0] + 1)
+
+    made.edit_pixels(1, change)
+    assert "row 1 differs by 0.004 levels on average, less than" in failures(made.verify_clean())["noise"]
+
+
+def test_noise_is_measured_against_the_room_that_black_and_white_leave(made):
+    made.clean.images[0][:] = 255
+    pixels = np.full((16, 16, 3), 255, np.uint8)
+    pixels[:, :2] -= np.uint8(LEVELS)  # 1 level on average: an eighth of the budget, a quarter of the room
+    made.edit_pixels(0, lambda target: target.__setitem__(..., pixels))
+    assert "noise" not in failures(made.verify_clean())
+    pixels[:, 0] = 255  # half a level: exactly an eighth of the room
+    made.edit_pixels(0, lambda target: target.__setitem__(..., pixels))
+    assert "noise" not in failures(made.verify_clean())
+    pixels[0, 1] = 255
+    made.edit_pixels(0, lambda target: target.__setitem__(..., pixels))
+    assert "row 0 differs by" in failures(made.verify_clean())["noise"]
+
+
+def test_an_unprotected_row_that_changed_is_named(made):
+    made.edit_pixels(UNPROTECTED, lambda pixels: pixels.__setitem__((0, 0, 0), pixels[0, 0, 0] ^ 1))
+    assert f"row {UNPROTECTED} should equal its original" in failures(made.verify_clean())["unprotected rows"]
+
+
+def test_two_noises_on_one_picture_are_named(made):
+    def change(pixels):
+        pixels[0, 0, 0] = made.clean.images[2][0, 0, 0]
+
+    made.edit_pixels(2, change)
+    assert (
+        f"row {TWIN} shows the original of an earlier row with other noise"
+        in failures(made.verify_clean())["duplicates"]
+    )
+
+
+def test_miscounted_duplicates_and_resized_rows_are_named(made):
+    made.reseal(duplicates=0, resized_noise=0)
+    found = failures(made.verify_clean())
+    assert found["duplicates"] == "1 rows repeat an earlier one, and the facts count 0"
+    assert found["noise"] == "3 protected rows are not of the working resolution, not 0"
+
+
+def test_wrong_figures_in_the_facts_are_named(made):
+    seen = made.facts.imperceptibility
+    made.facts = made.facts.model_copy(
+        update={"imperceptibility": seen.model_copy(update={"psnr_mean": seen.psnr_mean + 1})}
+    )
+    made.reseal()
+    assert set(failures(made.verify_clean())) == {"imperceptibility"}
+
+
+def test_a_picture_of_another_size_is_named(made):
+    made.clean.images[0] = np.zeros((8, 8, 3), np.uint8)
+    assert "row 0 has not the size of its original" in failures(made.verify_clean())["originals"]
+
+
+def test_rows_without_originals_are_named(made):
+    assert "row 9 has no original" in failures(made.verify(clean=made.clean, row_map=made.row_map[:9]))["originals"]
+    beyond = [*made.row_map[:9], (10, True)]
+    assert "row 9 has no original" in failures(made.verify(clean=made.clean, row_map=beyond))["originals"]
+
+
+def test_an_original_that_cannot_be_read_is_named(made):
+    made.clean.unreadable = (3,)
+    assert failures(made.verify_clean())["originals"] == "the original of row 3 cannot be read: truncated"
+
+
+def test_search_finds_the_rest_after_a_row_without_original(made):
+    fewer = Clean([image for row, image in enumerate(made.clean.images) if row not in (5, 6)], [None] * 8)
+    report = made.verify(clean=fewer)
+    assert failures(report)["originals"] == "row 5 has no original; row 6 has no original"
+    assert check(report, "imperceptibility").passed is None
+
+
+def test_search_gives_no_original_to_two_rows():
+    original = np.full((4, 4, 3), 50, np.uint8)
+    pairing = SearchPairing(Clean([original], [None]), LEVELS)
+    assert pairing.find(0, original + np.uint8(LEVELS)).index == 0
+    assert pairing.find(1, original + np.uint8(LEVELS)) is None
+
+
+def test_many_faults_are_counted_and_the_first_are_shown(made):
+    made.edit_rows(lambda rows: [row["image"].update(path="a.jpg") for row in rows])
+    shards = sorted((made.folder / "data").iterdir())
+    rows = pq.read_metadata(shards[0]).num_rows
+    assert rows > 5
+    assert failures(made.verify())["rows"].endswith(f"; and {rows - 5} more")
