@@ -29,6 +29,13 @@ class Console:
         self._err = RichConsole(stderr=True, highlight=False, quiet=silent)
         self._out = RichConsole(highlight=False, quiet=silent, soft_wrap=True)
 
+    def without_results(self) -> "Console":
+        """The same terminal for a part of a longer command, whose results are not the command's: they become notes."""
+        part = Console(self.as_json, self.silent)
+        part._out = part._err
+        part.as_json = False
+        return part
+
     def note(self, text: str) -> None:
         """Say something on the way."""
         self._err.print(text, markup=False, soft_wrap=True)

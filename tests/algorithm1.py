@@ -8,7 +8,9 @@ import torch.nn.functional as F
 
 
 def clip(delta, x, rho):
-    return torch.max(torch.min(delta, torch.min(torch.full_like(x, rho), 1 - x)), torch.max(torch.full_like(x, -rho), -x))
+    return torch.max(
+        torch.min(delta, torch.min(torch.full_like(x, rho), 1 - x)), torch.max(torch.full_like(x, -rho), -x)
+    )
 
 
 def loss_gradient(model, point, y):

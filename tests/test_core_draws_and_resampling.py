@@ -60,9 +60,9 @@ def test_cifar_transformation_equals_torchvision():
     out = resample(images, draw_cifar(keys, size))
     numbers = uniform(keys, 3)
     seen = set()
-    for image, result, (flip, top, left) in zip(images, out, numbers.tolist(), strict=True):
+    for image, result, (flip, down, right) in zip(images, out, numbers.tolist(), strict=True):
         expected = tv.horizontal_flip(image) if flip < 0.5 else image
-        top, left = int(top * 9), int(left * 9)
+        top, left = int(down * 9), int(right * 9)
         expected = tv.crop(tv.pad(expected, [pad] * 4), top, left, size, size)
         assert torch.equal(result, expected)
         seen |= {("flip", flip < 0.5), ("top", top), ("left", left)}

@@ -36,7 +36,11 @@ def smooth_network(classes=4, size=8, seed=0):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(
-            nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Tanh(), nn.Flatten(), nn.Linear(6 * size * size, classes)
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(6 * size * size, classes),
         ).double()
 
 
@@ -53,9 +57,7 @@ def draws_of(index, ids, s, draws, shape):
     n, count = len(ids), torch.Size(shape).numel()
 
     def split(purpose, width):
-        return [
-            [uniform(draws.keys(purpose, k, s.J), width)[j * n + index] for j in range(s.J)] for k in range(s.K_u)
-        ]
+        return [[uniform(draws.keys(purpose, k, s.J), width)[j * n + index] for j in range(s.J)] for k in range(s.K_u)]
 
     start = (uniform(draws.keys(Purpose.NOISE_START), count)[index] * 2 - 1) * s.rho_u
     adversary = [[((v * 2 - 1) * s.rho_a).reshape(shape) for v in row] for row in split(Purpose.ADVERSARY_START, count)]
@@ -192,10 +194,15 @@ def test_frozen_restores_the_model_even_after_an_error():
     model[0].weight.requires_grad_(False)
     model[1].eval()
     before = ([m.training for m in model.modules()], [p.requires_grad for p in model.parameters()])
-    with pytest.raises(RuntimeError, match="on purpose"), frozen(model):
-        assert not any(m.training for m in model.modules())
-        assert not any(p.requires_grad for p in model.parameters())
-        raise RuntimeError("on purpose")
+
+    def fail_inside():
+        with frozen(model):
+            assert not any(m.training for m in model.modules())
+            assert not any(p.requires_grad for p in model.parameters())
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail_inside()
     assert before == ([m.training for m in model.modules()], [p.requires_grad for p in model.parameters()])
 
 

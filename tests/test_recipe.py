@@ -55,14 +55,16 @@ def test_a_written_radius_reads_back(tenths):
     assert parse_radius(format_radius(radius)) == radius
 
 
-@pytest.mark.parametrize(("text", "levels"), [("8/255", 8), ("0.0314", 8), ("0.03", 7), ("7.99/255", 7), ("127px", 127)])
+@pytest.mark.parametrize(
+    ("text", "levels"), [("8/255", 8), ("0.0314", 8), ("0.03", 7), ("7.99/255", 7), ("127px", 127)]
+)
 def test_fractional_radii_round_down(text, levels):
     assert whole_levels(parse_radius(text)) == levels
 
 
 @pytest.mark.parametrize("text", ["8", "-1/255", "eight", "8/0", "1/2/3", "nan", "inf", "", True, None, "1e999999999"])
 def test_radii_that_are_none(text):
-    with pytest.raises(ValueError, match="8/255|255"):
+    with pytest.raises(ValueError, match="255"):
         parse_radius(text)
 
 
@@ -95,7 +97,12 @@ def test_all_mistakes_of_a_file_are_named_at_once(tmp_path):
     path.write_text(text.replace("steps: 5000", "stepz: 5000").replace("rho_u: 8/255", "rho_u: eight"))
     with pytest.raises(InputError) as error:
         load_recipe(str(path))
-    for part in ("generator.steps: missing", "generator.stepz: no such key", "nearest is generator.steps", "noise.rho_u"):
+    for part in (
+        "generator.steps: missing",
+        "generator.stepz: no such key",
+        "nearest is generator.steps",
+        "noise.rho_u",
+    ):
         assert part in str(error.value)
 
 
@@ -108,7 +115,9 @@ def test_recipes_that_do_not_exist(name, message):
         load_recipe(name)
 
 
-@pytest.mark.parametrize(("content", "message"), [("a: [", "is not YAML"), ("- 1", "not a mapping"), ("", "not a mapping")])
+@pytest.mark.parametrize(
+    ("content", "message"), [("a: [", "is not YAML"), ("- 1", "not a mapping"), ("", "not a mapping")]
+)
 def test_files_that_are_no_recipe(tmp_path, content, message):
     path = tmp_path / "mine.yaml"
     path.write_text(content)

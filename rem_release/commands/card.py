@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rem_release.console import Console
 from rem_release.errors import InputError
-from rem_release.release.documents import CARD, write_documents
+from rem_release.release.canonical import read_sealed
+from rem_release.release.documents import CARD, CERTIFICATE, write_documents
 from rem_release.release.file_checks import read_facts
 from rem_release.release.run_folder import RunFolder
 
@@ -19,5 +20,6 @@ def render(target: Path, console: Console) -> None:
     run = RunFolder(target)
     if not run.release.is_dir():
         raise InputError(f"{target} holds no release; give a run folder")
-    write_documents(run.release, read_facts(run.release))
+    audit = read_sealed(run.release / CERTIFICATE) if (run.release / CERTIFICATE).exists() else None
+    write_documents(run.release, read_facts(run.release), audit)
     console.result({"card": str(run.release / CARD)}, f"Card: {run.release / CARD}")

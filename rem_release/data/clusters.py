@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.cluster.vq import kmeans2
-from torchvision.transforms.v2 import functional as tv
 
 from rem_release.errors import InputError
 
@@ -43,7 +43,8 @@ def cluster_images(images: torch.Tensor | np.ndarray, count: int, seed: int) -> 
 def _describe_appearance(images: torch.Tensor) -> np.ndarray:
     """float32 [K, 192]: thumbnails, each colour of each cell standardised over the images."""
     thumbnails = [
-        tv.resize(batch.float(), [_THUMBNAIL, _THUMBNAIL], antialias=True).flatten(1) for batch in images.split(1024)
+        F.interpolate(batch.float(), (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True).flatten(1)
+        for batch in images.split(1024)
     ]
     features = torch.cat(thumbnails).double()
     spread = features.std(dim=0, correction=0)

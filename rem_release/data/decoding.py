@@ -25,8 +25,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
-from torchvision.transforms.v2 import functional as tv
 
 MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -188,7 +188,8 @@ def fit_working_grid(image: np.ndarray, resolution: int) -> torch.Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
     if image.shape[:2] == (resolution, resolution):
         return tensor
-    return tv.resize(tensor, [resolution, resolution], interpolation=tv.InterpolationMode.BILINEAR, antialias=True)
+    size = (resolution, resolution)
+    return F.interpolate(tensor[None], size, mode="bilinear", antialias=True)[0]
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -10,12 +10,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
     """Yield work(item) in the order of the items, computed by threads that run at most two items each ahead.
 
-    An exception of `work` comes out at its own place.
+    An exception of `work` comes out at its own place. With one thread the items are worked on in order, too.
     """
-    threads = min(8, cpu_count() or 1)
+    threads = threads or min(8, cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         try:

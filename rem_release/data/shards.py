@@ -215,11 +215,12 @@ def iterate_rows(
         try:
             with pq.ParquetFile(path) as file:
                 names = _choose_columns(file.schema_arrow, path, columns, image_column)
-                for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
-                    for values in batch.to_pylist():
-                        image = values.pop(image_column) or {}
-                        yield ReleasedRow(number, path, image.get("bytes"), image.get("path"), values)
-                        number += 1
+                for group in range(file.num_row_groups):  # a batch of its own each, so that memory stays bounded
+                    for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], columns=names):
+                        for values in batch.to_pylist():
+                            image = values.pop(image_column) or {}
+                            yield ReleasedRow(number, path, image.get("bytes"), image.get("path"), values)
+                            number += 1
         except (pa.ArrowException, OSError, ValueError) as error:
             raise VerificationError(f"{path.name} is damaged: {str(error).splitlines()[0]}") from error
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-import rem_release
 from rem_release.data.selection import Role
 from rem_release.data.shards import released_features
 from rem_release.data.source import Source
 from rem_release.radius import format_radius, whole_levels
 from rem_release.recipe import Recipe
+from rem_release.release.card import RENDERERS
 from rem_release.release.documents import describe_files
 from rem_release.release.facts import CostFacts, DataFacts, EotFacts, Facts, ProtectionFacts, data_digest
 from rem_release.release.schema import write_features
 from rem_release.release.writing import Choice, Written
 
-_PACKAGES = ("torch", "torchvision", "accelerate", "datasets", "pyarrow", "pillow", "numpy", "scikit-image")
+_MEASURERS = ("torch", "torchvision", "accelerate", "pyarrow", "pillow", "numpy", "scikit-image")
 
 
 def assemble_facts(
@@ -36,7 +36,7 @@ def assemble_facts(
         recipe_name=recipe_name,
         recipe=recipe.to_dict(),
         recipe_sha256=recipe.sha256(),
-        versions={"rem-release": rem_release.__version__} | {name: version(name) for name in _PACKAGES},
+        versions={name: version(name) for name in (*RENDERERS, *_MEASURERS)},
         cost=cost,
         data=describe_data(source, choice),
         imperceptibility=written.meter.facts(),

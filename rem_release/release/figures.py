@@ -27,7 +27,7 @@ def protected_grid(images: Sequence[np.ndarray]) -> bytes:
     Returns:
         A bare PNG. Small pictures are enlarged without smoothing, so that their pixels can be seen.
     """
-    return encode_png(_arrange([_fit(image, _CELL) for image in images[:_MOST_CELLS]]))
+    return encode_png(_arrange([fit_cell(image) for image in images[:_MOST_CELLS]]))
 
 
 def noise_grid(noise: np.ndarray, levels: int) -> bytes:
@@ -49,6 +49,11 @@ def noise_grid(noise: np.ndarray, levels: int) -> bytes:
     scaled = np.clip(_MID_GREY + np.rint(shown * 127.5 / levels), 0, 255).astype(np.uint8)
     side = max(_CELL, *scaled.shape[1:3])
     return encode_png(_arrange([_fit(cell, side) for cell in scaled]))
+
+
+def fit_cell(image: np.ndarray) -> np.ndarray:
+    """The whole picture, uint8 (H, W, 3), as one cell of the grid; a cell fits itself."""
+    return _fit(image, _CELL)
 
 
 def _fit(image: np.ndarray, side: int) -> np.ndarray:

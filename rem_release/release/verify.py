@@ -4,12 +4,10 @@ Checks do not stop at the first fault, with one exception: without a sound prote
 against. Files whose bytes are not the recorded ones are named and not opened. Rows are streamed.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
+from rem_release.data.in_order import map_in_order
 from rem_release.data.shards import ReleasedRow, iterate_rows
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.clean_checks import CleanChecks, Comparison, list_unchecked
@@ -31,7 +29,6 @@ from rem_release.release.schema import read_features
 __all__ = ["Check", "CleanRows", "Report", "verify_release"]
 
 Progress = Callable[[int, int], None]
-_MOST_THREADS = 8
 
 
 def verify_release(
@@ -97,19 +94,16 @@ def _check_rows(
         picture = by_row.read(numbered[1], numbered[0])
         return picture, by_clean.compare(picture) if by_clean else None
 
-    workers = 1 if in_order else min(_MOST_THREADS, os.cpu_count() or 1)
     damaged: list[Check] = []
     done = 0
-    with ThreadPoolExecutor(workers) as pool:
-        rows = _number_rows(release, facts, names, readable, damaged)
-        while chunk := list(islice(rows, 2 * workers)):
-            for picture, comparison in pool.map(look, chunk):
-                by_row.take(picture)
-                if by_clean and comparison:
-                    by_clean.take(comparison)
-            done += len(chunk)
-            if progress:
-                progress(done, facts.data.images)
+    rows = _number_rows(release, facts, names, readable, damaged)
+    for picture, comparison in map_in_order(look, rows, threads=1 if in_order else None):
+        by_row.take(picture)
+        if by_clean and comparison:
+            by_clean.take(comparison)
+        done += 1
+        if progress:
+            progress(done, facts.data.images)
     checks = [schema, *damaged, *by_row.conclude(done == facts.data.images)]
     if by_clean is None:
         return Report([*checks, *list_unchecked()])

@@ -16,6 +16,7 @@ from rem_release.data.shards import ShardWriter, released_columns, released_feat
 from rem_release.data.source import Source
 from rem_release.data.working_set import WorkingSet, read_image
 from rem_release.errors import InputError
+from rem_release.release.figures import fit_cell
 from rem_release.release.imperceptibility import Change, ChangeMeter, measure_change
 
 Progress = Callable[[int, int], None]
@@ -60,7 +61,7 @@ class Written:
     raised: int = 0
     """protected rows whose noise rounded to nothing and was raised, see `protect_at_own_size`"""
     samples: list[np.ndarray] = field(default_factory=list)
-    """protected pictures for the figure, a few of different classes"""
+    """protected pictures for the figure, as its cells"""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _make_row(source: Source, choice: Choice, noise: NoiseStore, budget: int, po
     change = measure_change(clean, protected)
     if not 0 < abs(change.largest) <= budget:
         raise RuntimeError(f"row {row}: the noise changes a pixel by {change.largest} levels of at most {budget}")
-    return _Row(encode_png(protected), change, raised, protected if is_sample else None)
+    return _Row(encode_png(protected), change, raised, fit_cell(protected) if is_sample else None)
 
 
 def write_reserve(folder: Path, source: Source, choice: Choice) -> int:

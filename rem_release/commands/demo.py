@@ -1,0 +1,51 @@
+"""`rem-release demo`: the main job on real photographs, offline."""
+
+import shutil
+from pathlib import Path
+
+from rem_release.commands.protect import ProtectOptions, protect
+from rem_release.commands.verify import verify
+from rem_release.console import Console
+from rem_release.data.photographs import write_patches
+from rem_release.data.source import SourceOptions
+from rem_release.errors import InputError
+from rem_release.recipe import load_recipe_with
+from rem_release.release.run_folder import RunFolder
+from rem_release.training import runtime
+
+
+def run_demo(out: Path, overwrite: bool, console: Console) -> None:
+    """Make a dataset of photographs, protect it, verify it, and say where to look.
+
+    Raises:
+        InputError: there is a run already, or something that is no run.
+    """
+    photographs = out.with_name(out.name + "-photographs")
+    occupied = [path for path in (out, photographs) if path.exists()]
+    if occupied and not overwrite:
+        raise InputError(f"--out {occupied[0]} exists already; add --overwrite or name another folder")
+    if photographs.exists() and (
+        not RunFolder(out).exists or {p.name for p in photographs.iterdir()} != {"train", "test"}
+    ):
+        raise InputError(f"{photographs} was not made by the demo; name another folder with --out")
+    shutil.rmtree(photographs, ignore_errors=True)
+    console.note(
+        "Cutting 2,000 patches from ten photographs that scikit-image ships (grey, 32 x 32, a class a photograph)."
+    )
+    write_patches(photographs)
+    options = ProtectOptions(
+        source=SourceOptions(source=str(photographs / "train")),
+        out=out,
+        recipe=load_recipe_with("quickstart", None, "16/255", "8/255", {}),
+        recipe_name="quickstart",
+        overwrite=overwrite,
+    )
+    part = console.without_results()
+    protect(options, part, runtime.start())
+    verify(out, None, part)
+    text = [
+        f"Made:    {out / 'release'}, a Hugging Face dataset that datasets.load_dataset reads as it is",
+        f"Look at: {out / 'release/figures/protected.png'} and {out / 'release/README.md'}",
+        f"Compare: {photographs}, the originals and a test set of other parts of the same photographs",
+    ]
+    console.result({"run": str(out), "photographs": str(photographs)}, "\n".join(text))

@@ -1,0 +1,141 @@
+"""The training loop: order of images, resuming, and what must stop it."""
+
+import pytest
+import torch
+from accelerate import Accelerator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from rem_release.errors import InputError, RemReleaseError
+from rem_release.training.batches import batch_indices
+from rem_release.training.checkpoints import Checkpoint, load_weights, save_weights
+from rem_release.training.loop import Schedule, train
+
+SCHEDULE = Schedule(steps=9, batch_size=4, learning_rate=0.1, momentum=0.9, weight_decay=5e-4, decay_every=4, decay=0.1)
+X = torch.rand((10, 5), generator=torch.Generator().manual_seed(0))
+Y = torch.arange(10) % 2
+
+
+def network(seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def loss_of(model, wrapped, indices, step):
+    return nn.functional.cross_entropy(wrapped(X[indices]), Y[indices])
+
+
+def state(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
+@settings(deadline=None)
+def test_every_epoch_shows_every_image_once(count, batch_size, seed):
+    batch_size = min(batch_size, count)
+    steps = 3 * count  # whole epochs: 3 · batch_size of them
+    stream = torch.cat([batch_indices(seed, step, count, batch_size) for step in range(steps)])
+    epochs = stream.reshape(-1, count)
+    assert torch.equal(epochs.sort(1).values, torch.arange(count).expand_as(epochs))
+    if count > 20:
+        assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_training_is_plain_sgd_with_momentum_and_decay():
+    """A reference written out: v ← μv + g + λθ, θ ← θ − η·v (PyTorch's SGD), η · 0.1 every 4 steps."""
+    model, reference = network(), network()
+    train(Accelerator(), model, SCHEDULE, len(X), 0, loss_of)
+    velocity = [torch.zeros_like(p) for p in reference.parameters()]
+    for step in range(SCHEDULE.steps):
+        reference.train()
+        indices = batch_indices(0, step, len(X), 4)
+        gradients = torch.autograd.grad(
+            nn.functional.cross_entropy(reference(X[indices]), Y[indices]), list(reference.parameters())
+        )
+        rate = 0.1 * 0.1 ** (step // 4)
+        with torch.no_grad():
+            for p, g, v in zip(reference.parameters(), gradients, velocity, strict=True):
+                v.mul_(0.9).add_(g + 5e-4 * p)
+                p.sub_(rate * v)
+    for name, tensor in reference.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], tensor, msg=name)
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 8])
+def test_a_resumed_training_equals_one_that_was_never_stopped(tmp_path, stop_after):
+    whole = network()
+    train(Accelerator(), whole, SCHEDULE, len(X), 0, loss_of)
+
+    def stop(model, wrapped, indices, step):
+        if step == stop_after:
+            raise KeyboardInterrupt
+        return loss_of(model, wrapped, indices, step)
+
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(Accelerator(), network(), SCHEDULE, len(X), 0, stop, Checkpoint(path, "same", every_seconds=0))
+    seen = []
+
+    def count(model, wrapped, indices, step):
+        seen.append(step)
+        return loss_of(model, wrapped, indices, step)
+
+    resumed = network(seed=1)
+    train(Accelerator(), resumed, SCHEDULE, len(X), 0, count, Checkpoint(path, "same"))
+    assert same(state(whole), state(resumed))
+    assert seen == list(range(stop_after, 9))
+
+
+def test_a_finished_training_is_not_repeated(tmp_path):
+    model, checkpoint = network(), Checkpoint(tmp_path / "c.safetensors", "same")
+    train(Accelerator(), model, SCHEDULE, len(X), 0, loss_of, checkpoint)
+
+    def refuse(*_):
+        raise AssertionError("trained again")
+
+    again = network(seed=1)
+    train(Accelerator(), again, SCHEDULE, len(X), 0, refuse, checkpoint)
+    assert same(state(model), state(again))
+
+
+def test_a_checkpoint_of_something_else_or_damaged_is_refused(tmp_path):
+    path = tmp_path / "c.safetensors"
+    train(Accelerator(), network(), SCHEDULE, len(X), 0, loss_of, Checkpoint(path, "same"))
+    with pytest.raises(InputError, match="another recipe, seed or set of images"):
+        train(Accelerator(), network(), SCHEDULE, len(X), 0, loss_of, Checkpoint(path, "other"))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="damaged"):
+        train(Accelerator(), network(), SCHEDULE, len(X), 0, loss_of, Checkpoint(path, "same"))
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_updates():
+    model = network()
+    before = {}
+
+    def break_at_3(model, wrapped, indices, step):
+        if step == 3:
+            before.update({name: p.detach().clone() for name, p in model.named_parameters()})
+            return loss_of(model, wrapped, indices, step) * float("nan")
+        return loss_of(model, wrapped, indices, step)
+
+    with pytest.raises(RemReleaseError, match=r"nan at step 3.*generator\.learning_rate"):
+        train(Accelerator(), model, SCHEDULE, len(X), 0, break_at_3)
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
+
+
+def test_weights_survive_a_file_and_bad_files_are_named(tmp_path):
+    path, model = tmp_path / "w.safetensors", network()
+    save_weights(path, model)
+    other = network(seed=1)
+    load_weights(path, other)
+    assert same(state(model), state(other))
+    with pytest.raises(InputError, match="cannot use the generator"):
+        load_weights(path, nn.Linear(3, 3))
+    with pytest.raises(InputError, match="cannot use the generator"):
+        load_weights(tmp_path / "absent", model)
