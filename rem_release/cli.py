@@ -1,5 +1,6 @@
 """The command line: arguments, and the one place that catches errors. Nothing heavy is imported before it is needed."""
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 recipes_app = typer.Typer(help="The shipped recipes, and your own.", no_args_is_help=True)
 app.add_typer(recipes_app, name="recipes")
+
+_MACHINE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 
@@ -57,7 +60,7 @@ def protect(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides every draw.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Decides every draw.", min=0, max=2**63 - 1)] = 0,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it would take, and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
@@ -164,7 +167,7 @@ def _read_recipe(
     recipe: str | None, method: str | None, rho_u: str | None, rho_a: str | None, settings: list[str] | None
 ) -> "tuple[Recipe, str]":
     """The recipe with everything that the command line changes in it; the last word is --set's."""
-    from rem_release.recipe import load_recipe_with
+    from rem_release.recipe_changes import load_changed
 
     overrides = {}
     for setting in settings or []:
@@ -174,7 +177,7 @@ def _read_recipe(
         overrides[key.strip()] = value
     name = recipe or "quickstart"
     _check_choice("--method", method, ("rem", "em", "sem", "random"))
-    return load_recipe_with(name, method, rho_u, rho_a, overrides), Path(name).stem
+    return load_changed(name, method, rho_u, rho_a, overrides), Path(name).stem  # type: ignore[arg-type]
 
 
 def _radius_warnings(recipe: "Recipe") -> list[str]:
@@ -208,3 +211,9 @@ def main() -> None:
     except RemReleaseError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _MACHINE_FAULTS:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        print(f"error: {error.strerror}{where}; mend that, then run it again with --resume", file=sys.stderr)
+        sys.exit(1)

@@ -7,7 +7,7 @@ fractions of the full range and are written `8/255`, `0.0314` or `8px`.
 import difflib
 import hashlib
 import json
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,7 +34,7 @@ _strict = ConfigDict(extra="forbid", validate_default=True)
 class Data:
     """How images are brought to the network."""
 
-    resolution: Annotated[int, Field(ge=1, le=1024)]
+    resolution: Annotated[int, Field(ge=2, le=1024)]
     """Side of the square working grid, in pixels. Images of other sizes are released at their own size."""
     clusters: Annotated[int, Field(ge=2)] = 10
     """Number of clusters that `--label-from clusters` makes."""
@@ -79,8 +79,8 @@ class Generator:
     """The source model."""
     steps: Annotated[int, Field(ge=0)]
     """M, training steps."""
-    batch_size: Annotated[int, Field(ge=1)]
-    """Images a step, over all processes."""
+    batch_size: Annotated[int, Field(ge=2)]
+    """Images a step, over all processes; BatchNorm needs two."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -133,22 +133,11 @@ def recipe_text(name: str) -> str:
         raise InputError(f"cannot read the recipe {path}: {error}") from None
 
 
-def load_recipe(name: str, overrides: dict[str, str] | None = None) -> Recipe:
-    """Read a shipped recipe or a YAML file, with values of dotted keys replaced.
+def load_recipe(name: str) -> Recipe:
+    """Read a shipped recipe or a YAML file.
 
     Raises:
-        InputError: unreadable, an unknown key (the nearest valid one is named), or invalid values (all at once).
-    """
-    return load_recipe_with(name, None, None, None, overrides or {})
-
-
-def load_recipe_with(
-    name: str, method: str | None, rho_u: str | None, rho_a: str | None, overrides: dict[str, str]
-) -> Recipe:
-    """Read a recipe and change it as the command line says: method first, then radii, then single keys.
-
-    Raises:
-        InputError: as `load_recipe`, or a radius that cannot be read.
+        InputError: unreadable, unknown keys (the nearest valid one is named), or invalid values (all at once).
     """
     try:
         document = yaml.safe_load(recipe_text(name))
@@ -156,21 +145,7 @@ def load_recipe_with(
         raise InputError(f"recipe {name} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise InputError(f"recipe {name} is not a mapping with the keys data, noise and generator")
-    recipe = _validate(document, name)
-    if method:
-        recipe = with_method(recipe, method)  # type: ignore[arg-type]
-    recipe = with_radii(recipe, _read_radius("--rho-u", rho_u), _read_radius("--rho-a", rho_a))
-    document = recipe.to_dict()
-    for key, value in overrides.items():
-        _override(document, key, value)
     return parse_recipe(document, name)
-
-
-def _read_radius(option: str, value: str | None) -> Fraction | None:
-    try:
-        return None if value is None else parse_radius(value)
-    except ValueError as error:
-        raise InputError(f"{option}: {error}") from None
 
 
 def parse_recipe(document: dict[str, Any], name: str) -> Recipe:
@@ -179,17 +154,13 @@ def parse_recipe(document: dict[str, Any], name: str) -> Recipe:
     Raises:
         InputError: unknown keys or invalid values, all in one message.
     """
-    recipe = _validate(document, name)
-    check_consistency(recipe.noise)
-    return recipe
-
-
-def _validate(document: dict[str, Any], name: str) -> Recipe:
     try:
-        return _adapter.validate_python(document)
+        recipe = _adapter.validate_python(document)
     except ValidationError as error:
         reasons = "".join(f"\n  {_describe(item)}" for item in error.errors())
         raise InputError(f"recipe {name} is not valid:{reasons}") from None
+    check_consistency(recipe.noise)
+    return recipe
 
 
 def check_consistency(noise: Noise) -> None:
@@ -221,63 +192,19 @@ def check_consistency(noise: Noise) -> None:
         )
 
 
-def with_method(recipe: Recipe, method: Method) -> Recipe:
-    """The same recipe for another method: `em` loses adversary and EOT, the rest keep every setting.
-
-    Raises:
-        InputError: the recipe has no adversary (it is an EM recipe) and the method needs one.
-    """
-    noise = recipe.noise
-    if method == "em":
-        eot = Eot(transform="none", samples=1)
-        noise = replace(noise, rho_a=Fraction(0), adversary_steps=0, adversary_step_size=Fraction(0), eot=eot)
-    elif method in ("rem", "sem") and noise.method == "em":
-        raise InputError(f"--method {method} needs a recipe with an adversary and EOT; start from a {method}- recipe")
-    return replace(recipe, noise=replace(noise, method=method))
-
-
-def with_radii(recipe: Recipe, rho_u: Fraction | None, rho_a: Fraction | None) -> Recipe:
-    """The same recipe at other radii. Step sizes follow in proportion, as Table 5 states them (α = ρ/5)."""
-    noise = recipe.noise
-    if rho_u is not None:
-        step = noise.step_size * rho_u / noise.rho_u if noise.rho_u else noise.step_size
-        noise = replace(noise, rho_u=rho_u, step_size=min(step, Fraction(1)))
-    if rho_a is not None:
-        if rho_a and noise.method == "em":
-            raise InputError(f"--rho-a {format_radius(rho_a)}: noise.method em has no adversary; use --method rem")
-        step = noise.adversary_step_size * rho_a / noise.rho_a if noise.rho_a else noise.adversary_step_size
-        noise = replace(noise, rho_a=rho_a, adversary_step_size=min(step, Fraction(1)))
-    return replace(recipe, noise=noise)
-
-
-def _override(document: dict[str, Any], key: str, value: str) -> None:
-    valid = _dotted_keys(Recipe)
-    if key not in valid:
-        close = difflib.get_close_matches(key, valid, 1, cutoff=0.3)
-        raise InputError(f"--set {key}: no such key; the nearest is {close[0] if close else valid[0]}")
-    *path, last = key.split(".")
-    for part in path:
-        document = document.setdefault(part, {})
-        if not isinstance(document, dict):
-            raise InputError(f"--set {key}: {part} is not a mapping in this recipe")
-    try:
-        document[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {key}={value}: the value is not YAML") from None
-
-
-def _dotted_keys(cls: Any, prefix: str = "") -> list[str]:
+def dotted_keys(cls: Any = Recipe, prefix: str = "") -> list[str]:
+    """Every key of a recipe, such as `noise.eot.samples`."""
     keys: list[str] = []
     for field in fields(cls):
         nested = field.type
-        keys += _dotted_keys(nested, f"{prefix}{field.name}.") if is_dataclass(nested) else [f"{prefix}{field.name}"]
+        keys += dotted_keys(nested, f"{prefix}{field.name}.") if is_dataclass(nested) else [f"{prefix}{field.name}"]
     return keys
 
 
 def _describe(item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "unexpected_keyword_argument":
-        close = difflib.get_close_matches(key, _dotted_keys(Recipe), 1, cutoff=0.3)
+        close = difflib.get_close_matches(key, dotted_keys(), 1, cutoff=0.3)
         return f"{key}: no such key; the nearest is {close[0]}" if close else f"{key}: no such key"
     if item["type"] == "missing":
         return f"{key}: missing"

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from rem_release.errors import InputError
 from rem_release.radius import format_radius, parse_radius, whole_levels
-from rem_release.recipe import load_recipe, load_recipe_with, recipe_names, recipe_text
+from rem_release.recipe import load_recipe, recipe_names, recipe_text
+from rem_release.recipe_changes import load_changed
 from rem_release.resources import resource_folder
 
 LEVEL = Fraction(1, 255)
@@ -88,7 +89,7 @@ def test_radii_that_are_none(text):
 )
 def test_overrides_that_cannot_be(overrides, message):
     with pytest.raises(InputError, match=message):
-        load_recipe("rem-cifar10", overrides)
+        load_changed("rem-cifar10", settings=overrides)
 
 
 def test_all_mistakes_of_a_file_are_named_at_once(tmp_path):
@@ -126,30 +127,32 @@ def test_files_that_are_no_recipe(tmp_path, content, message):
 
 
 def test_radii_on_the_command_line_take_their_steps_along():
-    recipe = load_recipe_with("rem-cifar10", None, "16/255", "8/255", {})
+    recipe = load_changed("rem-cifar10", rho_u="16/255", rho_a="8/255")
     assert recipe.noise.step_size == recipe.noise.rho_u / 5
     assert recipe.noise.adversary_step_size == recipe.noise.rho_a / 5
 
 
 def test_method_em_drops_adversary_and_eot():
-    recipe = load_recipe_with("rem-cifar10", "em", None, None, {})
+    recipe = load_changed("rem-cifar10", "em")
     assert recipe == load_recipe("em-cifar10")
 
 
 def test_method_sem_is_the_sem_recipe():
-    assert load_recipe_with("rem-cifar10", "sem", None, None, {}) == load_recipe("sem-cifar10")
+    assert load_changed("rem-cifar10", "sem") == load_recipe("sem-cifar10")
 
 
 def test_an_em_recipe_cannot_become_rem():
     with pytest.raises(InputError, match="needs a recipe with an adversary"):
-        load_recipe_with("em-cifar10", "rem", None, None, {})
+        load_changed("em-cifar10", "rem")
 
 
 def test_the_hash_is_of_the_values_not_of_the_writing(tmp_path):
     path = tmp_path / "same.yaml"
     path.write_text(recipe_text("rem-cifar10").replace("8/255", "8px").replace("5.0e-4", "0.0005"))
     assert load_recipe(str(path)).sha256() == load_recipe("rem-cifar10").sha256()
-    assert load_recipe("rem-cifar10", {"noise.rho_u": "9/255"}).sha256() != load_recipe("rem-cifar10").sha256()
+    assert (
+        load_changed("rem-cifar10", settings={"noise.rho_u": "9/255"}).sha256() != load_recipe("rem-cifar10").sha256()
+    )
 
 
 def test_recipes_and_cards_are_found():

@@ -44,6 +44,7 @@ class Clean:
     images: list[np.ndarray]
     labels: list[str | None]
     unreadable: tuple[int, ...] = ()
+    notes: list[str] | None = None
 
     def __len__(self):
         return len(self.images)
@@ -55,6 +56,9 @@ class Clean:
 
     def label(self, index):
         return self.labels[index]
+
+    def others(self, index):
+        return {"note": self.notes[index] if self.notes else f"note {index}"}
 
 
 @dataclass
@@ -199,7 +203,8 @@ def test_without_originals_the_release_passes_and_the_rest_is_listed(made):
     assert report.passed
     names = {check.name for check in report.unchecked}
     assert names == {
-        *("originals", "budget", "noise", "unprotected rows", "source labels", "duplicates", "imperceptibility"),
+        *("originals", "budget", "noise", "unprotected rows", "source labels", "other columns", "duplicates"),
+        "imperceptibility",
     }
     assert all("--clean" in check.detail for check in report.unchecked)
     assert (report.imperceptibility, report.worst) == (None, None)
@@ -215,7 +220,8 @@ def test_among_more_originals_rows_are_paired_by_search(made):
     extra = [np.zeros((16, 16, 3), np.uint8), np.full((1, 1, 3), 250, np.uint8)]
     images = [extra[0], *made.clean.images[:5], extra[1], *made.clean.images[5:]]
     labels = ["cat", *made.clean.labels[:5], "cat", *made.clean.labels[5:]]
-    report = made.verify(clean=Clean(images, labels, unreadable=(0,)))
+    notes = ["", *(f"note {row}" for row in range(5)), "", *(f"note {row}" for row in range(5, 10))]
+    report = made.verify(clean=Clean(images, labels, (0,), notes))
     assert report.failures == []
     assert "by search" in check(report, "originals").detail
 
@@ -502,6 +508,13 @@ def test_a_changed_label_is_named(made):
         "rows of a class are not those of the facts: cat 6 instead of 5, dög 4 instead of 5"
     )
     assert "row 3 is labelled cat and its original dög" in failures(made.verify_clean())["source labels"]
+
+
+def test_a_changed_other_column_is_named_with_the_originals(made):
+    made.edit_rows(lambda rows: rows[3].update(note="anna"))
+    assert made.verify().passed
+    found = failures(made.verify_clean())
+    assert found == {"other columns": "row 3, column note is 'anna', and 'note 3' in the source"}
 
 
 def test_exchanged_labels_are_named_only_with_the_originals(made):

@@ -9,7 +9,7 @@ from rem_release.console import Console
 from rem_release.data.photographs import write_patches
 from rem_release.data.source import SourceOptions
 from rem_release.errors import InputError
-from rem_release.recipe import load_recipe_with
+from rem_release.recipe_changes import load_changed
 from rem_release.release.run_folder import RunFolder
 from rem_release.training import runtime
 
@@ -36,7 +36,7 @@ def run_demo(out: Path, overwrite: bool, console: Console) -> None:
     options = ProtectOptions(
         source=SourceOptions(source=str(photographs / "train")),
         out=out,
-        recipe=load_recipe_with("quickstart", None, "16/255", "8/255", {}),
+        recipe=load_changed("quickstart", rho_u="16/255", rho_a="8/255"),
         recipe_name="quickstart",
         overwrite=overwrite,
     )

@@ -29,7 +29,7 @@ from rem_release.release.facts import CostFacts, Facts
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, protected_grid
 from rem_release.release.generator import Generator, load_generator, save_generator
 from rem_release.release.private_record import fingerprint_of, write_row_map, write_skipped
-from rem_release.release.run_folder import RunFolder
+from rem_release.release.run_folder import RunFolder, check_apart
 from rem_release.release.writing import Choice, Written, write_reserve, write_rows
 from rem_release.training.checkpoints import Checkpoint
 
@@ -76,23 +76,24 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
         InputError: bad input.
         RemReleaseError: training failed.
     """
+    if options.fraction == 1 and options.release_unprotected:
+        raise InputError(
+            "--release-unprotected: nothing is left unprotected at --fraction 1; drop it or lower --fraction"
+        )
     generator = load_generator(options.generator) if options.generator else None
     if generator:
-        options = replace(options, recipe=generator.recipe)
+        options = replace(options, recipe=generator.recipe, recipe_name=generator.recipe_name)
     source = open_source(options.source)
     options = replace(options, source=source.options)
-    run = RunFolder(options.out)
     if options.plan:
         source, choice = _read(options, source, console)
         pictures, method, _ = _prepare(options, source, choice, generator, accelerator)
         cost = _cost(options, method, len(pictures), generator is not None)
         make_plan(options.recipe, source, choice, pictures, method, cost, accelerator, console)
         return
+    run = RunFolder(options.out)
     if accelerator.is_main_process:
-        local = Path(source.options.source)
-        run.open(
-            options.deciding(), local if local.exists() else None, resume=options.resume, overwrite=options.overwrite
-        )
+        _claim(options, run)
     accelerator.wait_for_everyone()
     with run.recorded() if accelerator.is_main_process else nullcontext():
         if options.resume and run.finished:
@@ -100,6 +101,16 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
         else:
             _protect(options, run, source, generator, accelerator, console)
         summarise(run, console)
+
+
+def _claim(options: ProtectOptions, run: RunFolder) -> None:
+    """Refuse, before any work, a place where the run cannot stand."""
+    local = Path(options.source.source)
+    if local.exists():
+        check_apart(run.path, local, "the source")
+    if options.generator:
+        check_apart(run.path, options.generator, "--generator")
+    run.claim(options.deciding(), resume=options.resume, overwrite=options.overwrite)
 
 
 def _protect(
@@ -115,16 +126,17 @@ def _protect(
     fingerprint = fingerprint_of(
         options.recipe, options.seed, choice, classes, generator.weights_sha256 if generator else None
     )
-    if generator:
-        method.load(generator.weights)
-    else:
+    if accelerator.is_main_process:  # only now: a command that could not begin leaves nothing, and replaces nothing
+        run.open(options.deciding(), resume=options.resume, overwrite=options.overwrite)
+    accelerator.wait_for_everyone()
+    if not generator:
         with console.stage("Training the noise generator") as report:
             method.train(pictures, Checkpoint(run.checkpoint, fingerprint), report)
     noise = _make_noise(options, run, method, pictures, fingerprint, accelerator, console)
     if noise:
         cost = _cost(options, method, len(pictures), generator is not None)
         _write_release(options, run, source, choice, noise, method, pictures, cost, console)
-        save_generator(run, method, options.recipe, classes)
+        save_generator(run, method, options.recipe, options.recipe_name, classes)
         write_row_map(run.rows, source, choice)
     accelerator.wait_for_everyone()
 
@@ -162,10 +174,6 @@ def _read(options: ProtectOptions, source: Source, console: Console) -> tuple[So
         working = replace(working, labels=torch.from_numpy(source.class_ids[working.rows[firsts]]))
     _warn(working, source, console)
     roles = choose_roles(working, source.classes, options.reserve, options.fraction, options.seed)
-    if options.fraction == 1 and options.release_unprotected:
-        raise InputError(
-            "--release-unprotected: nothing is left unprotected at --fraction 1; drop it or lower --fraction"
-        )
     noise_index = np.full(len(roles), -1, np.int64)
     protected = np.flatnonzero(roles == Role.PROTECTED)
     noise_index[protected] = np.arange(len(protected))
@@ -186,7 +194,7 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
 def _prepare(
     options: ProtectOptions, source: Source, choice: Choice, generator: Generator | None, accelerator: Accelerator
 ) -> tuple[Pictures, Method, list[str]]:
-    """The pictures that get noise, on the device; the method; the names of the classes that it knows."""
+    """The pictures that get noise, on the device; the method, with its weights; the names of the classes it knows."""
     working = choice.working
     index = torch.from_numpy(np.flatnonzero(choice.roles == Role.PROTECTED))
     labels = working.labels[index]
@@ -194,7 +202,10 @@ def _prepare(
         labels = torch.from_numpy(generator.map_classes(source.classes))[labels]
     pictures = as_pictures(working.images[index], labels, working.keys[index], working.sizes[index], accelerator.device)
     classes = generator.classes if generator else source.classes
-    return pictures, build_method(options.recipe, len(classes), options.seed, accelerator), classes
+    method = build_method(options.recipe, len(classes), options.seed, accelerator)
+    if generator:
+        method.load(generator.weights)
+    return pictures, method, classes
 
 
 def _cost(options: ProtectOptions, method: Method, pictures: int, is_reused: bool) -> CostFacts:

@@ -73,5 +73,6 @@ def _describe(report: Report, release: Path) -> str:
         )
     verdict = "passed" if report.passed else "FAILED"
     count = len(report.unchecked)
-    unknown = f"; {count} checks could not be made, give the originals with --clean" if count else ""
+    cure = ", give the originals with --clean" if any("--clean" in check.detail for check in report.unchecked) else ""
+    unknown = f"; {count} checks could not be made{cure}" if count else ""
     return "\n".join([*lines, f"{release}: {verdict}{unknown}"])

@@ -43,7 +43,7 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
 
 def _refuse_missing(values: pa.ChunkedArray, column: str) -> None:
     missing = values.is_null()
-    if pa.types.is_integer(values.type):
+    if pa.types.is_signed_integer(values.type):
         missing = pc.or_(missing, pc.fill_null(pc.equal(values, -1), False))
     rows = np.flatnonzero(missing.to_numpy())
     if len(rows):

@@ -1,8 +1,8 @@
 """A small honest task from real photographs that scikit-image ships: which photograph is this patch from?
 
-Patches are grey, because colour alone would give these photographs away and no small noise hides it. Each photograph is
-cut into a grid of tiles; training patches come from twelve of them, test patches from the other four, and no patch
-crosses the border of its tile.
+Patches of 32 × 32 pixels are grey, because colour alone would give these photographs away and no small noise hides it.
+Each photograph is cut into a grid of tiles; training patches come from twelve of them, test patches from the other
+four, and no patch crosses the border of its tile.
 """
 
 from collections.abc import Callable
@@ -25,17 +25,16 @@ PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
     "tissue": skimage.data.immunohistochemistry,
 }
 _GRID = 4
-_PATCH = 96
+_PATCH = 32
 
 
-def write_patches(folder: Path, train: int = 200, test: int = 60, size: int = 32, seed: int = 0) -> None:
+def write_patches(folder: Path, train: int = 200, test: int = 60, seed: int = 0) -> None:
     """Write class folders `folder/train/NAME/*.png` and `folder/test/NAME/*.png`.
 
     Args:
         folder: where to; it must not exist yet.
         train: patches of each photograph for training.
         test: patches of each photograph for testing, from tiles of their own.
-        size: side of a patch in pixels, after shrinking from 96.
         seed: of the places.
     """
     generator = np.random.default_rng(seed)
@@ -48,16 +47,14 @@ def write_patches(folder: Path, train: int = 200, test: int = 60, size: int = 32
             target = folder / split / name
             target.mkdir(parents=True)
             for index in range(count):
-                patch = _cut(photograph, chosen[index % len(chosen)], generator)
-                patch.resize((size, size), Image.Resampling.LANCZOS).save(target / f"{index:04d}.png")
+                _cut(photograph, chosen[index % len(chosen)], generator).save(target / f"{index:04d}.png")
 
 
 def _cut(photograph: Image.Image, tile: tuple[int, int], generator: np.random.Generator) -> Image.Image:
-    """A square of 96 pixels, or the tile's side if that is less, from a random place in one tile."""
+    """A square of 32 pixels from a random place in one tile."""
     width, height = photograph.size
     top, bottom = (height * place // _GRID for place in (tile[0], tile[0] + 1))
     left, right = (width * place // _GRID for place in (tile[1], tile[1] + 1))
-    side = min(_PATCH, bottom - top, right - left)
-    y = int(generator.integers(top, bottom - side + 1))
-    x = int(generator.integers(left, right - side + 1))
-    return photograph.crop((x, y, x + side, y + side))
+    y = int(generator.integers(top, bottom - _PATCH + 1))
+    x = int(generator.integers(left, right - _PATCH + 1))
+    return photograph.crop((x, y, x + _PATCH, y + _PATCH))

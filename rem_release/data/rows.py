@@ -27,6 +27,8 @@ class SourceOptions:
     """where labels come from when they are neither a column nor class folders"""
     drop_columns: tuple[str, ...] = ()
     """other columns that are not released"""
+    keep_columns: tuple[str, ...] | None = None
+    """columns beside image and label that are read where they exist; None reads all of them"""
 
 
 class PrivateCache:

@@ -114,6 +114,8 @@ def open_source(options: SourceOptions) -> Source:
         raise InputError(f"--split {options.split!r} cannot name a split; use letters, digits and _, such as train")
     if options.image_column == options.label_column:
         raise InputError(f"--image-column and --label-column are both {options.image_column!r}")
+    if not options.source:
+        raise InputError("the source is empty; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME")
     path = Path(options.source).expanduser()
     if path.exists():
         options = replace(options, source=str(path.resolve()))
@@ -192,7 +194,11 @@ def _drop_columns(dataset: datasets.Dataset, options: SourceOptions) -> datasets
             raise InputError(_name_columns(dataset, options, name, "--drop-column"))
         if name in (options.image_column, options.label_column):
             raise InputError(f"--drop-column {name}: a release needs its image and its label column")
-    return dataset.remove_columns(list(dict.fromkeys(options.drop_columns)))
+    dropped = [name for name in dataset.column_names if name in options.drop_columns]
+    if options.keep_columns is not None:
+        kept = {options.image_column, options.label_column, *options.keep_columns}
+        dropped += [name for name in dataset.column_names if name not in kept]
+    return dataset.remove_columns(dropped)
 
 
 def _read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> datasets.Dataset:

@@ -70,7 +70,8 @@ def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOption
         raise InputError(f"{path} has a column {options.image_column!r} already; name the pictures with --image-column")
     for name in loaded.column_names:
         points = name.endswith(("_file_name", "_file_names")) or name == "file_names"
-        if points and name not in options.drop_columns:
+        is_read = name not in options.drop_columns and (options.keep_columns is None or name in options.keep_columns)
+        if points and is_read:
             raise InputError(f"column {name!r} of {path} points at more files; leave it out with --drop-column {name}")
     names = loaded["file_name"][:]
     for row, name in enumerate(names):

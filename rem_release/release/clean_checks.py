@@ -1,6 +1,7 @@
 """The checks of verify that compare each released row with its original."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ _SOUND = {
     "noise": "every protected row carries real noise: a mean of at least an eighth of the room it has",
     "unprotected rows": "{equal} rows equal their originals, as the facts say",
     "source labels": "labels are those of the originals",
+    "other columns": "values are those of the originals",
     "duplicates": "equal originals carry equal noise; {duplicates} rows repeat an earlier one",
     "imperceptibility": "PSNR, SSIM and change measured again equal the facts",
 }
@@ -46,13 +48,16 @@ class CleanChecks:
         self._clean = clean
         self._pairing = pairing
         self._levels = facts.protection.rho_u_levels
+        self._others = [
+            name for name in facts.data.columns if name not in (facts.data.image_column, facts.data.label_column)
+        ]
         self._faults = {name: Faults() for name in _SOUND}
         self._meter = ChangeMeter()
         self._released_of: dict[bytes, bytes] = {}
         self._equal = self._resized = self._duplicates = self._labelled = self._compared = 0
 
-    def compare(self, picture: Picture) -> Comparison:
-        """Compare one row; safe to call from several threads unless the pairing is in order."""
+    def compare(self, picture: Picture, columns: dict[str, Any]) -> Comparison:
+        """Compare one row, with all its other columns; safe to call from several threads unless pairing is in order."""
         result = Comparison(picture.row)
         if picture.pixels is None:
             result.faults.append(("originals", f"row {picture.row} cannot be compared: its picture does not decode"))
@@ -69,6 +74,7 @@ class CleanChecks:
             result.faults.append(("originals", f"row {picture.row} has not the size of its original: {sizes}"))
         else:
             self._compare_label(result, picture, partner.index)
+            self._compare_others(result, columns, partner.index)
             self._compare_pixels(result, partner.pixels, picture.pixels, partner.protected)
         return result
 
@@ -78,6 +84,15 @@ class CleanChecks:
         if label is not None and label != picture.class_name:
             fault = f"row {picture.row} is labelled {picture.class_name} and its original {label}"
             result.faults.append(("source labels", fault))
+
+    def _compare_others(self, result: Comparison, columns: dict[str, Any], index: int) -> None:
+        originals = self._clean.others(index)
+        for name in self._others:
+            if repr(columns[name]) != repr(originals.get(name)):  # repr, because nan is not equal to itself
+                fault = (
+                    f"row {result.row}, column {name} is {columns[name]!r}, and {originals.get(name)!r} in the source"
+                )
+                result.faults.append(("other columns", fault))
 
     def _compare_pixels(
         self, result: Comparison, clean: np.ndarray, pixels: np.ndarray, protected: bool | None

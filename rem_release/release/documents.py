@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from rem_release.release.canonical import seal, sha256_file, write_atomically
+from rem_release.release.canonical import canonical_bytes, seal, sha256_file, write_atomically
 from rem_release.release.card import render_card
 from rem_release.release.facts import Facts, FileFacts
 
@@ -37,6 +37,7 @@ def write_documents(release: Path, facts: Facts, audit: dict[str, Any] | None = 
     Returns:
         The facts as written.
     """
+    facts = Facts.model_validate_json(canonical_bytes(facts.model_dump(mode="json")))  # in the order of a reader
     card = render_card(facts, audit).encode()
     complete = facts.model_copy(update={"readme_sha256": hashlib.sha256(card).hexdigest()})
     write_atomically(release / CARD, card)

@@ -20,12 +20,14 @@ class Generator:
         weights: safetensors file.
         weights_sha256: its hash.
         recipe: what it was trained with, and what it makes noise with.
+        recipe_name: the name of that recipe.
         classes: names of the classes it knows, in the order of its logits.
     """
 
     weights: Path
     weights_sha256: str
     recipe: Recipe
+    recipe_name: str
     classes: list[str]
 
     def map_classes(self, classes: list[str]) -> np.ndarray:
@@ -43,11 +45,11 @@ class Generator:
         return np.array([self.classes.index(name) for name in classes], np.int64)
 
 
-def save_generator(run: RunFolder, method: Method, recipe: Recipe, classes: list[str]) -> None:
+def save_generator(run: RunFolder, method: Method, recipe: Recipe, recipe_name: str, classes: list[str]) -> None:
     """Write the generator, with its recipe and classes beside it."""
     method.save(run.generator)
     run.write_json(run.recipe, recipe.to_dict())
-    run.write_json(run.generator_facts, {"classes": classes})
+    run.write_json(run.generator_facts, {"recipe_name": recipe_name, "classes": classes})
 
 
 def load_generator(path: Path) -> Generator:
@@ -60,7 +62,9 @@ def load_generator(path: Path) -> Generator:
     if not run.exists:
         raise InputError(f"--generator {path} is not a run folder; give the --out of an earlier protect")
     if not run.generator.is_file():
-        raise InputError(f"--generator {path} has no trained generator; finish that run with --resume first")
+        cure = "its noise is random and needs none" if run.finished else "finish that run with --resume first"
+        raise InputError(f"--generator {path} has no trained generator; {cure}")
     recipe = parse_recipe(run.read_json(run.recipe), str(run.recipe))
+    facts = run.read_json(run.generator_facts)
     digest = hashlib.sha256(run.generator.read_bytes()).hexdigest()
-    return Generator(run.generator, digest, recipe, run.read_json(run.generator_facts)["classes"])
+    return Generator(run.generator, digest, recipe, facts["recipe_name"], facts["classes"])

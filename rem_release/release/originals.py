@@ -1,8 +1,11 @@
 """The clean originals of a release, opened again."""
 
+from typing import Any
+
 import numpy as np
 
 from rem_release.data.decoding import BadImage
+from rem_release.data.shards import released_columns
 from rem_release.data.source import Source, SourceOptions, open_source
 from rem_release.data.working_set import read_image
 from rem_release.release.facts import DataFacts
@@ -45,6 +48,13 @@ class Originals:
         class_id = int(self._source.class_ids[self._rows[index]])
         return self._source.classes[class_id] if class_id >= 0 else None
 
+    def others(self, index: int) -> dict[str, Any]:
+        """The columns beside image and label, as plain values."""
+        names = self._source.other_columns()
+        if not names:
+            return {}
+        return released_columns(self._source, np.array([self._rows[index]])).select(names).to_pylist()[0]
+
 
 def open_originals(location: str, data: DataFacts) -> Source:
     """Open a folder, file or Hub dataset as the originals of a release whose run is not at hand.
@@ -59,5 +69,6 @@ def open_originals(location: str, data: DataFacts) -> Source:
         image_column=data.image_column,
         label_column=data.label_column,
         label_from=label_from,
+        keep_columns=tuple(data.columns),
     )
     return open_source(options)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,9 @@ class CleanRows(Protocol):
 
     def label(self, index: int) -> str | None:
         """Name of its class as in `data.classes` of the facts; None where the originals carry no labels."""
+
+    def others(self, index: int) -> dict[str, Any]:
+        """The columns beside image and label, as plain values; those that the originals have."""
 
 
 @dataclass(frozen=True)

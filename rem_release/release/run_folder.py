@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,69 +38,99 @@ class RunFolder:
         self.albums = self.private / "albums.json"
         self.reserve = self.private / "reserve"
         self.status = self.private / "status.json"
+        self._is_ours = False
 
     @property
     def exists(self) -> bool:
         """Whether this is the folder of a run, finished or not."""
-        return self.status.is_file() or (self.private.is_dir() and self.release.is_dir())
+        return self.options.is_file() or self.status.is_file()
 
     @property
     def finished(self) -> bool:
         """Whether the release is complete."""
         return (self.release / "protection.json").is_file() and self.rows.is_file()
 
-    def open(self, options: dict[str, Any], source: Path | None, *, resume: bool, overwrite: bool) -> None:
-        """Make the folder, or take up the one that a killed command left.
+    def claim(self, options: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Check that the run may stand here, before any work. Nothing is written, and nothing is deleted.
+
+        Args:
+            options: everything that decides the result.
+            resume: go on with an existing run of the same options.
+            overwrite: an existing run will be replaced.
+
+        Raises:
+            InputError: something else is there, the options differ, or the folder cannot be listed.
+        """
+        try:
+            str(self.path.absolute()).encode()
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(f"--out {self.path} is a file; name a folder")
+            is_occupied = self.path.is_dir() and any(self.path.iterdir())
+        except UnicodeEncodeError:
+            raise InputError(f"--out {os.fsencode(self.path.absolute())!r} is not UTF-8; name another folder") from None
+        except OSError as error:
+            raise InputError(f"--out {self.path} cannot be read: {error.strerror}") from None
+        if not is_occupied:
+            return
+        if not self.exists:
+            raise InputError(f"--out {self.path} is not empty and not a run; name a new folder")
+        if resume:
+            self._check_options(options)
+            self._is_ours = True
+        elif not overwrite:
+            raise InputError(
+                f"--out {self.path} holds a run already; add --resume to go on or --overwrite to replace it"
+            )
+
+    def open(self, options: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Make the folder, or take up the one that a killed command left; an existing run is deleted to be replaced.
 
         Args:
             options: everything that decides the result, kept in `private/options.json`.
-            source: local path of the images, which must lie apart from the run; None for a Hub dataset.
             resume: go on with an existing run of the same options.
             overwrite: delete an existing run first.
 
         Raises:
-            InputError: something else is there, the options differ, or run and source lie within each other.
+            InputError: as `claim`, or the folder cannot be written.
         """
-        if source is not None:
-            check_apart(self.path, source)
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"--out {self.path} is a file; name a folder")
-        occupied = self.path.is_dir() and any(self.path.iterdir())
-        if occupied and not self.exists:
-            raise InputError(f"--out {self.path} is not empty and not a run; name a new folder")
-        if occupied and overwrite:
-            shutil.rmtree(self.path)
-        elif occupied and not resume:
-            raise InputError(
-                f"--out {self.path} holds a run already; add --resume to go on or --overwrite to replace it"
-            )
-        elif occupied:
-            self._check_options(options)
+        self.claim(options, resume=resume, overwrite=overwrite)
         try:
+            for folder in (self.release, self.private, self.path / "audit") if overwrite else ():
+                if folder.exists():
+                    shutil.rmtree(folder)
             self.private.mkdir(parents=True, exist_ok=True)
             self.private.chmod(0o700)
             self.write_json(self.options, options)
         except OSError as error:
-            raise InputError(f"--out {self.path} cannot be written: {error.strerror}") from None
+            raise InputError(f"--out {self.path} cannot be written: {error.strerror or error}") from None
+        self._is_ours = True
+        self._record("running", None, "")
 
     def _check_options(self, options: dict[str, Any]) -> None:
-        before = self.read_json(self.options) if self.options.is_file() else {}
-        differing = [key for key in options if before.get(key) != json.loads(json.dumps(options[key]))]
+        before = _flatten(self.read_json(self.options)) if self.options.is_file() else {}
+        now = _flatten(json.loads(json.dumps(options)))
+        differing = [key for key in {**now, **before} if before.get(key) != now.get(key)]
         if before and differing:
             key = differing[0]
             raise InputError(
-                f"--resume: {self.path} was started with another {key} ({before.get(key)!r} instead of "
-                f"{options[key]!r}); give the same options, or --overwrite"
+                f"--resume: {self.path} was started with {key} {before.get(key)!r}, not {now.get(key)!r}; "
+                "give the same options, or --overwrite"
             )
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Keep `private/status.json` true: running, then done, or failed with the exit code and the message."""
+        """Keep `private/status.json` true: running, then done, or failed with the exit code and the message.
+
+        Until the folder is this command's own, which `open` makes it, nothing is written.
+        """
         self._record("running", None, "")
         try:
             yield
         except RemReleaseError as error:
             self._record("failed", error.exit_code, str(error))
+            raise
+        except KeyboardInterrupt:
+            self._record("failed", 130, "interrupted")
             raise
         except BaseException as error:
             self._record("failed", 1, f"{type(error).__name__}: {error}")
@@ -107,7 +138,8 @@ class RunFolder:
         self._record("done", 0, "")
 
     def _record(self, state: str, exit_code: int | None, message: str) -> None:
-        self.write_json(self.status, {"state": state, "exit_code": exit_code, "message": message})
+        if self._is_ours:
+            self.write_json(self.status, {"state": state, "exit_code": exit_code, "message": message})
 
     def clear_staging(self) -> None:
         """Begin the release anew."""
@@ -141,12 +173,25 @@ class RunFolder:
             raise InputError(f"{path} is damaged: {error}") from None
 
 
-def check_apart(run: Path, source: Path) -> None:
-    """Refuse a run inside its source, or a source inside its run.
+def check_apart(run: Path, other: Path, what: str) -> None:
+    """Refuse a run inside what it reads, or what it reads inside the run.
+
+    Args:
+        run: RUN.
+        other: a path that the run reads.
+        what: its name, for the message.
 
     Raises:
         InputError: they do not lie apart.
     """
-    run, source = run.resolve(), source.resolve()
-    if run == source or source in run.parents or run in source.parents:
-        raise InputError(f"--out {run} and the source {source} lie within each other; choose a folder outside")
+    run, other = run.resolve(), other.resolve()
+    if run == other or other in run.parents or run in other.parents:
+        raise InputError(f"--out {run} and {what} {other} lie within each other; choose a folder outside")
+
+
+def _flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -92,7 +92,7 @@ def _check_rows(
 
     def look(numbered: tuple[int, ReleasedRow]) -> tuple[Picture, Comparison | None]:
         picture = by_row.read(numbered[1], numbered[0])
-        return picture, by_clean.compare(picture) if by_clean else None
+        return picture, by_clean.compare(picture, numbered[1].columns) if by_clean else None
 
     damaged: list[Check] = []
     done = 0
@@ -118,7 +118,7 @@ def _number_rows(
     for name in names:
         if name in readable:
             try:
-                for row in iterate_rows([release / name], [facts.data.label_column], facts.data.image_column):
+                for row in iterate_rows([release / name], None, facts.data.image_column):
                     yield first + row.number, row
             except VerificationError as error:
                 damaged.append(Check("data files", False, str(error)))

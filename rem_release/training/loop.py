@@ -1,5 +1,6 @@
 """The one training loop. The generator's step (Algorithm 1) and a victim's step (Eq. 2) are handed to it."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def train(
     batch_size = min(schedule.batch_size, images)
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
-    saved = time.monotonic()
+    saved = -math.inf  # the first checkpoint comes at once: a full disk shows before hours of work
     for step in range(first, schedule.steps):
         for group in optimizer.param_groups:
             group["lr"] = schedule.learning_rate * schedule.decay ** (step // schedule.decay_every)

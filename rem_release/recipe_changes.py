@@ -1,0 +1,101 @@
+"""What the command line changes in a recipe: method first, then radii, then single keys."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import yaml
+
+from rem_release.errors import InputError
+from rem_release.radius import format_radius, parse_radius
+from rem_release.recipe import Eot, Method, Recipe, check_consistency, dotted_keys, load_recipe, parse_recipe
+
+
+def load_changed(
+    name: str,
+    method: Method | None = None,
+    rho_u: str | None = None,
+    rho_a: str | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Recipe:
+    """Read a recipe and change it.
+
+    Args:
+        name: of a shipped recipe, or a YAML file.
+        method: see `with_method`.
+        rho_u: a radius as people write it, see `with_radii`.
+        rho_a: likewise.
+        settings: dotted key to YAML value, see `with_settings`.
+
+    Raises:
+        InputError: the recipe or a change of it is not valid.
+    """
+    recipe = load_recipe(name)
+    if method:
+        recipe = with_method(recipe, method)
+    recipe = with_radii(recipe, _read_radius("--rho-u", rho_u), _read_radius("--rho-a", rho_a))
+    if settings:
+        return with_settings(recipe, settings, name)
+    check_consistency(recipe.noise)
+    return recipe
+
+
+def _read_radius(option: str, value: str | None) -> Fraction | None:
+    try:
+        return None if value is None else parse_radius(value)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from None
+
+
+def with_method(recipe: Recipe, method: Method) -> Recipe:
+    """The same recipe for another method: `em` loses adversary and EOT, the rest keep every setting.
+
+    Raises:
+        InputError: the recipe has no adversary (it is an EM recipe) and the method needs one.
+    """
+    noise = recipe.noise
+    if method == "em":
+        eot = Eot(transform="none", samples=1)
+        noise = replace(noise, rho_a=Fraction(0), adversary_steps=0, adversary_step_size=Fraction(0), eot=eot)
+    elif method in ("rem", "sem") and noise.method == "em":
+        raise InputError(f"--method {method} needs a recipe with an adversary and EOT; start from a {method}- recipe")
+    return replace(recipe, noise=replace(noise, method=method))
+
+
+def with_radii(recipe: Recipe, rho_u: Fraction | None, rho_a: Fraction | None) -> Recipe:
+    """The same recipe at other radii. Step sizes follow in proportion, as Table 5 states them (α = ρ/5)."""
+    noise = recipe.noise
+    if rho_u is not None:
+        step = noise.step_size * rho_u / noise.rho_u if noise.rho_u else noise.step_size
+        noise = replace(noise, rho_u=rho_u, step_size=min(step, Fraction(1)))
+    if rho_a is not None:
+        if rho_a and noise.method == "em":
+            raise InputError(f"--rho-a {format_radius(rho_a)}: noise.method em has no adversary; use --method rem")
+        step = noise.adversary_step_size * rho_a / noise.rho_a if noise.rho_a else noise.adversary_step_size
+        noise = replace(noise, rho_a=rho_a, adversary_step_size=min(step, Fraction(1)))
+    return replace(recipe, noise=noise)
+
+
+def with_settings(recipe: Recipe, settings: Mapping[str, str], name: str) -> Recipe:
+    """The same recipe with other values of single keys, such as `noise.eot.samples`.
+
+    Raises:
+        InputError: an unknown key (the nearest valid one is named), or values that are not valid (all at once).
+    """
+    document = recipe.to_dict()
+    for key, value in settings.items():
+        valid = dotted_keys()
+        if key not in valid:
+            close = difflib.get_close_matches(key, valid, 1, cutoff=0.3)
+            raise InputError(f"--set {key}: no such key; the nearest is {close[0] if close else valid[0]}")
+        *path, last = key.split(".")
+        place: dict[str, Any] = document
+        for part in path:
+            place = place[part]
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {key}={value}: the value is not YAML") from None
+    return parse_recipe(document, name)
