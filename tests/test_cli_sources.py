@@ -12,6 +12,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -274,6 +275,22 @@ def test_load_dataset_gives_the_released_pixels_and_the_columns_of_the_source(pr
         assert np.array_equal(pixels_of(png), pixels)
         assert pixels.shape == clean.shape
         assert 0 < change(clean, png) <= 8
+
+
+@pytest.mark.parametrize("type_name", ["int8", "int64", "uint64", "string", "large_string"])
+def test_labels_of_every_type_are_kept(
+    tmp_path: Path, all_protected: dict[str, Protected], recipe: Path, type_name: str
+) -> None:
+    """At the ends of their range, which is where they break."""
+    ends = {"int8": [-128, 127], "int64": [-(2**63), 2**63 - 1], "uint64": [0, 2**64 - 1]}.get(type_name, ["", "猫"])
+    pictures = [row["image"] for row in released(all_protected["albums"].out / "release")][:12]
+    labels = pa.array(ends * 6, type_name)
+    pq.write_table(pa.table({"image": pictures, "label": labels}), tmp_path / "source.parquet")
+    out = tmp_path / "run"
+    succeed("protect", tmp_path / "source.parquet", "--out", out, "--recipe", recipe)
+    succeed("verify", out / "release", "--clean", tmp_path / "source.parquet")
+    table = pq.read_table(out / "release" / "data")
+    assert table.column("label").combine_chunks() == labels
 
 
 def test_equal_pictures_carry_equal_noise(all_protected: dict[str, Protected]) -> None:

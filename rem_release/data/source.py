@@ -4,6 +4,7 @@ A source is a folder of class folders, a folder with metadata.csv/jsonl/parquet,
 folder, or a Hugging Face dataset id; a local path wins over an id. Nothing is decoded here.
 """
 
+import os
 import re
 import stat
 from dataclasses import dataclass, field, replace
@@ -118,6 +119,7 @@ def open_source(options: SourceOptions) -> Source:
         raise InputError("the source is empty; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME")
     path = Path(options.source).expanduser()
     if path.exists():
+        _require_text(path.resolve())
         options = replace(options, source=str(path.resolve()))
         rows = _open_local(path.resolve(), options)
     elif re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", options.source):
@@ -125,6 +127,13 @@ def open_source(options: SourceOptions) -> Source:
     else:
         raise InputError(f"{options.source} does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME")
     return _check(rows, options)
+
+
+def _require_text(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name of the source {os.fsencode(path)!r} is not UTF-8; rename it") from None
 
 
 def _open_local(path: Path, options: SourceOptions) -> Rows:
