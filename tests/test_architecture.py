@@ -12,7 +12,7 @@ import rem_release
 PACKAGE = Path(rem_release.__file__).parent
 ORDER = [
     *("__init__", "errors", "radius", "resources", "recipe", "recipe_changes"),
-    *("core", "models", "data", "training", "methods", "release"),
+    *("core", "models", "data", "training", "methods", "release", "verification"),
     *("console", "commands", "cli", "__main__"),
 ]
 """From the foundation up to the door. A room may import those before it in this list, and itself."""

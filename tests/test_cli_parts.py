@@ -18,6 +18,7 @@ from tests.command_line import (
     draw_classes,
     pixels_of,
     released,
+    run,
     same_release,
     snapshot,
     succeed,
@@ -188,3 +189,31 @@ def test_noise_of_a_generator_follows_the_class_by_name(tmp_path: Path, trained:
         rows = released(tmp_path / "run" / folder.name / "release")
         pixels[folder.name] = np.stack([pixels_of(row["image"]["bytes"]) for row in rows])
     assert (pixels["whole"][4:] == pixels["part"]).mean() > 0.95
+
+
+def test_noise_of_a_generator_follows_the_album_by_its_folder(tmp_path: Path, source: Path, recipe: Path) -> None:
+    """Albums are published as numbers: album-000 of the new images may be another album, and must get its own noise."""
+    albums = ("--label-from", "albums")
+    trained = tmp_path / "trained"
+    succeed("protect", source, "--out", trained, "--recipe", recipe, *albums)
+    whole = draw_classes(tmp_path / "whole", ["a", "b", "c"], count=4, seed=700)
+    part = Path(shutil.copytree(whole, tmp_path / "part"))
+    shutil.rmtree(part / "a")
+    pixels = {}
+    for folder in (whole, part):
+        succeed("protect", folder, "--out", tmp_path / "run" / folder.name, "--generator", trained, *albums)
+        rows = released(tmp_path / "run" / folder.name / "release")
+        pixels[folder.name] = np.stack([pixels_of(row["image"]["bytes"]) for row in rows])
+    assert (pixels["whole"][4:] == pixels["part"]).mean() > 0.95
+    (part / "b").rename(part / "new")
+    result = run("protect", part, "--out", tmp_path / "refused", "--generator", trained, *albums)
+    assert result.code == 2
+    assert "was not trained on the classes new; it knows a, b, c" in result.err
+
+
+def test_a_generator_cannot_know_new_clusters(tmp_path: Path, source: Path, trained: Path) -> None:
+    clusters = ("--label-from", "clusters", "--label-column", "group")
+    result = run("protect", source, "--out", tmp_path / "run", "--generator", trained, *clusters)
+    assert result.code == 2
+    assert "new clusters are not those" in result.err
+    assert not (tmp_path / "run").exists()

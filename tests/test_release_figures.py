@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rem_release.release.figures import noise_grid, protected_grid
-from rem_release.release.png import read_png
+from rem_release.verification.png import read_png
 
 WHITE = 255
 

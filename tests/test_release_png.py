@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from rem_release.data.decoding import encode_png
-from rem_release.release.png import inspect_png, read_png
+from rem_release.verification.png import inspect_png, read_png
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -23,9 +23,9 @@ from rem_release.release.documents import describe_files, write_documents
 from rem_release.release.facts import Facts, data_digest
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, protected_grid
 from rem_release.release.imperceptibility import ChangeMeter
-from rem_release.release.pairing import SearchPairing
 from rem_release.release.schema import write_features
-from rem_release.release.verify import verify_release
+from rem_release.verification.pairing import SearchPairing
+from rem_release.verification.verify import verify_release
 
 LEVELS = 8
 FEATURES = datasets.Features(

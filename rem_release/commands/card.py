@@ -5,8 +5,7 @@ from pathlib import Path
 from rem_release.console import Console
 from rem_release.errors import InputError
 from rem_release.release.canonical import read_sealed
-from rem_release.release.documents import CARD, CERTIFICATE, write_documents
-from rem_release.release.file_checks import read_facts
+from rem_release.release.documents import CARD, CERTIFICATE, read_facts, write_documents
 from rem_release.release.run_folder import RunFolder
 
 

@@ -16,6 +16,7 @@ from rem_release.data.source import Source
 from rem_release.data.working_set import read_image
 from rem_release.methods import Method, Pictures
 from rem_release.methods.probe import seconds_per_gradient
+from rem_release.radius import whole_levels
 from rem_release.recipe import Recipe
 from rem_release.release.facts import CostFacts
 from rem_release.release.imperceptibility import measure_change
@@ -38,7 +39,7 @@ def make_plan(
     each = seconds_per_gradient(method, pictures, recipe.generator.batch_size)
     spent = cost.training_gradients + cost.noise_gradients
     rows = len(choice.released())
-    row_bytes, row_seconds = _probe_rows(source, choice, int(recipe.noise.rho_u * 255))
+    row_bytes, row_seconds = _probe_rows(source, choice, whole_levels(recipe.noise.rho_u))
     roles = choice.row_roles()
     noise_bytes = pictures.images.numel()
     document = {

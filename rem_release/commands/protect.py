@@ -21,6 +21,7 @@ from rem_release.errors import InputError
 from rem_release.methods import Method, Pictures, build_method
 from rem_release.methods.apply import make_noise_in_order, padded_count
 from rem_release.methods.base import as_pictures, grey_batch
+from rem_release.radius import whole_levels
 from rem_release.recipe import Recipe
 from rem_release.release.assembling import assemble_facts
 from rem_release.release.canonical import write_atomically
@@ -81,6 +82,11 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
             "--release-unprotected: nothing is left unprotected at --fraction 1; drop it or lower --fraction"
         )
     generator = load_generator(options.generator) if options.generator else None
+    if generator and options.source.label_from == "clusters":
+        raise InputError(
+            "--generator with --label-from clusters: new clusters are not those that the generator was trained on; "
+            "give the images labels, or train a new generator"
+        )
     if generator:
         options = replace(options, recipe=generator.recipe, recipe_name=generator.recipe_name)
     source = open_source(options.source)
@@ -198,10 +204,11 @@ def _prepare(
     working = choice.working
     index = torch.from_numpy(np.flatnonzero(choice.roles == Role.PROTECTED))
     labels = working.labels[index]
+    names = [source.album_names.get(name, name) for name in source.classes]  # album-000 is another one elsewhere
     if generator:
-        labels = torch.from_numpy(generator.map_classes(source.classes))[labels]
+        labels = torch.from_numpy(generator.map_classes(names))[labels]
     pictures = as_pictures(working.images[index], labels, working.keys[index], working.sizes[index], accelerator.device)
-    classes = generator.classes if generator else source.classes
+    classes = generator.classes if generator else names
     method = build_method(options.recipe, len(classes), options.seed, accelerator)
     if generator:
         method.load(generator.weights)
@@ -229,7 +236,7 @@ def _write_release(
     console: Console,
 ) -> Facts:
     run.clear_staging()
-    budget = int(options.recipe.noise.rho_u * 255)
+    budget = whole_levels(options.recipe.noise.rho_u)
     with console.stage("Writing images") as report:
         written = write_rows(run.staging, source, choice, noise, budget, report)
     _draw_figures(run.staging, written, method, pictures, budget)

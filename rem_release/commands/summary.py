@@ -1,7 +1,7 @@
 """What protect says at the end."""
 
 from rem_release.console import Console
-from rem_release.release.file_checks import read_facts
+from rem_release.release.documents import read_facts
 from rem_release.release.run_folder import RunFolder
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from rem_release.console import Console
 from rem_release.data.source import SourceOptions, open_source
 from rem_release.errors import InputError, VerificationError
-from rem_release.release.file_checks import read_facts
-from rem_release.release.originals import Originals, open_originals
+from rem_release.release.documents import read_facts
 from rem_release.release.private_record import read_row_map
-from rem_release.release.report import Report
 from rem_release.release.run_folder import RunFolder
-from rem_release.release.verify import verify_release
+from rem_release.verification.originals import Originals, open_originals
+from rem_release.verification.report import Report
+from rem_release.verification.verify import verify_release
 
 
 def verify(target: Path, clean: str | None, console: Console) -> None:

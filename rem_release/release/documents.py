@@ -1,18 +1,37 @@
-"""Writing the two documents of a release, README.md and protection.json, once every other file is in place."""
+"""The two documents of a release, README.md and protection.json."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
-from rem_release.release.canonical import canonical_bytes, seal, sha256_file, write_atomically
+from rem_release.errors import VerificationError
+from rem_release.release.canonical import canonical_bytes, read_sealed, seal, sha256_file, write_atomically
 from rem_release.release.card import render_card
 from rem_release.release.facts import Facts, FileFacts
 
 CARD = "README.md"
 FACTS = "protection.json"
 CERTIFICATE = "audit.json"
+
+
+def read_facts(release: Path) -> Facts:
+    """Read protection.json.
+
+    Raises:
+        VerificationError: it is missing, damaged, or does not follow the schema.
+    """
+    document = read_sealed(release / FACTS)
+    try:
+        return Facts.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        more = f" and {error.error_count() - 1} more faults" if error.error_count() > 1 else ""
+        raise VerificationError(f"{FACTS} does not follow its schema: {where}: {first['msg']}{more}") from None
 
 
 def describe_files(release: Path) -> dict[str, FileFacts]:

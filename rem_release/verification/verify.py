@@ -10,21 +10,21 @@ from pathlib import Path
 from rem_release.data.in_order import map_in_order
 from rem_release.data.shards import ReleasedRow, iterate_rows
 from rem_release.errors import InputError, VerificationError
-from rem_release.release.clean_checks import CleanChecks, Comparison, list_unchecked
+from rem_release.release.documents import read_facts
 from rem_release.release.facts import Facts
-from rem_release.release.file_checks import (
+from rem_release.release.schema import read_features
+from rem_release.verification.clean_checks import CleanChecks, Comparison, list_unchecked
+from rem_release.verification.file_checks import (
     check_card,
     check_certificate,
     check_consistency,
     check_figures,
     check_file_list,
     check_hashes,
-    read_facts,
 )
-from rem_release.release.pairing import CleanRows, choose_pairing
-from rem_release.release.report import Check, Report
-from rem_release.release.row_checks import Picture, RowChecks, check_schema
-from rem_release.release.schema import read_features
+from rem_release.verification.pairing import CleanRows, choose_pairing
+from rem_release.verification.report import Check, Report
+from rem_release.verification.row_checks import Picture, RowChecks, check_schema
 
 __all__ = ["Check", "CleanRows", "Report", "verify_release"]
 

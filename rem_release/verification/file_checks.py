@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Image
-from pydantic import ValidationError
 
 import rem_release
 from rem_release.errors import VerificationError
@@ -19,28 +18,12 @@ from rem_release.release.canonical import read_sealed, sha256_file
 from rem_release.release.card import RENDERERS, render_card
 from rem_release.release.documents import CARD, CERTIFICATE, FACTS
 from rem_release.release.facts import Facts, data_digest
-from rem_release.release.png import inspect_png
-from rem_release.release.report import Check, Faults
 from rem_release.release.schema import read_features
+from rem_release.verification.png import inspect_png
+from rem_release.verification.report import Check, Faults
 
 _SPLIT = re.compile(r"\w+(\.\w+)*")
 _FIGURE = re.compile(r"figures/[a-z0-9-]+\.png")
-
-
-def read_facts(release: Path) -> Facts:
-    """Read protection.json.
-
-    Raises:
-        VerificationError: it is missing, damaged, or does not follow the schema.
-    """
-    document = read_sealed(release / FACTS)
-    try:
-        return Facts.model_validate_json(json.dumps(document))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        more = f" and {error.error_count() - 1} more faults" if error.error_count() > 1 else ""
-        raise VerificationError(f"{FACTS} does not follow its schema: {where}: {first['msg']}{more}") from None
 
 
 def check_consistency(facts: Facts) -> Check:

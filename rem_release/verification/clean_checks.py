@@ -8,9 +8,9 @@ import numpy as np
 from rem_release.data.decoding import BadImage, pixel_hash
 from rem_release.release.facts import Facts, ImperceptibilityFacts
 from rem_release.release.imperceptibility import Change, ChangeMeter, WorstPixel, agree, measure_change
-from rem_release.release.pairing import CleanRows, Pairing
-from rem_release.release.report import Check, Faults
-from rem_release.release.row_checks import Picture
+from rem_release.verification.pairing import CleanRows, Pairing
+from rem_release.verification.report import Check, Faults
+from rem_release.verification.row_checks import Picture
 
 _SOUND = {
     "originals": "every row has its original, paired {words}",

@@ -12,9 +12,9 @@ from datasets import ClassLabel, Features
 
 from rem_release.data.shards import ReleasedRow, image_path
 from rem_release.release.facts import Facts
-from rem_release.release.png import read_png
-from rem_release.release.report import Check, Faults
 from rem_release.release.schema import compare_schema
+from rem_release.verification.png import read_png
+from rem_release.verification.report import Check, Faults
 
 
 def check_schema(release: Path, facts: Facts, features: Features, names: list[str]) -> tuple[Check, list[str]]:

@@ -1,0 +1,1 @@
+"""Proves that a release is what it says: files, rows, and every picture against its original."""
