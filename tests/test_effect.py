@@ -25,9 +25,9 @@ from rem_release.training.loop import Schedule, train
 
 EPOCHS, BATCH, ATTACK_STEPS = 12, 128, 3
 AT_RADIUS = 4 / 255
-# In points of test accuracy: by how much more the REM release costs the victim than random signs do.
-# Fixed from the five seeds of `pytest -m slow tests/test_effect.py -s`; see there.
-LEAST_MARGIN = {0.0: 8.0, AT_RADIUS: 4.0}
+# In points of test accuracy: by how much more the REM release costs the victim than random signs do. About half of the
+# least of five seeds, which were 46.7, 26.5, 47.5, 33.3, 41.0 without PGD, and 37.0, 9.7, 17.2, 12.0, 28.8 with it.
+LEAST_MARGIN = {0.0: 15.0, AT_RADIUS: 5.0}
 
 
 @dataclass
@@ -118,6 +118,10 @@ def test_rem_costs_a_victim_far_more_than_random_noise_on_five_seeds(tmp_path, m
     found = []
     for seed in range(5):
         found.append(measure(make_task(tmp_path / str(seed), seed, monkeypatch), seed))
-        print(seed, {f"{name} AT {radius * 255:.0f}": round(value, 1) for (name, radius), value in found[-1].items()})
+        print(
+            "seed",
+            seed,
+            {f"{name} AT {radius * 255:.0f}": round(value, 1) for (name, radius), value in found[-1].items()},
+        )
     for accuracy in found:
         check(accuracy)

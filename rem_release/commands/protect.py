@@ -239,6 +239,10 @@ def _write_release(
     budget = whole_levels(options.recipe.noise.rho_u)
     with console.stage("Writing images") as report:
         written = write_rows(run.staging, source, choice, noise, budget, report)
+    if written.raised:
+        console.warn(
+            f"{written.raised} pictures are so small that their noise rounded to nothing; it was raised to the budget"
+        )
     _draw_figures(run.staging, written, method, pictures, budget)
     write_reserve(run.reserve, source, choice)
     write_skipped(run.skipped, choice.working.bad)
