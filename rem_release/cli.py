@@ -1,6 +1,8 @@
 """The command line: arguments, and the one place that catches errors. Nothing heavy is imported before it is needed."""
 
 import errno
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,12 +78,15 @@ def protect(
     chosen, name = _read_recipe(recipe, method, rho_u, rho_a, settings)
     for warning in _radius_warnings(chosen):
         console.warn(warning)
+    import torch
+
     from rem_release.commands import protect as command
+    from rem_release.commands.protect_options import ProtectOptions
     from rem_release.data.source import SourceOptions
     from rem_release.training import runtime
 
     accelerator = runtime.start()
-    options = command.ProtectOptions(
+    options = ProtectOptions(
         source=SourceOptions(
             source=source,
             split=split,
@@ -104,7 +109,14 @@ def protect(
         resume=resume,
         overwrite=overwrite,
     )
-    command.protect(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
+    try:
+        command.protect(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
+    except torch.OutOfMemoryError as error:
+        size = chosen.generator.batch_size
+        raise RemReleaseError(
+            f"the device has too little memory for batches of {size} ({str(error).split('. ')[0]}); "
+            f"try --set generator.batch_size={max(size // 2, 2)}"
+        ) from None
 
 
 @app.command()
@@ -204,8 +216,16 @@ def _console(as_json: bool, silent: bool = False) -> "Console":
     return Console(as_json, silent)
 
 
+def _terminate(number: int, frame: object) -> None:
+    """Leave in good order, so that temporary copies are deleted and the status is written."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run the command line: a known failure is one line on stderr and its own exit code, a bug keeps its traceback."""
+    # Threads that wait by spinning make torch several times slower where another program wants the same cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
     except RemReleaseError as error:

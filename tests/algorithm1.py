@@ -37,7 +37,16 @@ def cifar(image, numbers):
     return padded[:, top : top + size, left : left + size]
 
 
-def plain_noise(model, x, y, s, start, transform_numbers, adversary_starts):
+def there_and_back(delta, size):
+    """The noise brought to a picture's own (height, width) and back; size None: the picture has the grid's size."""
+    if size is None:
+        return delta
+    for target in (size, tuple(delta.shape[1:])):
+        delta = F.interpolate(delta[None], size=target, mode="bilinear", antialias=True, align_corners=False)[0]
+    return delta
+
+
+def plain_noise(model, x, y, s, start, transform_numbers, adversary_starts, size=None):
     """Lines 8 to 16 for one image. transform_numbers[k][j] and adversary_starts[k][j] are that draw's numbers."""
     delta_u = clip(start, x, s.rho_u)
     for k in range(s.K_u):
@@ -48,7 +57,7 @@ def plain_noise(model, x, y, s, start, transform_numbers, adversary_starts):
             def t(image, numbers=numbers):
                 return cifar(image, numbers) if s.transform == "cifar" else image
 
-            z = t(x + delta_u)
+            z = t(x + there_and_back(delta_u, size))
             if s.rho_a == 0:
                 delta_a = torch.zeros_like(z)
             elif s.inner == "uniform":
@@ -56,10 +65,24 @@ def plain_noise(model, x, y, s, start, transform_numbers, adversary_starts):
             else:
                 delta_a = plain_pgd(model, z, y, s.rho_a, s.alpha_a, s.K_a, adversary_starts[k][j])
             moving = delta_u.clone().requires_grad_()
-            F.cross_entropy(model((t(x + moving) + delta_a)[None]), y[None]).backward()
+            F.cross_entropy(model((t(x + there_and_back(moving, size)) + delta_a)[None]), y[None]).backward()
             g = g + moving.grad / s.J
         delta_u = clip(delta_u - s.alpha_u * g.sign(), x, s.rho_u)
     return torch.round(delta_u * 255)
+
+
+def plain_step_loss(model, images, labels, s, levels, transform_numbers, adversary_starts, sizes):
+    """Lines 17 to 19 for a batch: δ_a always by PGD, under the model at rest; then the loss of the training model."""
+    points = []
+    model.eval()
+    for x, y, level, numbers, start, size in zip(
+        images, labels, levels, transform_numbers, adversary_starts, sizes, strict=True
+    ):
+        seen = (x + there_and_back(level / 255, size)).clamp(0, 1)
+        z = cifar(seen, numbers) if s.transform == "cifar" else seen
+        points.append(z + plain_pgd(model, z, y, s.rho_a, s.alpha_a, s.K_a, start))
+    model.train()
+    return F.cross_entropy(model(torch.stack(points)), labels)
 
 
 def plain_em(model, x, y, rho_u, alpha_u, steps, start):

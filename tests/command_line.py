@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+import torchvision  # noqa: F401 - makes a cache folder when imported, which must not be in a test
 import yaml
 from PIL import Image
 

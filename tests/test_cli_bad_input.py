@@ -83,7 +83,7 @@ def test_bad_pictures_are_listed_all_at_once(tmp_path: Path, spoilt: Path, recip
 def test_skip_bad_leaves_them_out_and_lists_them(tmp_path: Path, spoilt: Path, recipe: Path) -> None:
     out = tmp_path / "run"
     result = succeed("protect", spoilt, "--out", out, "--recipe", recipe, "--skip-bad", "--json")
-    assert "warning: 6 files left out; private/skipped.csv lists them" in result.err
+    assert "warning: 6 files are left out; protect lists them in private/skipped.csv" in result.err
     assert result.json["images"] == 8
     assert result.json["skipped"] == 6
     skipped = pyarrow.csv.read_csv(out / "private" / "skipped.csv").to_pydict()

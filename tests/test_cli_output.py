@@ -96,8 +96,8 @@ def test_json_is_one_object_and_text_says_the_same(tmp_path: Path, photographs: 
     assert "Not audited yet" in text.out
     assert str(tmp_path / "text" / "release") in text.out
     spent = document["cost"]["training_gradients"] + document["cost"]["noise_gradients"]
-    # K_u · J · (K_a + 1) = 4 for the noise, K_a + 1 = 2 more a training step; 2 steps of 8, then 8 images
-    assert spent == 2 * 8 * 6 + 8 * 4
+    # K_u · J · (K_a + 1) = 4 for the noise, K_a + 1 = 2 more a training step; 2 steps of 8, then 8 images, 2 grey
+    assert spent == 2 * 8 * 6 + (8 + 2) * 4
     assert f"Cost: {spent} sample gradient evaluations" in text.out
     assert re.search(r"^Training the noise generator: 2 of 2", text.err, re.MULTILINE)
 
@@ -325,6 +325,34 @@ def test_files_that_come_or_go_are_named(run_copy: Path) -> None:
         assert name in result.err
         (run_copy / "kept").rename(release / name)
     succeed("verify", run_copy)
+
+
+def test_verify_of_a_run_follows_a_source_that_the_owner_changes(tmp_path: Path, recipe: Path) -> None:
+    source = draw_classes(tmp_path / "source")
+    first, second = sorted((source / "cat").iterdir())[:2]
+    run_folder = tmp_path / "run"
+    succeed("protect", source, "--out", run_folder, "--recipe", recipe)
+    draw(source / "ape" / "new.png", 97, (8, 8))
+    draw(source / "cat" / "0 new.png", 98, (8, 8))
+    assert "unknown" not in succeed("verify", run_folder).out
+    kept = first.read_bytes()
+    draw(first, 99, (8, 8))
+    result = run("verify", run_folder)
+    assert result.code == 1
+    failed = [line for line in result.out.splitlines() if line.startswith("FAILED")]
+    assert failed == [f"FAILED  originals: row 0 is not compared: original cat/{first.name} changed since the run"]
+    first.write_bytes(kept)
+    second.unlink()
+    result = run("verify", run_folder)
+    failed = [line for line in result.out.splitlines() if line.startswith("FAILED")]
+    assert failed == [f"FAILED  originals: row 1 is not compared: original cat/{second.name} is missing since the run"]
+
+
+def test_a_new_album_that_numbers_the_albums_anew_leaves_verify_of_the_run_sound(tmp_path: Path, recipe: Path) -> None:
+    source = draw_classes(tmp_path / "source")
+    succeed("protect", source, "--out", tmp_path / "run", "--recipe", recipe, "--label-from", "albums")
+    draw(source / "ape" / "new.png", 97, (8, 8))
+    assert "unknown" not in succeed("verify", tmp_path / "run").out
 
 
 def test_verify_without_the_originals_says_what_it_could_not_check(tmp_path: Path, recipe: Path) -> None:

@@ -8,10 +8,11 @@ from torch import nn
 from rem_release.core.draws import Draws, Purpose, uniform
 from rem_release.core.levels import add_quantised
 from rem_release.core.pgd import frozen, pgd, project
+from rem_release.core.resampling import NoiseRoute
 from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
 from rem_release.methods.min_max import solver_settings
 from rem_release.recipe import load_recipe
-from tests.algorithm1 import plain_em, plain_noise
+from tests.algorithm1 import plain_em, plain_noise, plain_step_loss
 
 REM = NoiseSettings(
     rho_u=16 / 255, alpha_u=4 / 255, K_u=3, rho_a=8 / 255, alpha_a=3 / 255, K_a=2, J=2, transform="cifar", inner="pgd"
@@ -29,6 +30,10 @@ SETTINGS = {
     "rho_a = 0 keeps EOT": changed(rho_a=0.0, alpha_a=0.0, K_a=0),
     "em": changed(rho_a=0.0, alpha_a=0.0, K_a=0, J=1, transform="none"),
 }
+
+
+SIZES = [(8, 8), (16, 12), (5, 8), (20, 21), (3, 7)]
+"""(height, width) that the five pictures are released at."""
 
 
 def smooth_network(classes=4, size=8, seed=0):
@@ -73,6 +78,41 @@ def test_batched_solver_equals_the_plain_algorithm_1(name):
         start, transforms, adversary = draws_of(index, ids, s, draws, tuple(x.shape[1:]))
         plain = plain_noise(model, x[index], y[index], s, start, transforms, adversary)
         assert torch.equal(batched[index].double(), plain), name
+
+
+def test_noise_goes_by_way_of_the_pictures_own_sizes():
+    model, (x, y, ids) = smooth_network().eval(), pictures()
+    draws, route = Draws(seed=3, ids=ids, step=7), NoiseRoute(torch.tensor(SIZES), 8).of(torch.arange(5))
+    batched = min_max_noise(model, x, y, REM, draws, route)
+    for index, size in enumerate(SIZES):
+        numbers = draws_of(index, ids, REM, draws, tuple(x.shape[1:]))
+        assert torch.equal(batched[index].double(), plain_noise(model, x[index], y[index], REM, *numbers, size)), size
+
+
+@pytest.mark.parametrize("sizes", [[None] * 5, SIZES], ids=["grid size", "own sizes"])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_training_step_equals_the_plain_algorithm_1(name, sizes):
+    """Lines 8 to 19: the loss, its gradients, and the statistics that the one pass in training mode leaves."""
+    s, model, reference, (x, y, ids) = SETTINGS[name], smooth_network().train(), smooth_network().eval(), pictures()
+    draws, shape = Draws(seed=3, ids=ids, step=7), tuple(x.shape[1:])
+    route = NoiseRoute(torch.tensor(SIZES), 8).of(torch.arange(5)) if sizes is SIZES else None
+    levels = [
+        plain_noise(reference, x[i], y[i], s, *draws_of(i, ids, s, draws, shape), sizes[i]) for i in range(len(x))
+    ]
+    transforms = uniform(draws.keys(Purpose.OUTER_TRANSFORM), 3)
+    starts = (uniform(draws.keys(Purpose.OUTER_ADVERSARY_START), x[0].numel()).reshape(x.shape) * 2 - 1) * s.rho_a
+    plain = plain_step_loss(reference, x, y, s, levels, transforms, starts, sizes)
+    loss = generator_loss(model, model, x, y, s, draws, route)
+    torch.testing.assert_close(loss, plain, rtol=1e-6, atol=0)
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    expected = torch.autograd.grad(plain, list(reference.parameters()))
+    torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(dict(model.named_buffers()), dict(reference.named_buffers()), rtol=1e-6, atol=1e-7)
+
+
+def test_no_two_purposes_share_a_number():
+    """Two names of one value would be one Enum member, and would draw the same numbers."""
+    assert len({int(purpose) for purpose in Purpose}) == len(Purpose.__members__)
 
 
 def test_em_setting_equals_an_independent_em():

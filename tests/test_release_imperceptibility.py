@@ -79,7 +79,7 @@ def test_the_meter_averages_over_images_and_finds_the_worst():
     for row, picture in ((4, small), (7, large), (9, large)):
         meter.add(clean, picture, row)
     facts = meter.facts()
-    assert (facts.max_change, facts.worst_row) == (9, 7)
+    assert (facts.max_change, meter.worst.row) == (9, 7)
     worst = meter.worst
     assert (worst.row, worst.y, worst.x, worst.channel, worst.change) == (7, 2, 1, 0, -9)
     assert facts.mean_change == round((2 + 9 / 27 + 9 / 27) / 3, 4)
@@ -113,7 +113,7 @@ def test_figures_agree_up_to_one_unit_of_their_last_decimal():
     assert agree(facts, facts.model_copy(update={"ssim_mean": facts.ssim_mean + 1e-6}))
     assert not agree(facts, facts.model_copy(update={"ssim_mean": facts.ssim_mean + 2e-6}))
     assert not agree(facts, facts.model_copy(update={"psnr_min": facts.psnr_min + 2e-4}))
-    assert not agree(facts, facts.model_copy(update={"worst_row": 1}))
+    assert not agree(facts, facts.model_copy(update={"max_change": 1}))
     assert not agree(facts, facts.model_copy(update={"ssim_min": None}))
     assert not agree(facts, None)
     assert agree(None, None)

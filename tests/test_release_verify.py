@@ -15,16 +15,18 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 import rem_release
-from rem_release.data.decoding import BadImage, encode_png
+from rem_release.data.decoding import BadImage, encode_png, pixel_hash
 from rem_release.data.shards import ShardWriter
 from rem_release.errors import InputError
+from rem_release.recipe import load_recipe, parse_recipe
+from rem_release.release.assembling import describe_protection
 from rem_release.release.canonical import canonical_bytes, read_sealed, seal
 from rem_release.release.documents import describe_files, write_documents
 from rem_release.release.facts import Facts, data_digest
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, protected_grid
 from rem_release.release.imperceptibility import ChangeMeter
 from rem_release.release.schema import write_features
-from rem_release.verification.pairing import SearchPairing
+from rem_release.verification.pairing import RecordedRow, SearchPairing
 from rem_release.verification.verify import verify_release
 
 LEVELS = 8
@@ -34,7 +36,8 @@ FEATURES = datasets.Features(
 SIZES = [(16, 16)] * 6 + [(9, 20), (1, 1), (16, 16), (3, 2)]
 UNPROTECTED = 4
 TWIN = 8  # shows the same picture as row 2
-RECIPE = {"noise": {"method": "rem", "rho_u": "8/255", "rho_a": "4/255"}}
+RECIPE = load_recipe("rem-cifar10").to_dict()
+RECIPE["data"]["resolution"] = 16
 
 
 @dataclass
@@ -70,7 +73,10 @@ class Made:
 
     @property
     def row_map(self):
-        return [(row, row != UNPROTECTED) for row in range(len(self.released))]
+        return [
+            RecordedRow(row, row != UNPROTECTED, f"{row}.png", pixel_hash(image))
+            for row, image in enumerate(self.clean.images)
+        ]
 
     def verify(self, **options):
         return verify_release(self.folder, **options)
@@ -92,7 +98,12 @@ class Made:
         table = pq.read_table(path)
         rows = table.to_pylist()
         edit(rows)
-        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+        self.write_shard(path, pa.Table.from_pylist(rows, schema=table.schema))
+
+    def write_shard(self, path, table, statistics=("label", "note"), notes=None):
+        with pq.ParquetWriter(path, table.schema, write_statistics=list(statistics)) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata(notes or {})
         self.reseal()
 
     def edit_pixels(self, row, edit):
@@ -125,12 +136,7 @@ def state_facts(images, released):
             meter.add(clean, picture, row)
     return Facts.model_validate(
         {
-            "protection": {
-                **{"method": "rem", "rho_u": "8/255", "rho_u_levels": LEVELS, "rho_a": "4/255", "steps": 10},
-                **{"step_size": "1.6/255", "adversary_steps": 10, "adversary_step_size": "0.8/255"},
-                **{"eot": {"transform": "cifar", "samples": 5}, "source_model": "resnet18", "generator_steps": 5000},
-                **{"generator_reused": False, "resolution": 16},
-            },
+            "protection": describe_protection(parse_recipe(RECIPE, "test"), False).model_dump(),
             "recipe_name": "test",
             "recipe": RECIPE,
             "recipe_sha256": hashlib.sha256(json.dumps(RECIPE, sort_keys=True).encode()).hexdigest(),
@@ -434,12 +440,44 @@ def test_facts_that_contradict_each_other_are_named(made, data, words):
         ({"rho_a": "2/255"}, "radii are not those of the recipe"),
         ({"rho_u": "much"}, "radii cannot be read"),
         ({"method": "em"}, "method is not that of the recipe"),
+        ({"steps": 11}, "protection.steps is 11, and 10 by the recipe"),
+        ({"step_size": "1/255"}, "protection.step_size is '1/255', and "),
+        ({"source_model": "small_resnet"}, "protection.source_model is 'small_resnet', and 'resnet18'"),
+        ({"generator_steps": 1}, "protection.generator_steps is 1, and "),
+        ({"resolution": 32}, "protection.resolution is 32, and 16 by the recipe"),
     ],
 )
 def test_protection_that_contradicts_the_recipe_is_named(made, protection, words):
     facts = made.facts.model_copy(update={"protection": made.facts.protection.model_copy(update=protection)})
     (made.folder / "protection.json").write_bytes(seal(facts.model_dump(mode="json")))
     assert words in failures(made.verify())["facts"]
+
+
+def test_a_recipe_of_the_facts_that_is_none_is_named(made):
+    recipe = {"noise": RECIPE["noise"]}
+    hashed = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    made.facts = made.facts.model_copy(update={"recipe": recipe, "recipe_sha256": hashed})
+    made.reseal()
+    assert "recipe of the facts is not valid: " in failures(made.verify())["facts"]
+    made.facts = made.facts.model_copy(update={"versions": {**made.facts.versions, "rem-release": "0.0.1"}})
+    made.reseal()
+    assert made.verify().passed  # its recipes may have had other keys
+
+
+def test_another_figure_is_named_even_if_the_facts_list_it(made):
+    (made.folder / "figures" / "clean.png").write_bytes(encode_png(made.clean.images[0]))
+    made.reseal()
+    assert "files lists a name that a release cannot have" in failures(made.verify())["facts"]
+
+
+def test_the_figure_of_protected_pictures_may_be_absent_and_that_of_noise_not(made):
+    (made.folder / PROTECTED_FIGURE).unlink()
+    made.reseal()
+    assert "cannot be proven" in check(made.verify(), "figures").detail
+    assert "figures" not in {item.name for item in made.verify().failures}
+    (made.folder / NOISE_FIGURE).unlink()
+    made.reseal()
+    assert failures(made.verify())["figures"] == f"{NOISE_FIGURE} is not among the files of protection.json"
 
 
 def test_another_recipe_digest_or_file_name_is_named(made):
@@ -545,6 +583,26 @@ def test_a_schema_with_another_type_is_named(made):
     assert f"data/{path.name} column note is large_string instead of string" in failures(made.verify())["schema"]
 
 
+def test_what_a_shard_carries_beside_its_rows_is_named(made):
+    path = sorted((made.folder / "data").iterdir())[0]
+    table = pq.read_table(path)
+    made.write_shard(path, table)
+    assert made.verify().passed
+    made.write_shard(path, table, notes={"owner": "anna"})
+    assert "carries the notes owner in its footer" in failures(made.verify())["schema"]
+    made.write_shard(path, table, statistics=("label", "note", "image.bytes"))
+    assert "carries statistics of the column image" in failures(made.verify())["schema"]
+    position = table.schema.get_field_index("note")
+    noted = table.schema.set(position, table.schema.field(position).with_metadata({"owner": "anna"}))
+    made.write_shard(path, table.cast(noted))
+    assert "carries the notes owner on the field note" in failures(made.verify())["schema"]
+    image = table.schema.get_field_index("image")
+    inner = [pa.field("bytes", pa.binary(), metadata={"owner": "anna"}), pa.field("path", pa.string())]
+    noted = table.schema.set(image, pa.field("image", pa.struct(inner)))
+    made.write_shard(path, pa.Table.from_pylist(table.to_pylist(), schema=noted))
+    assert "carries the notes owner on the field bytes" in failures(made.verify())["schema"]
+
+
 def test_wrong_sizes_in_the_facts_are_named(made):
     made.reseal(smallest=(3, 2), largest=(20, 9))
     assert failures(made.verify())["images"] == (
@@ -647,8 +705,19 @@ def test_a_picture_of_another_size_is_named(made):
 
 def test_rows_without_originals_are_named(made):
     assert "row 9 has no original" in failures(made.verify(clean=made.clean, row_map=made.row_map[:9]))["originals"]
-    beyond = [*made.row_map[:9], (10, True)]
-    assert "row 9 has no original" in failures(made.verify(clean=made.clean, row_map=beyond))["originals"]
+    for index in (None, 10):
+        beyond = [*made.row_map[:9], RecordedRow(index, True, "9.png", "")]
+        found = failures(made.verify(clean=made.clean, row_map=beyond))
+        assert found == {"originals": "row 9 is not compared: original 9.png is missing since the run"}
+
+
+def test_an_original_that_changed_since_the_run_is_named_and_not_compared(made):
+    row_map = made.row_map
+    made.clean.images[3][:] = 0
+    made.clean.labels[3] = "cat"
+    report = made.verify(clean=made.clean, row_map=row_map)
+    assert failures(report) == {"originals": "row 3 is not compared: original 3.png changed since the run"}
+    assert "1 rows could not be compared" in check(report, "budget").detail
 
 
 def test_an_original_that_cannot_be_read_is_named(made):

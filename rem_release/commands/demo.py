@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from rem_release.commands.protect import ProtectOptions, protect
+from rem_release.commands.protect import protect
+from rem_release.commands.protect_options import ProtectOptions
 from rem_release.commands.verify import verify
 from rem_release.console import Console
 from rem_release.data.photographs import write_patches
@@ -13,6 +14,8 @@ from rem_release.recipe_changes import load_changed
 from rem_release.release.run_folder import RunFolder
 from rem_release.training import runtime
 
+_MARKER = ".made-by-rem-release-demo"
+
 
 def run_demo(out: Path, overwrite: bool, console: Console) -> None:
     """Make a dataset of photographs, protect it, verify it, and say where to look.
@@ -21,14 +24,18 @@ def run_demo(out: Path, overwrite: bool, console: Console) -> None:
         InputError: there is a run already, or something that is no run.
     """
     photographs = out.with_name(out.name + "-photographs")
+    marker = photographs / _MARKER
+    if photographs.exists() and not marker.is_file():
+        raise InputError(f"{photographs} was not made by the demo; name another folder with --out")
+    if out.exists() and not RunFolder(out).exists:
+        raise InputError(f"--out {out} exists and is not a run; name another folder")
     occupied = [path for path in (out, photographs) if path.exists()]
     if occupied and not overwrite:
         raise InputError(f"--out {occupied[0]} exists already; add --overwrite or name another folder")
-    if photographs.exists() and (
-        not RunFolder(out).exists or {p.name for p in photographs.iterdir()} != {"train", "test"}
-    ):
-        raise InputError(f"{photographs} was not made by the demo; name another folder with --out")
-    shutil.rmtree(photographs, ignore_errors=True)
+    if photographs.exists():
+        shutil.rmtree(photographs)
+    photographs.mkdir(parents=True)
+    marker.write_text("Made by rem-release demo, which may delete this folder.\n")
     console.note(
         "Cutting 2,000 patches from ten photographs that scikit-image ships (grey, 32 x 32, a class a photograph)."
     )

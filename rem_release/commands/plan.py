@@ -23,6 +23,7 @@ from rem_release.release.imperceptibility import measure_change
 from rem_release.release.writing import Choice
 
 _SAMPLE_ROWS = 24
+_MOST_SECONDS = 5.0
 
 
 def make_plan(
@@ -68,11 +69,12 @@ def make_plan(
         f"Classes: {len(source.classes)}",
         f"Cost:    {spent:,} sample gradient evaluations of {recipe.generator.model} "
         f"({cost.training_gradients:,} in training, {cost.noise_gradients:,} for the noise)",
-        f"Memory:  about {_size(document['memory_bytes'])} at most (measured in the probe, plus the noise)",
+        f"Memory:  about {_size(document['memory_bytes'])} (the peak of this probe on the host, plus the noise); "
+        "pictures of many megapixels take more while they are written",
         f"Output:  about {_size(document['output_bytes'])}, and {_size(noise_bytes)} in private/",
         f"Time:    about {_duration(sum(seconds.values()))} on {accelerator.device} with {accelerator.num_processes} "
         f"process(es): training {_duration(seconds['training'])}, noise {_duration(seconds['noise'])}, "
-        f"writing {_duration(seconds['writing'])} (from a probe of a second or two)",
+        f"writing {_duration(seconds['writing'])} or less (from a probe of some seconds)",
         "Nothing was written.",
     ]
     console.result(document, "\n".join(text))
@@ -84,15 +86,18 @@ def _probe_rows(source: Source, choice: Choice, budget: int) -> tuple[float, flo
     chosen = positions[np.linspace(0, len(positions) - 1, min(_SAMPLE_ROWS, len(positions))).astype(int)]
     generator = torch.Generator().manual_seed(0)
     resolution = choice.working.resolution
-    began, total = time.perf_counter(), 0
-    for position in chosen:
+    began, total, done = time.perf_counter(), 0, 0
+    for position in chosen[torch.randperm(len(chosen), generator=generator).numpy()]:
+        if done and time.perf_counter() - began > _MOST_SECONDS:
+            break
+        done += 1
         clean = read_image(source, int(choice.working.rows[position]), choice.max_side)
         levels = torch.randint(-budget, budget + 1, (3, resolution, resolution), generator=generator).to(torch.int8)
         tensor, _ = protect_at_own_size(torch.from_numpy(clean).permute(2, 0, 1), levels, budget)
         protected = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
         measure_change(clean, protected)
         total += len(encode_png(protected))
-    return total / len(chosen), (time.perf_counter() - began) / len(chosen)
+    return total / done, (time.perf_counter() - began) / done
 
 
 def _peak_bytes() -> int:

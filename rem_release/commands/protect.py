@@ -1,9 +1,8 @@
 """`rem-release protect`: the order of its stages."""
 
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,18 +10,18 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from rem_release.commands.plan import make_plan
+from rem_release.commands.protect_options import ProtectOptions
 from rem_release.commands.summary import summarise
 from rem_release.console import Console
 from rem_release.data.noise_store import NoiseStore
-from rem_release.data.selection import Role, choose_roles
-from rem_release.data.source import Source, SourceOptions, label_by_clusters, open_source
+from rem_release.data.selection import Role, check_parts, choose_roles
+from rem_release.data.source import Source, label_by_clusters, open_source
 from rem_release.data.working_set import WorkingSet, read_working_set
 from rem_release.errors import InputError
 from rem_release.methods import Method, Pictures, build_method
 from rem_release.methods.apply import make_noise_in_order, padded_count
 from rem_release.methods.base import as_pictures, grey_batch
 from rem_release.radius import whole_levels
-from rem_release.recipe import Recipe
 from rem_release.release.assembling import assemble_facts
 from rem_release.release.canonical import write_atomically
 from rem_release.release.documents import write_documents
@@ -35,41 +34,6 @@ from rem_release.release.writing import Choice, Written, write_reserve, write_ro
 from rem_release.training.checkpoints import Checkpoint
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProtectOptions:
-    """What the command line said."""
-
-    source: SourceOptions
-    out: Path
-    recipe: Recipe
-    recipe_name: str
-    seed: int = 0
-    fraction: float = 1.0
-    release_unprotected: bool = False
-    reserve: float = 0.0
-    max_side: int | None = None
-    skip_bad: bool = False
-    generator: Path | None = None
-    plan: bool = False
-    resume: bool = False
-    overwrite: bool = False
-
-    def deciding(self) -> dict[str, Any]:
-        """All that decides the result: what a resumed run must have in common with the first."""
-        return {
-            "source": asdict(self.source),
-            "recipe": self.recipe.to_dict(),
-            "recipe_name": self.recipe_name,
-            "seed": self.seed,
-            "fraction": self.fraction,
-            "release_unprotected": self.release_unprotected,
-            "reserve": self.reserve,
-            "max_side": self.max_side,
-            "skip_bad": self.skip_bad,
-            "generator": str(self.generator.resolve()) if self.generator else None,
-        }
-
-
 def protect(options: ProtectOptions, console: Console, accelerator: Accelerator) -> None:
     """Protect a source and write the run folder; with `plan`, say what that would take and stop.
 
@@ -77,6 +41,7 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
         InputError: bad input.
         RemReleaseError: training failed.
     """
+    check_parts(options.reserve, options.fraction)
     if options.fraction == 1 and options.release_unprotected:
         raise InputError(
             "--release-unprotected: nothing is left unprotected at --fraction 1; drop it or lower --fraction"
@@ -94,7 +59,7 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
     if options.plan:
         source, choice = _read(options, source, console)
         pictures, method, _ = _prepare(options, source, choice, generator, accelerator)
-        cost = _cost(options, method, len(pictures), generator is not None)
+        cost = _cost(options, method, pictures, generator is not None)
         make_plan(options.recipe, source, choice, pictures, method, cost, accelerator, console)
         return
     run = RunFolder(options.out)
@@ -140,7 +105,7 @@ def _protect(
             method.train(pictures, Checkpoint(run.checkpoint, fingerprint), report)
     noise = _make_noise(options, run, method, pictures, fingerprint, accelerator, console)
     if noise:
-        cost = _cost(options, method, len(pictures), generator is not None)
+        cost = _cost(options, method, pictures, generator is not None)
         _write_release(options, run, source, choice, noise, method, pictures, cost, console)
         save_generator(run, method, options.recipe, options.recipe_name, classes)
         write_row_map(run.rows, source, choice)
@@ -166,6 +131,8 @@ def _make_noise(
             if store:
                 store.write(start, levels)
             report(start + len(levels), len(pictures))
+    if store and store.done != len(pictures):
+        raise RuntimeError(f"noise was made for {store.done} of {len(pictures)} pictures")
     return store
 
 
@@ -188,8 +155,14 @@ def _read(options: ProtectOptions, source: Source, console: Console) -> tuple[So
 
 def _warn(working: WorkingSet, source: Source, console: Console) -> None:
     if working.bad:
-        console.warn(f"{len(working.bad)} files left out; private/skipped.csv lists them")
+        console.warn(f"{len(working.bad)} files are left out; protect lists them in private/skipped.csv")
+    if others := source.other_columns():
+        console.warn(f"published as they are: the columns {', '.join(others)}; leave one out with --drop-column NAME")
     labels = source.class_ids[working.rows]
+    counts = np.bincount(labels, minlength=len(source.classes))
+    empty = [name for name, count in zip(source.classes, counts, strict=True) if count == 0]
+    if empty:
+        console.warn(f"the card names classes without any image: {', '.join(empty[:10])}")
     clashing = int((labels != working.labels.numpy()[working.image_of_row]).sum())
     if clashing:
         console.warn(
@@ -207,7 +180,8 @@ def _prepare(
     names = [source.album_names.get(name, name) for name in source.classes]  # album-000 is another one elsewhere
     if generator:
         labels = torch.from_numpy(generator.map_classes(names))[labels]
-    pictures = as_pictures(working.images[index], labels, working.keys[index], working.sizes[index], accelerator.device)
+    images = working.images if len(index) == len(working.images) else working.images[index]
+    pictures = as_pictures(images, labels, working.keys[index], working.sizes[index], accelerator.device)
     classes = generator.classes if generator else names
     method = build_method(options.recipe, len(classes), options.seed, accelerator)
     if generator:
@@ -215,13 +189,20 @@ def _prepare(
     return pictures, method, classes
 
 
-def _cost(options: ProtectOptions, method: Method, pictures: int, is_reused: bool) -> CostFacts:
+def _cost(options: ProtectOptions, method: Method, pictures: Pictures, is_reused: bool) -> CostFacts:
     settings = options.recipe.generator
-    steps = 0 if is_reused else settings.steps * min(settings.batch_size, pictures)
-    padded = padded_count(pictures, settings.batch_size)
+    steps = 0 if is_reused else settings.steps * min(settings.batch_size, len(pictures))
+    padded = padded_count(len(pictures), settings.batch_size)
+    shown = len(_figure_classes(pictures))
     return CostFacts(
-        training_gradients=steps * method.training_gradients, noise_gradients=padded * method.noise_gradients
+        training_gradients=steps * method.training_gradients,
+        noise_gradients=(padded + shown) * method.noise_gradients,
     )
+
+
+def _figure_classes(pictures: Pictures) -> torch.Tensor:
+    """The classes whose noise on plain grey the card shows."""
+    return torch.unique(pictures.labels)[:9]
 
 
 def _write_release(
@@ -258,6 +239,7 @@ def _write_release(
 def _draw_figures(staging: Path, written: Written, method: Method, pictures: Pictures, budget: int) -> None:
     """The card's figures: protected pictures, and the noise of plain grey pictures, which are not released."""
     (staging / PROTECTED_FIGURE).parent.mkdir()
-    write_atomically(staging / PROTECTED_FIGURE, protected_grid(written.samples))
-    levels = method.make_noise(grey_batch(torch.unique(pictures.labels)[:9], pictures.images.shape[-1]))
+    if written.samples:
+        write_atomically(staging / PROTECTED_FIGURE, protected_grid(written.samples))
+    levels = method.make_noise(grey_batch(_figure_classes(pictures), pictures.images.shape[-1]))
     write_atomically(staging / NOISE_FIGURE, noise_grid(levels.permute(0, 2, 3, 1).cpu().numpy(), budget))

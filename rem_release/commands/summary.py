@@ -25,7 +25,8 @@ def summarise(run: RunFolder, console: Console) -> None:
     }
     text = [
         f"{data.protected} of {data.images} released images carry {protection.method} noise of at most "
-        f"{protection.rho_u_levels} of 255 levels (rho_u {protection.rho_u}, rho_a {protection.rho_a}).",
+        f"{protection.rho_u_levels} of 255 levels (rho_u {protection.rho_u}"
+        + (f", rho_a {protection.rho_a})." if protection.method in ("rem", "sem") else ")."),
     ]
     if change:
         similarity = "" if change.ssim_mean is None else f", SSIM {change.ssim_mean:.4f}"

@@ -9,12 +9,15 @@ from rem_release.release.documents import read_facts
 from rem_release.release.private_record import read_row_map
 from rem_release.release.run_folder import RunFolder
 from rem_release.verification.originals import Originals, open_originals
+from rem_release.verification.pairing import RecordedRow
 from rem_release.verification.report import Report
 from rem_release.verification.verify import verify_release
 
 
 def verify(target: Path, clean: str | None, console: Console) -> None:
     """Check a run or a release folder, and say what was and was not checked.
+
+    No check can prove what the pixels of the figures show.
 
     Raises:
         InputError: there is no such folder, or `clean` cannot be opened.
@@ -37,7 +40,7 @@ def verify(target: Path, clean: str | None, console: Console) -> None:
 
 def _find_originals(
     run: RunFolder, release: Path, clean: str | None, console: Console
-) -> tuple[Originals | None, list[tuple[int, bool]] | None]:
+) -> tuple[Originals | None, list[RecordedRow] | None]:
     """The originals, by --clean or as the run remembers them, and the run's record of rows."""
     try:
         data = read_facts(release).data
@@ -47,17 +50,21 @@ def _find_originals(
         if clean is None:
             return None, None
         return Originals(open_originals(clean, data), data.max_side, skip_bad=data.skipped > 0), None
-    row_map = [(source_row, protected) for source_row, protected, _ in read_row_map(run.rows)]
+    records = read_row_map(run.rows)
     remembered = run.read_json(run.options)["source"]
     options = SourceOptions(**(remembered | {"drop_columns": tuple(remembered["drop_columns"])}))
     if clean is not None:
         options = SourceOptions(**(options.__dict__ | {"source": clean}))
-        return Originals(open_source(options), data.max_side), row_map
     try:
-        return Originals(open_source(options), data.max_side), row_map
+        source = open_source(options)
     except InputError as error:
+        if clean is not None:
+            raise
         console.warn(f"the originals are not where they were ({error}); give them with --clean")
         return None, None
+    album_names = run.read_json(run.albums) if run.albums.is_file() else None
+    originals = Originals(source, data.max_side, album_names=album_names)
+    return originals, originals.locate(records)
 
 
 def _describe(report: Report, release: Path) -> str:

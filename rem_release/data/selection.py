@@ -6,6 +6,8 @@ someone who has the release must not be able to repeat the draw and tell clean r
 
 import hashlib
 from enum import IntEnum
+from fractions import Fraction
+from math import floor
 
 import numpy as np
 import torch
@@ -41,17 +43,14 @@ def choose_roles(working: WorkingSet, classes: list[str], reserve: float, fracti
         InputError: the parts are out of range, nothing would be protected or reserved, or fewer than two classes
             would have protected pictures.
     """
-    if not 0 <= reserve < 1:
-        raise InputError(f"--reserve {reserve}: give a part from 0 to below 1, such as 0.1")
-    if not 0 < fraction <= 1:
-        raise InputError(f"--fraction {fraction}: give a part above 0 and up to 1, such as 0.5")
+    check_parts(reserve, fraction)
     labels = working.labels.numpy()
     roles = np.full(len(labels), Role.PROTECTED, np.int8)
     secret = int(hashlib.sha256("".join(working.hashes).encode()).hexdigest()[:15], 16)
     ranks = _draw(working.keys, seed, secret, Purpose.RESERVE)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        count = min(int(reserve * len(members)), len(members) - 1)
+        count = min(floor(Fraction(str(reserve)) * len(members)), len(members) - 1)  # 0.29 of 100 is 29
         roles[members[np.argsort(ranks[members], kind="stable")[:count]]] = Role.RESERVED
     if reserve and not (roles == Role.RESERVED).any():
         raise InputError(f"--reserve {reserve} keeps no picture back: every class is smaller than 1/{reserve}")
@@ -66,6 +65,18 @@ def choose_roles(working: WorkingSet, classes: list[str], reserve: float, fracti
             f"raise --fraction ({fraction}) or lower --reserve ({reserve})"
         )
     return roles
+
+
+def check_parts(reserve: float, fraction: float) -> None:
+    """Refuse parts that are none.
+
+    Raises:
+        InputError: out of range.
+    """
+    if not 0 <= reserve < 1:
+        raise InputError(f"--reserve {reserve}: give a part from 0 to below 1, such as 0.1")
+    if not 0 < fraction <= 1:
+        raise InputError(f"--fraction {fraction}: give a part above 0 and up to 1, such as 0.5")
 
 
 def _draw(keys: torch.Tensor, seed: int, secret: int, purpose: Purpose) -> np.ndarray:

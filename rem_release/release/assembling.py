@@ -1,5 +1,7 @@
 """The facts of a release, put together from what protect knows and what it measured."""
 
+from dataclasses import replace
+from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from rem_release.data.selection import Role
 from rem_release.data.shards import released_features
 from rem_release.data.source import Source
 from rem_release.radius import format_radius, whole_levels
-from rem_release.recipe import Recipe
+from rem_release.recipe import Eot, Recipe
 from rem_release.release.card import RENDERERS
 from rem_release.release.documents import describe_files
 from rem_release.release.facts import CostFacts, DataFacts, EotFacts, Facts, ProtectionFacts, data_digest
@@ -49,6 +51,12 @@ def assemble_facts(
 def describe_protection(recipe: Recipe, generator_reused: bool) -> ProtectionFacts:
     """The recipe's part of the facts."""
     noise, is_random = recipe.noise, recipe.noise.method == "random"
+    if is_random:  # none of this had a part in it
+        nothing = Fraction(0)
+        noise = replace(
+            noise, steps=0, step_size=nothing, rho_a=nothing, adversary_steps=0, adversary_step_size=nothing
+        )
+        noise = replace(noise, eot=Eot(transform="none", samples=1))
     return ProtectionFacts(
         method=noise.method,
         rho_u=format_radius(noise.rho_u),

@@ -35,7 +35,7 @@ class ProtectionFacts(_Facts):
     eot: EotFacts
     source_model: str | None = Field(description="the network that trained the noise; None for random noise")
     generator_steps: int = Field(ge=0, description="M, training steps of the source model")
-    generator_reused: bool = Field(description="the generator was trained in an earlier run on other images")
+    generator_reused: bool = Field(description="the generator was trained in an earlier run")
     resolution: int = Field(ge=1, description="side of the square working grid on which noise is optimised")
 
 
@@ -78,7 +78,6 @@ class ImperceptibilityFacts(_Facts):
     psnr_min: float
     ssim_mean: float | None
     ssim_min: float | None
-    worst_row: int = Field(ge=0, description="released row of the largest change, the first of them")
 
 
 class OwnerFacts(_Facts):

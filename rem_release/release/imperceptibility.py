@@ -151,8 +151,7 @@ class ChangeMeter:
             "ssim_min": min(similarities) if similarities else None,
         }
         rounded = {name: None if value is None else round(value, _DECIMALS[name]) for name, value in figures.items()}
-        worst = {"max_change": abs(self._worst.change), "worst_row": self._worst.row}
-        return ImperceptibilityFacts.model_validate({**worst, **rounded})
+        return ImperceptibilityFacts.model_validate({"max_change": abs(self._worst.change), **rounded})
 
 
 def agree(found: ImperceptibilityFacts | None, stated: ImperceptibilityFacts | None) -> bool:
@@ -162,7 +161,7 @@ def agree(found: ImperceptibilityFacts | None, stated: ImperceptibilityFacts | N
     """
     if found is None or stated is None:
         return found is stated
-    if (found.max_change, found.worst_row) != (stated.max_change, stated.worst_row):
+    if found.max_change != stated.max_change:
         return False
     return all(_close(getattr(found, name), getattr(stated, name), digits) for name, digits in _DECIMALS.items())
 

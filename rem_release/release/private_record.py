@@ -4,6 +4,8 @@ import csv
 import hashlib
 import io
 import json
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,18 +47,40 @@ def write_row_map(path: Path, source: Source, choice: Choice) -> None:
     temporary.replace(path)
 
 
-def read_row_map(path: Path) -> list[tuple[int, bool, str]]:
-    """(source row, is protected, hash of the clean picture) of each released row, in order.
+@dataclass(frozen=True)
+class RowRecord:
+    """What the run noted about one released row."""
+
+    source_row: int
+    origin: str
+    """see `Source.origin`"""
+    repeat: int
+    """how many earlier rows have the same origin"""
+    protected: bool
+    clean_sha256: str
+    """pixel hash of the original as it would be released"""
+
+
+def read_row_map(path: Path) -> list[RowRecord]:
+    """The record of each released row, in order.
 
     Raises:
         InputError: the record is damaged.
     """
     try:
-        records = [row for row in pq.read_table(path).to_pylist() if row["released_row"] is not None]
+        rows = pq.read_table(path).to_pylist()
+        seen: Counter[str] = Counter()
+        released: list[tuple[int, RowRecord]] = []
+        for row in sorted(rows, key=lambda row: row["source_row"]):
+            origin, number = row["origin"], row["released_row"]
+            if number is not None:
+                is_protected = row["role"] == "protected"
+                record = RowRecord(row["source_row"], origin, seen[origin], is_protected, row["clean_sha256"])
+                released.append((number, record))
+            seen[origin] += 1
     except (pa.ArrowException, OSError, KeyError) as error:
         raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
-    records.sort(key=lambda row: row["released_row"])
-    return [(row["source_row"], row["role"] == "protected", row["clean_sha256"]) for row in records]
+    return [record for _, record in sorted(released, key=lambda pair: pair[0])]
 
 
 def write_skipped(path: Path, bad: list[tuple[str, str]]) -> None:

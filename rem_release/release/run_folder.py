@@ -132,6 +132,9 @@ class RunFolder:
         except KeyboardInterrupt:
             self._record("failed", 130, "interrupted")
             raise
+        except SystemExit as error:
+            self._record("failed", error.code if isinstance(error.code, int) else 1, "terminated")
+            raise
         except BaseException as error:
             self._record("failed", 1, f"{type(error).__name__}: {error}")
             raise

@@ -61,7 +61,7 @@ class Written:
     raised: int = 0
     """protected rows whose noise rounded to nothing and was raised, see `protect_at_own_size`"""
     samples: list[np.ndarray] = field(default_factory=list)
-    """protected pictures for the figure, as its cells"""
+    """protected pictures for the figure, as its cells; none where it would tell them from clean ones"""
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def write_rows(
     with ShardWriter(staging, source.options.split, released_features(source), source.image_column) as writer:
         for first in range(0, len(positions), _BATCH_ROWS):
             batch = positions[first : first + _BATCH_ROWS]
-            pngs = []
-            for row in map_in_order(make_row, [int(position) for position in batch]):
-                pngs.append(row.png)
+            columns = released_columns(source, choice.working.rows[batch])
+            for index, row in enumerate(map_in_order(make_row, [int(position) for position in batch])):
+                writer.write([row.png], columns.slice(index, 1))
                 if row.change is not None:
                     result.meter.record(row.change, done)
                 if row.sample is not None:
@@ -110,7 +110,6 @@ def write_rows(
                 done += 1
                 if progress:
                     progress(done, len(positions))
-            writer.write(pngs, released_columns(source, choice.working.rows[batch]))
     if done != len(positions):
         raise RuntimeError(f"{done} rows written instead of {len(positions)}")
     return result
@@ -141,14 +140,20 @@ def write_reserve(folder: Path, source: Source, choice: Choice) -> int:
     with ShardWriter(folder, "reserve", released_features(source), source.image_column) as writer:
         for first in range(0, len(positions), _BATCH_ROWS):
             rows = choice.working.rows[positions[first : first + _BATCH_ROWS]]
-            pngs = [encode_png(read_image(source, int(row), choice.max_side)) for row in rows]
-            writer.write(pngs, released_columns(source, rows))
+            columns = released_columns(source, rows)
+            for index, row in enumerate(rows):
+                writer.write([encode_png(read_image(source, int(row), choice.max_side))], columns.slice(index, 1))
     return len(positions)
 
 
 def _choose_samples(choice: Choice, positions: np.ndarray) -> set[int]:
-    """Protected rows for the figure, taken from the classes in turn."""
+    """Protected rows for the figure, taken from the classes in turn.
+
+    None where unprotected rows are released too: the figure would tell which of them are protected.
+    """
     working = choice.working
+    if (choice.row_roles()[positions] == Role.UNPROTECTED).any():
+        return set()
     protected = [int(p) for p in positions if choice.roles[working.image_of_row[p]] == Role.PROTECTED]
     seen: dict[int, int] = {}
     ranked = []

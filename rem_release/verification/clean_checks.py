@@ -8,7 +8,7 @@ import numpy as np
 from rem_release.data.decoding import BadImage, pixel_hash
 from rem_release.release.facts import Facts, ImperceptibilityFacts
 from rem_release.release.imperceptibility import Change, ChangeMeter, WorstPixel, agree, measure_change
-from rem_release.verification.pairing import CleanRows, Pairing
+from rem_release.verification.pairing import CleanRows, OriginalLostError, Pairing
 from rem_release.verification.report import Check, Faults
 from rem_release.verification.row_checks import Picture
 
@@ -66,6 +66,9 @@ class CleanChecks:
             partner = self._pairing.find(picture.row, picture.pixels)
         except BadImage as error:
             result.faults.append(("originals", f"the original of row {picture.row} cannot be read: {error}"))
+            return result
+        except OriginalLostError as error:
+            result.faults.append(("originals", f"row {picture.row} is not compared: {error}"))
             return result
         if partner is None:
             result.faults.append(("originals", f"row {picture.row} has no original"))

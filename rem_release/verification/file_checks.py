@@ -12,18 +12,21 @@ from typing import Any
 from datasets import Image
 
 import rem_release
-from rem_release.errors import VerificationError
+from rem_release.errors import InputError, VerificationError
 from rem_release.radius import parse_radius, whole_levels
+from rem_release.recipe import parse_recipe
+from rem_release.release.assembling import describe_protection
 from rem_release.release.canonical import read_sealed, sha256_file
 from rem_release.release.card import RENDERERS, render_card
 from rem_release.release.documents import CARD, CERTIFICATE, FACTS
 from rem_release.release.facts import Facts, data_digest
+from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE
 from rem_release.release.schema import read_features
 from rem_release.verification.png import inspect_png
 from rem_release.verification.report import Check, Faults
 
 _SPLIT = re.compile(r"\w+(\.\w+)*")
-_FIGURE = re.compile(r"figures/[a-z0-9-]+\.png")
+_FIGURES = (PROTECTED_FIGURE, NOISE_FIGURE)
 
 
 def check_consistency(facts: Facts) -> Check:
@@ -61,7 +64,10 @@ def _compare_facts(facts: Facts) -> Iterator[tuple[bool, str]]:
 
 
 def _compare_recipe(facts: Facts) -> Iterator[tuple[bool, str]]:
-    """Whether the recipe is the hashed one and gives the method and the radii that the facts state."""
+    """Whether the recipe is the hashed one and gives the protection that the facts state.
+
+    The facts of another version are held to method and radii alone: it may have described its recipe otherwise.
+    """
     protection, recipe = facts.protection, facts.recipe
     text = json.dumps(recipe, sort_keys=True)
     yield hashlib.sha256(text.encode()).hexdigest() == facts.recipe_sha256, "recipe does not fit recipe_sha256"
@@ -75,8 +81,17 @@ def _compare_recipe(facts: Facts) -> Iterator[tuple[bool, str]]:
         yield False, "the radii cannot be read, or the recipe lacks them"
         return
     yield whole_levels(rho_u) == protection.rho_u_levels, "rho_u_levels is not floor(255·rho_u)"
-    yield all(stated == planned for stated, planned in radii), "the radii are not those of the recipe"
+    yield all(stated == given for stated, given in radii), "the radii are not those of the recipe"
     yield method == protection.method, "the method is not that of the recipe"
+    if facts.versions.get("rem-release") != rem_release.__version__:
+        return
+    try:
+        planned = describe_protection(parse_recipe(recipe, "of the facts"), protection.generator_reused).model_dump()
+    except InputError as error:
+        yield False, " ".join(str(error).split())
+        return
+    for name, stated in protection.model_dump().items():
+        yield stated == planned[name], f"protection.{name} is {stated!r}, and {planned[name]!r} by the recipe"
 
 
 def _data_names(facts: Facts) -> list[str]:
@@ -91,7 +106,7 @@ def _shard_names(facts: Facts) -> list[str]:
 def _is_allowed(facts: Facts, name: str) -> bool:
     """Whether the facts may name this file. What they may not name is never opened: it could lie anywhere."""
     is_shard = _SPLIT.fullmatch(facts.data.split) is not None and name in _shard_names(facts)
-    return is_shard or _FIGURE.fullmatch(name) is not None
+    return is_shard or name in _FIGURES
 
 
 def check_file_list(release: Path, facts: Facts) -> Check:
@@ -178,8 +193,10 @@ def check_certificate(release: Path, facts: Facts) -> tuple[Check | None, dict[s
 
 
 def check_figures(release: Path, facts: Facts, intact: set[str]) -> Check:
-    """Whether every figure is a bare PNG."""
+    """Whether the figures are there and bare PNG. What their pixels show cannot be proven."""
     faults = Faults()
+    if NOISE_FIGURE not in facts.files:
+        faults.add(f"{NOISE_FIGURE} is not among the files of {FACTS}")
     figures = sorted(name for name in intact if name.startswith("figures/"))
     for name in figures:
         for reason in inspect_png((release / name).read_bytes()):
@@ -187,4 +204,4 @@ def check_figures(release: Path, facts: Facts, intact: set[str]) -> Check:
     skipped = sum(name.startswith("figures/") for name in facts.files) - len(figures)
     if skipped and not faults.count:
         return Check("figures", None, f"{skipped} damaged figures were not opened")
-    return faults.conclude("figures", f"{len(figures)} figures, bare PNG")
+    return faults.conclude("figures", f"{len(figures)} figures, bare PNG; what their pixels show cannot be proven")

@@ -1,5 +1,7 @@
 """The clean originals of a release, opened again."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ from rem_release.data.shards import released_columns
 from rem_release.data.source import Source, SourceOptions, open_source
 from rem_release.data.working_set import read_image
 from rem_release.release.facts import DataFacts
+from rem_release.release.private_record import RowRecord
+from rem_release.verification.pairing import RecordedRow
 
 
 class Originals:
@@ -18,11 +22,19 @@ class Originals:
         source: the images.
         max_side: longer side that the release shrank pictures to.
         skip_bad: leave out rows that cannot be read, as the release did.
+        album_names: published name -> folder, as the run numbered its albums; a new album may number them anew.
     """
 
-    def __init__(self, source: Source, max_side: int | None, skip_bad: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        max_side: int | None,
+        skip_bad: bool = False,
+        album_names: Mapping[str, str] | None = None,
+    ) -> None:
         self._source = source
         self._max_side = max_side
+        self._published = {folder: name for name, folder in (album_names or {}).items()}
         self._rows = range(len(source)) if not skip_bad else [row for row in range(len(source)) if self._reads(row)]
 
     def _reads(self, row: int) -> bool:
@@ -46,7 +58,26 @@ class Originals:
     def label(self, index: int) -> str | None:
         """Name of its class; None where the originals carry no labels."""
         class_id = int(self._source.class_ids[self._rows[index]])
-        return self._source.classes[class_id] if class_id >= 0 else None
+        if class_id < 0:
+            return None
+        name = self._source.classes[class_id]
+        return self._published.get(self._source.album_names.get(name, ""), name)
+
+    def locate(self, records: Sequence[RowRecord]) -> list[RecordedRow]:
+        """Find the originals of recorded rows again: by their files, or by number in a source whose rows have none."""
+        origins = self._source.origins
+        places: dict[str, list[int]] = defaultdict(list)
+        for index, row in enumerate(self._rows):
+            places[self._source.origin(row)].append(index)
+
+        def find(record: RowRecord) -> int | None:
+            found = places.get(record.origin, [])
+            if record.repeat < len(found):
+                return found[record.repeat]
+            has_no_file = origins is None or record.origin == f"row {record.source_row}"
+            return record.source_row if has_no_file else None
+
+        return [RecordedRow(find(row), row.protected, row.origin, row.clean_sha256) for row in records]
 
     def others(self, index: int) -> dict[str, Any]:
         """The columns beside image and label, as plain values."""

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rem_release.data.decoding import BadImage
+from rem_release.data.decoding import BadImage, pixel_hash
 
 _MOST_FAILED_SEARCHES = 3
 
@@ -28,6 +28,22 @@ class CleanRows(Protocol):
 
     def others(self, index: int) -> dict[str, Any]:
         """The columns beside image and label, as plain values; those that the originals have."""
+
+
+class OriginalLostError(Exception):
+    """The original of a row is not what the run saw: it is missing or changed. The message says which."""
+
+
+@dataclass(frozen=True)
+class RecordedRow:
+    """What the run's record says about the original of one released row."""
+
+    index: int | None
+    """its place in the originals; None where they no longer have it"""
+    protected: bool
+    origin: str
+    clean_sha256: str
+    """its pixel hash at the time of the run"""
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,7 @@ class Pairing(Protocol):
 
         Raises:
             BadImage: the original cannot be read.
+            OriginalLostError: it is not the one that was protected.
         """
 
 
@@ -62,7 +79,7 @@ class MapPairing:
     words = "by the record in private/"
     in_order = False
 
-    def __init__(self, clean: CleanRows, row_map: Sequence[tuple[int, bool]]) -> None:
+    def __init__(self, clean: CleanRows, row_map: Sequence[RecordedRow]) -> None:
         self._clean = clean
         self._map = row_map
 
@@ -70,8 +87,13 @@ class MapPairing:
         """See `Pairing`."""
         if row >= len(self._map):
             return None
-        index, protected = self._map[row]
-        return Partner(index, self._clean.pixels(index), protected) if 0 <= index < len(self._clean) else None
+        record = self._map[row]
+        if record.index is None or not 0 <= record.index < len(self._clean):
+            raise OriginalLostError(f"original {record.origin} is missing since the run")
+        original = self._clean.pixels(record.index)
+        if pixel_hash(original) != record.clean_sha256:
+            raise OriginalLostError(f"original {record.origin} changed since the run")
+        return Partner(record.index, original, record.protected)
 
 
 class PositionPairing:
@@ -116,7 +138,7 @@ class SearchPairing:
         return None
 
 
-def choose_pairing(clean: CleanRows, row_map: Sequence[tuple[int, bool]] | None, released: int, levels: int) -> Pairing:
+def choose_pairing(clean: CleanRows, row_map: Sequence[RecordedRow] | None, released: int, levels: int) -> Pairing:
     """The surest pairing that what is known allows: the record, else position, else search."""
     if row_map is not None:
         return MapPairing(clean, row_map)

@@ -1,6 +1,7 @@
 """The checks of verify that look at each released row by itself: path, picture, label."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from rem_release.release.facts import Facts
 from rem_release.release.schema import compare_schema
 from rem_release.verification.png import read_png
 from rem_release.verification.report import Check, Faults
+
+_FOOTER_KEYS = {b"huggingface", b"ARROW:schema"}
+_FIELD_KEYS = {b"PARQUET:field_id"}
 
 
 def check_schema(release: Path, facts: Facts, features: Features, names: list[str]) -> tuple[Check, list[str]]:
@@ -34,7 +38,8 @@ def check_schema(release: Path, facts: Facts, features: Features, names: list[st
     for name in names:
         try:
             footer = pq.read_metadata(release / name)
-            found = compare_schema(footer.schema.to_arrow_schema(), features)
+            schema = footer.schema.to_arrow_schema()
+            found = [*compare_schema(schema, features), *_inspect_footer(footer, schema, facts.data.image_column)]
         except (pa.ArrowException, OSError, ValueError) as error:
             faults.add(f"{name} is no Parquet file: {str(error).splitlines()[0]}")
             continue
@@ -45,6 +50,30 @@ def check_schema(release: Path, facts: Facts, features: Features, names: list[st
         if not found:
             readable.append(name)
     return faults.conclude("schema", f"{len(readable)} data files have the recorded columns, types and rows"), readable
+
+
+def _inspect_footer(footer: pq.FileMetaData, schema: pa.Schema, image_column: str) -> Iterator[str]:
+    """What a file carries beside its rows where nobody looks: notes, or pictures as statistics."""
+    if extra := sorted(set(footer.metadata or {}) - _FOOTER_KEYS):
+        yield f"carries the notes {_list_keys(extra)} in its footer"
+    for field in _walk_fields(schema):
+        if extra := sorted(set(field.metadata or {}) - _FIELD_KEYS):
+            yield f"carries the notes {_list_keys(extra)} on the field {field.name}"
+    groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
+    chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
+    paths = {f"{image_column}.bytes", f"{image_column}.path"}
+    if any(chunk.is_stats_set for chunk in chunks if chunk.path_in_schema in paths):
+        yield f"carries statistics of the column {image_column}, which may hold whole pictures"
+
+
+def _walk_fields(fields: Iterable[pa.Field]) -> Iterator[pa.Field]:
+    for field in fields:
+        yield field
+        yield from _walk_fields(field.type.field(index) for index in range(field.type.num_fields))
+
+
+def _list_keys(keys: list[bytes]) -> str:
+    return ", ".join(key.decode("utf-8", "backslashreplace") for key in keys)
 
 
 @dataclass(frozen=True)

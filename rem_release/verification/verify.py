@@ -22,7 +22,7 @@ from rem_release.verification.file_checks import (
     check_file_list,
     check_hashes,
 )
-from rem_release.verification.pairing import CleanRows, choose_pairing
+from rem_release.verification.pairing import CleanRows, RecordedRow, choose_pairing
 from rem_release.verification.report import Check, Report
 from rem_release.verification.row_checks import Picture, RowChecks, check_schema
 
@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 def verify_release(
     release: Path,
     clean: CleanRows | None = None,
-    row_map: Sequence[tuple[int, bool]] | None = None,
+    row_map: Sequence[RecordedRow] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Check a release folder.
@@ -42,8 +42,9 @@ def verify_release(
     Args:
         release: the folder.
         clean: the originals, or None: what needs them is then listed as not checked.
-        row_map: for each released row the index of its original in `clean`, and whether it carries noise. Without it
-            rows are paired by position or by search, and a row counts as protected if it differs from its original.
+        row_map: for each released row which original of `clean` it shows, that picture's hash, and whether the row
+            carries noise. A row whose original is missing or changed is not compared. Without the map rows are paired
+            by position or by search, and a row counts as protected if it differs from its original.
         progress: called with (rows done, rows in all).
 
     Raises:
@@ -77,7 +78,7 @@ def _check_rows(
     facts: Facts,
     intact: set[str],
     clean: CleanRows | None,
-    row_map: Sequence[tuple[int, bool]] | None,
+    row_map: Sequence[RecordedRow] | None,
     progress: Progress | None,
 ) -> Report:
     """Stream all rows of the files that can be trusted through the row checks and the clean checks."""

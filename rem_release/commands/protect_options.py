@@ -1,0 +1,43 @@
+"""What the command line said to protect."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rem_release.data.rows import SourceOptions
+from rem_release.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtectOptions:
+    """What the command line said."""
+
+    source: SourceOptions
+    out: Path
+    recipe: Recipe
+    recipe_name: str
+    seed: int = 0
+    fraction: float = 1.0
+    release_unprotected: bool = False
+    reserve: float = 0.0
+    max_side: int | None = None
+    skip_bad: bool = False
+    generator: Path | None = None
+    plan: bool = False
+    resume: bool = False
+    overwrite: bool = False
+
+    def deciding(self) -> dict[str, Any]:
+        """All that decides the result: what a resumed run must have in common with the first."""
+        return {
+            "source": asdict(self.source),
+            "recipe": self.recipe.to_dict(),
+            "recipe_name": self.recipe_name,
+            "seed": self.seed,
+            "fraction": self.fraction,
+            "release_unprotected": self.release_unprotected,
+            "reserve": self.reserve,
+            "max_side": self.max_side,
+            "skip_bad": self.skip_bad,
+            "generator": str(self.generator.resolve()) if self.generator else None,
+        }

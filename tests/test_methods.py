@@ -1,0 +1,184 @@
+"""The methods hand the solver the right numbers; roles of pictures are drawn as the documentation says."""
+
+import copy
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rem_release.core.draws import Draws
+from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
+from rem_release.data.selection import Role, choose_roles
+from rem_release.data.working_set import WorkingSet
+from rem_release.methods.base import as_pictures
+from rem_release.methods.build import build_method
+from rem_release.methods.min_max import MinMaxNoise
+from rem_release.methods.random_signs import RandomSigns
+from rem_release.recipe import Eot, load_recipe
+from rem_release.training.batches import batch_indices
+
+SEED = 11
+SETTINGS = {
+    method: NoiseSettings(
+        rho_u=16 / 255,
+        alpha_u=4 / 255,
+        K_u=2,
+        rho_a=8 / 255,
+        alpha_a=3 / 255,
+        K_a=2,
+        J=2,
+        transform="cifar",
+        inner=inner,
+    )
+    for method, inner in (("rem", "pgd"), ("sem", "uniform"))
+}
+
+
+def recipe_of(method):
+    """Fast, and in every number different from the rest."""
+    recipe = load_recipe("rem-cifar10")
+    noise = replace(
+        recipe.noise,
+        method=method,
+        rho_u=Fraction(16, 255),
+        steps=2,
+        step_size=Fraction(4, 255),
+        rho_a=Fraction(8, 255),
+        adversary_steps=2,
+        adversary_step_size=Fraction(3, 255),
+        eot=Eot(transform="cifar", samples=2),
+    )
+    generator = replace(recipe.generator, model="small_resnet", steps=3, batch_size=4, decay_every=2, decay=0.5)
+    return replace(recipe, data=replace(recipe.data, resolution=8), noise=noise, generator=generator)
+
+
+def pictures_of_own_sizes():
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randint(0, 256, (6, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    images[0], images[1] = 0, 255
+    sizes = torch.tensor([(8, 8), (16, 12), (5, 8), (20, 20), (3, 7), (9, 9)])
+    keys = torch.tensor([5, 900, 31, 7, 2**40, 64])
+    return as_pictures(images, torch.arange(6) % 3, keys, sizes, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_the_noise_that_ships_is_the_solvers_with_the_final_draws(method):
+    pictures, chosen = pictures_of_own_sizes(), torch.tensor([4, 1, 3, 0])
+    generator = build_method(recipe_of(method), 3, SEED, Accelerator())
+    assert isinstance(generator, MinMaxNoise)
+    route, keys = pictures.route.of(chosen), pictures.keys[chosen]
+
+    def solved(draws, route):
+        images, labels = pictures.images[chosen].float() / 255, pictures.labels[chosen]
+        return min_max_noise(generator.model, images, labels, SETTINGS[method], draws, route)
+
+    made = generator.make_noise(pictures.batch(chosen))
+    assert torch.equal(made, solved(Draws.final(SEED, keys), route))
+    assert not torch.equal(made, solved(Draws.final(SEED, keys), None))
+    assert not any(torch.equal(made, solved(Draws(SEED, keys, step), route)) for step in range(4))
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_training_a_generator_is_sgd_on_the_solvers_loss(method):
+    recipe, pictures = recipe_of(method), pictures_of_own_sizes()
+    generator = MinMaxNoise(recipe, 3, SEED, Accelerator())
+    model = copy.deepcopy(generator.model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    for step, rate in enumerate((0.1, 0.1, 0.05)):
+        optimizer.param_groups[0]["lr"] = rate
+        chosen = batch_indices(SEED, step, 6, 4)
+        images, labels = pictures.images[chosen].float() / 255, pictures.labels[chosen]
+        draws, route = Draws(SEED, pictures.keys[chosen], step), pictures.route.of(chosen)
+        model.train()
+        loss = generator_loss(model, model, images, labels, SETTINGS[method], draws, route)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    generator.train(pictures, None, None)
+    torch.testing.assert_close(generator.model.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def test_random_signs_are_the_whole_radius_up_or_down_as_far_as_the_box_lets_them():
+    pictures, everything = pictures_of_own_sizes(), torch.arange(6)
+    noise = RandomSigns(8, SEED).make_noise(pictures.batch(everything)).int()
+    clean = pictures.images.int()
+    up, down = (255 - clean).clamp(max=8), -clean.clamp(max=8)
+    assert ((noise == up) | (noise == down)).all()
+    free = (clean >= 8) & (clean <= 247)
+    share = (noise[free] == 8).float().mean()
+    assert abs(share - 0.5) < 4 * 0.5 / int(free.sum()) ** 0.5
+    order = torch.tensor([5, 2])
+    assert torch.equal(RandomSigns(8, SEED).make_noise(pictures.batch(order)).int(), noise[order])
+    other = RandomSigns(8, SEED + 1).make_noise(pictures.batch(everything)).int()
+    assert 0.4 < (other[free] == noise[free]).float().mean() < 0.6
+
+
+def working_set(labels, changed=None):
+    """Pictures known by their hashes alone; `changed` is the one that is another picture now."""
+    generator = np.random.default_rng(4)
+    hashes = [generator.bytes(32).hex() for _ in labels]
+    if changed is not None:
+        hashes[changed] = generator.bytes(32).hex()
+    return WorkingSet(
+        images=torch.zeros((len(labels), 3, 2, 2), dtype=torch.uint8),
+        labels=torch.tensor(labels),
+        keys=torch.tensor([int(text[:16], 16) >> 1 for text in hashes]),
+        sizes=torch.full((len(labels), 2), 2),
+        hashes=hashes,
+        rows=np.arange(len(labels)),
+        image_of_row=np.arange(len(labels)),
+        bad=[],
+        resolution=2,
+    )
+
+
+@given(st.integers(0, 199), st.integers(0, 2**31))
+@settings(deadline=None, max_examples=50)
+def test_another_picture_elsewhere_draws_the_roles_anew(changed, seed):
+    """Roles of a seed and the picture alone would stay as they are, and whoever guesses the seed would know them."""
+    labels = [index % 2 for index in range(200)]
+    before, again, after = (
+        choose_roles(working_set(labels, which), ["a", "b"], 0.2, 0.5, seed) for which in (None, None, changed)
+    )
+    assert (before == again).all()
+    others = np.arange(200) != changed
+    assert (before == after)[others].mean() < 0.6  # 0.36 by chance, 7 standard deviations below
+
+
+def test_the_seed_draws_the_roles_anew():
+    labels = [index % 2 for index in range(200)]
+    one, other = (choose_roles(working_set(labels), ["a", "b"], 0.2, 0.5, seed) for seed in (0, 1))
+    assert (one == other).mean() < 0.6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_reserved_tells_nothing_of_what_is_protected(seed):
+    working = working_set([index % 2 for index in range(400)])
+    reserved = choose_roles(working, ["a", "b"], 0.25, 1.0, seed) == Role.RESERVED
+    protected = choose_roles(working, ["a", "b"], 0.0, 0.5, seed) == Role.PROTECTED
+    assert reserved.sum() == 100
+    assert 25 < (reserved & protected).sum() < 75  # 50 ± 4.3 when independent; 100 or 0 when one draw serves both
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=5), st.integers(0, 7), st.integers(0, 5))
+@settings(deadline=None)
+def test_as_many_are_reserved_and_protected_as_asked(sizes, eighths, seed):
+    """Eighths, which floats hold exactly."""
+    sizes = [40, *sizes]  # so that a reserve above 0 keeps something back
+    labels = [label for label, size in enumerate(sizes) for _ in range(size)]
+    roles = choose_roles(working_set(labels), [str(n) for n in range(len(sizes))], eighths / 8, 1.0, seed)
+    reserved = np.bincount(np.array(labels)[roles == Role.RESERVED], minlength=len(sizes))
+    assert reserved.tolist() == [min(eighths * size // 8, size - 1) for size in sizes]
+    assert not (roles == Role.UNPROTECTED).any()
+
+
+@pytest.mark.parametrize(("fraction", "protected"), [(1.0, 150), (0.5, 75), (0.25, 38), (0.125, 19)])
+def test_the_fraction_is_of_what_is_not_reserved(fraction, protected):
+    """25 of each 100 are reserved; of the 150 left, as many as asked, rounded."""
+    roles = choose_roles(working_set([index % 2 for index in range(200)]), ["a", "b"], 0.25, fraction, 0)
+    assert np.bincount(roles, minlength=3).tolist() == [protected, 150 - protected, 50]
