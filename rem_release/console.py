@@ -27,7 +27,7 @@ class Console:
         self.as_json = as_json
         self.silent = silent
         self._err = RichConsole(stderr=True, highlight=False, quiet=silent)
-        self._out = RichConsole(highlight=False, quiet=silent, soft_wrap=True)
+        self._out = RichConsole(highlight=False, quiet=silent)
 
     def without_results(self) -> "Console":
         """The same terminal for a part of a longer command, whose results are not the command's: they become notes."""
@@ -52,7 +52,7 @@ class Console:
             sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
             sys.stdout.flush()
         else:
-            self._out.print(text, markup=False)
+            self._out.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Report]:

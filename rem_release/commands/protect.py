@@ -59,7 +59,7 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
     if options.plan:
         source, choice = _read(options, source, console)
         pictures, method, _ = _prepare(options, source, choice, generator, accelerator)
-        cost = _cost(options, method, pictures, generator is not None)
+        cost = _cost(options, method, pictures, generator is not None, accelerator.num_processes)
         make_plan(options.recipe, source, choice, pictures, method, cost, accelerator, console)
         return
     run = RunFolder(options.out)
@@ -105,7 +105,7 @@ def _protect(
             method.train(pictures, Checkpoint(run.checkpoint, fingerprint), report)
     noise = _make_noise(options, run, method, pictures, fingerprint, accelerator, console)
     if noise:
-        cost = _cost(options, method, pictures, generator is not None)
+        cost = _cost(options, method, pictures, generator is not None, accelerator.num_processes)
         _write_release(options, run, source, choice, noise, method, pictures, cost, console)
         save_generator(run, method, options.recipe, options.recipe_name, classes)
         write_row_map(run.rows, source, choice)
@@ -189,10 +189,10 @@ def _prepare(
     return pictures, method, classes
 
 
-def _cost(options: ProtectOptions, method: Method, pictures: Pictures, is_reused: bool) -> CostFacts:
+def _cost(options: ProtectOptions, method: Method, pictures: Pictures, is_reused: bool, processes: int) -> CostFacts:
     settings = options.recipe.generator
     steps = 0 if is_reused else settings.steps * min(settings.batch_size, len(pictures))
-    padded = padded_count(len(pictures), settings.batch_size)
+    padded = padded_count(len(pictures), settings.batch_size, processes)
     shown = len(_figure_classes(pictures))
     return CostFacts(
         training_gradients=steps * method.training_gradients,

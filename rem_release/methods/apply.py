@@ -28,7 +28,7 @@ def make_noise_in_order(
         yield start, levels[: len(pictures) - start].cpu()
 
 
-def padded_count(images: int, batch_size: int) -> int:
-    """How many images the pass computes, the padding included, in one process."""
-    batch_size = min(batch_size, images)
-    return -(-images // batch_size) * batch_size
+def padded_count(images: int, batch_size: int, processes: int = 1) -> int:
+    """How many images the pass computes in all processes together, the padding included."""
+    dealt = min(batch_size, images) * processes
+    return -(-images // dealt) * dealt

@@ -149,7 +149,7 @@ def write_reserve(folder: Path, source: Source, choice: Choice) -> int:
 def _choose_samples(choice: Choice, positions: np.ndarray) -> set[int]:
     """Protected rows for the figure, taken from the classes in turn.
 
-    None where unprotected rows are released too: the figure would tell which of them are protected.
+    No row where unprotected ones are released too: the figure would tell which of them are protected.
     """
     working = choice.working
     if (choice.row_roles()[positions] == Role.UNPROTECTED).any():
