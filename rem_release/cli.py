@@ -132,6 +132,45 @@ def verify(
 
 
 @app.command()
+def audit(
+    target: Annotated[
+        Path, typer.Argument(metavar="RUN|PROTECTED", help="A run folder, a release, or any protected copy.")
+    ],
+    clean: Annotated[str | None, typer.Option(help="The originals. A run remembers its own.")] = None,
+    holdout: Annotated[
+        str | None, typer.Option(help="Clean test images. [the run's reserve, else some rows held out]")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="Name of a shipped audit recipe, or a YAML file.")] = "audit-quick",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the audit of what is no run. [NAME-audit]")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Price the audit, and stop.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an audit that was stopped.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Play the thief: train models on the protected images, and certify what they learn."""
+    from rem_release.audit.recipe import load_audit_recipe
+
+    chosen = load_audit_recipe(recipe, _read_settings(settings))
+    from rem_release.commands import audit as command
+    from rem_release.training import runtime
+
+    accelerator = runtime.start(chosen.victim.precision)
+    options = command.AuditOptions(
+        target=target,
+        clean=clean,
+        holdout=holdout,
+        recipe=chosen,
+        recipe_name=Path(recipe).stem,
+        out=out,
+        plan=plan,
+        resume=resume,
+    )
+    command.audit(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
+
+
+@app.command()
 def card(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")], as_json: Json = False) -> None:
     """Render README.md again from the facts."""
     from rem_release.commands import card as command
@@ -181,15 +220,20 @@ def _read_recipe(
     """The recipe with everything that the command line changes in it; the last word is --set's."""
     from rem_release.recipe_changes import load_changed
 
+    name = recipe or "quickstart"
+    _check_choice("--method", method, ("rem", "em", "sem", "random"))
+    return load_changed(name, method, rho_u, rho_a, _read_settings(settings)), Path(name).stem  # type: ignore[arg-type]
+
+
+def _read_settings(settings: list[str] | None) -> dict[str, str]:
+    """Dotted key → YAML value; the last word on a key holds."""
     overrides = {}
     for setting in settings or []:
         key, separator, value = setting.partition("=")
         if not separator:
-            raise InputError(f"--set {setting}: write KEY=VALUE, such as --set generator.steps=100")
+            raise InputError(f"--set {setting}: write KEY=VALUE, such as --set seeds.grid=3")
         overrides[key.strip()] = value
-    name = recipe or "quickstart"
-    _check_choice("--method", method, ("rem", "em", "sem", "random"))
-    return load_changed(name, method, rho_u, rho_a, overrides), Path(name).stem  # type: ignore[arg-type]
+    return overrides
 
 
 def _radius_warnings(recipe: "Recipe") -> list[str]:

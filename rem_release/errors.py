@@ -33,6 +33,10 @@ class BadImagesError(InputError):
         super().__init__(f"{count} cannot be read as a photograph. Mend or remove them, or add --skip-bad:{lines}")
 
 
+class NonFiniteLossError(RemReleaseError):
+    """A training whose loss is NaN or infinite."""
+
+
 class VerificationError(RemReleaseError):
     """A release that is not what its facts say."""
 

@@ -4,21 +4,15 @@ A recipe holds everything that decides what the noise is, less the images and th
 fractions of the full range and are written `8/255`, `0.0314` or `8px`.
 """
 
-import difflib
-import hashlib
-import json
-from dataclasses import fields, is_dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 from rem_release.errors import InputError
 from rem_release.radius import format_radius, parse_radius, whole_levels
-from rem_release.resources import resource_folder
+from rem_release.recipe_files import dotted_keys, hash_document, is_audit_recipe, read_document, validate
 
 Radius = Annotated[
     Fraction,
@@ -103,34 +97,10 @@ class Recipe:
 
     def sha256(self) -> str:
         """Hash of the resolved recipe."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        return hash_document(self.to_dict())
 
 
 _adapter: TypeAdapter[Recipe] = TypeAdapter(Recipe)
-
-
-def recipe_names() -> list[str]:
-    """Names of the shipped recipes."""
-    return sorted(path.stem for path in resource_folder("recipes").glob("*.yaml"))
-
-
-def recipe_text(name: str) -> str:
-    """The YAML of a shipped recipe, or of a file.
-
-    Raises:
-        InputError: there is no such recipe, or the file cannot be read.
-    """
-    path = resource_folder("recipes") / f"{name}.yaml"
-    if name not in recipe_names():
-        path = Path(name)
-        if path.suffix not in (".yaml", ".yml"):
-            close = difflib.get_close_matches(name, recipe_names(), 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"shipped: {', '.join(recipe_names())}."
-            raise InputError(f"no recipe {name!r}; {hint} A file of your own ends in .yaml")
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the recipe {path}: {error}") from None
 
 
 def load_recipe(name: str) -> Recipe:
@@ -139,13 +109,7 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         InputError: unreadable, unknown keys (the nearest valid one is named), or invalid values (all at once).
     """
-    try:
-        document = yaml.safe_load(recipe_text(name))
-    except yaml.YAMLError as error:
-        raise InputError(f"recipe {name} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(document, dict):
-        raise InputError(f"recipe {name} is not a mapping with the keys data, noise and generator")
-    return parse_recipe(document, name)
+    return parse_recipe(read_document(name), name)
 
 
 def parse_recipe(document: dict[str, Any], name: str) -> Recipe:
@@ -154,11 +118,9 @@ def parse_recipe(document: dict[str, Any], name: str) -> Recipe:
     Raises:
         InputError: unknown keys or invalid values, all in one message.
     """
-    try:
-        recipe = _adapter.validate_python(document)
-    except ValidationError as error:
-        reasons = "".join(f"\n  {_describe(item)}" for item in error.errors())
-        raise InputError(f"recipe {name} is not valid:{reasons}") from None
+    if is_audit_recipe(document):
+        raise InputError(f"recipe {name} is an audit recipe; give it to rem-release audit")
+    recipe = validate(_adapter, document, name, dotted_keys(Recipe))
     check_consistency(recipe.noise)
     return recipe
 
@@ -190,22 +152,3 @@ def check_consistency(noise: Noise) -> None:
         raise InputError(
             f"noise.method {noise.method} with rho_a {rho_a} needs adversary_steps and adversary_step_size above 0"
         )
-
-
-def dotted_keys(cls: Any = Recipe, prefix: str = "") -> list[str]:
-    """Every key of a recipe, such as `noise.eot.samples`."""
-    keys: list[str] = []
-    for field in fields(cls):
-        nested = field.type
-        keys += dotted_keys(nested, f"{prefix}{field.name}.") if is_dataclass(nested) else [f"{prefix}{field.name}"]
-    return keys
-
-
-def _describe(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "unexpected_keyword_argument":
-        close = difflib.get_close_matches(key, dotted_keys(), 1, cutoff=0.3)
-        return f"{key}: no such key; the nearest is {close[0]}" if close else f"{key}: no such key"
-    if item["type"] == "missing":
-        return f"{key}: missing"
-    return f"{key}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"

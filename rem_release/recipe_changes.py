@@ -1,16 +1,13 @@
 """What the command line changes in a recipe: method first, then radii, then single keys."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
-import yaml
-
+from rem_release import recipe_files
 from rem_release.errors import InputError
 from rem_release.radius import format_radius, parse_radius
-from rem_release.recipe import Eot, Method, Recipe, check_consistency, dotted_keys, load_recipe, parse_recipe
+from rem_release.recipe import Eot, Method, Recipe, check_consistency, load_recipe, parse_recipe
 
 
 def load_changed(
@@ -84,18 +81,5 @@ def with_settings(recipe: Recipe, settings: Mapping[str, str], name: str) -> Rec
     Raises:
         InputError: an unknown key (the nearest valid one is named), or values that are not valid (all at once).
     """
-    document = recipe.to_dict()
-    for key, value in settings.items():
-        valid = dotted_keys()
-        if key not in valid:
-            close = difflib.get_close_matches(key, valid, 1, cutoff=0.3)
-            raise InputError(f"--set {key}: no such key; the nearest is {close[0] if close else valid[0]}")
-        *path, last = key.split(".")
-        place: dict[str, Any] = document
-        for part in path:
-            place = place[part]
-        try:
-            place[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set {key}={value}: the value is not YAML") from None
+    document = recipe_files.with_settings(recipe.to_dict(), settings, recipe_files.dotted_keys(Recipe))
     return parse_recipe(document, name)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rem_release.recipe import recipe_names
+from rem_release.recipe_files import recipe_names
 from tests.command_line import (
     draw,
     draw_classes,

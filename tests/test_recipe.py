@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from rem_release.errors import InputError
 from rem_release.radius import format_radius, parse_radius, whole_levels
-from rem_release.recipe import load_recipe, recipe_names, recipe_text
+from rem_release.recipe import load_recipe
+from rem_release.recipe_files import recipe_names, recipe_text
 from rem_release.recipe_changes import load_changed
 from rem_release.resources import resource_folder
 

@@ -7,8 +7,10 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
 from rem_release.release.card import render_card
+from rem_release.release.certificate import AUDIT_FIGURES, LearnabilityFacts
 from rem_release.release.facts import Facts
 from rem_release.release.schema import write_features
+from tests.certificates import MEASURED, judge, make_certificate, make_row
 
 FIGURE = {"bytes": 1, "sha256": "0" * 64}
 
@@ -139,10 +141,97 @@ def test_the_card_does_not_depend_on_its_own_hash():
     assert render_card(facts) == render_card(facts.model_copy(update={"readme_sha256": "ef" * 32}))
 
 
-def test_an_audited_card_no_longer_says_not_audited():
-    card = render_card(state_facts(), {"digest": "cd" * 32})
+def test_the_verdict_stands_in_the_first_paragraph_of_an_audited_card():
+    certificate = make_certificate()
+    card = render_card(state_facts(), certificate)
+    first = re.split(r"\n\n", DatasetCard(card).text.strip())[1]
+    assert (
+        "**The audit fell short. Tier adversarial fell short of its limit of 0.7. "
+        "Tier adaptive fell short of its limit of 0.7.**"
+    ) in first
     assert "ot audited yet" not in card
-    assert "`audit.json` is the certificate" in card
+    assert "`audit.json` is the certificate of exactly these bytes" in card
+    assert "other people's published figures for CIFAR-10" in card
+
+
+def audit_section(certificate, **changes):
+    card = render_card(state_facts(**changes), certificate)
+    return card.partition("## Audit\n")[2].partition("## How to load it")[0]
+
+
+def test_the_audit_section_is_the_certificate():
+    rows = [make_row(*measured) for measured in MEASURED]
+    rows[2] = make_row(*MEASURED[2], valid=False, reason="weak reference")
+    rows[5] = make_row(*MEASURED[5], leakage=None, low=None, high=None)
+    rows[6] = make_row(*MEASURED[6], high=None)
+    limits = {"standard": 0.3, "adversarial": 0.75, "adaptive": 0.7, "transfer": 0.7}
+    section = audit_section(make_certificate(rows, tiers=judge(rows, limits)))
+    for line in (
+        "| standard: ordinary training | **passed** | yes | 0.300 | 0.271 | Every row stays under the limit. |",
+        r"| adversarial: adversarial training at radii up to ρ\_a = 4/255 | **fell short** | yes |"
+        " 0.750 (shipped: 0.700) | 0.989 | The worst row may leak more than 0.75. |",
+        "| adaptive: countermeasures, combinations and larger radii | **fell short** | no | 0.700 | unbounded |",
+        "| transfer: other and pretrained networks | **not tested** | no | 0.700 | – | No row was measured. |",
+        "| standard | ordinary training | resnet18 | 94.0 | 93.1 | 27.1 | 0.204 | 0.234 |",
+        "| standard | ordinary training (decides) | densenet121 | 93.5 | 92.0 | 30.2 | 0.241 | 0.271 |",
+        "| adversarial | adversarial training (L∞, 2/255) **(invalid: weak reference)** | resnet18 | 92.0 | 92.0 |",
+        "| adversarial | adversarial training (L∞, 4/255) | resnet18 | 90.0 | 89.0 | 48.2 | 0.477 | 0.507 |",
+        "| adaptive | JPEG, quality 10 (decides) | resnet18 | 85.0 | 86.0 | 78.0 | not defined | not defined |",
+        "| adaptive | adversarial training (L∞, 8/255) | resnet18 | 85.0 | 86.0 | 84.0 | 0.987 | unbounded |",
+        "This certificate is empirical",
+        "(protected − floor) / (clean − floor)",
+        "| Tested on | 1,234 clean images, given for the audit; 7 more were left out because they overlap the",
+        "one-sided at 95 % confidence",
+        "| Audit recipe | audit-quick, sha256 " + "ab" * 32 + " |",
+        "- Diffusion purification was not tried.\n- Radii above 8/255 were not tried.\n",
+    ):
+        assert line in section
+    assert "Gaussian noise" not in section
+    assert "None" not in section
+    assert section.count("(decides)") == 3
+
+
+def test_audit_figures_are_shown_where_they_are_files_and_only_with_a_certificate():
+    files = {AUDIT_FIGURES[0]: FIGURE, AUDIT_FIGURES[2]: FIGURE}
+    section = audit_section(make_certificate(), files=files)
+    assert re.findall(r"\]\((figures/.*?)\)", section) == [AUDIT_FIGURES[0], AUDIT_FIGURES[2]]
+    assert (
+        "*Test accuracy of each class in the row that decides: adversarial training (L∞, 4/255), densenet121.*"
+        in section
+    )
+    assert "figures/" not in audit_section(make_certificate())
+    assert "figures/" not in render_card(state_facts(files=files))
+
+
+def test_the_learnability_bound_comes_with_its_small_eta():
+    facts = LearnabilityFacts(architecture="resnet18", samples=1000, sigma=0.25, q=0.9, eta=0.33, bound=0.5512)
+    section = audit_section(make_certificate(learnability=facts))
+    assert "by 55.1 %, for any shift of these weights by at most η = 0.33 in L2. That η is small" in section
+
+
+def test_names_in_a_certificate_cannot_break_the_card():
+    name = "a|b <script>\n## [x](y) `z`"
+    row = make_row(architecture=name, words=name, valid=False, reason=name)
+    section = audit_section(make_certificate([row], summary=[name], not_covered=[name], recipe_name=name, device=name))
+    plain = r"a\|b \<script\> \#\# \[x\](y) \`z\`"
+    assert f"| standard | {plain} **(invalid: {plain})** (decides) | {plain} | 94.0 |" in section
+    assert f"- {plain}\n" in section
+    assert f"| Device | {plain} |" in section
+    assert "<script>" not in section.replace(r"\<script\>", "")
+    first = re.split(r"\n\n", DatasetCard(render_card(state_facts(), make_certificate(summary=[name]))).text.strip())[1]
+    assert f"**{plain}**" in first
+
+
+def test_a_void_certificate_makes_no_card():
+    with pytest.raises(ValueError, match=r"digest ef.*, not cd"):
+        render_card(state_facts(), make_certificate(digest="ef" * 32))
+
+
+def test_an_audit_without_rows_makes_a_card():
+    section = audit_section(make_certificate([], not_covered=[]))
+    assert "| standard: ordinary training | **not tested** | yes | 0.300 | – |" in section
+    assert "Every row" not in section
+    assert "- The certificate names nothing.\n" in section
 
 
 def test_a_partly_protected_release_says_so_first():

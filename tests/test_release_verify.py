@@ -21,13 +21,15 @@ from rem_release.errors import InputError
 from rem_release.recipe import load_recipe, parse_recipe
 from rem_release.release.assembling import describe_protection
 from rem_release.release.canonical import canonical_bytes, read_sealed, seal
-from rem_release.release.documents import describe_files, write_documents
+from rem_release.release.certificate import RADIUS_FIGURE
+from rem_release.release.documents import CERTIFICATE, describe_files, write_documents
 from rem_release.release.facts import Facts, data_digest
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, protected_grid
 from rem_release.release.imperceptibility import ChangeMeter
 from rem_release.release.schema import write_features
 from rem_release.verification.pairing import RecordedRow, SearchPairing
 from rem_release.verification.verify import verify_release
+from tests.certificates import make_certificate
 
 LEVELS = 8
 FEATURES = datasets.Features(
@@ -393,16 +395,65 @@ def test_a_figure_with_a_text_block_is_named(made):
     assert failures(made.verify()) == {"figures": f"{NOISE_FIGURE} carries a tEXt block"}
 
 
-def test_a_certificate_must_be_sealed_and_speak_of_these_data(made):
-    path = made.folder / "audit.json"
-    audit = {"digest": made.facts.digest, "verdict": "passed"}
-    path.write_bytes(seal(audit))
+def certify(made, **changes):
+    """Write a certificate, and the documents that show it."""
+    audit = make_certificate(digest=made.facts.digest, **changes)
+    (made.folder / CERTIFICATE).write_bytes(seal(audit.model_dump(mode="json")))
     write_documents(made.folder, made.facts, audit)
+    return audit.model_dump(mode="json")
+
+
+def test_a_certificate_of_these_data_is_sound_and_its_verdict_told(made):
+    certify(made, versions={"torch": "2", "rem-release": "0"})
     assert made.verify().passed
+    assert check(made.verify(), "certificate").detail.endswith("its verdict: fell short")
+    assert (
+        check(made.verify(), "card").detail == "README.md renders again identically from protection.json and audit.json"
+    )
+
+
+def test_a_damaged_certificate_is_named(made):
+    path = made.folder / CERTIFICATE
+    audit = certify(made)
     path.write_bytes(canonical_bytes(audit))
     assert "audit.json" in failures(made.verify())["certificate"]
-    path.write_bytes(seal({**audit, "digest": "another"}))
-    assert "other data" in failures(made.verify())["certificate"]
+    path.write_bytes(seal({**audit, "verdict": "splendid"}))
+    assert "audit.json does not follow its schema: verdict" in failures(made.verify())["certificate"]
+    audit["tiers"][0]["worst"] = 99
+    path.write_bytes(seal(audit))
+    assert "the worst row of the tier standard is 99 of 7 rows" in failures(made.verify())["certificate"]
+    path.write_bytes(seal({**audit, "tiers": audit["tiers"][1:]}))
+    assert "tiers are not standard, adversarial, adaptive, transfer" in failures(made.verify())["certificate"]
+    audit["tiers"][0]["worst"] = 0
+    audit["rows"][3]["clean"]["per_class"].pop()
+    path.write_bytes(seal(audit))
+    assert "per_class of row 3 is not of 10 classes" in failures(made.verify())["certificate"]
+
+
+def test_a_void_certificate_fails_and_its_card_too(made):
+    audit = certify(made)
+    (made.folder / CERTIFICATE).write_bytes(seal({**audit, "digest": "another"}))
+    found = failures(made.verify())
+    assert found["certificate"].startswith("audit.json is void: it is of data with the digest another")
+    assert "audit these data again" in found["certificate"]
+    assert "does not render again" in found["card"]
+    write_documents(made.folder, made.facts)
+    assert set(failures(made.verify())) == {"certificate"}
+
+
+def test_figures_of_an_audit_belong_to_a_release_with_its_certificate(made):
+    (made.folder / RADIUS_FIGURE).write_bytes(encode_png(np.zeros((4, 4, 3), np.uint8)))
+    made.reseal()
+    assert failures(made.verify()) == {"file list": "audit.json is missing"}
+    certify(made)
+    assert made.verify().passed
+    assert RADIUS_FIGURE in (made.folder / "README.md").read_text()
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", "plotter")
+    Image.new("RGB", (4, 4)).save(made.folder / RADIUS_FIGURE, pnginfo=info)
+    made.reseal()
+    certify(made)
+    assert failures(made.verify()) == {"figures": f"{RADIUS_FIGURE} carries a tEXt block"}
 
 
 # Facts

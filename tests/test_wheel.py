@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rem_release.recipe import recipe_names
+from rem_release.recipe_files import recipe_names
 
 ROOT = Path(__file__).parent.parent
 

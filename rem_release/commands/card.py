@@ -4,21 +4,23 @@ from pathlib import Path
 
 from rem_release.console import Console
 from rem_release.errors import InputError
-from rem_release.release.canonical import read_sealed
-from rem_release.release.documents import CARD, CERTIFICATE, read_facts, write_documents
+from rem_release.release.documents import CARD, CERTIFICATE, find_certificate, read_facts, write_documents
 from rem_release.release.run_folder import RunFolder
 
 
 def render(target: Path, console: Console) -> None:
-    """Write the card of a run once more, with the facts' hash of it.
+    """Write the card of a run once more, with the facts' hash of it. A void certificate counts for nothing.
 
     Raises:
         InputError: there is no release.
-        VerificationError: the facts are damaged.
+        VerificationError: the facts or the certificate are damaged.
     """
     run = RunFolder(target)
     if not run.release.is_dir():
         raise InputError(f"{target} holds no release; give a run folder")
-    audit = read_sealed(run.release / CERTIFICATE) if (run.release / CERTIFICATE).exists() else None
-    write_documents(run.release, read_facts(run.release), audit)
+    facts, audit = read_facts(run.release), find_certificate(run.release)
+    if audit is not None and audit.digest != facts.digest:
+        console.warn(f"{CERTIFICATE} is void: it is of other data. The card says that these were not audited")
+        audit = None
+    write_documents(run.release, facts, audit)
     console.result({"card": str(run.release / CARD)}, f"Card: {run.release / CARD}")

@@ -72,9 +72,9 @@ def make_plan(
         f"Memory:  about {_size(document['memory_bytes'])} (the peak of this probe on the host, plus the noise); "
         "pictures of many megapixels take more while they are written",
         f"Output:  about {_size(document['output_bytes'])}, and {_size(noise_bytes)} in private/",
-        f"Time:    about {_duration(sum(seconds.values()))} on {accelerator.device} with {accelerator.num_processes} "
-        f"process(es): training {_duration(seconds['training'])}, noise {_duration(seconds['noise'])}, "
-        f"writing {_duration(seconds['writing'])} or less (from a probe of some seconds)",
+        f"Time:    about {write_duration(sum(seconds.values()))} on {accelerator.device} "
+        f"with {accelerator.num_processes} process(es): training {write_duration(seconds['training'])}, noise {write_duration(seconds['noise'])}, "
+        f"writing {write_duration(seconds['writing'])} or less (from a probe of some seconds)",
         "Nothing was written.",
     ]
     console.result(document, "\n".join(text))
@@ -110,7 +110,8 @@ def _size(count: object) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def _duration(seconds: float) -> str:
+def write_duration(seconds: float) -> str:
+    """Seconds as people say them."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,7 +1,9 @@
 """`rem-release recipes`: list, show and check."""
 
+from rem_release.audit.recipe import load_audit_recipe
 from rem_release.console import Console
-from rem_release.recipe import load_recipe, recipe_names, recipe_text
+from rem_release.recipe import load_recipe
+from rem_release.recipe_files import hash_document, is_audit_recipe, read_document, recipe_names, recipe_text
 
 
 def list_recipes(console: Console) -> None:
@@ -27,6 +29,8 @@ def check_recipe(name: str, console: Console) -> None:
     Raises:
         InputError: it is not valid; every reason is given.
     """
-    recipe = load_recipe(name)
-    document = {"name": name, "sha256": recipe.sha256(), "recipe": recipe.to_dict()}
-    console.result(document, f"{name} is valid; sha256 {recipe.sha256()}")
+    is_audit = is_audit_recipe(read_document(name))
+    resolved = (load_audit_recipe(name) if is_audit else load_recipe(name)).to_dict()
+    sha256 = hash_document(resolved)
+    document = {"name": name, "kind": "audit" if is_audit else "protect", "sha256": sha256, "recipe": resolved}
+    console.result(document, f"{name} is valid; sha256 {sha256}")

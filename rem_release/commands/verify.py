@@ -3,12 +3,10 @@
 from pathlib import Path
 
 from rem_release.console import Console
-from rem_release.data.source import SourceOptions, open_source
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.documents import read_facts
-from rem_release.release.private_record import read_row_map
 from rem_release.release.run_folder import RunFolder
-from rem_release.verification.originals import Originals, open_originals
+from rem_release.verification.originals import Originals, SourceMovedError, find_originals
 from rem_release.verification.pairing import RecordedRow
 from rem_release.verification.report import Report
 from rem_release.verification.verify import verify_release
@@ -43,28 +41,12 @@ def _find_originals(
 ) -> tuple[Originals | None, list[RecordedRow] | None]:
     """The originals, by --clean or as the run remembers them, and the run's record of rows."""
     try:
-        data = read_facts(release).data
+        return find_originals(run, read_facts(release).data, clean)
     except VerificationError:
         return None, None
-    if not run.rows.is_file() or not run.options.is_file():
-        if clean is None:
-            return None, None
-        return Originals(open_originals(clean, data), data.max_side, skip_bad=data.skipped > 0), None
-    records = read_row_map(run.rows)
-    remembered = run.read_json(run.options)["source"]
-    options = SourceOptions(**(remembered | {"drop_columns": tuple(remembered["drop_columns"])}))
-    if clean is not None:
-        options = SourceOptions(**(options.__dict__ | {"source": clean}))
-    try:
-        source = open_source(options)
-    except InputError as error:
-        if clean is not None:
-            raise
-        console.warn(f"the originals are not where they were ({error}); give them with --clean")
+    except SourceMovedError as error:
+        console.warn(str(error))
         return None, None
-    album_names = run.read_json(run.albums) if run.albums.is_file() else None
-    originals = Originals(source, data.max_side, album_names=album_names)
-    return originals, originals.locate(records)
 
 
 def _describe(report: Report, release: Path) -> str:

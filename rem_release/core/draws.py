@@ -28,6 +28,10 @@ class Purpose(IntEnum):
     RANDOM_SIGNS = 6
     RESERVE = 7
     FRACTION = 8
+    CUTOUT = 9
+    MIX = 10
+    COLOUR = 11
+    PARTNER = 12
 
 
 def _mix(z: Tensor) -> Tensor:

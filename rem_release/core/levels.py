@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rem_release.core.pgd import project
+from rem_release.core.norms import project
 from rem_release.core.resampling import Resampling, resample
 
 

@@ -1,4 +1,4 @@
-"""Projected gradient steps on the input, within an L∞ ball and the box [0, 1] (Madry et al., ICLR 2018)."""
+"""Projected gradient steps on the input, within a ball and the box [0, 1] (Madry et al., ICLR 2018)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,9 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from rem_release.core.norms import Norm, ascend
+from rem_release.core.norms import project as project
 
 
 @contextmanager
@@ -23,14 +26,6 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
             parameter.requires_grad_(was_learning)
 
 
-def project(delta: Tensor, images: Tensor, radius: float) -> Tensor:
-    """Π: the nearest noise with |δ| ≤ radius and 0 ≤ x + δ ≤ 1, for any shape.
-
-    The box is part of the projection, not a clamp of the sum, so that saturated pixels keep their gradients.
-    """
-    return torch.maximum(torch.minimum(delta, (1 - images).clamp(max=radius)), (-images).clamp(min=-radius))
-
-
 def input_gradient(model: nn.Module, inputs: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
     """Gradient of the summed cross-entropy with regard to `wanted`, which `inputs` was computed from."""
     loss = F.cross_entropy(model(inputs), labels, reduction="sum")
@@ -39,16 +34,36 @@ def input_gradient(model: nn.Module, inputs: Tensor, labels: Tensor, wanted: Ten
 
 
 def pgd(
-    model: nn.Module, images: Tensor, labels: Tensor, radius: float, step_size: float, steps: int, start: Tensor
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    radius: float,
+    step_size: float,
+    steps: int,
+    start: Tensor,
+    norm: Norm = "linf",
 ) -> Tensor:
-    """The adversarial perturbation: `steps` signed ascent steps from `start` (projected), float32 [N, 3, R, R].
+    """The adversarial perturbation: `steps` ascent steps from `start` (projected), float32 [N, 3, R, R].
 
     The model must be frozen. With no steps this is the projected start.
+
+    Args:
+        model: takes images in [0, 1] and gives logits [N, C].
+        images: float32 [N, 3, R, R] in [0, 1].
+        labels: int64 [N], or the probability of each class, float [N, C].
+        radius: of the ball, as a fraction of the full range; in L2 and L1 of the norm over all 3·R·R values.
+        step_size: length of a step in the norm. Good on trained networks: 2.5·radius/steps in L∞ and L2, where more
+            gains little and less than radius/steps cannot cross the ball from a random start; 2·radius/steps in L1.
+        steps: number of steps.
+        start: where to begin, [N, 3, R, R].
+        norm: of the ball.
     """
     images = images.detach()
-    delta = project(start, images, radius)
+    delta = project(start, images, radius, norm)
     for _ in range(steps):
         delta.requires_grad_()
-        gradient = input_gradient(model, images + delta, labels, delta)
-        delta = project(delta.detach() + step_size * gradient.sign(), images, radius)
+        seen = images + delta
+        gradient = input_gradient(model, seen, labels, delta)
+        step = ascend(gradient, seen.detach(), step_size, radius, norm)
+        delta = project(delta.detach() + step, images, radius, norm)
     return delta

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from rem_release.core.draws import Draws, Purpose
 from rem_release.core.levels import add_quantised, round_to_levels
-from rem_release.core.pgd import frozen, input_gradient, pgd, project
+from rem_release.core.norms import project
+from rem_release.core.pgd import frozen, input_gradient, pgd
 from rem_release.core.resampling import DRAW, Resampling, resample
 
 

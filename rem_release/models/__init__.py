@@ -1,5 +1,5 @@
-"""Networks: `build_model(name, classes, resolution)`. They take [0, 1] and centre inside (paper A.2)."""
+"""Networks: `build_model(name, classes, resolution, seed)`. They take [0, 1] and centre inside (paper A.2)."""
 
-from rem_release.models.build import MODELS, build_model
+from rem_release.models.build import MODELS, ONE_SIZE, build_model
 
-__all__ = ["MODELS", "build_model"]
+__all__ = ["MODELS", "ONE_SIZE", "build_model"]

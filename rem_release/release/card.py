@@ -8,6 +8,8 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from rem_release.release import wording
+from rem_release.release.certificate import Certificate
 from rem_release.release.facts import Facts
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE
 from rem_release.release.schema import read_features
@@ -40,17 +42,19 @@ RENDERERS = ("rem-release", "datasets", "huggingface-hub", "jinja2", "pyyaml")
 """The packages whose versions decide how the card comes out; the facts should name the version of each."""
 
 
-def render_card(facts: Facts, audit: dict[str, Any] | None = None) -> str:
+def render_card(facts: Facts, audit: Certificate | None = None) -> str:
     """Render README.md: YAML metadata for the Hub, then a text for people.
 
     Args:
         facts: everything but `readme_sha256`, which the card cannot know.
-        audit: the certificate, once there is one; None says "not audited yet".
+        audit: the certificate of these data, once there is one; None says "not audited yet".
 
     Raises:
         jinja2.UndefinedError: the template asks for something that the facts do not have.
-        ValueError: `data.features` does not describe columns.
+        ValueError: `data.features` does not describe columns, or the certificate is of other data.
     """
+    if audit is not None and audit.digest != facts.digest:
+        raise ValueError(f"the certificate is of data with the digest {audit.digest}, not {facts.digest}")
     environment = Environment(
         loader=FileSystemLoader(resource_folder("cards")),
         undefined=StrictUndefined,
@@ -61,6 +65,9 @@ def render_card(facts: Facts, audit: dict[str, Any] | None = None) -> str:
     )
     environment.filters["count"] = _write_count
     environment.filters["plain"] = _escape
+    environment.filters["percent"] = wording.write_percent
+    environment.filters["leakage"] = wording.write_leakage
+    environment.filters["upper"] = wording.write_upper
     return environment.get_template("dataset_card.md.jinja").render(
         **facts.model_dump(exclude={"readme_sha256"}),
         metadata=_write_metadata(facts),
@@ -68,7 +75,20 @@ def render_card(facts: Facts, audit: dict[str, Any] | None = None) -> str:
         audit=audit,
         protected_figure=PROTECTED_FIGURE,
         noise_figure=NOISE_FIGURE,
+        **(_describe_audit(audit) if audit else {}),
     )
+
+
+def _describe_audit(audit: Certificate) -> dict[str, Any]:
+    """What `audit_section.md.jinja` shows besides the certificate's own fields."""
+    return {
+        "leakage_words": wording.LEAKAGE,
+        "tier_words": wording.describe_tiers(audit),
+        "worst": {tier.name: tier.worst for tier in audit.tiers},
+        "audit_figures": wording.describe_figures(audit),
+        "learnability": wording.describe_learnability(audit),
+        "conditions": wording.describe_conditions(audit),
+    }
 
 
 def _write_metadata(facts: Facts) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 from pydantic import ValidationError
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from rem_release.errors import VerificationError
 from rem_release.release.canonical import canonical_bytes, read_sealed, seal, sha256_file, write_atomically
 from rem_release.release.card import render_card
+from rem_release.release.certificate import Certificate, read_certificate
 from rem_release.release.facts import Facts, FileFacts
 
 CARD = "README.md"
@@ -34,6 +34,16 @@ def read_facts(release: Path) -> Facts:
         raise VerificationError(f"{FACTS} does not follow its schema: {where}: {first['msg']}{more}") from None
 
 
+def find_certificate(release: Path) -> Certificate | None:
+    """Read audit.json; None where there is none. It may be void: of data with another digest.
+
+    Raises:
+        VerificationError: it is damaged, or does not follow the schema.
+    """
+    path = release / CERTIFICATE
+    return read_certificate(path) if path.exists() or path.is_symlink() else None
+
+
 def describe_files(release: Path) -> dict[str, FileFacts]:
     """The facts of every file below `data/` and `figures/`, under its path in the release."""
     paths = sorted(path for folder in ("data", "figures") for path in (release / folder).glob("*"))
@@ -45,18 +55,23 @@ def _describe(path: Path) -> FileFacts:
     return FileFacts(bytes=path.stat().st_size, sha256=sha256_file(path), rows=rows)
 
 
-def write_documents(release: Path, facts: Facts, audit: dict[str, Any] | None = None) -> Facts:
+def write_documents(release: Path, facts: Facts, audit: Certificate | None = None) -> Facts:
     """Render README.md, then write protection.json with the card's hash.
 
     Args:
         release: the folder, in which all other files are final.
         facts: complete but for `readme_sha256`, which is replaced.
-        audit: the certificate, once there is one.
+        audit: the certificate of these data, once there is one; `audit.json` itself is not written.
 
     Returns:
         The facts as written.
+
+    Raises:
+        ValueError: the certificate is of other data.
     """
     facts = Facts.model_validate_json(canonical_bytes(facts.model_dump(mode="json")))  # in the order of a reader
+    if audit is not None:
+        audit = Certificate.model_validate_json(canonical_bytes(audit.model_dump(mode="json")))  # likewise
     card = render_card(facts, audit).encode()
     complete = facts.model_copy(update={"readme_sha256": hashlib.sha256(card).hexdigest()})
     write_atomically(release / CARD, card)

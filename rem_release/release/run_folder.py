@@ -140,6 +140,13 @@ class RunFolder:
             raise
         self._record("done", 0, "")
 
+    @contextmanager
+    def adopted(self) -> Iterator[None]:
+        """As `recorded`, for a command that works on a finished run, which is then its own."""
+        self._is_ours = True
+        with self.recorded():
+            yield
+
     def _record(self, state: str, exit_code: int | None, message: str) -> None:
         if self._is_ours:
             self.write_json(self.status, {"state": state, "exit_code": exit_code, "message": message})

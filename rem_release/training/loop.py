@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from rem_release.errors import InputError, RemReleaseError
+from rem_release.errors import InputError, NonFiniteLossError
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint
 
@@ -40,7 +40,7 @@ def train(
     seed: int,
     loss_of: LossOf,
     checkpoint: Checkpoint | None = None,
-    progress: Progress | None = None,
+    after_step: Progress | None = None,
 ) -> None:
     """Train a network in place.
 
@@ -52,11 +52,11 @@ def train(
         seed: decides the order of the images.
         loss_of: the step.
         checkpoint: where to go on, and where to save.
-        progress: told after each step.
+        after_step: called after each step with (steps done, steps in all); it may look at the model.
 
     Raises:
         InputError: more processes than images in a batch; a checkpoint that does not belong here.
-        RemReleaseError: the loss is not finite; nothing is updated with it.
+        NonFiniteLossError: nothing is updated with it.
     """
     optimizer = torch.optim.SGD(
         model.parameters(),
@@ -79,7 +79,7 @@ def train(
         wrapped.train()
         loss = loss_of(model, wrapped, mine, step)
         if not torch.isfinite(loss):
-            raise RemReleaseError(
+            raise NonFiniteLossError(
                 f"the training loss is {loss.item()} at step {step}; lower generator.learning_rate "
                 f"({schedule.learning_rate}) with --set generator.learning_rate=..."
             )
@@ -87,8 +87,8 @@ def train(
         accelerator.backward(loss * (len(mine) * accelerator.num_processes / batch_size))
         wrapped_optimizer.step()
         average_buffers(accelerator, model)
-        if progress:
-            progress(step + 1, schedule.steps)
+        if after_step:
+            after_step(step + 1, schedule.steps)
         if checkpoint and accelerator.is_main_process and time.monotonic() - saved > checkpoint.every_seconds:
             checkpoint.save(model, optimizer, step + 1)
             saved = time.monotonic()

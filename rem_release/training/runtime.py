@@ -1,6 +1,7 @@
 """Device and processes, through accelerate."""
 
 import os
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -8,15 +9,18 @@ from accelerate import Accelerator
 from rem_release.errors import InputError
 
 
-def start() -> Accelerator:
+def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
     """The accelerator of this process, set to give the same bytes for the same seed on the same kind of device.
+
+    Args:
+        precision: mixed precision; None takes what the launcher says.
 
     Raises:
         InputError: processes were started that do not know of each other.
     """
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    accelerator = Accelerator()
+    accelerator = Accelerator(mixed_precision=precision)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched != accelerator.num_processes:
         raise InputError(

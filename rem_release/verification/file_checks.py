@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from datasets import Image
 
@@ -16,9 +15,10 @@ from rem_release.errors import InputError, VerificationError
 from rem_release.radius import parse_radius, whole_levels
 from rem_release.recipe import parse_recipe
 from rem_release.release.assembling import describe_protection
-from rem_release.release.canonical import read_sealed, sha256_file
+from rem_release.release.canonical import sha256_file
 from rem_release.release.card import RENDERERS, render_card
-from rem_release.release.documents import CARD, CERTIFICATE, FACTS
+from rem_release.release.certificate import AUDIT_FIGURES, Certificate
+from rem_release.release.documents import CARD, CERTIFICATE, FACTS, find_certificate
 from rem_release.release.facts import Facts, data_digest
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE
 from rem_release.release.schema import read_features
@@ -26,7 +26,7 @@ from rem_release.verification.png import inspect_png
 from rem_release.verification.report import Check, Faults
 
 _SPLIT = re.compile(r"\w+(\.\w+)*")
-_FIGURES = (PROTECTED_FIGURE, NOISE_FIGURE)
+_FIGURES = (PROTECTED_FIGURE, NOISE_FIGURE, *AUDIT_FIGURES)
 
 
 def check_consistency(facts: Facts) -> Check:
@@ -113,6 +113,8 @@ def check_file_list(release: Path, facts: Facts) -> Check:
     """Whether the folder holds exactly the files of the facts: no other file, no link, no hidden file, none missing."""
     faults = Faults()
     expected = {CARD, FACTS, *facts.files}
+    if not expected.isdisjoint(AUDIT_FIGURES):
+        expected.add(CERTIFICATE)
     found = set()
     for path in _walk(release, faults):
         name = path.relative_to(release).as_posix()
@@ -157,7 +159,7 @@ def check_hashes(release: Path, facts: Facts) -> tuple[Check, set[str]]:
     return faults.conclude("file hashes", f"{len(intact)} files have the recorded size and sha256"), intact
 
 
-def check_card(release: Path, facts: Facts, audit: dict[str, Any] | None) -> Check:
+def check_card(release: Path, facts: Facts, audit: Certificate | None) -> Check:
     """Whether README.md is the recorded one, and renders again identically with the versions that made it."""
     path = release / CARD
     if path.is_symlink() or not path.is_file():
@@ -173,23 +175,30 @@ def check_card(release: Path, facts: Facts, audit: dict[str, Any] | None) -> Che
         again = render_card(facts, audit).encode()
     except ValueError as error:
         return Check("card", False, f"{CARD} cannot be rendered again from {FACTS}: {error}")
+    sources = f"{FACTS} and {CERTIFICATE}" if audit else FACTS
     if again != found:
-        return Check("card", False, f"{CARD} does not render again identically from {FACTS}")
-    return Check("card", True, f"{CARD} renders again identically from {FACTS}")
+        return Check("card", False, f"{CARD} does not render again identically from {sources}")
+    return Check("card", True, f"{CARD} renders again identically from {sources}")
 
 
-def check_certificate(release: Path, facts: Facts) -> tuple[Check | None, dict[str, Any] | None]:
-    """Whether audit.json, where there is one, is whole and speaks of these data; returns its contents too."""
-    path = release / CERTIFICATE
-    if not path.exists() and not path.is_symlink():
-        return None, None
+def check_certificate(release: Path, facts: Facts) -> tuple[Check | None, Certificate | None]:
+    """Whether audit.json, where there is one, is whole and speaks of these data.
+
+    Returns:
+        The check, and the certificate if it may be believed: the card must not repeat a void or damaged one.
+    """
     try:
-        audit = read_sealed(path)
+        audit = find_certificate(release)
     except VerificationError as error:
-        return Check("certificate", False, str(error)), None
-    if audit.get("digest") != facts.digest:
-        return Check("certificate", False, f"{CERTIFICATE} is the certificate of other data: its digest differs"), audit
-    return Check("certificate", True, f"{CERTIFICATE} is whole and bound to the digest of these data"), audit
+        return Check("certificate", False, f"{error}; audit these data again"), None
+    if audit is None:
+        return None, None
+    if audit.digest != facts.digest:
+        words = f"{CERTIFICATE} is void: it is of data with the digest {audit.digest[:12]}…, not {facts.digest[:12]}…"
+        return Check("certificate", False, f"{words}; audit these data again"), None
+    verdict = "passed" if audit.passed else "fell short"
+    sound = f"{CERTIFICATE} is whole and bound to the digest of these data; its verdict: {verdict}"
+    return Check("certificate", True, sound), audit
 
 
 def check_figures(release: Path, facts: Facts, intact: set[str]) -> Check:

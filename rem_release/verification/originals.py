@@ -10,9 +10,15 @@ from rem_release.data.decoding import BadImage
 from rem_release.data.shards import released_columns
 from rem_release.data.source import Source, SourceOptions, open_source
 from rem_release.data.working_set import read_image
+from rem_release.errors import InputError
 from rem_release.release.facts import DataFacts
-from rem_release.release.private_record import RowRecord
+from rem_release.release.private_record import RowRecord, read_row_map
+from rem_release.release.run_folder import RunFolder
 from rem_release.verification.pairing import RecordedRow
+
+
+class SourceMovedError(InputError):
+    """The source that a run remembers can no longer be opened."""
 
 
 class Originals:
@@ -54,6 +60,10 @@ class Originals:
             BadImage: it cannot be read.
         """
         return read_image(self._source, self._rows[index], self._max_side)
+
+    def origin(self, index: int) -> str:
+        """Where the original comes from, see `Source.origin`."""
+        return self._source.origin(int(self._rows[index]))
 
     def label(self, index: int) -> str | None:
         """Name of its class; None where the originals carry no labels."""
@@ -103,3 +113,40 @@ def open_originals(location: str, data: DataFacts) -> Source:
         keep_columns=tuple(data.columns),
     )
     return open_source(options)
+
+
+def find_originals(
+    run: RunFolder, data: DataFacts, clean: str | None
+) -> tuple[Originals | None, list[RecordedRow] | None]:
+    """The originals of a release, as `clean` names them or as the run remembers them, and the run's record of rows.
+
+    Args:
+        run: the run folder; where it keeps no record, only `clean` can help.
+        data: what the facts say about the release.
+        clean: a source that takes the place of the one that the run remembers.
+
+    Returns:
+        The originals, None where nobody says where they are; and the record, None without a run.
+
+    Raises:
+        SourceMovedError: `clean` is not given, and the source that the run remembers cannot be opened.
+        InputError: `clean` cannot be opened, or the run's record is damaged.
+    """
+    if not run.rows.is_file() or not run.options.is_file():
+        if clean is None:
+            return None, None
+        return Originals(open_originals(clean, data), data.max_side, skip_bad=data.skipped > 0), None
+    records = read_row_map(run.rows)
+    remembered = run.read_json(run.options)["source"]
+    options = SourceOptions(**(remembered | {"drop_columns": tuple(remembered["drop_columns"])}))
+    if clean is not None:
+        options = SourceOptions(**(options.__dict__ | {"source": clean}))
+    try:
+        source = open_source(options)
+    except InputError as error:
+        if clean is not None:
+            raise
+        raise SourceMovedError(f"the originals are not where they were ({error}); give them with --clean") from None
+    album_names = run.read_json(run.albums) if run.albums.is_file() else None
+    originals = Originals(source, data.max_side, album_names=album_names)
+    return originals, originals.locate(records)

@@ -1,0 +1,1 @@
+"""Plays the thief: victims, threats, statistics, verdict, report."""

@@ -1,0 +1,266 @@
+"""The clean pictures on which victims are tested: given, kept back by the run, or held out of their training."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import floor
+from typing import Literal
+
+import numpy as np
+
+from rem_release.audit.overlap import find_overlaps
+from rem_release.audit.pairs import Progress, Read
+from rem_release.audit.ranking import rank
+from rem_release.audit.stored_pictures import StoredPictures
+from rem_release.audit.target import Target
+from rem_release.data.decoding import BadImage, decode, shrink
+from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.errors import InputError
+from rem_release.release.run_folder import RunFolder
+
+Origin = Literal["given", "reserve", "held out"]
+_CURE = "--set holdout.overlap=drop leaves them out"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Holdout:
+    """T clean test pictures, and the rows of the target that victims may train on. Thread-safe to read."""
+
+    origin: Origin
+    labels: np.ndarray
+    """int64 [T], index into the target's classes"""
+    names: list[str]
+    """where each picture comes from, for messages"""
+    train_rows: np.ndarray
+    """int64 [K], rows of the target"""
+    dropped: int
+    """pictures left out because they overlap the release"""
+    read: Read
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def picture(self, index: int) -> np.ndarray:
+        """One picture at its own size: uint8 (H, W, 3).
+
+        Raises:
+            InputError: it cannot be read any more, or changed.
+        """
+        return self.read(index)
+
+
+def choose_holdout(
+    target: Target,
+    holdout: str | None,
+    run: RunFolder | None,
+    share: float,
+    overlap: Literal["refuse", "drop"],
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Holdout:
+    """Take the pictures that are given, else the run's reserve, else hold a share of the rows out of training.
+
+    Pictures that overlap the rows that victims train on are refused or dropped, see `overlap.find_overlaps`.
+
+    Args:
+        target: what is audited.
+        holdout: a source of clean pictures; its split `test` if it has one, else `train`.
+        run: where a reserve may lie; None without a run.
+        share: part of each class that is held out if it comes to that, above 0 and below 1; at least one picture, and
+            at least one is left to train on. Equal pictures stay together.
+        overlap: what to do with pictures that overlap.
+        seed: of the draw of those held out.
+        progress: told (done, total) of the overlap guard.
+
+    Raises:
+        InputError: the source cannot be opened or read, its classes are not those of the target, a class has no
+            picture, or pictures overlap and are to be refused.
+        VerificationError: the reserve is damaged.
+    """
+    if holdout is not None:
+        chosen = _open_given(target, holdout, run)
+    elif run is not None and any(run.reserve.glob("data/*.parquet")):
+        chosen = _open_reserve(target, run)
+    else:
+        chosen = _hold_out(target, share, seed)
+    found = find_overlaps(chosen.picture, len(chosen), target, chosen.train_rows, progress)
+    if not found:
+        return chosen
+    if overlap == "refuse":
+        first = found[0]
+        raise InputError(
+            f"test picture {chosen.names[first.picture]} lies within {first.distance} levels of the {first.kind} of "
+            f"row {first.row} ({target.origin(first.row)}), as do {len(found)} of {len(chosen)} test pictures in all: "
+            f"victims would be tested on what they learn; choose other pictures with --holdout, or {_CURE}"
+        )
+    kept = np.setdiff1d(np.arange(len(chosen)), [entry.picture for entry in found])
+    rest = _select(chosen, kept, dropped=len(found))
+    _require_classes(
+        target, rest, f"after {len(found)} of {len(chosen)} pictures that overlap the release were dropped"
+    )
+    return rest
+
+
+def _select(holdout: Holdout, kept: np.ndarray, dropped: int) -> Holdout:
+    read = holdout.read
+    return replace(
+        holdout,
+        labels=holdout.labels[kept],
+        names=[holdout.names[index] for index in kept],
+        dropped=dropped,
+        read=lambda index: read(int(kept[index])),
+    )
+
+
+def _require_classes(target: Target, holdout: Holdout, when: str) -> None:
+    found = np.bincount(holdout.labels, minlength=len(target.classes))
+    missing = [name for name, count in zip(target.classes, found, strict=True) if count == 0]
+    if missing:
+        advice = {
+            "given": "add some to --holdout",
+            "reserve": "give pictures with --holdout, or protect again with a larger --reserve",
+            "held out": "give pictures with --holdout",
+        }
+        raise InputError(
+            f"{when}, no test picture is left of {_enumerate(missing)}: every class of the release needs one; "
+            f"{advice[holdout.origin]}"
+        )
+
+
+def _enumerate(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(repr(name) for name in names[:most]) + more
+
+
+def _open_given(target: Target, location: str, run: RunFolder | None) -> Holdout:
+    data = target.facts.data if target.facts else None
+    if data and data.labels_from == "clusters":
+        raise InputError(
+            f"--holdout {location}: the classes of this release are clusters, which other pictures do not have; "
+            "leave --holdout out: then the run's reserve or a part of the release is tested on"
+        )
+    albums = run.read_json(run.albums) if data and data.labels_from == "albums" and run else None
+    options = SourceOptions(
+        source=location,
+        image_column=target.image_column,
+        label_column=target.label_column,
+        label_from="albums" if albums else None,
+        keep_columns=(),
+    )
+    source = _open_split(options)
+    numbered = {folder: name for name, folder in (albums or {}).items()}
+    names = [_name_class(source, row, numbered) for row in range(len(source))]
+    _compare_classes(target, location, set(names), data is not None and data.labels_from == "albums")
+    numbers = {name: number for number, name in enumerate(target.classes)}
+    max_side = data.max_side if data else None
+    return Holdout(
+        origin="given",
+        labels=np.array([numbers[name] for name in names], np.int64),
+        names=[source.origin(row) for row in range(len(source))],
+        train_rows=np.arange(len(target)),
+        dropped=0,
+        read=lambda row: _read(source, row, max_side),
+    )
+
+
+def _open_split(options: SourceOptions) -> Source:
+    """The split `test` of a source, or `train` where there is no `test`."""
+    try:
+        return open_source(replace(options, split="test"))
+    except InputError as error:
+        if "has no split 'test'" not in str(error):
+            raise
+    return open_source(options)
+
+
+def _name_class(source: Source, row: int, numbered: dict[str, str]) -> str:
+    """The class of a row as the release publishes it: for an album its number, or its folder where it has none."""
+    if source.class_ids[row] < 0:
+        raise InputError(f"--holdout: {source.origin(row)} lies in no class folder; move it into one, or away")
+    name = source.classes[source.class_ids[row]]
+    folder = source.album_names.get(name)
+    return name if folder is None else numbered.get(folder, folder)
+
+
+def _compare_classes(target: Target, location: str, found: set[str], are_albums: bool) -> None:
+    unknown, missing = sorted(found - set(target.classes)), sorted(set(target.classes) - found)
+    if not unknown and not missing:
+        return
+    parts = []
+    if unknown:
+        parts.append(f"the release has no class {_enumerate(unknown)}")
+    if missing:
+        parts.append(f"there is no picture of {_enumerate(missing)}")
+    advice = f"name the classes as the release does ({_enumerate(target.classes)}), and give pictures of each"
+    if are_albums:
+        advice = "albums are published under numbers: audit the run folder, which knows them, and name folders alike"
+    raise InputError(f"--holdout {location} has other classes: {', and '.join(parts)}; {advice}")
+
+
+def _read(source: Source, row: int, max_side: int | None) -> np.ndarray:
+    try:
+        return shrink(decode(source.image_bytes(row)), max_side)
+    except BadImage as error:
+        raise InputError(f"--holdout: {source.origin(row)} cannot be read ({error}); mend it or remove it") from None
+
+
+def _open_reserve(target: Target, run: RunFolder) -> Holdout:
+    """The pictures that protect kept back, less those of classes that the release does not have."""
+    files = sorted(run.reserve.glob("data/*.parquet"))
+    stored = StoredPictures(files, target.image_column, target.label_column)
+    numbers = {name: number for number, name in enumerate(target.classes)}
+    kept = [row for row, name in enumerate(stored.names) if name in numbers]
+    chosen = Holdout(
+        origin="reserve",
+        labels=np.array([numbers[stored.names[row]] for row in kept], np.int64),
+        names=[f"{row} of the reserve" for row in kept],
+        train_rows=np.arange(len(target)),
+        dropped=0,
+        read=lambda index: stored.pixels(kept[index]),
+    )
+    _require_classes(target, chosen, "in the reserve")
+    return chosen
+
+
+def _hold_out(target: Target, share: float, seed: int) -> Holdout:
+    """Hold out a share of each class. Rows of equal originals go together, with the class of the first."""
+    groups: dict[str, list[int]] = {}
+    for row in range(len(target)):
+        groups.setdefault(target.clean_hash(row), []).append(row)
+    of_class: list[dict[str, list[int]]] = [{} for _ in target.classes]
+    for key, rows_of_group in groups.items():
+        of_class[target.labels[rows_of_group[0]]][key] = rows_of_group
+    held: list[int] = []
+    for name, members in zip(target.classes, of_class, strict=True):
+        if len(members) < 2:
+            raise InputError(
+                f"class {name!r} has {len(members)} distinct pictures, and holding some out takes two; "
+                "give test pictures with --holdout"
+            )
+        held += _draw(members, share, f"held out {seed}")
+    rows = np.array(sorted(held), np.int64)
+    chosen = Holdout(
+        origin="held out",
+        labels=target.labels[rows],
+        names=[target.origin(int(row)) for row in rows],
+        train_rows=np.setdiff1d(np.arange(len(target)), rows),
+        dropped=0,
+        read=lambda index: target.clean(int(rows[index])),
+    )
+    _require_classes(target, chosen, "held out of training")
+    untaught = set(range(len(target.classes))) - set(target.labels[chosen.train_rows].tolist())
+    if untaught:
+        names = _enumerate([target.classes[label] for label in sorted(untaught)])
+        raise InputError(f"nothing would be left to learn {names} from; give test pictures with --holdout")
+    return chosen
+
+
+def _draw(members: dict[str, list[int]], share: float, draw: str) -> list[int]:
+    """Rows of whole groups, drawn until the share is reached and never above it, but at least one group."""
+    wanted = floor(Fraction(str(share)) * sum(map(len, members.values())))
+    keys = list(members)
+    shuffled = [members[keys[place]] for place in rank(keys, draw)]
+    taken: list[int] = []
+    for rows in shuffled:
+        if len(taken) + len(rows) <= wanted:
+            taken += rows
+    return taken or min(shuffled, key=len)

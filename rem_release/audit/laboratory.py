@@ -1,0 +1,263 @@
+"""Runs the victims: brings their images to the device, trains what is not known yet, keeps what was found."""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from rem_release.audit import filters as pictures
+from rem_release.audit.holdout import Holdout
+from rem_release.audit.learnability import perturbed_accuracies
+from rem_release.audit.ledger import Ledger, VictimRecord, key_of, pack
+from rem_release.audit.material import Filter as PictureFilter
+from rem_release.audit.material import (
+    Kind,
+    TestSet,
+    TrainingSet,
+    read_testing,
+    read_training,
+    split_protected,
+)
+from rem_release.audit.plan import Task
+from rem_release.audit.projection import fit_projection, project_out
+from rem_release.audit.recipe import AuditRecipe
+from rem_release.audit.step import TrainingImages
+from rem_release.audit.target import Target
+from rem_release.audit.threats import (
+    BitDepth,
+    Filter,
+    Gaussian,
+    Greyscale,
+    Jpeg,
+    Mean,
+    Median,
+    Mixed,
+    Orthogonal,
+    Pgd,
+    Threat,
+)
+from rem_release.audit.victim import Outcome, train_victim
+from rem_release.core.levels import to_float
+from rem_release.release.canonical import sha256_file
+from rem_release.training.loop import Progress
+
+_KEPT_SETS = 3
+_SIGNS_SEED = 0
+_PROJECTION_SEED = 0
+PACKAGES = ("rem-release", "torch", "torchvision", "accelerate", "numpy", "scipy", "pillow")
+"""Their versions decide what a victim learns."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that victims of one audit have in common."""
+
+    target: Target
+    holdout: Holdout
+    recipe: AuditRecipe
+    resolution: int
+    rho_u: Fraction
+
+
+class Laboratory:
+    """Makes the records of victims.
+
+    Args:
+        bench: what is audited, and how.
+        ledger: what is known already.
+        accelerator: decides device, precision and processes.
+    """
+
+    def __init__(self, bench: Bench, ledger: Ledger, accelerator: Accelerator) -> None:
+        self.bench = bench
+        self.ledger = ledger
+        self.accelerator = accelerator
+        self._sets: OrderedDict[str, TrainingSet] = OrderedDict()
+        self._tests: dict[str, TestSet] = {}
+        self._keys: dict[str, str] = {}
+        self._digests = {kind: self._read(kind, Threat()).digest for kind in ("clean", "protected")}
+
+    def known(self, task: Task) -> VictimRecord | None:
+        """The record of a victim that was trained before."""
+        return self.ledger.find(self._key(task))
+
+    def make(self, task: Task, after_step: Progress | None = None) -> VictimRecord:
+        """The record of a victim, trained now if need be."""
+        if record := self.known(task):
+            return record
+        self.accelerator.wait_for_everyone()
+        began = time.monotonic()
+        images, test_images, test_labels = self.prepare(task)
+        outcome = train_victim(self.accelerator, task, self.bench.recipe, images, test_images, test_labels, after_step)
+        learnability = self._measure_learnability(task, outcome, test_images, test_labels)
+        record = _describe(self._key(task), task, outcome, learnability, time.monotonic() - began)
+        self.ledger.add(record)
+        return record
+
+    def prepare(self, task: Task) -> tuple[TrainingImages, Tensor, Tensor]:
+        """What a victim learns from, test images and test labels, on the device: filtered, and projected if need be."""
+        test, device = self.test_set(task.threat), self.accelerator.device
+        images, tests = self._training_images(task), test.images.to(device)
+        projection: Orthogonal | None = task.threat.find(Orthogonal)
+        if projection:
+            Q = fit_projection(images.images, images.labels, images.classes, _PROJECTION_SEED)
+            images = replace(images, images=project_out(to_float(images.images), Q))
+            if task.threat.find(Pgd):  # the adversary moves inside the box
+                images = replace(images, images=images.images.clamp(0, 1))
+            if projection.on == "both":
+                tests = project_out(to_float(tests), Q)
+        return images, tests, test.labels.to(device)
+
+    def _training_images(self, task: Task) -> TrainingImages:
+        found = self._read("protected" if task.trained_on == "clean part" else task.trained_on, task.threat)
+        images, labels = found.images, found.labels
+        if task.trained_on == "clean part":
+            rows = torch.from_numpy(np.flatnonzero(~self._protected_rows(task.threat)))
+            images, labels = images[rows], labels[rows]
+        device = self.accelerator.device
+        return TrainingImages(images.to(device), labels.to(device), len(self.bench.target.classes))
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the release holds images without noise beside others with noise."""
+        changed = self.bench.target.changed[self.bench.holdout.train_rows]
+        return bool(changed.any() and not changed.all())
+
+    def test_set(self, threat: Threat) -> TestSet:
+        """The clean test images, filtered where the threat filters them too."""
+        chosen = threat.filters(test=True)
+        if str(chosen) not in self._tests:
+            functions = [_function_of(part) for part in chosen]
+            self._tests[str(chosen)] = read_testing(self.bench.holdout, functions, self.bench.resolution)
+        return self._tests[str(chosen)]
+
+    def _protected_rows(self, threat: Threat) -> np.ndarray:
+        """Which training rows carry the release's own pixels with noise: bool [N]."""
+        bench = self.bench
+        changed = bench.target.changed[bench.holdout.train_rows]
+        mixed: Mixed | None = threat.find(Mixed)
+        if mixed is None:
+            return changed
+        labels = bench.target.labels[bench.holdout.train_rows]
+        return split_protected(len(labels), labels, mixed.protected, seed=0) & (changed | ~changed.any())
+
+    def _read(self, kind: Kind, threat: Threat) -> TrainingSet:
+        bench, chosen = self.bench, threat.filters(test=False)
+        mixed = None if kind == "clean" else threat.find(Mixed)
+        name = f"{kind} {chosen} {mixed}"
+        if name not in self._sets:
+            rows = bench.holdout.train_rows
+            protected_rows = self._protected_rows(threat) if mixed else None
+            functions = [_function_of(part) for part in chosen]
+            self._sets[name] = read_training(
+                bench.target, kind, rows, protected_rows, functions, bench.resolution, _SIGNS_SEED
+            )
+            if len(self._sets) > _KEPT_SETS:
+                self._sets.popitem(last=False)
+        self._sets.move_to_end(name)
+        return self._sets[name]
+
+    def _measure_learnability(
+        self, task: Task, outcome: Outcome, images: Tensor, labels: Tensor
+    ) -> list[float] | None:
+        if outcome.model is None or not self._wants_learnability(task):
+            return None
+        asked = self.bench.recipe.learnability
+        return perturbed_accuracies(outcome.model, images, labels, asked.samples, asked.sigma, task.seed).tolist()
+
+    def _wants_learnability(self, task: Task) -> bool:
+        source = self.bench.target.source_model or self.bench.recipe.victim.source_model
+        is_surrogate = (task.architecture.name, task.threat.parts, task.trained_on) == (source, (), "protected")
+        return is_surrogate and task.seed == 0 and self.bench.recipe.learnability.samples > 0
+
+    def _key(self, task: Task) -> str:
+        if task.name not in self._keys:
+            self._keys[task.name] = self._make_key(task)
+        return self._keys[task.name]
+
+    def _make_key(self, task: Task) -> str:
+        """A hash over everything that decides the victim; baselines do not depend on how the release was made."""
+        bench, network = self.bench, task.architecture.network
+        of_release = task.trained_on in ("protected", "clean part")
+        is_mixed = task.threat.find(Mixed) is not None or self.is_partial
+        decides: dict[str, Any] = {
+            "clean": self._digests["clean"],
+            "release": self._digests["protected"] if of_release or (is_mixed and task.trained_on == "random") else None,
+            "signs": [int(bench.rho_u * 255), _SIGNS_SEED] if task.trained_on == "random" else None,
+            "test": self.test_set(Threat()).digest,
+            "trained_on": task.trained_on,
+            "architecture": task.architecture.name,
+            "network": {
+                "weights": sha256_file(Path(network.weights)) if network.weights else None,
+                "resize": network.resize if network.weights else None,
+                "learning_rate": network.learning_rate,
+            },
+            "threat": task.threat.name,
+            "victim": {**bench.recipe.to_dict()["victim"], "source_model": None, "resolution": bench.resolution},
+            "adversary": bench.recipe.to_dict()["adversary"] if task.threat.find(Pgd) else None,
+            "learnability": bench.recipe.to_dict()["learnability"] if self._wants_learnability(task) else None,
+            "seed": task.seed,
+            "device": device_name(self.accelerator),
+            "processes": self.accelerator.num_processes,
+            "versions": versions(),
+        }
+        return key_of(decides)
+
+
+def device_name(accelerator: Accelerator) -> str:
+    """The kind of device, such as `cpu` or the model of a GPU."""
+    device = accelerator.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide what a victim learns."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def _describe(key: str, task: Task, outcome: Outcome, learnability: list[float] | None, seconds: float) -> VictimRecord:
+    watched = outcome.watched
+    return VictimRecord(
+        key=key,
+        architecture=task.architecture.text,
+        threat=task.threat.name,
+        trained_on=task.trained_on,
+        seed=task.seed,
+        finite=outcome.model is not None,
+        correct=pack(outcome.correct),
+        peak=max(watched.test_accuracy, default=0.0),
+        train_accuracy=watched.train_accuracy[-1] if watched.train_accuracy else 0.0,
+        attack_gain=outcome.attack_gain,
+        steps=watched.steps,
+        loss=watched.loss,
+        train_curve=watched.train_accuracy,
+        test_curve=watched.test_accuracy,
+        learnability=learnability,
+        seconds=round(seconds, 1),
+    )
+
+
+def _function_of(part: Filter) -> PictureFilter:
+    """What a filter does to one picture."""
+    match part:
+        case Mean():
+            return pictures.mean_filter
+        case Median():
+            return pictures.median_filter
+        case Gaussian():
+            return partial(pictures.gaussian_filter, sigma=part.sigma)
+        case Greyscale():
+            return pictures.greyscale
+        case Jpeg():
+            return partial(pictures.jpeg, quality=part.quality)
+        case BitDepth():
+            return partial(pictures.bit_depth, bits=part.bits)

@@ -1,0 +1,185 @@
+"""What an audit attacks: the rows of a protected copy, each beside its clean partner."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from rem_release.audit.other_copy import pair_copy
+from rem_release.audit.pairs import Pairs, Progress
+from rem_release.audit.released_rows import pair_release, read_sound_facts
+from rem_release.data.source import SourceOptions
+from rem_release.errors import InputError
+from rem_release.radius import format_radius, parse_radius
+from rem_release.release.documents import FACTS
+from rem_release.release.facts import Facts
+from rem_release.release.run_folder import RunFolder
+from rem_release.verification.originals import find_originals
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Target:
+    """N protected rows beside their originals. Thread-safe to read."""
+
+    labels: np.ndarray
+    """int64 [N], index into `classes`"""
+    classes: list[str]
+    """those that have rows, in the order of the release"""
+    digest: str
+    """of the release; for another method's copy a sha256 over pixel hashes and class names in order"""
+    facts: Facts | None
+    """None for another method's copy"""
+    run: RunFolder | None
+    """the run folder, where it was given"""
+    rho_u: Fraction
+    """defensive radius; of another method's copy as given or as measured, 0 where nothing was changed"""
+    rho_a: Fraction | None
+    """adversarial radius that the noise was made for; None where the release names none"""
+    source_model: str | None
+    """network that made the noise, where the release names it"""
+    resolution: int
+    """side of the square grid that victims see, in pixels"""
+    changed: np.ndarray
+    """bool [N], rows that differ from their original"""
+    image_column: str
+    label_column: str
+    pairs: Pairs
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def protected(self, row: int) -> np.ndarray:
+        """The protected picture of a row at its own size: uint8 (H, W, 3).
+
+        Raises:
+            InputError: it cannot be read any more, or changed since it was opened.
+        """
+        return self.pairs.protected(row)
+
+    def clean(self, row: int) -> np.ndarray:
+        """The original of a row at its own size: uint8 (H, W, 3).
+
+        Raises:
+            InputError: it cannot be read any more, or changed since it was opened.
+        """
+        return self.pairs.clean(row)
+
+    def clean_hash(self, row: int) -> str:
+        """Pixel hash of the original of a row."""
+        return self.pairs.clean_hashes[row]
+
+    def origin(self, row: int) -> str:
+        """Where the original of a row comes from, for messages."""
+        return self.pairs.origins[row]
+
+
+def open_target(
+    location: Path,
+    clean: str | None = None,
+    resolution: int | None = None,
+    rho_u: Fraction | None = None,
+    *,
+    split: str = "train",
+    image_column: str = "image",
+    label_column: str = "label",
+    progress: Progress | None = None,
+) -> Target:
+    """Open what is to be audited, and read every row of it and of its originals once.
+
+    Args:
+        location: a run folder; a release without its run; or any protected copy that can be opened as a source.
+        clean: the originals. A run remembers its own. A release without its run is paired by position or by search,
+            another method's copy by position. The copy itself may be given: then nothing is protected, a control.
+        resolution: side of the working grid; None takes that of the release, or what fits the copy (see `pair_copy`).
+        rho_u: budget of another method's copy; None takes the largest change that is found. A release states its own.
+        split: of another method's copy and its originals; as are the columns.
+        image_column: its column of pictures.
+        label_column: its column of labels.
+        progress: told (done, total).
+
+    Raises:
+        InputError: nothing is there to audit, the originals are not given, missing, changed, or not the originals.
+        VerificationError: the release is not what its facts say.
+    """
+    run = RunFolder(location)
+    if run.exists or _holds_facts(run.release):
+        if not run.release.is_dir():
+            raise InputError(f"{location} holds no release; finish the run with --resume")
+        return _open_release(run.release, run, clean, resolution, rho_u, progress)
+    if _holds_facts(location):
+        return _open_release(location, None, clean, resolution, rho_u, progress)
+    if clean is None:
+        raise InputError(f"{location} is no run of rem-release; add --clean SOURCE, its images without protection")
+    options = {"split": split, "image_column": image_column, "label_column": label_column}
+    protected = SourceOptions(source=str(location), keep_columns=(), **options)  # type: ignore[arg-type]
+    originals = SourceOptions(source=clean, keep_columns=(), **options)  # type: ignore[arg-type]
+    copy = pair_copy(protected, originals, resolution, progress)
+    labels, classes = _number_classes(copy.pairs.names, copy.classes)
+    return Target(
+        labels=labels,
+        classes=classes,
+        digest=copy.digest,
+        facts=None,
+        run=None,
+        rho_u=copy.rho_u if rho_u is None else rho_u,
+        rho_a=None,
+        source_model=None,
+        resolution=copy.resolution,
+        changed=copy.pairs.changed,
+        image_column=image_column,
+        label_column=label_column,
+        pairs=copy.pairs,
+    )
+
+
+def _holds_facts(folder: Path) -> bool:
+    path = folder / FACTS
+    return path.is_file() or path.is_symlink()
+
+
+def _open_release(
+    release: Path,
+    run: RunFolder | None,
+    clean: str | None,
+    resolution: int | None,
+    rho_u: Fraction | None,
+    progress: Progress | None,
+) -> Target:
+    facts = read_sound_facts(release)
+    protection = facts.protection
+    stated = parse_radius(protection.rho_u)
+    if rho_u is not None and rho_u != stated:
+        raise InputError(
+            f"{release} states its own rho_u {protection.rho_u}, not {format_radius(rho_u)}; leave that out"
+        )
+    originals, row_map = find_originals(run or RunFolder(release), facts.data, clean)
+    if originals is None:
+        raise InputError(f"{release} does not say where its originals are; add --clean SOURCE")
+    pairs = pair_release(release, facts, originals, row_map, progress)
+    labels, classes = _number_classes(pairs.names, facts.data.classes)
+    return Target(
+        labels=labels,
+        classes=classes,
+        digest=facts.digest,
+        facts=facts,
+        run=run,
+        rho_u=stated,
+        rho_a=parse_radius(protection.rho_a) or None,
+        source_model=protection.source_model,
+        resolution=resolution or protection.resolution,
+        changed=pairs.changed,
+        image_column=facts.data.image_column,
+        label_column=facts.data.label_column,
+        pairs=pairs,
+    )
+
+
+def _number_classes(names: list[str], order: list[str]) -> tuple[np.ndarray, list[str]]:
+    """int64 [N] and the classes that have rows: one without any has nothing to learn, and would lower chance."""
+    found = set(names)
+    classes = [name for name in order if name in found]
+    if len(classes) < 2:
+        raise InputError(f"only class {classes[0]!r} has rows; an audit needs at least two classes")
+    index = {name: number for number, name in enumerate(classes)}
+    return np.array([index[name] for name in names], np.int64), classes

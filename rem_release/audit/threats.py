@@ -1,0 +1,342 @@
+"""Threats: what a thief does with the released images. Named entries with parameters, which can be joined by `+`.
+
+Each acts where a thief would apply it: filters on the pictures at their own size, the projection on the whole training
+set, augmentations and the adversary in the training step. What they do is written in `filters`, `projection`,
+`augmentations` and `ueraser`; here are their names and parameters. An unknown name or parameter is an error.
+"""
+
+import re
+from dataclasses import fields, replace
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from rem_release.audit.calls import build_part, parse_calls, write_call
+from rem_release.radius import format_radius
+
+_strict = ConfigDict(extra="forbid")
+Where = Literal["train", "both"]
+"""on the training images only, or on the test images too"""
+_RADIUS = re.compile(r"(?:(?P<factor>\d+(?:\.\d+)?)\*)?rho_a(?:/(?P<divisor>\d+))?")
+
+
+def _read_radius(value: object) -> str:
+    """A radius as text: `4/255`, `0.5`, `rho_a`, `rho_a/2`, `2*rho_a`. Above 1 is fine in L1 and L2."""
+    text = str(value).replace(" ", "")
+    if not _RADIUS.fullmatch(text):
+        try:
+            radius = Fraction(text)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError("write a radius as 4/255, 0.5, rho_a, rho_a/2 or 2*rho_a") from None
+        if radius <= 0:
+            raise ValueError("a radius is above 0")
+    return text
+
+
+RadiusText = Annotated[str, BeforeValidator(_read_radius)]
+
+
+@dataclass(frozen=True, config=_strict)
+class Pgd:
+    """Adversarial training (paper Eq. 2): PGD of that radius in that norm; the recipe gives steps and step size."""
+
+    radius: RadiusText
+    norm: Literal["linf", "l2", "l1"] = "linf"
+
+    def __post_init__(self) -> None:
+        if self.norm == "linf" and not _RADIUS.fullmatch(self.radius) and Fraction(self.radius) > 1:
+            raise ValueError(f"radius {self.radius} is above 1, the whole range of a pixel; write 4/255")
+
+    def words(self) -> str:
+        """In plain words."""
+        norm = {"linf": "L∞", "l2": "L2", "l1": "L1"}[self.norm]
+        return f"adversarial training ({norm}, {self.radius})"
+
+
+@dataclass(frozen=True, config=_strict)
+class Mean:
+    """3 × 3 mean filter (paper Appendix D)."""
+
+    on: Where = "train"
+
+    def words(self) -> str:
+        """In plain words."""
+        return f"mean filter{_where(self.on)}"
+
+
+@dataclass(frozen=True, config=_strict)
+class Median:
+    """3 × 3 median filter (paper Appendix D)."""
+
+    on: Where = "train"
+
+    def words(self) -> str:
+        """In plain words."""
+        return f"median filter{_where(self.on)}"
+
+
+@dataclass(frozen=True, config=_strict)
+class Gaussian:
+    """3 × 3 Gaussian filter (paper Appendix D) of a standard deviation in pixels."""
+
+    sigma: Annotated[float, Field(ge=0.3, le=10)] = 1.0
+    on: Where = "train"
+
+    def words(self) -> str:
+        """In plain words."""
+        return f"Gaussian filter (σ {self.sigma:g}){_where(self.on)}"
+
+
+@dataclass(frozen=True, config=_strict)
+class Greyscale:
+    """Grey pictures of three equal channels."""
+
+    on: Where = "train"
+
+    def words(self) -> str:
+        """In plain words."""
+        return f"greyscale{_where(self.on)}"
+
+
+@dataclass(frozen=True, config=_strict)
+class Jpeg:
+    """Saved as JPEG and read again."""
+
+    quality: Annotated[int, Field(ge=1, le=100)]
+    on: Where = "train"
+
+    def words(self) -> str:
+        """In plain words."""
+        return f"JPEG at quality {self.quality}{_where(self.on)}"
+
+
+@dataclass(frozen=True, config=_strict)
+class BitDepth:
+    """Only the highest bits of each channel are kept."""
+
+    bits: Annotated[int, Field(ge=1, le=7)] = 2
+    on: Where = "train"
+
+    def words(self) -> str:
+        """In plain words."""
+        return f"bit depth {self.bits}{_where(self.on)}"
+
+
+@dataclass(frozen=True, config=_strict)
+class Orthogonal:
+    """Orthogonal projection of the linear shortcut (Sandoval-Segura et al., 2023)."""
+
+    on: Where = "train"
+
+    def words(self) -> str:
+        """In plain words."""
+        return f"orthogonal projection{_where(self.on)}"
+
+
+@dataclass(frozen=True, config=_strict)
+class Cutout:
+    """A square of that share of the side is blanked (DeVries and Taylor, 2017)."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+    def words(self) -> str:
+        """In plain words."""
+        return "cutout"
+
+
+@dataclass(frozen=True, config=_strict)
+class Mixup:
+    """Pairs of images and labels are blended (Zhang et al., 2018)."""
+
+    alpha: Annotated[float, Field(gt=0, le=100)] = 1.0
+
+    def words(self) -> str:
+        """In plain words."""
+        return "mixup"
+
+
+@dataclass(frozen=True, config=_strict)
+class Cutmix:
+    """A part of another image is pasted in, and labels are blended (Yun et al., 2019)."""
+
+    alpha: Annotated[float, Field(gt=0, le=100)] = 1.0
+
+    def words(self) -> str:
+        """In plain words."""
+        return "cutmix"
+
+
+@dataclass(frozen=True, config=_strict)
+class Ueraser:
+    """UEraser (Qin et al., 2023): strong augmentation; `max` learns the worst of five draws, `lite` one draw."""
+
+    mode: Literal["lite", "max"] = "lite"
+
+    def words(self) -> str:
+        """In plain words."""
+        return f"UEraser-{self.mode}"
+
+
+@dataclass(frozen=True, config=_strict)
+class Eot:
+    """A victim that knows the method: its loss is the mean over several draws of the transformation."""
+
+    samples: Annotated[int, Field(ge=2, le=64)] = 4
+
+    def words(self) -> str:
+        """In plain words."""
+        return f"mean over {self.samples} own EOT draws"
+
+
+@dataclass(frozen=True, config=_strict)
+class Mixed:
+    """Partial protection (paper Tables 2 and 8): the thief has clean originals of the other rows."""
+
+    protected: Annotated[float, Field(gt=0, lt=1)] = 0.8
+
+    def words(self) -> str:
+        """In plain words."""
+        return f"{self.protected:.0%} protected images mixed with clean ones"
+
+
+@dataclass(frozen=True, config=_strict)
+class LinearProbe:
+    """A linear classifier on the pixels, instead of the network."""
+
+    def words(self) -> str:
+        """In plain words."""
+        return "linear probe on the pixels"
+
+
+@dataclass(frozen=True, config=_strict)
+class TwoLayerProbe:
+    """A network of two layers on the pixels, instead of the network."""
+
+    def words(self) -> str:
+        """In plain words."""
+        return "two-layer probe on the pixels"
+
+
+Filter = Mean | Median | Gaussian | Greyscale | Jpeg | BitDepth
+PARTS: dict[str, type] = {
+    "mean": Mean,
+    "median": Median,
+    "gaussian": Gaussian,
+    "greyscale": Greyscale,
+    "jpeg": Jpeg,
+    "bit_depth": BitDepth,
+    "orthogonal": Orthogonal,
+    "cutout": Cutout,
+    "mixup": Mixup,
+    "cutmix": Cutmix,
+    "ueraser": Ueraser,
+    "eot": Eot,
+    "mixed": Mixed,
+    "linear_probe": LinearProbe,
+    "two_layer_probe": TwoLayerProbe,
+    "pgd": Pgd,
+}
+STANDARD = "standard"
+_NAMES = {entry: name for name, entry in PARTS.items()}
+_ONE_OF = ((Mixup, Cutmix, Ueraser, Eot), (LinearProbe, TwoLayerProbe))
+
+
+@dataclass(frozen=True)
+class Threat:
+    """Parts in the order in which they were written; none is standard training."""
+
+    parts: tuple[Any, ...] = ()
+
+    def find(self, kind: type) -> Any:
+        """The part of that kind, or None."""
+        return next((part for part in self.parts if isinstance(part, kind)), None)
+
+    def filters(self, *, test: bool) -> list[Filter]:
+        """Filters of the training images, or of the test images, in order."""
+        chosen = [part for part in self.parts if isinstance(part, Filter)]
+        return [part for part in chosen if part.on == "both"] if test else chosen
+
+    @property
+    def probe(self) -> str | None:
+        """Name of the probe that replaces the network."""
+        return next((_NAMES[type(part)] for part in self.parts if isinstance(part, (LinearProbe, TwoLayerProbe))), None)
+
+    @property
+    def name(self) -> str:
+        """Canonical name: two threats that do the same have the same."""
+        return "+".join(_write(part) for part in self.parts) or STANDARD
+
+    def words(self) -> str:
+        """In plain words."""
+        return ", ".join(part.words() for part in self.parts) or "standard training"
+
+    def without_mixing(self) -> "Threat":
+        """The same on images that are all of one kind."""
+        return Threat(tuple(part for part in self.parts if not isinstance(part, Mixed)))
+
+    def at(self, rho_a: Fraction) -> "Threat":
+        """The same with `rho_a` in radii replaced by its value."""
+        parts = tuple(replace(p, radius=_resolve(p.radius, rho_a)) if isinstance(p, Pgd) else p for p in self.parts)
+        return Threat(parts)
+
+    @property
+    def plain_radius(self) -> Fraction | None:
+        """L∞ radius of adversarial training without anything else; 0 for standard training; else None."""
+        if not self.parts:
+            return Fraction(0)
+        is_plain = len(self.parts) == 1 and isinstance(self.parts[0], Pgd) and self.parts[0].norm == "linf"
+        return Fraction(self.parts[0].radius) if is_plain else None
+
+
+def parse_threat(text: str) -> Threat:
+    """Read a threat such as `standard`, `jpeg(quality=10) + pgd(radius=rho_a)`.
+
+    Raises:
+        ValueError: an unknown name or parameter, a value that is not valid, or parts that do not go together.
+    """
+    calls = parse_calls(text)
+    if [name for name, _ in calls] == [STANDARD] and not calls[0][1]:
+        return Threat()
+    if any(name == STANDARD for name, _ in calls):
+        raise ValueError(f"{text!r}: standard stands alone and has no parameters")
+    parts = tuple(build_part(name, parameters, PARTS, "threat") for name, parameters in calls)
+    kinds = [type(part) for part in parts]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise ValueError(f"{text!r}: {_NAMES[kind]} stands twice")
+    for group in _ONE_OF:
+        found = [_NAMES[kind] for kind in kinds if kind in group]
+        if len(found) > 1:
+            raise ValueError(f"{text!r}: {' and '.join(found)} do not go together")
+    return Threat(tuple(sorted(parts, key=_place)))
+
+
+def _place(part: Any) -> int:
+    """Filters keep their order, which matters; the rest has one."""
+    return -1 if isinstance(part, Filter) else list(PARTS.values()).index(type(part))
+
+
+def _write(part: Any) -> str:
+    values = {field.name: getattr(part, field.name) for field in fields(part)}
+    if values.get("on") == "train":
+        del values["on"]
+    if values.get("norm") == "linf":
+        del values["norm"]
+    return write_call(_NAMES[type(part)], {key: _plain(value) for key, value in values.items()})
+
+
+def _plain(value: object) -> object:
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _resolve(text: str, rho_a: Fraction) -> str:
+    match = _RADIUS.fullmatch(text)
+    if not match:
+        return format_radius(Fraction(text))
+    return format_radius(Fraction(match["factor"] or 1) * rho_a / int(match["divisor"] or 1))
+
+
+def _where(on: Where) -> str:
+    return " on training and test images" if on == "both" else " on training images"

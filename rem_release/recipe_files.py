@@ -1,0 +1,125 @@
+"""What recipes of both kinds have in common: where they lie, YAML in, errors out, changes by dotted keys, one hash."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from rem_release.errors import InputError
+from rem_release.resources import resource_folder
+
+T = TypeVar("T")
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(path.stem for path in resource_folder("recipes").glob("*.yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """The YAML of a shipped recipe, or of a file.
+
+    Raises:
+        InputError: there is no such recipe, or the file cannot be read.
+    """
+    path = resource_folder("recipes") / f"{name}.yaml"
+    if name not in recipe_names():
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml"):
+            close = difflib.get_close_matches(name, recipe_names(), 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"shipped: {', '.join(recipe_names())}."
+            raise InputError(f"no recipe {name!r}; {hint} A file of your own ends in .yaml")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the recipe {path}: {error}") from None
+
+
+def read_document(name: str) -> dict[str, Any]:
+    """Read a shipped recipe or a YAML file as plain values.
+
+    Raises:
+        InputError: unreadable, or not a mapping.
+    """
+    try:
+        document = yaml.safe_load(recipe_text(name))
+    except yaml.YAMLError as error:
+        raise InputError(f"recipe {name} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"recipe {name} is not a mapping of keys to values; see rem-release recipes list")
+    return document
+
+
+def is_audit_recipe(document: Mapping[str, Any]) -> bool:
+    """Whether a recipe is for `audit`, not for `protect`."""
+    return "tiers" in document
+
+
+def validate(adapter: TypeAdapter[T], document: dict[str, Any], name: str, keys: list[str]) -> T:
+    """Turn plain values into a recipe.
+
+    Args:
+        adapter: of the recipe's class.
+        document: plain values.
+        name: of the recipe, for messages.
+        keys: all valid dotted keys.
+
+    Raises:
+        InputError: unknown keys (the nearest is named) or invalid values, all in one message.
+    """
+    try:
+        return adapter.validate_python(document)
+    except ValidationError as error:
+        reasons = "".join(f"\n  {_describe(item, keys)}" for item in error.errors())
+        raise InputError(f"recipe {name} is not valid:{reasons}") from None
+
+
+def with_settings(document: dict[str, Any], settings: Mapping[str, str], valid: list[str]) -> dict[str, Any]:
+    """The same plain values with others for single keys, such as `noise.eot.samples`. The document is changed.
+
+    Raises:
+        InputError: an unknown key (the nearest valid one is named), or a value that is not YAML.
+    """
+    for key, value in settings.items():
+        if key not in valid:
+            close = difflib.get_close_matches(key, valid, 1, cutoff=0.3)
+            raise InputError(f"--set {key}: no such key; the nearest is {close[0] if close else valid[0]}")
+        *path, last = key.split(".")
+        place: dict[str, Any] = document
+        for part in path:
+            place = place[part]
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {key}={value}: the value is not YAML") from None
+    return document
+
+
+def dotted_keys(cls: Any, prefix: str = "") -> list[str]:
+    """Every key of a recipe class, such as `noise.eot.samples`."""
+    keys: list[str] = []
+    for field in fields(cls):
+        nested = field.type
+        keys += dotted_keys(nested, f"{prefix}{field.name}.") if is_dataclass(nested) else [f"{prefix}{field.name}"]
+    return keys
+
+
+def hash_document(document: Mapping[str, Any]) -> str:
+    """Hash of a resolved recipe."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _describe(item: Any, keys: list[str]) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "unexpected_keyword_argument":
+        close = difflib.get_close_matches(key, keys, 1, cutoff=0.3)
+        return f"{key}: no such key; the nearest is {close[0]}" if close else f"{key}: no such key"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    return f"{key}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"

@@ -1,0 +1,181 @@
+"""Each filter against a second way to the same picture, on real photographs of odd sizes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image, ImageFilter, ImageOps
+from torchvision.io import decode_jpeg, encode_jpeg
+
+from rem_release.audit.filters import (
+    bit_depth,
+    gaussian_filter,
+    greyscale,
+    jpeg,
+    mean_filter,
+    median_filter,
+)
+from rem_release.errors import InputError
+
+SIZES = [(1, 1), (1, 7), (5, 1), (2, 3), (33, 47), (64, 61), (128, 97)]
+PHOTOGRAPHS = [skimage.data.cat(), skimage.data.coffee(), skimage.data.astronaut()]
+PICTURES = [
+    np.ascontiguousarray(photograph[100 : 100 + height, 150 : 150 + width])
+    for photograph in PHOTOGRAPHS
+    for height, width in SIZES
+]
+LARGE = [picture for picture in PICTURES if min(picture.shape[:2]) > 30]
+FILTERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": mean_filter,
+    "median": median_filter,
+    "gaussian": lambda picture: gaussian_filter(picture, 1.0),
+    "greyscale": greyscale,
+    "jpeg": lambda picture: jpeg(picture, 10),
+    "bit depth": lambda picture: bit_depth(picture, 2),
+}
+
+
+def windows(picture: np.ndarray, size: int) -> np.ndarray:
+    """The window around each pixel, [H, W, 3, size, size]; beyond the border the edge comes twice."""
+    reach = size // 2
+    padded = np.pad(picture, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+    return np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(0, 1))
+
+
+def inner(picture: np.ndarray) -> np.ndarray:
+    """Without the outermost pixels, as Pillow's kernels treat the border in their own way."""
+    return picture[1:-1, 1:-1].astype(int)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_every_size_gives_a_new_picture_of_the_same_form(name: str):
+    for picture in PICTURES:
+        before = picture.copy()
+        picture.flags.writeable = False  # as np.asarray gives a Pillow image
+        result = FILTERS[name](picture)
+        assert result.shape == picture.shape
+        assert result.dtype == np.uint8
+        assert np.array_equal(picture, before)
+        assert not np.shares_memory(result, picture)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_mean_is_the_exact_rounded_mean(size: int):
+    for picture in PICTURES:
+        total = windows(picture, size).astype(int).sum((-2, -1))
+        assert np.array_equal(mean_filter(picture, size), (2 * total + size**2) // (2 * size**2))
+
+
+def test_mean_is_pillows_box():
+    for picture in LARGE:
+        box = np.asarray(Image.fromarray(picture).filter(ImageFilter.BoxBlur(1)))
+        # Pillow rounds rows, then columns: half a level each
+        assert np.abs(inner(mean_filter(picture)) - inner(box)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_median_is_the_middle_of_the_sorted_window(size: int):
+    for picture in PICTURES:
+        expected = np.sort(windows(picture, size).reshape(*picture.shape, -1), axis=-1)[..., size**2 // 2]
+        assert np.array_equal(median_filter(picture, size), expected)
+
+
+def test_median_is_pillows_median():
+    for picture in PICTURES:
+        expected = np.asarray(Image.fromarray(picture).filter(ImageFilter.MedianFilter(3)))
+        assert np.array_equal(median_filter(picture), expected)
+
+
+@pytest.mark.parametrize(("sigma", "size"), [(0.3, 3), (0.5, 3), (1.0, 3), (1.0, 5), (10.0, 3)])
+def test_gaussian_is_a_convolution_with_the_kernel_written_out(sigma: float, size: int):
+    offsets = np.arange(size) - size // 2
+    kernel = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * sigma**2))
+    kernel /= kernel.sum()
+    for picture in PICTURES:
+        expected = (windows(picture, size) * kernel).sum((-2, -1))
+        assert np.abs(gaussian_filter(picture, sigma, size) - expected).max() <= 0.5 + 1e-9
+
+
+def test_gaussian_is_pillows_kernel():
+    weights = [np.exp(-(row**2 + column**2) / 2) for row in (-1, 0, 1) for column in (-1, 0, 1)]
+    for picture in LARGE:
+        filtered = Image.fromarray(picture).filter(ImageFilter.Kernel((3, 3), weights, scale=sum(weights)))
+        assert np.abs(inner(gaussian_filter(picture, 1.0)) - inner(np.asarray(filtered))).max() <= 1
+
+
+def test_a_gaussian_needs_a_real_width():
+    for picture in LARGE:
+        assert np.array_equal(gaussian_filter(picture, 0.1), picture)
+        assert not np.array_equal(gaussian_filter(picture, 0.5), picture)
+        # so wide that all nine weights are equal
+        flat = gaussian_filter(picture, 1000.0).astype(int)
+        assert np.abs(flat - mean_filter(picture)).max() <= 1
+
+
+def test_greyscale_is_the_luma_of_itu_r_601():
+    for picture in PICTURES:
+        grey = greyscale(picture)
+        assert (grey == grey[..., :1]).all()
+        luma = picture @ np.array([0.299, 0.587, 0.114])
+        # Pillow's weights are rounded to 1/65536
+        assert np.abs(grey[..., 0] - luma).max() <= 0.5 + 0.005
+        assert np.array_equal(greyscale(grey), grey)
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities:DeprecationWarning")
+@pytest.mark.parametrize("quality", [1, 10, 30, 50, 75, 90, 95, 100])
+def test_jpeg_is_what_torchvision_writes_and_reads(quality: int):
+    """Another build of the codec, with its own defaults, which are also 4:2:0; a level for a decoder's arithmetic."""
+    for picture in PICTURES:
+        encoded = encode_jpeg(torch.from_numpy(picture.copy()).permute(2, 0, 1).contiguous(), quality=quality)
+        expected = decode_jpeg(encoded).permute(1, 2, 0).numpy()
+        assert np.abs(jpeg(picture, quality).astype(int) - expected).max() <= 1
+
+
+def test_jpeg_of_higher_quality_is_closer():
+    for picture in LARGE:
+        errors = [np.square(jpeg(picture, quality) - picture.astype(float)).mean() for quality in (5, 10, 30, 60, 90)]
+        assert errors == sorted(errors, reverse=True)
+        assert errors[0] > 3 * errors[-1] > 0
+
+
+def test_jpeg_halves_colour_but_not_light():
+    """Columns that alternate between two colours of the same luma blur; grey columns of that contrast stay apart."""
+    colour = np.zeros((16, 16, 3), np.uint8)
+    colour[:, ::2], colour[:, 1::2] = (200, 78, 100), (80, 139, 100)
+    grey = np.full((16, 16, 3), 60, np.uint8)
+    grey[:, 1::2] = 180
+    blurred, kept = jpeg(colour, 95).astype(int), jpeg(grey, 95).astype(int)
+    assert np.abs(blurred[:, 1:] - blurred[:, :-1])[..., 0].max() < 30
+    assert np.abs(kept[:, 1:] - kept[:, :-1])[..., 0].min() > 90
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_bit_depth_is_pillows_posterize(bits: int):
+    for picture in PICTURES:
+        result = bit_depth(picture, bits)
+        assert np.array_equal(result, np.asarray(ImageOps.posterize(Image.fromarray(picture), bits)))
+        assert np.array_equal(result, picture // 2 ** (8 - bits) * 2 ** (8 - bits))
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "words"),
+    [
+        *((mean_filter, size, "odd whole number") for size in (0, 2, -3, 3.0, True)),
+        *((median_filter, size, "odd whole number") for size in (0, 4, 3.0)),
+        *((gaussian_filter, sigma, "pixels above 0") for sigma in (0.0, -1.0, float("nan"), float("inf"))),
+        *((jpeg, quality, "from 1 to 100") for quality in (0, 101, 7.5, True)),
+        *((bit_depth, bits, "from 1 to 8") for bits in (0, 9, 2.0)),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused(function: Callable[..., Any], value: float, words: str):
+    with pytest.raises(InputError, match=words):
+        function(PICTURES[0], value)
+
+
+def test_a_gaussian_of_an_even_window_is_refused():
+    with pytest.raises(InputError, match="filter window 4"):
+        gaussian_filter(PICTURES[0], 1.0, 4)
