@@ -184,7 +184,7 @@ def demo(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Protect and verify real photographs that are at hand, offline, in minutes."""
+    """Protect, verify and audit real photographs that are at hand, offline, in minutes."""
     from rem_release.commands import demo as command
 
     command.run_demo(out, overwrite, _console(as_json))

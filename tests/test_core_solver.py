@@ -7,7 +7,8 @@ from torch import nn
 
 from rem_release.core.draws import Draws, Purpose, uniform
 from rem_release.core.levels import add_quantised
-from rem_release.core.pgd import frozen, pgd, project
+from rem_release.core.norms import project
+from rem_release.core.pgd import frozen, pgd
 from rem_release.core.resampling import NoiseRoute
 from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
 from rem_release.methods.min_max import solver_settings

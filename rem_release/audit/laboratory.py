@@ -166,9 +166,7 @@ class Laboratory:
         self._sets.move_to_end(name)
         return self._sets[name]
 
-    def _measure_learnability(
-        self, task: Task, outcome: Outcome, images: Tensor, labels: Tensor
-    ) -> list[float] | None:
+    def _measure_learnability(self, task: Task, outcome: Outcome, images: Tensor, labels: Tensor) -> list[float] | None:
         if outcome.model is None or not self._wants_learnability(task):
             return None
         asked = self.bench.recipe.learnability

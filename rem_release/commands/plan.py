@@ -73,7 +73,8 @@ def make_plan(
         "pictures of many megapixels take more while they are written",
         f"Output:  about {_size(document['output_bytes'])}, and {_size(noise_bytes)} in private/",
         f"Time:    about {write_duration(sum(seconds.values()))} on {accelerator.device} "
-        f"with {accelerator.num_processes} process(es): training {write_duration(seconds['training'])}, noise {write_duration(seconds['noise'])}, "
+        f"with {accelerator.num_processes} process(es): training {write_duration(seconds['training'])}, "
+        f"noise {write_duration(seconds['noise'])}, "
         f"writing {write_duration(seconds['writing'])} or less (from a probe of some seconds)",
         "Nothing was written.",
     ]

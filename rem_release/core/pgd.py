@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rem_release.core.norms import Norm, ascend
-from rem_release.core.norms import project as project
+from rem_release.core.norms import project
 
 
 @contextmanager
@@ -52,8 +52,8 @@ def pgd(
         images: float32 [N, 3, R, R] in [0, 1].
         labels: int64 [N], or the probability of each class, float [N, C].
         radius: of the ball, as a fraction of the full range; in L2 and L1 of the norm over all 3·R·R values.
-        step_size: length of a step in the norm. Good on trained networks: 2.5·radius/steps in L∞ and L2, where more
-            gains little and less than radius/steps cannot cross the ball from a random start; 2·radius/steps in L1.
+        step_size: length of a step in the norm. On trained networks 2.5·radius/steps is good in every norm; less than
+            radius/steps cannot cross the ball from a random start.
         steps: number of steps.
         start: where to begin, [N, 3, R, R].
         norm: of the ball.

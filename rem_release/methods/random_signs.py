@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rem_release.core.draws import Draws, Purpose
 from rem_release.core.levels import round_to_levels
-from rem_release.core.pgd import project
+from rem_release.core.norms import project
 from rem_release.methods.base import Batch, Pictures
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.loop import Progress
