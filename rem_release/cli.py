@@ -78,12 +78,11 @@ def protect(
     chosen, name = _read_recipe(recipe, method, rho_u, rho_a, settings)
     for warning in _radius_warnings(chosen):
         console.warn(warning)
-    import torch
-
     from rem_release.commands import protect as command
     from rem_release.commands.protect_options import ProtectOptions
     from rem_release.data.source import SourceOptions
     from rem_release.training import runtime
+    from rem_release.training.memory import memory_watched
 
     accelerator = runtime.start()
     options = ProtectOptions(
@@ -109,14 +108,8 @@ def protect(
         resume=resume,
         overwrite=overwrite,
     )
-    try:
+    with memory_watched("generator.batch_size", chosen.generator.batch_size):
         command.protect(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
-    except torch.OutOfMemoryError as error:
-        size = chosen.generator.batch_size
-        raise RemReleaseError(
-            f"the device has too little memory for batches of {size} ({str(error).split('. ')[0]}); "
-            f"try --set generator.batch_size={max(size // 2, 2)}"
-        ) from None
 
 
 @app.command()
@@ -150,11 +143,12 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Play the thief: train models on the protected images, and certify what they learn."""
-    from rem_release.audit.recipe import load_audit_recipe
+    from rem_release.audit.recipe import load_audit_recipe, name_recipe
 
     chosen = load_audit_recipe(recipe, _read_settings(settings))
     from rem_release.commands import audit as command
     from rem_release.training import runtime
+    from rem_release.training.memory import memory_watched
 
     accelerator = runtime.start(chosen.victim.precision)
     options = command.AuditOptions(
@@ -162,12 +156,13 @@ def audit(
         clean=clean,
         holdout=holdout,
         recipe=chosen,
-        recipe_name=Path(recipe).stem,
+        recipe_name=name_recipe(recipe, chosen),
         out=out,
         plan=plan,
         resume=resume,
     )
-    command.audit(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
+    with memory_watched("victim.batch_size", chosen.victim.batch_size):
+        command.audit(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
 
 
 @app.command()

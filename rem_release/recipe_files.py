@@ -110,6 +110,14 @@ def dotted_keys(cls: Any, prefix: str = "") -> list[str]:
     return keys
 
 
+def flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
 def hash_document(document: Mapping[str, Any]) -> str:
     """Hash of a resolved recipe."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

@@ -107,7 +107,9 @@ def make_certificate(rows: list[RowFacts] | None = None, **changes) -> Certifica
         "classes": classes,
         "chance": 1 / len(classes),
         **{"images": 5000, "rho_u": "8/255", "rho_a": "4/255", "confidence": 0.95, "resamples": 4000},
-        "holdout": HoldoutFacts(origin="given", images=1234, dropped=7, majority=0.1021, half_width=0.0234),
+        "holdout": HoldoutFacts(
+            origin="given", digest="ef" * 32, images=1234, dropped=7, majority=0.1021, half_width=0.0234
+        ),
         "learnability": None,
         **{"recipe_name": "audit-quick", "recipe": {"confidence": 0.95}, "recipe_sha256": "ab" * 32},
         "versions": {"rem-release": "0.1.0", "torch": "2.15.0"},

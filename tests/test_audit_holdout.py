@@ -191,7 +191,7 @@ def test_albums_are_known_by_their_folders(tmp_path: Path, album_run: RunFolder)
     assert target.classes == ["album-000", "album-001"]
     holdout = choose(target, draw_classes(tmp_path / "more", ("Anna", "Zoë/summer"), count=1, seed=60), album_run)
     assert holdout.labels.tolist() == [0, 1]
-    # here the folders would be numbered the other way round if names were not looked up
+    # by itself this source would number Anna's album 001
     draw_classes(tmp_path / "third", ("Aaron", "Anna", "Zoë/summer"), count=1, seed=60)
     with pytest.raises(InputError, match="the release has no class 'Aaron'; albums are published under numbers"):
         choose(target, tmp_path / "third", album_run)

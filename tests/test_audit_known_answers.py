@@ -1,4 +1,4 @@
-"""Audits whose answer is known before: nothing protects, noise protects nothing, a shortcut protects until it is removed.
+"""Audits whose answer is known: nothing protects, noise protects nothing, a shortcut protects until it is removed.
 
 Measured on one thread (test accuracy, 4 classes, chance 25 %): clean 97 %, class-wise patch 30 %, and 94 % after the
 orthogonal projection.

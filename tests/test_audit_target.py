@@ -337,8 +337,8 @@ def test_the_digest_of_another_copy_is_of_pixels_labels_and_order(tmp_path: Path
     copy = add_noise(photographs, tmp_path / "copy")
     digest = open_target(copy, str(photographs)).digest
     table = to_parquet(copy, tmp_path / "table.parquet", NAMES, ("img", "fine"))
-    clean = to_parquet(photographs, tmp_path / "clean.parquet", NAMES, ("img", "fine"))
-    same = open_target(table, str(clean), image_column="img", label_column="fine")
+    clean_table = to_parquet(photographs, tmp_path / "clean.parquet", NAMES, ("img", "fine"))
+    same = open_target(table, str(clean_table), image_column="img", label_column="fine")
     assert same.digest == digest
     assert same.classes == ["dog", "cat"]
     assert same.labels.tolist() == [1] * 4 + [0] * 4
@@ -348,6 +348,12 @@ def test_the_digest_of_another_copy_is_of_pixels_labels_and_order(tmp_path: Path
     assert open_target(tmp_path / "table.parquet", str(tmp_path / "clean.parquet")).digest != digest
     add_noise(photographs, copy, levels=4)
     assert open_target(copy, str(photographs)).digest != digest
+    add_noise(photographs, copy)
+    assert open_target(copy, str(photographs)).digest == digest
+    clean = Path(shutil.copytree(photographs, tmp_path / "renamed"))
+    for folder in (copy, clean):
+        (folder / "dog").rename(folder / "dogs")
+    assert open_target(copy, str(clean)).digest != digest
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rem_release.errors import InputError
 from rem_release.radius import format_radius, parse_radius, whole_levels
 from rem_release.recipe import load_recipe
-from rem_release.recipe_files import recipe_names, recipe_text
 from rem_release.recipe_changes import load_changed
+from rem_release.recipe_files import recipe_names, recipe_text
 from rem_release.resources import resource_folder
 
 LEVEL = Fraction(1, 255)
@@ -35,7 +35,7 @@ def test_shipped_recipes_are_table_5_and_a31(method, data):
     assert (generator.steps, generator.decay_every) == ((3000, 1200) if is_imagenet else (5000, 2000))
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", [name for name in recipe_names() if not name.startswith("audit-")])
 def test_the_head_of_a_recipe_gives_command_cost_and_expectation(name):
     head = recipe_text(name).split("\n\n")[0]
     assert f"--recipe {name}" in head

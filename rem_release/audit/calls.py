@@ -62,7 +62,7 @@ def build_part(name: str, parameters: Mapping[str, str], known: Mapping[str, typ
         key = ".".join(str(part) for part in first["loc"])
         given = f" (got {first['input']!r})" if first["type"] != "missing" else ""
         reason = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{what} {name}: {key}: {reason}{given}") from None
+        raise ValueError(f"{what} {name}: {key}: {reason}{given}" if key else f"{what} {name}: {reason}") from None
 
 
 def write_call(name: str, parameters: Mapping[str, object]) -> str:

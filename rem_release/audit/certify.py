@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from rem_release.audit.calls import parse_calls, write_call
 from rem_release.audit.curves import TrainedOn
 from rem_release.audit.laboratory import Laboratory, device_name, versions
 from rem_release.audit.learnability import learnability_bound
 from rem_release.audit.ledger import VictimRecord
 from rem_release.audit.plan import Row, Task, plan_tasks, trained_on
-from rem_release.audit.recipe import AuditRecipe, parse_architecture
-from rem_release.audit.statistics import half_width
-from rem_release.audit.verdict import Found, Judge, rank_rows, summarise
+from rem_release.audit.recipe import AuditRecipe
+from rem_release.audit.statistics import effective_images, half_width
+from rem_release.audit.summary import summarise
+from rem_release.audit.threats import PARTS, Pgd, Threat, parse_threat
+from rem_release.audit.verdict import Found, Judge, rank_rows
 from rem_release.radius import format_radius
 from rem_release.recipe_files import hash_document
 from rem_release.release.canonical import sha256_file
@@ -55,6 +58,11 @@ class Auditor:
         return self.laboratory.bench.recipe
 
     @property
+    def source(self) -> str:
+        """The source network: what the release names, else what the recipe puts in its place."""
+        return self.laboratory.bench.target.source_model or self.recipe.victim.source_model
+
+    @property
     def judge(self) -> Judge:
         """What judges rows and tiers."""
         bench = self.laboratory.bench
@@ -82,7 +90,7 @@ class Auditor:
         return Certificate(
             digest=bench.target.digest,
             passed=passed,
-            summary=summarise(passed, tiers, facts, self.recipe),
+            summary=summarise(passed, tiers, facts, self.recipe, self.source),
             tiers=tiers,
             rows=facts,
             classes=bench.target.classes,
@@ -95,7 +103,8 @@ class Auditor:
                 images=len(holdout),
                 dropped=holdout.dropped,
                 majority=float(np.bincount(holdout.labels).max() / len(holdout)),
-                half_width=half_width(len(holdout), statistics.confidence, max(most, 1)),
+                digest=self.laboratory.test_set(Threat()).digest,
+                half_width=half_width(effective_images(holdout.labels), statistics.confidence, max(most, 1)),
             ),
             learnability=self._bound_learnability(rows),
             confidence=statistics.confidence,
@@ -150,15 +159,16 @@ class Auditor:
         found = [f"The {tier} tier: the recipe does not test it." for tier in TIERS if not _has(rows, tier)]
         if not any("pretrained" in row.architecture for row in rows):
             found.append("A pretrained backbone that is fine-tuned on the images.")
-        known = {word for row in rows for word in row.threat.replace("(", "+").split("+")}
-        names = {
-            "greyscale": "Greyscale",
-            "jpeg": "JPEG compression",
-            "ueraser": "UEraser",
-            "eot": "A victim that knows the method",
-        }
-        untested = [text for name, text in names.items() if name not in known]
-        found += [f"{text}: not tested here." for text in untested]
+        threats = [parse_threat(row.threat) for row in rows if row.valid]
+        tried = {type(part) for threat in threats for part in threat.parts}
+        untried = [name for name, part in PARTS.items() if part not in tried]
+        if untried:
+            found.append(f"Threats that were not tried, or gave no valid row: {', '.join(untried)}.")
+        attacks = [part for threat in threats if (part := threat.find(Pgd))]
+        if not any(part.norm == "linf" and part.size > self.rho_a for part in attacks):
+            found.append("Adversarial training at radii above ρ_a, which published tests found to undo such noise.")
+        if not {"l1", "l2"} <= {part.norm for part in attacks}:
+            found.append("Adversarial training in both of the norms L1 and L2.")
         if self.laboratory.bench.holdout.origin != "given":
             found.append("Test images from elsewhere: these come from the same source as the release.")
         return [*found, *_NEVER_COVERED]
@@ -177,8 +187,8 @@ def _publish(recipe: AuditRecipe) -> dict[str, Any]:
 
 
 def _without_path(text: str) -> str:
-    architecture = parse_architecture(text)
-    if not architecture.network.weights:
+    ((name, parameters),) = parse_calls(text)
+    if "weights" not in parameters:
         return text
-    path = Path(architecture.network.weights)
-    return text.replace(architecture.network.weights, f"{path.name} sha256:{sha256_file(path)}")
+    path = Path(parameters["weights"])
+    return write_call(name, parameters | {"weights": f"{path.name} sha256:{sha256_file(path)}"})

@@ -12,7 +12,7 @@ from rem_release.audit.pairs import Progress, Read
 from rem_release.audit.ranking import rank
 from rem_release.audit.stored_pictures import StoredPictures
 from rem_release.audit.target import Target
-from rem_release.data.decoding import BadImage, decode, shrink
+from rem_release.data.decoding import BadImage, decode, pixel_hash, shrink
 from rem_release.data.source import Source, SourceOptions, open_source
 from rem_release.errors import InputError
 from rem_release.release.run_folder import RunFolder
@@ -82,6 +82,7 @@ def choose_holdout(
         chosen = _open_reserve(target, run)
     else:
         chosen = _hold_out(target, share, seed)
+    chosen = _drop_repeats(chosen)
     found = find_overlaps(chosen.picture, len(chosen), target, chosen.train_rows, progress)
     if not found:
         return chosen
@@ -93,11 +94,21 @@ def choose_holdout(
             f"victims would be tested on what they learn; choose other pictures with --holdout, or {_CURE}"
         )
     kept = np.setdiff1d(np.arange(len(chosen)), [entry.picture for entry in found])
-    rest = _select(chosen, kept, dropped=len(found))
+    rest = _select(chosen, kept, dropped=chosen.dropped + len(found))
     _require_classes(
         target, rest, f"after {len(found)} of {len(chosen)} pictures that overlap the release were dropped"
     )
     return rest
+
+
+def _drop_repeats(holdout: Holdout) -> Holdout:
+    """Keep the first of pixel-identical test pictures: repeats would pass for independent evidence."""
+    first: dict[tuple[str, int], int] = {}
+    for index, label in enumerate(holdout.labels.tolist()):
+        first.setdefault((pixel_hash(holdout.picture(index)), label), index)
+    if len(first) == len(holdout):
+        return holdout
+    return _select(holdout, np.array(list(first.values())), dropped=len(holdout) - len(first))
 
 
 def _select(holdout: Holdout, kept: np.ndarray, dropped: int) -> Holdout:

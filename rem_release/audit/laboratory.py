@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
+import rem_release
 from rem_release.audit import filters as pictures
 from rem_release.audit.holdout import Holdout
 from rem_release.audit.learnability import perturbed_accuracies
@@ -50,6 +52,7 @@ from rem_release.core.levels import to_float
 from rem_release.release.canonical import sha256_file
 from rem_release.training.loop import Progress
 
+_CODE = ("core", "models", "training", "data", "audit")
 _KEPT_SETS = 3
 _SIGNS_SEED = 0
 _PROJECTION_SEED = 0
@@ -66,6 +69,27 @@ class Bench:
     recipe: AuditRecipe
     resolution: int
     rho_u: Fraction
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the release holds images without noise beside others with noise."""
+        changed = self.target.changed[self.holdout.train_rows]
+        return bool(changed.any() and not changed.all())
+
+    def protected_rows(self, threat: Threat) -> np.ndarray:
+        """Which training rows carry the release's own pixels with noise: bool [N]."""
+        changed = self.target.changed[self.holdout.train_rows]
+        mixed: Mixed | None = threat.find(Mixed)
+        if mixed is None:
+            return changed
+        labels = self.target.labels[self.holdout.train_rows]
+        return split_protected(len(labels), labels, mixed.protected, seed=0) & (changed | ~changed.any())
+
+    def count_images(self, task: Task) -> int:
+        """How many images a victim learns from."""
+        if task.trained_on == "clean part":
+            return int((~self.protected_rows(task.threat)).sum())
+        return len(self.holdout.train_rows)
 
 
 class Laboratory:
@@ -84,6 +108,8 @@ class Laboratory:
         self._sets: OrderedDict[str, TrainingSet] = OrderedDict()
         self._tests: dict[str, TestSet] = {}
         self._keys: dict[str, str] = {}
+        hashes = [bench.target.clean_hash(int(row)) for row in bench.holdout.train_rows]
+        self._pictures = key_of({"pictures": hashes})
         self._digests = {kind: self._read(kind, Threat()).digest for kind in ("clean", "protected")}
 
     def known(self, task: Task) -> VictimRecord | None:
@@ -91,17 +117,24 @@ class Laboratory:
         return self.ledger.find(self._key(task))
 
     def make(self, task: Task, after_step: Progress | None = None) -> VictimRecord:
-        """The record of a victim, trained now if need be."""
-        if record := self.known(task):
+        """The record of a victim, trained now if need be. Every process gets that of the first."""
+        known = self.known(task)
+        if record := self._agree(known):
+            if known is None:
+                self.ledger.add(record)
             return record
-        self.accelerator.wait_for_everyone()
         began = time.monotonic()
         images, test_images, test_labels = self.prepare(task)
         outcome = train_victim(self.accelerator, task, self.bench.recipe, images, test_images, test_labels, after_step)
         learnability = self._measure_learnability(task, outcome, test_images, test_labels)
         record = _describe(self._key(task), task, outcome, learnability, time.monotonic() - began)
+        record = self._agree(record) or record
         self.ledger.add(record)
         return record
+
+    def _agree(self, record: VictimRecord | None) -> VictimRecord | None:
+        """What the first process knows: caches of several hosts may differ, and so do losses on parts of a batch."""
+        return record if self.accelerator.num_processes == 1 else broadcast_object_list([record])[0]
 
     def prepare(self, task: Task) -> tuple[TrainingImages, Tensor, Tensor]:
         """What a victim learns from, test images and test labels, on the device: filtered, and projected if need be."""
@@ -121,16 +154,15 @@ class Laboratory:
         found = self._read("protected" if task.trained_on == "clean part" else task.trained_on, task.threat)
         images, labels = found.images, found.labels
         if task.trained_on == "clean part":
-            rows = torch.from_numpy(np.flatnonzero(~self._protected_rows(task.threat)))
+            rows = torch.from_numpy(np.flatnonzero(~self.bench.protected_rows(task.threat)))
             images, labels = images[rows], labels[rows]
         device = self.accelerator.device
         return TrainingImages(images.to(device), labels.to(device), len(self.bench.target.classes))
 
     @property
     def is_partial(self) -> bool:
-        """Whether the release holds images without noise beside others with noise."""
-        changed = self.bench.target.changed[self.bench.holdout.train_rows]
-        return bool(changed.any() and not changed.all())
+        """See `Bench.is_partial`."""
+        return self.bench.is_partial
 
     def test_set(self, threat: Threat) -> TestSet:
         """The clean test images, filtered where the threat filters them too."""
@@ -140,26 +172,17 @@ class Laboratory:
             self._tests[str(chosen)] = read_testing(self.bench.holdout, functions, self.bench.resolution)
         return self._tests[str(chosen)]
 
-    def _protected_rows(self, threat: Threat) -> np.ndarray:
-        """Which training rows carry the release's own pixels with noise: bool [N]."""
-        bench = self.bench
-        changed = bench.target.changed[bench.holdout.train_rows]
-        mixed: Mixed | None = threat.find(Mixed)
-        if mixed is None:
-            return changed
-        labels = bench.target.labels[bench.holdout.train_rows]
-        return split_protected(len(labels), labels, mixed.protected, seed=0) & (changed | ~changed.any())
-
     def _read(self, kind: Kind, threat: Threat) -> TrainingSet:
         bench, chosen = self.bench, threat.filters(test=False)
         mixed = None if kind == "clean" else threat.find(Mixed)
         name = f"{kind} {chosen} {mixed}"
         if name not in self._sets:
             rows = bench.holdout.train_rows
-            protected_rows = self._protected_rows(threat) if mixed else None
+            protected_rows = bench.protected_rows(threat) if mixed else None
             functions = [_function_of(part) for part in chosen]
+            target = replace(bench.target, rho_u=bench.rho_u)  # random signs need a radius even where nothing changed
             self._sets[name] = read_training(
-                bench.target, kind, rows, protected_rows, functions, bench.resolution, _SIGNS_SEED
+                target, kind, rows, protected_rows, functions, bench.resolution, _SIGNS_SEED
             )
             if len(self._sets) > _KEPT_SETS:
                 self._sets.popitem(last=False)
@@ -188,10 +211,12 @@ class Laboratory:
         of_release = task.trained_on in ("protected", "clean part")
         is_mixed = task.threat.find(Mixed) is not None or self.is_partial
         decides: dict[str, Any] = {
-            "clean": self._digests["clean"],
-            "release": self._digests["protected"] if of_release or (is_mixed and task.trained_on == "random") else None,
+            "clean": [self._digests["clean"], self._pictures],  # on the grid, and at their own size for filters
+            "release": [self._digests["protected"], bench.target.digest]
+            if of_release or (is_mixed and task.trained_on == "random")
+            else None,
             "signs": [int(bench.rho_u * 255), _SIGNS_SEED] if task.trained_on == "random" else None,
-            "test": self.test_set(Threat()).digest,
+            "test": self.test_set(task.threat).digest,
             "trained_on": task.trained_on,
             "architecture": task.architecture.name,
             "network": {
@@ -207,6 +232,7 @@ class Laboratory:
             "device": device_name(self.accelerator),
             "processes": self.accelerator.num_processes,
             "versions": versions(),
+            "code": code_digest(),
         }
         return key_of(decides)
 
@@ -215,6 +241,14 @@ def device_name(accelerator: Accelerator) -> str:
     """The kind of device, such as `cpu` or the model of a GPU."""
     device = accelerator.device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+@cache
+def code_digest() -> str:
+    """Hash of the code that trains and tests victims, so that no record outlives a change of it."""
+    package = Path(rem_release.__file__).parent
+    files = [path for folder in _CODE for path in sorted((package / folder).rglob("*.py"))]
+    return key_of({str(path.relative_to(package)): sha256_file(path) for path in files})
 
 
 def versions() -> dict[str, str]:

@@ -76,17 +76,17 @@ class Ledger:
     """The records of one audit.
 
     Args:
-        path: victims.jsonl.
+        path: victims.jsonl; None where nothing is known yet and nothing is kept.
         cache: folder of the baselines that audits share; None keeps none.
         writes: whether this process writes; the first of several.
     """
 
-    def __init__(self, path: Path, cache: Path | None, writes: bool = True) -> None:
+    def __init__(self, path: Path | None, cache: Path | None, writes: bool = True) -> None:
         self.path = path
         self._cache = cache
         self._writes = writes
-        self._records = {record.key: record for record in _read_lines(path)}
-        if writes and path.exists():  # without the half line that a killed audit may have left
+        self._records = {record.key: record for record in (_read_lines(path) if path else [])}
+        if writes and path and path.exists():  # without the half line that a killed audit may have left
             write_atomically(path, "".join(f"{r.model_dump_json()}\n" for r in self._records.values()).encode())
 
     def find(self, key: str) -> VictimRecord | None:
@@ -109,7 +109,7 @@ class Ledger:
 
     def _keep(self, record: VictimRecord) -> None:
         self._records[record.key] = record
-        if self._writes:
+        if self._writes and self.path:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(f"{record.model_dump_json()}\n")
                 file.flush()

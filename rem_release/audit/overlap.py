@@ -111,7 +111,7 @@ def _find_close(tests: _Grids, grids: _Grids, levels: int, skip: dict[int, Overl
         return
     asked = np.array([picture for picture in range(len(tests.coarse)) if picture not in skip], np.int64)
     tree, means = cKDTree(grids.means()), tests.means()
-    slack = 1 if tests.is_exact else 2  # resized to the working grid, and from there to the coarse one
+    slack = 1 if tests.is_exact else 2  # for the rounding of the working grid, and of the coarse one
     for start in range(0, len(asked), _QUERIES):
         batch = asked[start : start + _QUERIES]
         near = tree.query_ball_point(means[batch], levels + slack + 0.01, p=np.inf, return_sorted=True)

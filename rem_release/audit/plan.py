@@ -5,7 +5,9 @@ from fractions import Fraction
 
 from rem_release.audit.curves import TrainedOn
 from rem_release.audit.recipe import SOURCE, Architecture, AuditRecipe, Network, parse_architecture
-from rem_release.audit.threats import Mixed, Threat
+from rem_release.audit.statistics import resamples_needed
+from rem_release.audit.threats import LinearProbe, Mixed, Threat, TwoLayerProbe
+from rem_release.errors import InputError
 from rem_release.release.certificate import TIERS, TierName
 
 
@@ -41,7 +43,8 @@ class Row:
 
     def reference(self, seed: int) -> Task:
         """Clean standard training of the same architecture, which tells a weak victim."""
-        return Task(self.architecture, Threat(), "clean", seed)
+        probes = tuple(part for part in self.threat.parts if isinstance(part, (LinearProbe, TwoLayerProbe)))
+        return Task(self.architecture, Threat(probes), "clean", seed)
 
 
 def plan_rows(recipe: AuditRecipe, source_model: str | None, rho_a: Fraction) -> list[Row]:
@@ -51,14 +54,26 @@ def plan_rows(recipe: AuditRecipe, source_model: str | None, rho_a: Fraction) ->
         recipe: the audit recipe.
         source_model: what `source` stands for; None: the recipe's choice.
         rho_a: what `rho_a` stands for in radii.
+
+    Raises:
+        InputError: a radius that `rho_a` brings above 1; two networks that the report could not tell apart; too few
+            resamples for the rows of a tier.
     """
     rows: dict[tuple[str, str, str], Row] = {}
+    networks: dict[str, Architecture] = {}
     for tier in TIERS:
         for text in recipe.tier(tier).architectures:
             for threat in recipe.threats(tier, rho_a):
                 architecture = _resolve(parse_architecture(text), source_model or recipe.victim.source_model, threat)
                 row = Row(tier, architecture, threat, recipe.seeds.grid)
                 rows.setdefault((tier, architecture.text, threat.name), row)
+                if networks.setdefault(architecture.text, architecture) != architecture:
+                    raise InputError(
+                        f"tiers.{tier}: {text} and another network of the recipe would both be called "
+                        f"{architecture.text}; give it the same parameters everywhere, and each weights file a name "
+                        "of its own"
+                    )
+    _require_resamples(list(rows.values()), recipe)
     return list(rows.values())
 
 
@@ -86,6 +101,17 @@ def trained_on(row: Row, is_partial: bool) -> list[TrainedOn]:
     """What the victims of a row are trained on."""
     kinds: list[TrainedOn] = ["clean", "random", "protected"]
     return [*kinds, "clean part"] if is_partial or row.threat.find(Mixed) else kinds
+
+
+def _require_resamples(rows: list[Row], recipe: AuditRecipe) -> None:
+    """Refuse, before anything is trained, what `estimate_leakage` would refuse afterwards."""
+    confidence, resamples = recipe.statistics.confidence, recipe.statistics.resamples
+    most = max((sum(row.tier == tier for row in rows) for tier in TIERS), default=0)
+    if most and resamples < (needed := resamples_needed(confidence, most)):
+        raise InputError(
+            f"{resamples} resamples are too few for the {most} rows of a tier at confidence {confidence}; "
+            f"add --set statistics.resamples={needed}"
+        )
 
 
 def _resolve(architecture: Architecture, source_model: str, threat: Threat) -> Architecture:

@@ -1,5 +1,6 @@
 """Where an audit is written: beside the release of a run, or in a folder of its own for any other copy."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from rem_release.audit.curves import Curve
 from rem_release.audit.figures import card_figures
 from rem_release.audit.report import render_report
+from rem_release.audit.target import find_run
 from rem_release.errors import InputError
 from rem_release.release.canonical import seal, write_atomically
 from rem_release.release.certificate import Certificate
@@ -36,8 +38,8 @@ class AuditFolder:
         Raises:
             InputError: `out` is given for a run, which has its own place, or lies inside the target.
         """
-        run = RunFolder(target)
-        if run.exists or run.private.is_dir():
+        run = find_run(target)
+        if run:
             if out is not None:
                 raise InputError(f"--out {out}: the audit of a run is written to {target / 'audit'}; leave --out out")
             return cls(target / "audit", run)
@@ -67,11 +69,15 @@ class AuditFolder:
         Raises:
             InputError: something else is there, or an audit was stopped here and is not resumed.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path} is a file; an audit needs a folder there")
-        is_audit = self.victims.exists() or self.report.exists()
-        if self.run is None and self.path.is_dir() and any(self.path.iterdir()) and not is_audit:
-            raise InputError(f"--out {self.path} is not empty and not an audit; name a new folder")
+        try:
+            str(self.path.absolute()).encode()
+            self._check_place()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{os.fsencode(self.path.absolute())!r} is not UTF-8; use a folder of another name"
+            ) from None
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
         if resume:
             return
         if self.victims.exists() and not self.report.exists():
@@ -79,13 +85,34 @@ class AuditFolder:
                 f"an audit was stopped in {self.path}; go on with --resume, or delete that folder to start again"
             )
 
+    def _check_place(self) -> None:
+        there = next(place for place in (self.path, *self.path.absolute().parents) if place.exists())
+        if not there.is_dir():
+            raise InputError(f"{there} is a file; an audit needs a folder there")
+        for file in (self.victims, self.report):
+            if file.is_dir():
+                raise InputError(f"{file} is a folder; an audit writes a file there")
+        for place in (there, self.certificate.parent):
+            if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+                raise InputError(f"{place} is read-only; an audit is written there")
+        is_audit = self.victims.exists() or self.report.exists()
+        if self.run is None and there == self.path and any(self.path.iterdir()) and not is_audit:
+            raise InputError(f"--out {self.path} is not empty and not an audit; name a new folder")
+
     def open(self, *, resume: bool) -> None:
-        """Make the folder. Unless it is resumed, what a finished audit found there is forgotten, baselines excepted."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.report.unlink(missing_ok=True)
-        if not resume:
-            self.victims.unlink(missing_ok=True)
-        self.victims.touch()
+        """Make the folder. Unless it is resumed, what a finished audit found there is forgotten, baselines excepted.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.report.unlink(missing_ok=True)
+            if not resume:
+                self.victims.unlink(missing_ok=True)
+            self.victims.touch()
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
 
 
 def publish_audit(folder: AuditFolder, certificate: Certificate, curves: Sequence[Curve], title: str) -> None:
@@ -96,8 +123,9 @@ def publish_audit(folder: AuditFolder, certificate: Certificate, curves: Sequenc
     figures = card_figures(certificate, curves)
     root = folder.run.release if folder.run else folder.path
     (root / "figures").mkdir(exist_ok=True)
-    for path in (root / "figures").glob(f"{_PREFIX}*"):
-        path.unlink()
+    for path in (root / "figures").iterdir():
+        if path.name.lstrip(".").startswith(_PREFIX):  # half-written ones of a killed audit are hidden
+            path.unlink()
     for name, data in figures.items():
         write_atomically(root / name, data)
     write_atomically(folder.certificate, seal(certificate.model_dump(mode="json")))

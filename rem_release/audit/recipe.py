@@ -9,12 +9,15 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from rem_release.audit.calls import build_part, nearest, parse_calls
-from rem_release.audit.threats import Threat, parse_threat
+from rem_release.audit.threats import Eot, Threat, parse_threat
 from rem_release.errors import InputError
+from rem_release.radius import format_radius
 from rem_release.recipe_files import (
     dotted_keys,
+    flatten,
     is_audit_recipe,
     read_document,
+    recipe_names,
     validate,
     with_settings,
 )
@@ -23,6 +26,8 @@ _strict = ConfigDict(extra="forbid", validate_default=True)
 SOURCE = "source"
 SHIPPED_LIMITS = {"standard": 0.30, "adversarial": 0.70, "adaptive": 0.70, "transfer": 0.70}
 SHIPPED_REQUIRED = ("standard", "adversarial")
+SHIPPED_CONFIDENCE = 0.95
+SHIPPED_HALF_WIDTH = 0.06
 SHIPPED_ARCHITECTURES = 3
 """A required tier stands on the source architecture and two others."""
 ARCHITECTURES = (
@@ -53,9 +58,9 @@ class Architecture:
     @property
     def text(self) -> str:
         """As the report names it; of a weights file only the name is told, not where it lies."""
-        if not self.network.weights:
-            return self.name
-        return f"{self.name}, pretrained ({Path(self.network.weights).name})"
+        network = self.network
+        rate = f", learning rate {network.learning_rate:g}" if network.learning_rate else ""
+        return f"{self.name}{f', pretrained ({Path(network.weights).name})' if network.weights else ''}{rate}"
 
 
 def parse_architecture(text: str) -> Architecture:
@@ -210,8 +215,20 @@ class AuditRecipe:
         return getattr(self.tiers, name)
 
     def threats(self, name: str, rho_a: Fraction) -> list[Threat]:
-        """The threats of a tier with `rho_a` put in, each once."""
-        found = [parse_threat(text).at(rho_a) for text in self.tier(name).threats]
+        """The threats of a tier with `rho_a` put in, each once.
+
+        Raises:
+            InputError: a multiple of `rho_a` is above 1.
+        """
+        found = []
+        for text in self.tier(name).threats:
+            try:
+                found.append(parse_threat(text).at(rho_a))
+            except ValueError:
+                raise InputError(
+                    f"tiers.{name}: {text} is above 1, the whole range of a pixel, at rho_a = {format_radius(rho_a)}; "
+                    "lower its radius"
+                ) from None
         return list({threat.name: threat for threat in found}.values())
 
 
@@ -235,12 +252,37 @@ def load_audit_recipe(name: str, settings: dict[str, str] | None = None) -> Audi
     return recipe
 
 
+def name_recipe(name: str, recipe: AuditRecipe) -> str:
+    """What the certificate calls a recipe: a shipped one by its name, and one that was changed as changed.
+
+    Args:
+        name: as the command line gave it.
+        recipe: with the changes of the command line.
+    """
+    if name not in recipe_names():
+        return f"the owner's {Path(name).name}"
+    given, shipped = flatten(recipe.to_dict()), flatten(load_audit_recipe(name).to_dict())
+    changed = [key for key in given if given[key] != shipped[key]]
+    return f"{name}, changed in {', '.join(changed)}" if changed else name
+
+
 def _check_consistency(recipe: AuditRecipe, name: str) -> None:
     """Refuse a policy that contradicts itself."""
     seeds = recipe.seeds
     if seeds.worst_rows and seeds.worst < seeds.grid:
         raise InputError(f"recipe {name}: seeds.worst ({seeds.worst}) is below seeds.grid ({seeds.grid})")
+    reach = recipe.adversary.steps * recipe.adversary.relative_step_size
+    if reach < 1:
+        raise InputError(
+            f"recipe {name}: adversary.steps times adversary.relative_step_size is {reach:g}, below 1: such an "
+            "adversary cannot reach the radius that it is named after; raise one of them"
+        )
     for field in fields(Tiers):
         tier = recipe.tier(field.name)
+        if recipe.victim.augmentation == "none" and any(parse_threat(text).find(Eot) for text in tier.threats):
+            raise InputError(
+                f"recipe {name}: tiers.{field.name} has the threat eot, whose draws are all the same with "
+                "victim.augmentation none; set cifar or imagenet"
+            )
         if tier.threats and not tier.architectures:
             raise InputError(f"recipe {name}: tiers.{field.name} has threats and no architecture; add source")

@@ -143,6 +143,16 @@ def half_width(images: int, confidence: float, comparisons: int) -> float:
     return float(stats.norm.isf(_tail(confidence, comparisons))) * 0.5 / math.sqrt(images)
 
 
+def effective_images(labels: np.ndarray) -> int:
+    """How many images in classes of equal size would know the mean of the classes' accuracies as well: C² / Σ 1/n_c.
+
+    Args:
+        labels: int [T]; a class of few images makes the mean uncertain, however many the others have.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    return int(len(counts) ** 2 / (1 / counts).sum() + _ROUNDING)
+
+
 def images_needed(half_width: float, confidence: float, comparisons: int) -> int:
     """The fewest test images whose interval, as the function `half_width` gives it, is no wider than `half_width`.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
@@ -115,12 +114,12 @@ def gradients_per_image(threat: Threat, recipe: AuditRecipe) -> float:
 
 
 def _start(adversary: Pgd, draws: Draws, shape: tuple[int, ...], samples: int) -> Tensor:
-    radius = float(Fraction(adversary.radius))
+    radius = float(adversary.size)
     return random_start(draws, radius, shape, adversary.norm, Purpose.ADVERSARY_START, 0, samples)
 
 
 def _ascend(model: nn.Module, x: Tensor, targets: Tensor, adversary: Pgd, recipe: AuditRecipe, start: Tensor) -> Tensor:
-    radius, steps = float(Fraction(adversary.radius)), recipe.adversary.steps
+    radius, steps = float(adversary.size), recipe.adversary.steps
     step_size = radius * recipe.adversary.relative_step_size
     return pgd(model, x, targets, radius, step_size, steps, start, adversary.norm)
 

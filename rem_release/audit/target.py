@@ -102,13 +102,14 @@ def open_target(
         InputError: nothing is there to audit, the originals are not given, missing, changed, or not the originals.
         VerificationError: the release is not what its facts say.
     """
-    run = RunFolder(location)
-    if run.exists or _holds_facts(run.release):
+    if run := find_run(location):
         if not run.release.is_dir():
             raise InputError(f"{location} holds no release; finish the run with --resume")
         return _open_release(run.release, run, clean, resolution, rho_u, progress)
     if _holds_facts(location):
         return _open_release(location, None, clean, resolution, rho_u, progress)
+    if clean is None and not location.exists():
+        raise InputError(f"there is no run {location}; name a run folder, or any protected copy and add --clean SOURCE")
     if clean is None:
         raise InputError(f"{location} is no run of rem-release; add --clean SOURCE, its images without protection")
     options = {"split": split, "image_column": image_column, "label_column": label_column}
@@ -131,6 +132,19 @@ def open_target(
         label_column=label_column,
         pairs=copy.pairs,
     )
+
+
+def find_run(location: Path) -> RunFolder | None:
+    """The run whose folder this is, finished or not; None for a release without its run, and for any other copy.
+
+    Raises:
+        InputError: no such path can be.
+    """
+    run = RunFolder(location)
+    try:
+        return run if run.exists or _holds_facts(run.release) else None
+    except OSError as error:
+        raise InputError(f"{location} cannot be read: {error.strerror}") from None
 
 
 def _holds_facts(folder: Path) -> bool:

@@ -25,14 +25,32 @@ _RADIUS = re.compile(r"(?:(?P<factor>\d+(?:\.\d+)?)\*)?rho_a(?:/(?P<divisor>\d+)
 def _read_radius(value: object) -> str:
     """A radius as text: `4/255`, `0.5`, `rho_a`, `rho_a/2`, `2*rho_a`. Above 1 is fine in L1 and L2."""
     text = str(value).replace(" ", "")
-    if not _RADIUS.fullmatch(text):
-        try:
-            radius = Fraction(text)
-        except (ValueError, ZeroDivisionError):
-            raise ValueError("write a radius as 4/255, 0.5, rho_a, rho_a/2 or 2*rho_a") from None
-        if radius <= 0:
-            raise ValueError("a radius is above 0")
-    return text
+    of_rho_a = _RADIUS.fullmatch(text)
+    try:
+        radius = _factor(of_rho_a) if of_rho_a else read_fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("write a radius as 4/255, 0.5, rho_a, rho_a/2 or 2*rho_a") from None
+    if radius <= 0:
+        raise ValueError("a radius is above 0")
+    return text if of_rho_a else format_radius(radius)
+
+
+def read_fraction(text: str) -> Fraction:
+    """The exact value of a radius without `rho_a`: `4/255`, `2.5/255`, `0.5`. Above 1 is fine.
+
+    Raises:
+        ValueError: it is no such number.
+        ZeroDivisionError: the denominator is 0.
+    """
+    numerator, *denominator = [Fraction(part) for part in text.split("/")]
+    if len(denominator) > 1:
+        raise ValueError(f"{text!r} is no fraction")
+    return numerator / denominator[0] if denominator else numerator
+
+
+def _factor(of_rho_a: re.Match[str]) -> Fraction:
+    """How many times ρ_a: 3/2 of `3*rho_a/2`."""
+    return Fraction(of_rho_a["factor"] or 1) / int(of_rho_a["divisor"] or 1)
 
 
 RadiusText = Annotated[str, BeforeValidator(_read_radius)]
@@ -46,8 +64,13 @@ class Pgd:
     norm: Literal["linf", "l2", "l1"] = "linf"
 
     def __post_init__(self) -> None:
-        if self.norm == "linf" and not _RADIUS.fullmatch(self.radius) and Fraction(self.radius) > 1:
+        if self.norm == "linf" and not _RADIUS.fullmatch(self.radius) and self.size > 1:
             raise ValueError(f"radius {self.radius} is above 1, the whole range of a pixel; write 4/255")
+
+    @property
+    def size(self) -> Fraction:
+        """The radius as a number, once `rho_a` is known."""
+        return read_fraction(self.radius)
 
     def words(self) -> str:
         """In plain words."""
@@ -277,7 +300,11 @@ class Threat:
         return Threat(tuple(part for part in self.parts if not isinstance(part, Mixed)))
 
     def at(self, rho_a: Fraction) -> "Threat":
-        """The same with `rho_a` in radii replaced by its value."""
+        """The same with `rho_a` in radii replaced by its value.
+
+        Raises:
+            ValueError: a radius comes out above 1, the whole range of a pixel.
+        """
         parts = tuple(replace(p, radius=_resolve(p.radius, rho_a)) if isinstance(p, Pgd) else p for p in self.parts)
         return Threat(parts)
 
@@ -287,7 +314,7 @@ class Threat:
         if not self.parts:
             return Fraction(0)
         is_plain = len(self.parts) == 1 and isinstance(self.parts[0], Pgd) and self.parts[0].norm == "linf"
-        return Fraction(self.parts[0].radius) if is_plain else None
+        return self.parts[0].size if is_plain else None
 
 
 def parse_threat(text: str) -> Threat:
@@ -328,14 +355,12 @@ def _write(part: Any) -> str:
 
 
 def _plain(value: object) -> object:
-    return f"{value:g}" if isinstance(value, float) else value
+    return repr(value).removesuffix(".0") if isinstance(value, float) else value
 
 
 def _resolve(text: str, rho_a: Fraction) -> str:
-    match = _RADIUS.fullmatch(text)
-    if not match:
-        return format_radius(Fraction(text))
-    return format_radius(Fraction(match["factor"] or 1) * rho_a / int(match["divisor"] or 1))
+    of_rho_a = _RADIUS.fullmatch(text)
+    return format_radius(_factor(of_rho_a) * rho_a) if of_rho_a else text
 
 
 def _where(on: Where) -> str:

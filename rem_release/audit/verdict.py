@@ -1,24 +1,37 @@
-"""From victims to a verdict: leakage of each row, judgement of each tier, and the sentences that say so."""
+"""From victims to a verdict: leakage of each row, and judgement of each tier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 
 from rem_release.audit.ledger import VictimRecord
 from rem_release.audit.plan import Row
-from rem_release.audit.recipe import SHIPPED_ARCHITECTURES, SHIPPED_LIMITS, SHIPPED_REQUIRED, AuditRecipe
-from rem_release.audit.statistics import balanced_accuracy, estimate_leakage, half_width, per_class_accuracy
+from rem_release.audit.recipe import SHIPPED_LIMITS, AuditRecipe
+from rem_release.audit.statistics import (
+    balanced_accuracy,
+    effective_images,
+    estimate_leakage,
+    half_width,
+    per_class_accuracy,
+)
 from rem_release.audit.threats import Pgd
-from rem_release.radius import format_radius
+from rem_release.radius import format_radius, parse_radius
 from rem_release.release.certificate import TIERS, Accuracies, RowFacts, TierFacts, TierName
 
 _LEAST_KEPT = 0.5
 """of clean standard training's margin over chance, that the clean reference of a row must keep"""
+_LEAST_LEARNT = 0.25
+"""of the clean victim's margin on its own training images, that the victim of the protected images must have on its
+own: a protection makes images easy to fit, and a network that fits nothing has merely collapsed"""
 _LEAST_GAIN = 1e-3
 """by which PGD must raise the loss over its random start"""
+_ROUNDING = 1e-9
+"""Accuracies that differ by less are the same."""
 _BOOTSTRAP_SEED = 0
+Outcome = Literal["passed", "fell short", "not tested"]
 
 
 @dataclass(frozen=True)
@@ -57,35 +70,15 @@ class Judge:
 
     def judge_rows(self, found: list[Found]) -> list[RowFacts]:
         """The facts of each row, in the same order; bounds are corrected for the rows of the row's tier."""
-        best = max((self._mean(each.clean) for each in found), default=self.chance)
+        references = [records for each in found for records in (each.clean, each.reference)]
+        best = max((self._mean(records) for records in references), default=self.chance)
         counts = {tier: sum(each.row.tier == tier for each in found) for tier in TIERS}
         return [self._judge_row(each, best, counts[each.row.tier]) for each in found]
 
     def judge_tier(self, tier: TierName, rows: list[RowFacts]) -> TierFacts:
         """A tier is judged by its worst row, and passes if every row's upper bound stays under the limit."""
         policy = self.recipe.tier(tier)
-        mine = rank_rows(rows, tier)
-        limit = f"limit {policy.limit:.0%}"
-        if not mine:
-            outcome, reason, worst = "not tested", "The audit recipe has no threats for this tier.", None
-        elif missing := self._missing_threat(tier, rows):
-            outcome, reason, worst = "not tested", missing, mine[0]
-        else:
-            worst = mine[0]
-            row = rows[worst]
-            over = [index for index in mine if rows[index].valid and _upper(rows[index]) >= policy.limit]
-            invalid = [index for index in mine if not rows[index].valid]
-            if over:
-                worst = over[0]
-                outcome, reason = "fell short", f"{describe_row(rows[worst])} ({limit})."
-            elif invalid:
-                more = f" ({len(invalid)} such rows of {len(mine)})" if len(invalid) > 1 else ""
-                outcome, reason = (
-                    "not tested",
-                    f"{row.architecture} under {row.words} cannot be judged{more}: {row.reason}.",
-                )
-            else:
-                outcome, reason = "passed", f"At worst {describe_row(row)} ({limit})."
+        outcome, reason, worst = self._decide(tier, rows, policy.limit)
         return TierFacts(
             name=tier,
             required=policy.required,
@@ -96,9 +89,28 @@ class Judge:
             worst=worst,
         )
 
+    def _decide(self, tier: TierName, rows: list[RowFacts], limit: float) -> tuple[Outcome, str, int | None]:
+        """Outcome, reason and deciding row; what was found to leak goes before what was left out."""
+        mine = rank_rows(rows, tier)
+        if not mine:
+            return "not tested", "The audit recipe has no threats for this tier.", None
+        worst, missing = rows[mine[0]], self._missing_threat(tier, rows)
+        over = [index for index in mine if rows[index].valid and _upper(rows[index]) >= limit]
+        if over:
+            reason = f"{describe_row(rows[over[0]])} (limit {limit:.0%})."
+            return "fell short", f"{reason} {missing}" if missing else reason, over[0]
+        if missing:
+            return "not tested", missing, None
+        if not worst.valid:
+            invalid = sum(not rows[index].valid for index in mine)
+            more = f" ({invalid} such rows of {len(mine)})" if invalid > 1 else ""
+            reason = f"{worst.architecture} under {worst.words} cannot be judged{more}: {worst.reason}."
+            return "not tested", reason, None
+        return "passed", f"At worst {describe_row(worst)} (limit {limit:.0%}).", mine[0]
+
     def _missing_threat(self, tier: TierName, rows: list[RowFacts]) -> str | None:
         """A tier that leaves out what it is named after was not tested, whatever else it holds."""
-        radii = [Fraction(row.radius) for row in rows if row.tier == tier and row.radius is not None]
+        radii = [parse_radius(row.radius) for row in rows if row.tier == tier and row.radius is not None]
         if tier == "standard" and 0 not in radii:
             return "The tier holds no standard training."
         if tier == "adversarial" and self.rho_a not in radii:
@@ -149,10 +161,11 @@ class Judge:
 
     def _reason_invalid(self, found: Found, clean: float) -> str:
         """Why a row says nothing: a weak victim flatters the protection."""
-        if not all(record.finite for record in [*found.protected, *found.clean, *found.random]):
+        victims = [*found.protected, *found.clean, *found.random, *(found.floor or []), *found.reference]
+        if not all(record.finite for record in victims):
             return "the loss of a victim became NaN or infinite"
         standard = self._mean(found.reference) - self.chance
-        known = half_width(len(self.labels), self.recipe.statistics.confidence, 1)
+        known = half_width(effective_images(self.labels), self.recipe.statistics.confidence, 1)
         if standard <= known:
             return f"clean standard training reaches {standard + self.chance:.1%} only, chance is {self.chance:.1%}"
         if clean - self.chance < _LEAST_KEPT * standard:
@@ -160,13 +173,19 @@ class Judge:
                 f"the victim is weak: on clean images it reaches {clean:.1%}, less than half of standard training's "
                 f"margin ({standard + self.chance:.1%}) over chance ({self.chance:.1%})"
             )
+        learnt = [np.mean([record.train_accuracy for record in records]) for records in (found.protected, found.clean)]
+        if learnt[0] - self.chance < _LEAST_LEARNT * (learnt[1] - self.chance):
+            return (
+                f"the victim of the protected images collapsed: it reaches {learnt[0]:.1%} on its own training images, "
+                f"that of the clean images {learnt[1]:.1%}"
+            )
         if found.floor and clean - self._mean(found.floor) <= known:
             return (
                 f"the clean part alone teaches {self._mean(found.floor):.1%}, all clean images {clean:.1%}: no margin"
             )
         if found.row.threat.find(Pgd):
             for kind, records in (("protected", found.protected), ("clean", found.clean)):
-                if any((record.attack_gain or 0) < _LEAST_GAIN for record in records):
+                if not all((record.attack_gain or 0) >= _LEAST_GAIN for record in records):  # NaN is no gain
                     return f"PGD finds nothing against the victim of the {kind} images (masked gradient)"
         return ""
 
@@ -188,34 +207,6 @@ class Judge:
         )
 
 
-def summarise(passed: bool, tiers: list[TierFacts], rows: list[RowFacts], recipe: AuditRecipe) -> list[str]:
-    """The verdict in plain sentences: what fell short, required or not, and where the policy is not the shipped one."""
-    sentences = ["Passed: every tier that the owner's policy requires stayed under its limit."]
-    if not passed:
-        short = [tier.name for tier in tiers if tier.required and tier.outcome != "passed"]
-        sentences = [f"Fell short of the owner's policy in the required tier{'s' * (len(short) > 1)} {_join(short)}."]
-    for tier in tiers:
-        if tier.outcome != "passed":
-            kind = "required" if tier.required else "not required"
-            sentences.append(f"{tier.name.capitalize()} tier ({kind}) {_verb(tier.outcome)}: {tier.reason}")
-    for tier in tiers:
-        if tier.limit != tier.shipped_limit:
-            sentences.append(
-                f"The limit of the {tier.name} tier is {tier.limit:.0%}; the shipped one is {tier.shipped_limit:.0%}."
-            )
-        if not tier.required and tier.name in SHIPPED_REQUIRED:
-            sentences.append(f"The {tier.name} tier, required by the shipped policy, is not required here.")
-        count = len({row.architecture for row in rows if row.tier == tier.name})
-        if tier.name in SHIPPED_REQUIRED and 0 < count < SHIPPED_ARCHITECTURES:
-            sentences.append(
-                f"The {tier.name} tier was tested on {count} network{'s' * (count > 1)}; "
-                f"the shipped policy asks for {SHIPPED_ARCHITECTURES}."
-            )
-    if any(len(row.seeds) == 1 for row in rows):
-        sentences.append("Some rows stand on one seed: their bounds leave out how much retraining changes.")
-    return sentences
-
-
 def describe_row(row: RowFacts) -> str:
     """What one row found, in a sentence without its full stop."""
     of = "the clean part alone" if row.floor_is == "clean part" else "chance"
@@ -234,16 +225,8 @@ def rank_rows(rows: Sequence[RowFacts], tier: str) -> list[int]:
 
 
 def _ratio(victim: float, reference: float, floor: float) -> float | None:
-    return (victim - floor) / (reference - floor) if reference > floor else None
+    return (victim - floor) / (reference - floor) if reference - floor > _ROUNDING else None
 
 
 def _upper(row: RowFacts) -> float:
     return float("inf") if row.high is None else row.high
-
-
-def _join(names: Sequence[str]) -> str:
-    return " and ".join(names)
-
-
-def _verb(outcome: str) -> str:
-    return "was not tested" if outcome == "not tested" else outcome

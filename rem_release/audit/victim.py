@@ -107,9 +107,10 @@ def train_victim(
     step = make_step(task.threat, recipe, images, task.seed, watched.add)
     try:
         train(accelerator, model, schedule, len(images), batch_seed(task.seed), step, after_step=look)
+        gain = _measure_attack(model, task, recipe, images)
     except NonFiniteLossError:
         return Outcome(None, np.zeros(len(labels), bool), watched, None)
-    return Outcome(model, answers, watched, _measure_attack(model, task, recipe, images))
+    return Outcome(model, answers, watched, gain)
 
 
 def build_victim(task: Task, classes: int, resolution: int) -> nn.Module:
@@ -142,9 +143,19 @@ def test(model: nn.Module, images: Tensor, labels: Tensor) -> np.ndarray:
 
 
 def _measure_attack(model: nn.Module, task: Task, recipe: AuditRecipe, images: TrainingImages) -> float | None:
-    """By how much the threat's PGD raises the loss over its random start, on training images; None without PGD."""
-    x, y = images.floats(torch.arange(min(_ATTACKED, len(images)), device=images.labels.device))
+    """By how much the threat's PGD raises the loss over its random start, on training images; None without PGD.
+
+    Raises:
+        NonFiniteLossError: the last step left a network whose loss is NaN or infinite, which no step saw.
+    """
+    count = min(_ATTACKED, len(images))
+    spread = torch.arange(count, device=images.labels.device) * len(images) // count  # rows often stand class by class
+    x, y = images.floats(spread)
     with frozen(model):
+        with torch.no_grad():
+            loss = F.cross_entropy(model(x), y)
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(f"the loss after the last step is {loss.item()}")
         found = attack(model, x, y, task.threat, recipe, batch_seed(task.seed))
         if found is None:
             return None

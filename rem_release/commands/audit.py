@@ -15,15 +15,15 @@ from rem_release.audit.ledger import Ledger, baseline_folder
 from rem_release.audit.plan import Row, plan_rows, plan_tasks
 from rem_release.audit.publish import AuditFolder, publish_audit
 from rem_release.audit.recipe import AuditRecipe
-from rem_release.audit.statistics import images_needed
 from rem_release.audit.target import Target, open_target
+from rem_release.commands.audit_checks import check_rows, check_victims, open_cache, require_images
 from rem_release.commands.audit_plan import show_plan
 from rem_release.commands.audit_summary import describe_target, summarise_audit
 from rem_release.console import Console, Report
-from rem_release.errors import FellShortError, InputError
+from rem_release.errors import FellShortError
 from rem_release.radius import format_radius
-from rem_release.release.certificate import TIERS, Certificate
-from rem_release.release.run_folder import RunFolder
+from rem_release.release.certificate import Certificate
+from rem_release.release.run_folder import check_apart
 
 _STAND_IN_RHO_U = Fraction(8, 255)
 """of the random control where nothing carries noise"""
@@ -50,25 +50,37 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
         The certificate; None for a plan.
 
     Raises:
-        InputError: bad input, see `open_target` and `choose_holdout`; too few test images; an audit that was stopped
-            and is not resumed.
+        InputError: bad input, see `open_target` and `choose_holdout`; too few test images or resamples; an audit that
+            was stopped and is not resumed. Nothing is written then.
         VerificationError: the release is damaged.
         FellShortError: a required tier fell short, or was not tested; everything is written nevertheless.
     """
     folder = AuditFolder.of(options.target, options.out)
-    if not options.plan:
+    _require_apart(folder, options)
+    if accelerator.is_main_process and not options.plan:
         folder.claim(resume=options.resume)
-    with _recorded(folder, options):
-        certificate = _audit(options, folder, console, accelerator)
+    accelerator.wait_for_everyone()
+    bench, rows, rho_a = _prepare(options, accelerator.num_processes, console)
+    if options.plan:
+        known = Ledger(folder.victims if options.resume else None, baseline_folder(), writes=False)
+        show_plan(Laboratory(bench, known, accelerator), rows, console)
+        return None
+    cache = open_cache()
+    with _recorded(folder) if accelerator.is_main_process else nullcontext():
+        if accelerator.is_main_process:
+            folder.open(resume=options.resume)
         accelerator.wait_for_everyone()
-        if certificate is not None and not certificate.passed:
+        ledger = Ledger(folder.victims, cache, writes=accelerator.is_main_process)
+        auditor = Auditor(Laboratory(bench, ledger, accelerator), options.recipe_name, rho_a)
+        certificate = _audit(auditor, rows, folder, options.target, console)
+        accelerator.wait_for_everyone()
+        if not certificate.passed:
             raise FellShortError(f"{certificate.summary[0]} See {folder.report}")
     return certificate
 
 
-def _audit(
-    options: AuditOptions, folder: AuditFolder, console: Console, accelerator: Accelerator
-) -> Certificate | None:
+def _prepare(options: AuditOptions, processes: int, console: Console) -> tuple[Bench, list[Row], Fraction]:
+    """Read what is audited and refuse what cannot be, before anything is written: the bench, its rows, and rho_a."""
     recipe = options.recipe
     with console.stage("Reading") as report:
         target = open_target(options.target, options.clean, recipe.victim.resolution, progress=report)
@@ -80,28 +92,24 @@ def _audit(
     if target.rho_a is None:
         console.warn(f"the release names no rho_a; its adversarial tier is tested up to {format_radius(rho_a)}")
     rows = plan_rows(recipe, target.source_model, rho_a)
-    if not rows:
-        raise InputError(f"recipe {options.recipe_name} has no threats in any tier; nothing would be audited")
+    check_rows(rows, recipe, options.recipe_name, console)
     with console.stage("Comparing test images with the release") as report:
         share, overlap = recipe.holdout.share, recipe.holdout.overlap
         holdout = choose_holdout(target, options.holdout, target.run, share, overlap, progress=report)
-    _require_images(len(holdout), rows, recipe)
+    require_images(holdout.labels, target.classes, rows, recipe)
     resolution = recipe.victim.resolution or target.resolution
     bench = Bench(target=target, holdout=holdout, recipe=recipe, resolution=resolution, rho_u=rho_u)
-    if not options.plan and accelerator.is_main_process:
-        folder.open(resume=options.resume)
-    accelerator.wait_for_everyone()
-    ledger = Ledger(folder.victims, baseline_folder(), writes=accelerator.is_main_process and not options.plan)
-    laboratory = Laboratory(bench, ledger, accelerator)
-    auditor = Auditor(laboratory, options.recipe_name, rho_a)
-    if options.plan:
-        show_plan(laboratory, rows, console)
-        return None
+    check_victims(rows, bench, processes)
+    return bench, rows, rho_a
+
+
+def _audit(auditor: Auditor, rows: list[Row], folder: AuditFolder, location: Path, console: Console) -> Certificate:
+    laboratory = auditor.laboratory
     rows = _run(laboratory, auditor, rows, console)
     certificate = auditor.certify(rows)
-    if accelerator.is_main_process:
+    if laboratory.accelerator.is_main_process:
         curves = [record.curve() for record in auditor.records(rows)]
-        publish_audit(folder, certificate, curves, _title(target, options.target))
+        publish_audit(folder, certificate, curves, _title(laboratory.bench.target, location))
         summarise_audit(certificate, folder, console)
     return certificate
 
@@ -130,22 +138,16 @@ def _report_step(report: Report, finished: int, total: int, step: int, steps: in
     report(finished * steps + step, total)
 
 
-def _require_images(found: int, rows: list[Row], recipe: AuditRecipe) -> None:
-    """Refuse a holdout from which accuracy cannot be known as well as the recipe asks."""
-    statistics = recipe.statistics
-    most = max(sum(row.tier == tier for row in rows) for tier in TIERS)
-    needed = images_needed(statistics.half_width, statistics.confidence, most)
-    if found < needed:
-        raise InputError(
-            f"{found} test images are too few: accuracy to within {statistics.half_width:.1%} for the {most} rows of "
-            f"a tier takes {needed}; give more with --holdout, or ask for less with --set statistics.half_width=..."
-        )
+def _require_apart(folder: AuditFolder, options: AuditOptions) -> None:
+    """Refuse a folder inside the originals or the test images, which would read it as a class."""
+    for name, source in (("--clean", options.clean), ("--holdout", options.holdout)):
+        if folder.run is None and source and Path(source).exists():
+            check_apart(folder.path, Path(source), name)
 
 
-def _recorded(folder: AuditFolder, options: AuditOptions) -> AbstractContextManager[None]:
-    if folder.run is None or options.plan:
-        return nullcontext()
-    return RunFolder(folder.run.path).adopted()
+def _recorded(folder: AuditFolder) -> AbstractContextManager[None]:
+    """Keep the run's status, where there is one."""
+    return folder.run.adopted() if folder.run and folder.run.exists else nullcontext()
 
 
 def _title(target: Target, location: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from rem_release.audit.recipe import load_audit_recipe
+from rem_release.audit.recipe import load_audit_recipe, name_recipe
 from rem_release.commands.audit import AuditOptions, audit
 from rem_release.commands.protect import protect
 from rem_release.commands.protect_options import ProtectOptions
@@ -72,7 +72,7 @@ def _audit(out: Path, test: Path, console: Console, accelerator: Accelerator) ->
     """Audit the demo's run, and say in a sentence how it ended; that it falls short is a result, not a failure."""
     recipe = load_audit_recipe("audit-quick", {"holdout.overlap": "drop"})  # black corners of a photograph look alike
     options = AuditOptions(
-        target=out, clean=None, holdout=str(test), recipe=recipe, recipe_name="audit-quick", resume=False
+        target=out, clean=None, holdout=str(test), recipe=recipe, recipe_name=name_recipe("audit-quick", recipe)
     )
     try:
         audit(options, console, accelerator)

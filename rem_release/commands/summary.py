@@ -37,7 +37,7 @@ def summarise(run: RunFolder, console: Console) -> None:
         f"Release: {run.release} (publish this folder only; {run.private} undoes the protection)",
         f"Card:    {run.release / 'README.md'}",
         f"Digest:  {facts.digest}",
-        f"Next:    rem-release verify {run.path}",
+        f"Next:    rem-release verify {run.path}, then rem-release audit {run.path}",
         "Not audited yet: nobody has measured what a model learns from these images.",
     ]
     console.result(document, "\n".join(text))

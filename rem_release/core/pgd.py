@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rem_release.core.norms import Norm, ascend
-from rem_release.core.norms import project
+from rem_release.core.norms import Norm, ascend, project
 
 
 @contextmanager

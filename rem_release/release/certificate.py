@@ -84,7 +84,8 @@ class HoldoutFacts(_Part):
         description="given with --holdout; kept back by protect; or left out of the victims' training"
     )
     images: int = Field(ge=1)
-    dropped: int = Field(ge=0, description="images left out because they overlap the release")
+    digest: str = Field(description="sha256 over the test images and labels as victims saw them")
+    dropped: int = Field(ge=0, description="images left out: they overlap the release, or repeat another test image")
     majority: float = Field(description="share of the largest class: what always guessing it scores")
     half_width: float = Field(description="half width of a row's bound on accuracy that this many images allow")
 
@@ -136,6 +137,9 @@ class Certificate(_Part):
         for number, row in enumerate(self.rows):
             if any(len(kind.per_class) != len(self.classes) for kind in (row.protected, row.clean, row.random)):
                 raise ValueError(f"per_class of row {number} is not of {len(self.classes)} classes")
+        required = [tier.outcome == "passed" for tier in self.tiers if tier.required]
+        if self.passed != (bool(required) and all(required)):
+            raise ValueError(f"passed is {self.passed}, which the outcomes of the required tiers do not say")
         return self
 
     @property

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rem_release.errors import InputError, RemReleaseError
+from rem_release.recipe_files import flatten
 from rem_release.release.canonical import write_atomically
 
 
@@ -107,8 +108,8 @@ class RunFolder:
         self._record("running", None, "")
 
     def _check_options(self, options: dict[str, Any]) -> None:
-        before = _flatten(self.read_json(self.options)) if self.options.is_file() else {}
-        now = _flatten(json.loads(json.dumps(options)))
+        before = flatten(self.read_json(self.options)) if self.options.is_file() else {}
+        now = flatten(json.loads(json.dumps(options)))
         differing = [key for key in {**now, **before} if before.get(key) != now.get(key)]
         if before and differing:
             key = differing[0]
@@ -197,11 +198,3 @@ def check_apart(run: Path, other: Path, what: str) -> None:
     run, other = run.resolve(), other.resolve()
     if run == other or other in run.parents or run in other.parents:
         raise InputError(f"--out {run} and {what} {other} lie within each other; choose a folder outside")
-
-
-def _flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under their dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

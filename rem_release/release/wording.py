@@ -77,7 +77,8 @@ def describe_conditions(certificate: Certificate) -> list[tuple[str, str]]:
             "Bounds",
             f"one-sided at {100 * certificate.confidence:g} % confidence, corrected for the number of rows in a tier "
             f"(Bonferroni), from {certificate.resamples:,} bootstrap resamples. This many test images allow a half "
-            f"width of {write_percent(holdout.half_width)} points of accuracy",
+            f"width of {write_percent(holdout.half_width)} points of accuracy. Few seeds understate how much one "
+            "training differs from the next, and only the worst rows of a tier get more of them",
         ),
         ("Audit recipe", f"{certificate.recipe_name}, sha256 {certificate.recipe_sha256}"),
         ("Device", certificate.device),
@@ -87,7 +88,11 @@ def describe_conditions(certificate: Certificate) -> list[tuple[str, str]]:
 
 
 def _describe_holdout(holdout: HoldoutFacts) -> str:
-    dropped = f"; {holdout.dropped:,} more were left out because they overlap the release" if holdout.dropped else ""
+    dropped = (
+        f"; {holdout.dropped:,} more were left out: they overlap the release or repeat another"
+        if holdout.dropped
+        else ""
+    )
     return f"{holdout.images:,} clean images, {_ORIGINS[holdout.origin]}{dropped}"
 
 

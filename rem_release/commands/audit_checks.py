@@ -1,0 +1,110 @@
+"""What `rem-release audit` refuses before it trains anything, because it would fail or say nothing after hours."""
+
+from pathlib import Path
+
+import numpy as np
+
+from rem_release.audit.laboratory import Bench
+from rem_release.audit.learnability import samples_needed
+from rem_release.audit.ledger import baseline_folder
+from rem_release.audit.plan import Row, Task, plan_tasks
+from rem_release.audit.recipe import AuditRecipe
+from rem_release.audit.statistics import effective_images, images_needed
+from rem_release.audit.threats import Threat
+from rem_release.audit.victim import build_victim
+from rem_release.console import Console
+from rem_release.errors import InputError
+from rem_release.release.certificate import TIERS
+
+_LEAST_BATCH = 2
+"""images of each process: batch normalisation needs two values a channel"""
+
+
+def check_rows(rows: list[Row], recipe: AuditRecipe, name: str, console: Console) -> None:
+    """Refuse a recipe that tests nothing; warn of a learnability bound that will not come out.
+
+    Raises:
+        InputError: no rows.
+    """
+    if not rows:
+        raise InputError(f"recipe {name} has no threats in any tier; nothing would be audited")
+    asked = recipe.learnability
+    if not asked.samples:
+        return
+    try:
+        least = samples_needed(asked.q, asked.sigma, asked.eta)
+    except ValueError as error:
+        console.warn(f"there will be no learnability bound: {error}, or --set learnability.samples=0 to save the time")
+        return
+    if asked.samples < least:
+        console.warn(
+            f"there will be no learnability bound: learnability.samples {asked.samples} are too few, it takes {least}"
+        )
+
+
+def require_images(labels: np.ndarray, classes: list[str], rows: list[Row], recipe: AuditRecipe) -> None:
+    """Refuse a holdout from which accuracy cannot be known as well as the recipe asks.
+
+    Raises:
+        InputError: there are fewer test images than that takes, in all or in some classes.
+    """
+    statistics, most = recipe.statistics, _most_rows(rows)
+    needed = images_needed(statistics.half_width, statistics.confidence, most)
+    found = effective_images(labels)
+    if found < needed:
+        counts = np.bincount(labels, minlength=len(classes))
+        unequal = (
+            f" (they count as {found}, for the class {classes[counts.argmin()]} has only {counts.min()})"
+            if found < len(labels)
+            else ""
+        )
+        raise InputError(
+            f"{len(labels)} test images{unequal} are too few: accuracy to within {statistics.half_width:.1%} "
+            f"for the {most} rows of a tier takes {needed}; "
+            "give more with --holdout, or ask for less with --set statistics.half_width=..."
+        )
+
+
+def check_victims(rows: list[Row], bench: Bench, processes: int) -> None:
+    """Refuse weights that do not fit their network, and training sets that are too small for a batch.
+
+    Raises:
+        InputError: a file of weights is missing, damaged or another network's; a victim would see single images.
+    """
+    tasks = plan_tasks(rows, bench.is_partial)
+    for architecture in {task.architecture for task in tasks if task.architecture.network.weights}:
+        build_victim(Task(architecture, Threat(), "clean", 0), len(bench.target.classes), bench.resolution)
+    fewest = min(tasks, key=bench.count_images)
+    images, batch_size = bench.count_images(fewest), bench.recipe.victim.batch_size
+    if min(images, batch_size) >= _LEAST_BATCH * processes:
+        return
+    shortage = f"victim.batch_size {batch_size} is"
+    if images < batch_size:
+        part = "the part that is released without noise" if fewest.trained_on == "clean part" else "training"
+        shortage = f"{images} image{'s' * (images > 1)} in {part} {'are' if images > 1 else 'is'}"
+    raise InputError(
+        f"{shortage} too few to train on: a step takes at least {_LEAST_BATCH} images for each of "
+        f"{processes} process{'es' * (processes > 1)}"
+    )
+
+
+def open_cache() -> Path:
+    """The folder of the baselines that audits share, made if need be.
+
+    Raises:
+        InputError: it cannot be.
+    """
+    folder = baseline_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}, where baselines are kept, cannot be made ({error.strerror}); "
+            "name another folder in the environment variable REM_RELEASE_CACHE"
+        ) from None
+    return folder
+
+
+def _most_rows(rows: list[Row]) -> int:
+    """Rows of the largest tier: its bounds are corrected the most."""
+    return max(sum(row.tier == tier for row in rows) for tier in TIERS)

@@ -1,0 +1,553 @@
+"""What is known of victims: whole lines only, baselines shared and no others, keys that hold all that decides."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from rem_release.audit.holdout import choose_holdout
+from rem_release.audit.laboratory import Bench, Laboratory
+from rem_release.audit.ledger import Ledger, VictimRecord, baseline_folder, key_of, pack
+from rem_release.audit.plan import Task
+from rem_release.audit.recipe import AuditRecipe, parse_architecture
+from rem_release.audit.target import open_target
+from rem_release.audit.threats import parse_threat
+from rem_release.data.decoding import fit_working_grid
+from rem_release.models import build_model
+from tests.audits import read_recipe
+from tests.command_line import draw, draw_classes
+
+KINDS = ("clean", "random", "protected", "clean part")
+
+
+def make_record(number: int, trained_on: str = "clean", **changes: object) -> VictimRecord:
+    values = {
+        **{"key": f"{number:064x}", "architecture": "small_vgg", "threat": "standard", "trained_on": trained_on},
+        **{"seed": 0, "finite": True, "correct": pack(np.arange(11) % 3 == 0), "peak": 0.5, "train_accuracy": 0.75},
+        **{"attack_gain": None, "steps": [1, 2], "loss": [1.5, 0.1 + 0.2], "train_curve": [0.5, 0.75]},
+        **{"test_curve": [0.25, 0.5], "learnability": None, "seconds": 1.2},
+    }
+    return VictimRecord.model_validate(values | changes)
+
+
+def ids(ledger: Ledger, numbers: range) -> list[int]:
+    return [number for number in numbers if ledger.find(f"{number:064x}")]
+
+
+# the file of one audit
+
+
+def test_finished_victims_are_found_again(tmp_path):
+    path = tmp_path / "victims.jsonl"
+    records = [make_record(1), make_record(2, "protected", attack_gain=0.1), make_record(3, learnability=[0.1, 0.2])]
+    ledger = Ledger(path, None)
+    for record in records:
+        ledger.add(record)
+    assert [ledger.find(record.key) for record in records] == records
+    assert len(path.read_text().splitlines()) == 3
+    again = Ledger(path, None)
+    assert [again.find(record.key) for record in records] == records
+    assert again.find("4" * 64) is None
+
+
+def test_a_line_is_there_as_soon_as_a_victim_is_added(tmp_path):
+    ledger = Ledger(tmp_path / "victims.jsonl", None)
+    for number in range(3):
+        ledger.add(make_record(number))
+        assert ids(Ledger(tmp_path / "victims.jsonl", None, writes=False), range(4)) == list(range(number + 1))
+
+
+LINE = len(make_record(3).model_dump_json())
+
+
+@pytest.mark.parametrize("kept", [1, LINE // 2, LINE - 1, LINE])
+def test_a_half_line_of_a_killed_audit_is_left_out_and_does_not_spoil_the_next(kept, tmp_path):
+    path = tmp_path / "victims.jsonl"
+    whole = "".join(f"{make_record(number).model_dump_json()}\n" for number in (1, 2))
+    path.write_text(whole + make_record(3).model_dump_json()[:kept])
+    ledger = Ledger(path, None)
+    known = [1, 2, 3] if kept == LINE else [1, 2]  # only its line end is missing
+    assert ids(ledger, range(9)) == known
+    assert path.read_bytes().endswith(b"}\n")
+    ledger.add(make_record(4))
+    assert ids(Ledger(path, None), range(9)) == [*known, 4]
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"\xff\xfe\x00",
+        b"not json",
+        make_record(8).model_dump_json().replace('"seed":0', '"seed":"first"').encode(),
+        make_record(8).model_dump_json().replace('"seed":0', '"seed":0,"more":1').encode(),
+        make_record(8).model_dump_json().replace('"finite":true,', "").encode(),
+    ],
+)
+def test_lines_that_are_no_records_are_left_out_wherever_they_stand(line, tmp_path):
+    path = tmp_path / "victims.jsonl"
+    first, last = (make_record(number).model_dump_json().encode() for number in (1, 2))
+    path.write_bytes(b"\n".join([line, first, line, last, b""]))
+    assert ids(Ledger(path, None), range(9)) == [1, 2]
+    assert path.read_bytes() == b"\n".join([first, last, b""])
+
+
+def test_a_process_that_does_not_write_leaves_everything_as_it_is(tmp_path):
+    path, cache = tmp_path / "victims.jsonl", tmp_path / "cache"
+    damaged = f"{make_record(1).model_dump_json()}\nhalf a li"
+    path.write_text(damaged)
+    ledger = Ledger(path, cache, writes=False)
+    ledger.add(make_record(2))
+    assert ids(ledger, range(4)) == [1, 2]
+    assert path.read_text() == damaged
+    assert not cache.exists()
+
+
+def test_without_a_file_nothing_is_known_and_nothing_kept(tmp_path):
+    missing = Ledger(tmp_path / "victims.jsonl", None, writes=False)
+    assert ids(missing, range(3)) == []
+    Ledger(None, None).add(make_record(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(arrays(bool, st.integers(1, 40)))
+def test_answers_come_back_as_they_were_packed(correct):
+    record = make_record(1, correct=pack(correct))
+    again = VictimRecord.model_validate_json(record.model_dump_json())
+    np.testing.assert_array_equal(again.answers(len(correct)), correct)
+    assert again.answers(len(correct)).dtype == bool
+
+
+def test_the_curve_of_a_record():
+    curve = make_record(1, "random", seed=3).curve()
+    assert (curve.architecture, curve.threat, curve.trained_on, curve.seed) == ("small_vgg", "standard", "random", 3)
+    assert (curve.steps, curve.loss, curve.train_accuracy) == ([1, 2], [1.5, 0.1 + 0.2], [0.5, 0.75])
+    assert curve.test_accuracy == [0.25, 0.5]
+
+
+# baselines that audits share
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_baselines_go_to_the_cache_and_what_was_learnt_from_a_release_never(kind, tmp_path):
+    cache = tmp_path / "cache"
+    Ledger(tmp_path / "one.jsonl", cache).add(make_record(1, kind))
+    found = Ledger(tmp_path / "other.jsonl", cache).find(make_record(1).key)
+    if kind in ("clean", "random"):
+        assert found == make_record(1, kind)
+        assert [path.name for path in cache.iterdir()] == [f"{1:064x}.json"]  # and nothing temporary
+    else:
+        assert found is None
+        assert not cache.exists()
+
+
+def test_what_the_cache_knows_becomes_part_of_the_audit_once(tmp_path):
+    cache, path = tmp_path / "cache", tmp_path / "other.jsonl"
+    Ledger(tmp_path / "one.jsonl", cache).add(make_record(1))
+    ledger = Ledger(path, cache)
+    for _ in range(3):
+        assert ledger.find(make_record(1).key)
+    assert path.read_text() == f"{make_record(1).model_dump_json()}\n"
+    shutil.rmtree(cache)
+    assert ids(Ledger(path, cache), range(3)) == [1]
+
+
+def damage(path: Path, how: str) -> None:
+    whole = path.read_text()
+    if how == "a folder":
+        path.unlink()
+        path.mkdir()
+        return
+    damaged = {
+        "empty": "",
+        "half": whole[: len(whole) // 2],
+        "zeros": "\0" * len(whole),
+        "not utf-8": None,
+        "another schema": json.dumps(json.loads(whole) | {"more": 1}),
+        "another victim's": make_record(2).model_dump_json(),
+    }[how]
+    path.write_bytes(b"\xff\xfe" if damaged is None else damaged.encode())
+
+
+@pytest.mark.parametrize("how", ["empty", "half", "zeros", "not utf-8", "another schema", "another victim's"])
+def test_a_damaged_baseline_is_made_again_and_mended(how, tmp_path):
+    cache, key = tmp_path / "cache", make_record(1).key
+    Ledger(tmp_path / "one.jsonl", cache).add(make_record(1))
+    damage(cache / f"{key}.json", how)
+    ledger = Ledger(tmp_path / "other.jsonl", cache)
+    assert ledger.find(key) is None
+    assert ledger.find(make_record(2).key) is None
+    assert not (tmp_path / "other.jsonl").exists()
+    ledger.add(make_record(1))
+    assert Ledger(tmp_path / "third.jsonl", cache).find(key) == make_record(1)
+
+
+def test_a_folder_in_the_place_of_a_baseline_is_no_baseline(tmp_path):
+    cache, key = tmp_path / "cache", make_record(1).key
+    Ledger(tmp_path / "one.jsonl", cache).add(make_record(1))
+    damage(cache / f"{key}.json", "a folder")
+    assert Ledger(tmp_path / "other.jsonl", cache).find(key) is None
+
+
+def test_the_folder_of_baselines_is_the_user_s_choice(monkeypatch, tmp_path):
+    for name in ("REM_RELEASE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert baseline_folder() == tmp_path / ".cache/rem-release/baselines"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert baseline_folder() == tmp_path / "xdg/rem-release/baselines"
+    monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "own"))
+    assert baseline_folder() == tmp_path / "own/baselines"
+
+
+def test_a_key_depends_on_every_value_and_not_on_their_order():
+    assert key_of({"a": 1, "b": [1, 2]}) == key_of({"b": [1, 2], "a": 1})
+    keys = [key_of(values) for values in ({"a": 1}, {"a": 2}, {"a": "1"}, {"b": 1}, {"a": 1, "b": None}, {"a": [1]})]
+    assert len(set(keys)) == len(keys)
+
+
+# what decides a victim
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Folders of pictures: clean ones of 16 × 16, a copy with ±8 levels, and test pictures."""
+
+    root: Path
+
+    @property
+    def clean(self) -> Path:
+        return self.root / "clean"
+
+    @property
+    def copy(self) -> Path:
+        return self.root / "copy"
+
+    @property
+    def test(self) -> Path:
+        return self.root / "test"
+
+
+def protect(clean: Path, copy: Path, seed: int = 0, only: str = "*/*.png") -> Path:
+    """Write a copy with ±8 levels on the pictures of a pattern."""
+    rng = np.random.default_rng(seed)
+    shutil.copytree(clean, copy)
+    for path in sorted(clean.glob(only)):
+        pixels = np.asarray(Image.open(path)).astype(int)
+        noise = rng.choice([-8, 8], pixels.shape)
+        Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8)).save(copy / path.relative_to(clean))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory) -> Scene:
+    scene = Scene(tmp_path_factory.mktemp("scene"))
+    for number, name in enumerate(("cat", "dog")):
+        for index in range(4):
+            draw(scene.clean / name / f"{index}.png", 10 * number + index, (16, 16))
+    protect(scene.clean, scene.copy)
+    draw_classes(scene.test, seed=500)
+    return scene
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> AuditRecipe:
+    return tiny_recipe(tmp_path_factory.mktemp("recipe"))
+
+
+def tiny_recipe(folder: Path, **changes: object) -> AuditRecipe:
+    small = {"victim__steps": 2, "victim__evaluations": 1, "victim__batch_size": 4, "victim__resolution": 8}
+    return read_recipe(folder, **{**small, **changes})
+
+
+def make_bench(
+    recipe: AuditRecipe, copy: Path, clean: Path, test: Path | None, rho_u: Fraction = Fraction(8, 255)
+) -> Bench:
+    resolution = recipe.victim.resolution
+    target = open_target(copy, str(clean), resolution, rho_u)
+    chosen = choose_holdout(target, str(test) if test else None, None, recipe.holdout.share, "drop")
+    return Bench(target=target, holdout=chosen, recipe=recipe, resolution=resolution, rho_u=rho_u)
+
+
+@pytest.fixture(scope="module")
+def bench(scene, recipe) -> Bench:
+    return make_bench(recipe, scene.copy, scene.clean, scene.test)
+
+
+def make_laboratory(bench: Bench, path: Path | None = None, cache: Path | None = None, writes=True) -> Laboratory:
+    return Laboratory(bench, Ledger(path, cache, writes), Accelerator(cpu=True))
+
+
+def make_task(trained_on="clean", threat="standard", network="small_vgg", seed=0) -> Task:
+    return Task(parse_architecture(network), parse_threat(threat), trained_on, seed)
+
+
+PGD, GREY, MIXED = "pgd(radius=4/255)", "greyscale(on=both)", "mixed(protected=0.5)"
+TASKS = {
+    "clean": make_task(),
+    "random": make_task("random"),
+    "protected": make_task("protected"),
+    "clean pgd": make_task("clean", PGD),
+    "protected grey": make_task("protected", GREY),
+    "mixed": make_task("protected", MIXED),
+    "clean part": make_task("clean part", MIXED),
+}
+
+
+@pytest.fixture(scope="module")
+def victims(bench, tmp_path_factory) -> Path:
+    """The records of all tasks."""
+    path = tmp_path_factory.mktemp("victims") / "victims.jsonl"
+    laboratory = make_laboratory(bench, path)
+    for task in TASKS.values():
+        laboratory.make(task)
+    return path
+
+
+def known(bench: Bench, victims: Path, tasks: dict[str, Task] = TASKS) -> set[str]:
+    """Which victims need not be trained under another bench."""
+    laboratory = make_laboratory(bench, victims, writes=False)
+    return {name for name, task in tasks.items() if laboratory.known(task)}
+
+
+def test_every_victim_has_a_record_of_its_own_and_is_known_afterwards(bench, victims):
+    assert len({json.loads(line)["key"] for line in victims.read_text().splitlines()}) == len(TASKS)
+    assert known(bench, victims) == set(TASKS)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        make_task(seed=1),
+        make_task(network="small_resnet"),
+        make_task(threat="jpeg(quality=10)"),
+        make_task(threat="pgd(radius=4/255,norm=l2)"),
+        make_task(threat="pgd(radius=5/255)"),
+        make_task(network="small_vgg(learning_rate=0.01)"),
+        make_task("random", PGD),
+        make_task("protected", "mixed(protected=0.25)"),
+    ],
+    ids=lambda task: task.name,
+)
+def test_another_victim_is_not_known(task, bench, victims):
+    assert known(bench, victims, {"other": task}) == set()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": 3},
+        {"batch_size": 3},
+        {"learning_rate": 0.06},
+        {"momentum": 0.8},
+        {"weight_decay": 1e-4},
+        {"decay_every": 1},
+        {"decay": 0.5},
+        {"augmentation": "cifar"},
+        {"precision": "bf16"},
+        {"evaluations": 2},
+    ],
+    ids=str,
+)
+def test_whatever_changes_the_training_changes_every_key(change, bench, victims, tmp_path):
+    ((key, value),) = change.items()
+    assert known(replace(bench, recipe=tiny_recipe(tmp_path, **{f"victim__{key}": value})), victims) == set()
+
+
+def test_the_grid_changes_every_key(scene, victims, tmp_path):
+    recipe = tiny_recipe(tmp_path, victim__resolution=16)
+    assert known(make_bench(recipe, scene.copy, scene.clean, scene.test), victims) == set()
+
+
+@pytest.mark.parametrize("change", [{"steps": 3}, {"relative_step_size": 0.4}], ids=str)
+def test_the_adversary_changes_the_keys_of_victims_that_have_one(change, bench, victims, tmp_path):
+    ((key, value),) = change.items()
+    found = known(replace(bench, recipe=tiny_recipe(tmp_path, **{f"adversary__{key}": value})), victims)
+    assert found == set(TASKS) - {"clean pgd"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"victim__source_model": "vgg16"},
+        {"seeds": {"grid": 2, "worst": 5, "worst_rows": 2}},
+        {"statistics__confidence": 0.99},
+        {"statistics__half_width": 0.3},
+        {"holdout": {"overlap": "drop"}},
+        {"tiers__standard__limit": 0.9},
+        {"tiers__transfer": {"threats": ["standard"], "required": True}},
+        {"learnability__q": 0.8},
+    ],
+    ids=str,
+)
+def test_policy_and_statistics_change_no_key(change, bench, victims, tmp_path):
+    assert known(replace(bench, recipe=tiny_recipe(tmp_path, **change)), victims) == set(TASKS)
+
+
+def test_a_learnability_bound_changes_the_key_of_the_surrogate_alone(bench, victims, tmp_path):
+    recipe = tiny_recipe(tmp_path, learnability__samples=3)
+    assert known(replace(bench, recipe=recipe), victims) == set(TASKS) - {"protected"}
+
+
+def test_another_release_changes_the_keys_of_what_learns_from_it(bench, scene, recipe, victims, tmp_path):
+    other = make_bench(recipe, protect(scene.clean, tmp_path / "copy", seed=1), scene.clean, scene.test)
+    assert known(other, victims) == {"clean", "random", "clean pgd"}
+
+
+def test_the_same_pictures_elsewhere_are_the_same(scene, recipe, victims, tmp_path):
+    for path in (scene.clean, scene.copy, scene.test):
+        shutil.copytree(path, tmp_path / path.name)
+    moved = make_bench(recipe, tmp_path / "copy", tmp_path / "clean", tmp_path / "test")
+    assert known(moved, victims) == set(TASKS)
+
+
+def test_one_test_picture_changes_every_key(scene, recipe, victims, tmp_path):
+    other = Path(shutil.copytree(scene.test, tmp_path / "test"))
+    draw(other / "dog" / "3.png", 999)
+    assert known(make_bench(recipe, scene.copy, scene.clean, other), victims) == set()
+
+
+def test_one_original_or_one_label_changes_every_key(scene, recipe, victims, tmp_path):
+    for name in ("pixels", "label"):
+        clean = Path(shutil.copytree(scene.clean, tmp_path / name / "clean"))
+        if name == "pixels":
+            draw(clean / "cat" / "0.png", 77, (16, 16))
+        else:
+            (clean / "cat" / "0.png").rename(clean / "dog" / "9.png")
+        other = make_bench(recipe, protect(clean, tmp_path / name / "copy"), clean, scene.test)
+        assert known(other, victims) == set(), name
+
+
+def test_which_rows_are_held_out_changes_every_key(scene, recipe, victims, tmp_path):
+    kept = make_bench(recipe, scene.copy, scene.clean, None)
+    path = tmp_path / "victims.jsonl"
+    make_laboratory(kept, path).make(make_task())
+    assert known(kept, path, {"clean": make_task()}) == {"clean"}
+    more = make_bench(tiny_recipe(tmp_path, holdout__share=0.6), scene.copy, scene.clean, None)
+    assert known(more, path, {"clean": make_task()}) == set()
+
+
+def shrink(folder: Path, to: Path) -> Path:
+    """The same pictures as the grid of 8 × 8 shows them."""
+    for path in folder.glob("*/*.png"):
+        small = to / path.relative_to(folder)
+        small.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(fit_working_grid(np.asarray(Image.open(path)), 8).permute(1, 2, 0).numpy()).save(small)
+    return to
+
+
+def test_originals_that_look_alike_on_the_grid_are_told_apart_for_filters_see_them_at_their_own_size(
+    bench, scene, recipe, victims, tmp_path
+):
+    clean = shrink(scene.clean, tmp_path / "clean")
+    shrunk = make_bench(recipe, protect(clean, tmp_path / "copy"), clean, scene.test)
+    one, other = (make_laboratory(each).prepare(make_task())[0].images for each in (bench, shrunk))
+    assert torch.equal(one, other)
+    blurred = [make_laboratory(each).prepare(make_task(threat="mean"))[0].images for each in (bench, shrunk)]
+    assert not torch.equal(*blurred)
+    assert known(shrunk, victims) == set()
+
+
+def test_so_are_test_pictures_where_they_are_filtered_too(scene, recipe, tmp_path):
+    large = tmp_path / "large"
+    for number, name in enumerate(("cat", "dog")):
+        draw(large / name / "0.png", 700 + number, (16, 16))
+    small = shrink(large, tmp_path / "small")
+    tasks = {threat: make_task(threat=threat) for threat in ("standard", "mean", "mean(on=both)")}
+    path = tmp_path / "victims.jsonl"
+    laboratory = make_laboratory(make_bench(recipe, scene.copy, scene.clean, large), path)
+    for task in tasks.values():
+        laboratory.make(task)
+    found = known(make_bench(recipe, scene.copy, scene.clean, small), path, tasks)
+    assert found == {"standard", "mean"}
+
+
+def test_the_radius_changes_the_random_control_alone_and_by_whole_levels(scene, recipe, victims):
+    for rho_u, expected in ((Fraction(9, 255), set(TASKS) - {"random"}), (Fraction(17, 510), set(TASKS))):
+        assert known(make_bench(recipe, scene.copy, scene.clean, scene.test, rho_u), victims) == expected
+
+
+def test_in_a_partial_release_the_random_control_depends_on_which_rows_are_protected(scene, recipe, tmp_path):
+    tasks = {name: make_task(name) for name in KINDS}
+    path = tmp_path / "victims.jsonl"
+    benches = {}
+    for name in ("cat", "dog"):
+        copy = protect(scene.clean, tmp_path / name, only=f"{name}/[01].png")
+        benches[name] = make_bench(recipe, copy, scene.clean, scene.test)
+        assert make_laboratory(benches[name]).is_partial
+    laboratory = make_laboratory(benches["cat"], path)
+    for task in tasks.values():
+        laboratory.make(task)
+    assert known(benches["cat"], path, tasks) == set(KINDS)
+    assert known(benches["dog"], path, tasks) == {"clean"}
+
+
+def test_a_weights_file_counts_by_its_bytes_not_by_its_place(bench, tmp_path):
+    for name, seed in (("one", 1), ("same", 1), ("other", 2)):
+        (tmp_path / name).mkdir()
+        torch.save(build_model("small_vgg", 2, 8, seed).network.state_dict(), tmp_path / name / "w.pt")
+    tasks = {
+        n: make_task(network=f"small_vgg(weights={tmp_path / n / 'w.pt'},resize=8)") for n in ("one", "same", "other")
+    }
+    path = tmp_path / "victims.jsonl"
+    make_laboratory(bench, path).make(tasks["one"])
+    assert {name for name, task in tasks.items() if known(bench, path, {name: task})} == {"one", "same"}
+    larger = make_task(network=f"small_vgg(weights={tmp_path / 'one' / 'w.pt'},resize=16)")
+    assert known(bench, path, {"larger": larger}) == set()
+
+
+def train(bench: Bench, path: Path, cache: Path, task: Task) -> tuple[VictimRecord, int]:
+    """The record, and how many training steps it took."""
+    steps: list[int] = []
+    record = make_laboratory(bench, path, cache).make(task, lambda step, _: steps.append(step))
+    return record, len(steps)
+
+
+def test_a_second_audit_does_not_pay_for_baselines_again_but_for_its_own_release(bench, scene, recipe, tmp_path):
+    cache = tmp_path / "cache"
+    other = make_bench(recipe, protect(scene.clean, tmp_path / "copy", seed=1), scene.clean, scene.test)
+    for kind, cost in (("clean", 0), ("random", 0), ("protected", 2)):
+        first, steps = train(bench, tmp_path / "one.jsonl", cache, make_task(kind))
+        assert steps == 2
+        second, steps = train(other, tmp_path / "other.jsonl", cache, make_task(kind))
+        assert steps == cost, kind
+        assert (first == second) == (cost == 0)
+    assert len(list(cache.iterdir())) == 2
+    assert len((tmp_path / "other.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_damaged_baseline_is_trained_again_to_the_same_record(bench, tmp_path):
+    cache = tmp_path / "cache"
+    first, _ = train(bench, tmp_path / "one.jsonl", cache, make_task())
+    damage(cache / f"{first.key}.json", "half")
+    second, steps = train(bench, tmp_path / "other.jsonl", cache, make_task())
+    assert steps == 2
+    assert second.model_copy(update={"seconds": first.seconds}) == first
+    assert train(bench, tmp_path / "third.jsonl", cache, make_task())[1] == 0
+
+
+def test_the_random_control_of_unprotected_images_is_noisy_and_that_of_any_release_of_that_radius(
+    bench, scene, recipe, tmp_path
+):
+    """What an audit of unprotected images caches is what audits of protected ones find."""
+    nothing = replace(make_bench(recipe, scene.clean, scene.clean, scene.test, rho_u=None), rho_u=Fraction(8, 255))
+    assert not nothing.target.changed.any()
+    own = [make_laboratory(nothing).prepare(make_task(kind))[0].images.int() for kind in ("random", "clean")]
+    assert (own[0] - own[1]).abs().max() >= 4
+    assert torch.equal(make_laboratory(bench).prepare(make_task("random"))[0].images.int(), own[0])
+    path = tmp_path / "victims.jsonl"
+    make_laboratory(nothing, path).make(make_task("random"))
+    assert known(bench, path, {"random": make_task("random")}) == {"random"}

@@ -1,0 +1,233 @@
+"""What an audit trains: the rows of the tiers, the victims of each row, and nothing twice."""
+
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+
+from rem_release.audit.plan import Row, Task, plan_rows, plan_tasks, tasks_of, trained_on
+from rem_release.audit.recipe import Architecture, Network, parse_architecture
+from rem_release.audit.threats import Threat, parse_threat
+from rem_release.errors import InputError
+from tests.audits import read_recipe
+
+RHO_A = Fraction(4, 255)
+
+
+def plan(folder, source_model="resnet18", seeds=1, **tiers) -> list[Row]:
+    changes = {"tiers": tiers, "seeds": {"grid": seeds, "worst": seeds}}
+    return plan_rows(read_recipe(folder, **changes), source_model, RHO_A)
+
+
+def describe(rows: list[Row]) -> list[tuple[str, str, str]]:
+    return [(row.tier, row.architecture.text, row.threat.name) for row in rows]
+
+
+def describe_tasks(tasks: list[Task]) -> list[tuple[str, str, str, int]]:
+    return [(task.architecture.text, task.threat.name, task.trained_on, task.seed) for task in tasks]
+
+
+def row(threat: str = "standard", architecture: str = "small_vgg", seeds: int = 1, tier="standard") -> Row:
+    return Row(tier, parse_architecture(architecture), parse_threat(threat), seeds)
+
+
+# rows
+
+
+def test_rows_are_every_network_under_every_threat_tier_by_tier(tmp_path):
+    adversarial = {"architectures": ["source", "vgg16"], "threats": ["pgd(radius=rho_a/2)", "pgd(radius=rho_a)"]}
+    transfer = {"architectures": ["senet18"], "threats": ["standard"]}
+    assert describe(plan(tmp_path, transfer=transfer, adversarial=adversarial)) == [
+        ("adversarial", "resnet18", "pgd(radius=2/255)"),
+        ("adversarial", "resnet18", "pgd(radius=4/255)"),
+        ("adversarial", "vgg16", "pgd(radius=2/255)"),
+        ("adversarial", "vgg16", "pgd(radius=4/255)"),
+        ("transfer", "senet18", "standard"),
+    ]
+
+
+def test_source_stands_for_the_model_of_the_release_else_for_the_recipe_s(tmp_path):
+    standard = {"threats": ["standard"]}
+    assert describe(plan(tmp_path, "densenet121", standard=standard)) == [("standard", "densenet121", "standard")]
+    assert describe(plan(tmp_path, None, standard=standard)) == [("standard", "small_vgg", "standard")]
+
+
+def test_source_and_its_name_are_one_network(tmp_path):
+    standard = {"architectures": ["source", "resnet18", "vgg16"], "threats": ["standard"]}
+    assert describe(plan(tmp_path, standard=standard)) == [
+        ("standard", "resnet18", "standard"),
+        ("standard", "vgg16", "standard"),
+    ]
+
+
+def test_equal_threats_are_one_row_a_tier_and_count_in_every_tier(tmp_path):
+    threats = ["pgd(radius=rho_a)", "pgd(radius=4/255)"]
+    rows = plan(tmp_path, adversarial={"threats": threats}, transfer={"threats": threats})
+    assert describe(rows) == [
+        ("adversarial", "resnet18", "pgd(radius=4/255)"),
+        ("transfer", "resnet18", "pgd(radius=4/255)"),
+    ]
+
+
+def test_a_probe_takes_the_place_of_any_network_once(tmp_path):
+    adaptive = {"architectures": ["source", "vgg16"], "threats": ["linear_probe", "two_layer_probe+greyscale"]}
+    rows = plan(tmp_path, adaptive=adaptive)
+    assert describe(rows) == [
+        ("adaptive", "linear_probe", "linear_probe"),
+        ("adaptive", "two_layer_probe", "greyscale+two_layer_probe"),
+    ]
+    assert rows[0].architecture == Architecture("linear_probe", Network())
+
+
+def test_rows_have_the_grid_s_seeds(tmp_path):
+    assert [found.seeds for found in plan(tmp_path, seeds=3, standard={"threats": ["standard", "mean"]})] == [3, 3]
+
+
+def test_no_tier_no_row(tmp_path):
+    assert plan(tmp_path, standard={"required": True}) == []
+
+
+@pytest.mark.parametrize(
+    "networks",
+    [
+        ["vgg16(learning_rate=0.1)", "vgg16(learning_rate=0.01)"],
+        ["vgg16", "vgg16(learning_rate=0.01)"],
+        ["vgg16(weights=a/w.pt)", "vgg16(weights=b/w.pt)"],
+        ["vgg16(weights=w.pt)", "vgg16(weights=w.pt,resize=64)"],
+        ["source", "resnet18(learning_rate=0.01)"],
+    ],
+)
+def test_two_networks_of_one_name_are_refused_not_dropped(networks, tmp_path):
+    one_tier = {"standard": {"architectures": networks, "threats": ["standard"]}}
+    two_tiers = {
+        "standard": {"architectures": networks[:1], "threats": ["standard"]},
+        "transfer": {"architectures": networks[1:], "threats": ["mean"]},
+    }
+    for tiers in (one_tier, two_tiers):
+        with pytest.raises(
+            InputError, match=r"and another network of the recipe would both be called (vgg16|resnet18)"
+        ):
+            plan(tmp_path, **tiers)
+
+
+def test_networks_with_parameters_of_their_own_are_kept(tmp_path):
+    networks = ["vgg16(weights=a/v.pt)", "vgg16(weights=a/w.pt)", "vgg16", "vit_small(learning_rate=0.01)"]
+    rows = plan(tmp_path, transfer={"architectures": networks, "threats": ["standard"]})
+    assert [found.architecture.text for found in rows] == [
+        *("vgg16, pretrained (v.pt)", "vgg16, pretrained (w.pt)", "vgg16", "vit_small"),
+    ]
+    assert rows[3].architecture.network.learning_rate == 0.01
+
+
+def test_too_few_resamples_for_the_largest_tier_are_refused_before_anything_is_trained(tmp_path):
+    threats = [f"jpeg(quality={quality})" for quality in range(1, 7)]
+    tiers = {"adaptive": {"threats": threats}, "transfer": {"threats": threats[:2]}}
+    enough = read_recipe(tmp_path, tiers=tiers, statistics__resamples=1200)  # 10 beyond each of six bounds at 95 %
+    assert len(plan_rows(enough, None, RHO_A)) == 8
+    few = read_recipe(tmp_path, tiers=tiers, statistics__resamples=1199)
+    with pytest.raises(InputError, match=r"1199 resamples are too few for the 6 rows of a tier .*resamples=1200"):
+        plan_rows(few, None, RHO_A)
+
+
+# victims
+
+
+def test_a_row_needs_its_three_victims_and_a_reference():
+    assert describe_tasks(tasks_of(row("jpeg(quality=10)"), is_partial=False)) == [
+        ("small_vgg", "standard", "clean", 0),
+        ("small_vgg", "jpeg(quality=10)", "clean", 0),
+        ("small_vgg", "jpeg(quality=10)", "random", 0),
+        ("small_vgg", "jpeg(quality=10)", "protected", 0),
+    ]
+
+
+def test_the_reference_of_standard_training_is_its_own_clean_victim():
+    tasks = plan_tasks([row()], is_partial=False)
+    assert sorted(describe_tasks(tasks)) == [
+        ("small_vgg", "standard", "clean", 0),
+        ("small_vgg", "standard", "protected", 0),
+        ("small_vgg", "standard", "random", 0),
+    ]
+
+
+def test_every_seed_has_victims_and_a_reference_of_its_own():
+    found = Counter(describe_tasks(tasks_of(row("mean", seeds=3), is_partial=False)))
+    assert len(found) == 12
+    assert {seed for *_, seed in found} == {0, 1, 2}
+    assert all(found["small_vgg", "standard", "clean", seed] == 1 for seed in range(3))
+
+
+def test_rows_share_references_and_equal_rows_of_two_tiers_share_victims():
+    rows = [row(), row("mean"), row("median"), row("mean", tier="transfer"), row("mean", "vgg16")]
+    tasks = plan_tasks(rows, is_partial=False)
+    names = [task.name for task in tasks]
+    assert len(names) == len(set(names))
+    small = [task for task in tasks if task.architecture.name == "small_vgg"]
+    assert len(small) == 3 * 3  # standard, mean, median on clean, random, protected
+    assert sum(task.architecture.name == "vgg16" for task in tasks) == 4
+    assert {task.name for task in tasks} == {task.name for r in rows for task in tasks_of(r, is_partial=False)}
+
+
+def test_more_seeds_for_a_row_only_add_victims():
+    rows = [row(), row("mean"), row("median")]
+    before = {task.name for task in plan_tasks(rows, is_partial=False)}
+    after = plan_tasks([rows[0], replace(rows[1], seeds=3), rows[2]], is_partial=False)
+    added = [task for task in after if task.name not in before]
+    assert before <= {task.name for task in after}
+    assert sorted(describe_tasks(added)) == sorted(
+        ("small_vgg", threat, kind, seed)
+        for seed in (1, 2)
+        for threat, kind in [("standard", "clean"), *(("mean", kind) for kind in ("clean", "protected", "random"))]
+    )
+
+
+def test_a_partial_release_is_held_against_its_clean_part():
+    assert trained_on(row(), is_partial=True) == ["clean", "random", "protected", "clean part"]
+    assert trained_on(row(), is_partial=False) == ["clean", "random", "protected"]
+
+
+def test_a_mixture_is_held_against_its_clean_part_and_all_clean_images_without_mixing():
+    mixed = row("mixed(protected=0.8)+pgd(radius=2/255)")
+    for is_partial in (False, True):
+        assert describe_tasks(tasks_of(mixed, is_partial)) == [
+            ("small_vgg", "standard", "clean", 0),
+            ("small_vgg", "pgd(radius=2/255)", "clean", 0),
+            ("small_vgg", "mixed(protected=0.8)+pgd(radius=2/255)", "random", 0),
+            ("small_vgg", "mixed(protected=0.8)+pgd(radius=2/255)", "protected", 0),
+            ("small_vgg", "mixed(protected=0.8)+pgd(radius=2/255)", "clean part", 0),
+        ]
+
+
+def test_mixtures_of_several_shares_share_their_clean_victims_and_no_others():
+    tasks = plan_tasks([row("mixed(protected=0.2)"), row("mixed(protected=0.8)"), row()], is_partial=False)
+    assert Counter(task.trained_on for task in tasks) == {"clean": 1, "random": 3, "protected": 3, "clean part": 2}
+
+
+def test_victims_that_learn_the_same_images_follow_each_other():
+    threats = ["pgd(radius=1/255)", "jpeg(quality=10)", "mixup", "jpeg(quality=10)+pgd(radius=1/255)", "mixed"]
+    tasks = plan_tasks([row(threat, seeds=2) for threat in threats], is_partial=False)
+    sets = [(task.trained_on, task.threat.filters(test=False), task.threat.name.startswith("mixed")) for task in tasks]
+    changes = sum(one != other for one, other in pairwise(sets))
+    distinct = [found for index, found in enumerate(sets) if found not in sets[:index]]
+    assert changes == len(distinct) - 1
+
+
+NETWORKS = ["vgg16", "vgg16(learning_rate=0.01)", "resnet18", "vgg16(weights=w.pt)"]
+
+
+def test_the_name_of_a_victim_tells_all_that_makes_it_another():
+    tasks = [
+        Task(parse_architecture(network), threat, kind, seed)
+        for network in NETWORKS
+        for threat in (
+            Threat(),
+            parse_threat("mean"),
+            parse_threat("gaussian(sigma=1.0000001)"),
+            parse_threat("gaussian"),
+        )
+        for kind in ("clean", "random", "protected", "clean part")
+        for seed in (0, 1)
+    ]
+    assert len({task.name for task in tasks}) == len(tasks)

@@ -1,0 +1,268 @@
+"""Audit recipes: the shipped ones and their policy, every mistake named at once, networks, and what is published."""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from rem_release.audit.plan import plan_rows
+from rem_release.audit.recipe import (
+    ARCHITECTURES,
+    SHIPPED_ARCHITECTURES,
+    SHIPPED_LIMITS,
+    SHIPPED_REQUIRED,
+    Architecture,
+    Network,
+    Tiers,
+    load_audit_recipe,
+    parse_architecture,
+)
+from rem_release.errors import InputError
+from rem_release.models import MODELS, build_model
+from rem_release.recipe_files import recipe_names, recipe_text
+from rem_release.release.canonical import sha256_file
+from rem_release.release.certificate import TIERS, read_certificate
+from tests.audits import AUDIT, QUICK, read_recipe, write_audit_recipe
+from tests.command_line import run
+from tests.gratings import draw_gratings, write_classes
+
+RHO_A = Fraction(4, 255)
+SHIPPED = [name for name in recipe_names() if name.startswith("audit-")]
+
+
+def refuse(folder: Path, **changes: object) -> str:
+    with pytest.raises(InputError) as caught:
+        read_recipe(folder, **changes)
+    return str(caught.value)
+
+
+# shipped recipes
+
+
+def test_three_audit_recipes_are_shipped():
+    assert {"audit-quick", "audit-standard", "audit-paper"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_holds_the_shipped_policy(name):
+    recipe = load_audit_recipe(name)
+    for tier in TIERS:
+        policy = recipe.tier(tier)
+        assert policy.limit == SHIPPED_LIMITS[tier]
+        assert policy.required == (tier in SHIPPED_REQUIRED)
+    rows = plan_rows(recipe, "resnet18", RHO_A)
+    for tier in SHIPPED_REQUIRED:
+        mine = [row for row in rows if row.tier == tier]
+        assert len({row.architecture.text for row in mine}) == SHIPPED_ARCHITECTURES
+        assert "source" in recipe.tier(tier).architectures
+        wanted = "standard" if tier == "standard" else "pgd(radius=4/255)"
+        assert len([row for row in mine if row.threat.name == wanted]) == SHIPPED_ARCHITECTURES
+
+
+def test_the_shipped_limits_are_those_of_the_policy():
+    assert SHIPPED_LIMITS["standard"] == 0.30
+    assert SHIPPED_LIMITS["adversarial"] == 0.70
+    assert SHIPPED_REQUIRED == ("standard", "adversarial")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_can_be_written_and_read_again(name, tmp_path):
+    recipe = load_audit_recipe(name)
+    path = tmp_path / "again.yaml"
+    path.write_text(yaml.safe_dump(recipe.to_dict()), encoding="utf-8")
+    assert load_audit_recipe(str(path)) == recipe
+
+
+def test_the_paper_recipe_is_the_paper_s_training_and_grid():
+    recipe = load_audit_recipe("audit-paper")
+    victim = recipe.victim
+    assert (victim.steps, victim.batch_size, victim.learning_rate) == (40_000, 128, 0.1)
+    assert (victim.momentum, victim.weight_decay, victim.decay_every, victim.decay) == (0.9, 5e-4, 16_000, 0.1)
+    assert (recipe.adversary.steps, recipe.adversary.relative_step_size) == (10, 0.2)
+    found = {threat.name for tier in TIERS for threat in recipe.threats(tier, RHO_A)}
+    assert {f"pgd(radius={level}/255)" for level in (1, 2, 3, 4)} | {"standard"} <= found  # Table 1
+    assert {"mean", "median", "gaussian(sigma=1)"} <= found  # Appendix D
+    assert {f"pgd(radius={level}/255,norm=l2)" for level in (50, 100)} <= found  # Table 11
+    assert {f"pgd(radius={level}/255,norm=l1)" for level in (1000, 3000)} <= found
+
+
+# what may stand in a recipe
+
+
+def test_a_recipe_that_names_no_tier_still_requires_the_two(tmp_path):
+    path = write_audit_recipe(tmp_path / "recipe.yaml", tiers={"transfer": {"threats": ["standard"]}})
+    recipe = load_audit_recipe(str(path))
+    assert recipe.tiers.standard == Tiers().standard
+    assert (recipe.tiers.standard.required, recipe.tiers.standard.limit) == (True, 0.30)
+    assert (recipe.tiers.adversarial.required, recipe.tiers.adversarial.limit) == (True, 0.70)
+    assert not recipe.tiers.adversarial.threats
+    assert not recipe.tiers.transfer.required
+
+
+def test_a_single_key_is_changed_by_its_dotted_path(tmp_path):
+    path = str(write_audit_recipe(tmp_path / "recipe.yaml"))
+    settings = {"tiers.standard.limit": "0.5", "victim.steps": "7", "tiers.adaptive.threats": "[jpeg(quality=10)]"}
+    recipe = load_audit_recipe(path, settings)
+    assert (recipe.tiers.standard.limit, recipe.victim.steps) == (0.5, 7)
+    assert recipe.tiers.adaptive.threats == ("jpeg(quality=10)",)
+    assert recipe.victim.batch_size == AUDIT["victim"]["batch_size"]
+    with pytest.raises(InputError, match=re.escape("--set victim.step: no such key; the nearest is victim.steps")):
+        load_audit_recipe(path, {"victim.step": "7"})
+    with pytest.raises(InputError, match=re.escape("victim.steps: Input should be greater than or equal to 1 (got 0)")):
+        load_audit_recipe(path, {"victim.steps": "0"})
+
+
+def test_unknown_keys_and_wrong_values_are_told_all_at_once(tmp_path):
+    message = refuse(
+        tmp_path,
+        victim__stepss=3,
+        victim__learning_rate="1e-1",
+        victim__augmentation="strong",
+        victim__source_model="linear_probe",
+        adversary__relative_step_size=3,
+        statistics__confidence=0.5,
+        holdout__overlap="keep",
+        seeds__grid=0,
+        tiers__standard__limit=0,
+        tiers__adaptive={"threats": ["grayscale", "jpeg(q=1)", 3], "architectures": ["resnet19"]},
+        tiers__transfers={"threats": ["standard"]},
+        extra=1,
+    )
+    for line in (
+        "victim.stepss: no such key; the nearest is victim.steps",
+        "victim.augmentation: Input should be 'none', 'cifar' or 'imagenet' (got 'strong')",
+        "victim.source_model: ",
+        "adversary.relative_step_size: Input should be less than or equal to 2 (got 3)",
+        "statistics.confidence: Input should be greater than 0.5 (got 0.5)",
+        "holdout.overlap: Input should be 'refuse' or 'drop' (got 'keep')",
+        "seeds.grid: Input should be greater than or equal to 1 (got 0)",
+        "tiers.standard.limit: Input should be greater than 0 (got 0)",
+        "tiers.adaptive.threats.0: no threat 'grayscale'; the nearest is 'greyscale'",
+        "tiers.adaptive.threats.1: threat jpeg has no parameter 'q'; it has quality, on",
+        "tiers.adaptive.threats.2: write text, such as pgd(radius=rho_a)",
+        "tiers.adaptive.architectures.0: no architecture 'resnet19'; the nearest is 'resnet1",
+        "tiers.transfers: no such key; the nearest is tiers.transfer",
+        "extra: no such key",
+    ):
+        assert f"\n  {line}" in message
+    assert "learning_rate" not in message  # text that is a number is one
+
+
+@pytest.mark.parametrize("key", ["victim.steps", "victim.batch_size", "victim.learning_rate", "victim.augmentation"])
+def test_what_decides_the_training_has_no_silent_default(key, tmp_path):
+    document = {**AUDIT, "victim": {**AUDIT["victim"]}}
+    del document["victim"][key.split(".")[1]]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    with pytest.raises(InputError, match=f"{key}: missing"):
+        load_audit_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seeds": {"grid": 3, "worst": 2, "worst_rows": 1}}, r"seeds\.worst \(2\) is below seeds\.grid \(3\)"),
+        ({"tiers__standard__architectures": []}, "tiers.standard has threats and no architecture; add source"),
+    ],
+)
+def test_a_policy_that_contradicts_itself_is_refused(changes, words, tmp_path):
+    assert re.search(words, refuse(tmp_path, **changes))
+
+
+def test_fewer_worst_seeds_than_grid_seeds_do_not_matter_where_no_row_gets_them(tmp_path):
+    assert read_recipe(tmp_path, seeds={"grid": 3, "worst": 1}).seeds.grid == 3
+
+
+def test_a_recipe_of_protect_is_refused():
+    with pytest.raises(InputError, match="quickstart is not an audit recipe"):
+        load_audit_recipe("quickstart")
+
+
+def test_equal_threats_count_once_and_a_radius_above_the_range_is_bad_input(tmp_path):
+    threats = ["pgd(radius=rho_a)", "pgd(radius=4/255)", "pgd(radius=2*rho_a/2, norm=linf)", "standard"]
+    recipe = read_recipe(tmp_path, tiers__adversarial={"threats": threats})
+    assert [threat.name for threat in recipe.threats("adversarial", RHO_A)] == ["pgd(radius=4/255)", "standard"]
+    recipe = read_recipe(tmp_path, tiers__adversarial={"threats": ["pgd(radius=64*rho_a)"]})
+    with pytest.raises(InputError, match=r"tiers\.adversarial: pgd\(radius=64\*rho_a\) is above 1.*rho_a = 4/255"):
+        recipe.threats("adversarial", RHO_A)
+
+
+# networks
+
+
+def test_every_network_but_the_probes_is_an_architecture():
+    assert set(ARCHITECTURES) == set(MODELS) - {"linear_probe", "two_layer_probe"}
+    assert len(set(ARCHITECTURES)) == len(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", ["source", *ARCHITECTURES])
+def test_every_architecture_is_read(name):
+    assert parse_architecture(name) == Architecture(name, Network())
+    assert parse_architecture(name).text == name
+
+
+def test_parameters_of_an_architecture():
+    found = parse_architecture("resnet18(weights=/home/owner/w.safetensors, resize=64, learning_rate=0.01)")
+    assert found.network == Network(weights="/home/owner/w.safetensors", resize=64, learning_rate=0.01)
+    assert found.text == "resnet18, pretrained (w.safetensors)"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("linear_probe", "no architecture 'linear_probe'"),
+        ("resnet", "no architecture 'resnet'; the nearest is 'resnet"),
+        ("resnet18+vgg16", "one architecture, not several joined by +"),
+        (
+            "resnet18(weight=a)",
+            "architecture resnet18 has no parameter 'weight'; it has weights, resize, learning_rate",
+        ),
+        ("resnet18(resize=7)", "architecture resnet18: resize: Input should be greater than or equal to 8"),
+        ("resnet18(learning_rate=inf)", "architecture resnet18: learning_rate: "),
+        ("resnet18(", "cannot be read"),
+    ],
+)
+def test_a_wrong_architecture_is_refused(text, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        parse_architecture(text)
+
+
+# what is published
+
+
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_of_a_weights_file_only_name_and_hash_are_published(is_relative, tmp_path, monkeypatch):
+    """Also where the path occurs in the name of the network."""
+    monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
+    hidden = tmp_path / "private"
+    hidden.mkdir()
+    torch.save(build_model("small_vgg", 10, 16, 3).network.state_dict(), hidden / "small_vgg")
+    monkeypatch.chdir(hidden)
+    clean = write_classes(tmp_path / "clean", draw_gratings(4, seed=0))
+    test = write_classes(tmp_path / "test", draw_gratings(2, seed=1))
+    weights = "small_vgg" if is_relative else str(hidden / "small_vgg")
+    networks = [f"small_vgg(weights={weights}, resize=16)", "source"]
+    standard = {"required": True, "limit": 0.3, "threats": ["standard"], "architectures": networks}
+    recipe = write_audit_recipe(tmp_path / "recipe.yaml", **QUICK, tiers={"standard": standard})
+    out = tmp_path / "out"
+    run("audit", clean, "--clean", clean, "--holdout", test, "--recipe", recipe, "--out", out)
+    certificate = read_certificate(out / "audit.json")
+    digest = sha256_file(hidden / "small_vgg")
+    assert certificate.recipe["tiers"]["standard"]["architectures"] == [
+        f"small_vgg(weights=small_vgg sha256:{digest},resize=16)",
+        "source",
+    ]
+    assert [row.architecture for row in certificate.rows] == ["small_vgg, pretrained (small_vgg)", "small_vgg"]
+    written = [path for path in out.rglob("*") if path.is_file()]
+    assert {"audit.json", "report.html", "victims.jsonl"} <= {path.name for path in written}
+    for path in written:
+        assert str(tmp_path).encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_head_of_a_recipe_gives_its_command(name):
+    head = [line for line in recipe_text(name).splitlines() if line.startswith("#")]
+    assert any("rem-release audit RUN" in line and f"--recipe {name}" in line for line in head)

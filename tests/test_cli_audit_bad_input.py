@@ -1,0 +1,382 @@
+"""What `rem-release audit` refuses: one clear line, the right exit code, nothing on stdout, and nothing left behind."""
+
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from rem_release.errors import RemReleaseError
+from rem_release.models import build_model
+from rem_release.training.memory import memory_watched
+from tests.audit_commands import draw_colours, fall_short, protect, write_material
+from tests.audits import QUICK, write_audit_recipe
+from tests.command_line import draw_classes, read_status, run, snapshot, succeed
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`clean`, `noisy`, `test`, `run` and the recipe `quick.yaml`; nothing here may change."""
+    folder = write_material(tmp_path_factory.mktemp("material"))
+    write_audit_recipe(folder / "quick.yaml", **QUICK)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def baselines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        (folder / "baselines").mkdir()
+        patch.setenv("REM_RELEASE_CACHE", str(folder))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an audit would leave in the working folder would lie here."""
+    monkeypatch.chdir(tmp_path)
+
+
+def refuse(material: Path, *arguments: object, code: int = 2, lines: int = 1) -> str:
+    """Run an audit that must be refused and leave no trace; returns its message."""
+    watched = [Path.cwd(), material, Path(os.environ["REM_RELEASE_CACHE"])]
+    before = [snapshot(folder) for folder in watched]
+    result = run("audit", *arguments)
+    assert result.code == code, (result.code, result.err)
+    assert result.out == ""
+    messages = result.err.splitlines()
+    first = next(number for number, line in enumerate(messages) if line.startswith("error: "))
+    assert len(messages) - first == lines, result.err
+    assert [snapshot(folder) for folder in watched] == before
+    return "\n".join(messages[first:])
+
+
+def refuse_run(material: Path, *options: object, code: int = 2, lines: int = 1) -> str:
+    """The same for the run of the material with its test images, which alone would do."""
+    given = ("--recipe", material / "quick.yaml", "--holdout", material / "test")
+    return refuse(material, material / "run", *given, *options, code=code, lines=lines)
+
+
+def refuse_copy(material: Path, *options: object, target: str = "noisy") -> str:
+    """The same for the noisy copy."""
+    given = ("--recipe", material / "quick.yaml", "--clean", material / "clean", "--holdout", material / "test")
+    return refuse(material, material / target, *given, *options)
+
+
+# --- the target
+
+
+def test_targets_that_are_not_there_or_hold_nothing(tmp_path: Path, material: Path) -> None:
+    recipe = ("--recipe", material / "quick.yaml")
+    clean = ("--clean", material / "clean")
+    assert f"there is no run {tmp_path / 'nowhere'}" in refuse(material, tmp_path / "nowhere", *recipe)
+    assert "nowhere does not exist" in refuse(material, tmp_path / "nowhere", *recipe, *clean)
+    (tmp_path / "empty").mkdir()
+    assert "empty holds no files" in refuse(material, tmp_path / "empty", *recipe, *clean)
+    assert "not Parquet" in refuse(material, material / "quick.yaml", *recipe, *clean)
+    assert "cannot be read: File name too long" in refuse(material, tmp_path / ("x" * 300), *recipe, *clean)
+
+
+def test_a_copy_needs_its_originals_and_in_the_same_order(tmp_path: Path, material: Path) -> None:
+    recipe = ("--recipe", material / "quick.yaml", "--holdout", material / "test")
+    assert "add --clean SOURCE" in refuse(material, material / "noisy", *recipe)
+    for clean, words in (
+        (tmp_path / "nowhere", "does not exist"),
+        ("", "the source is empty"),
+        (material / "test", "has 24 rows and --clean"),
+        (draw_classes(tmp_path / "other", ["blue", "green"], 12), "row 12 is labelled red"),
+    ):
+        assert words in refuse(material, material / "noisy", *recipe, "--clean", clean)
+
+
+@pytest.mark.parametrize("target", ["run", "run/release"])
+def test_other_originals_are_noticed(material: Path, target: str) -> None:
+    given = ("--recipe", material / "quick.yaml", "--holdout", material / "test", "--clean", material / "test")
+    assert "give the images that were protected, as they were then, with --clean" in refuse(
+        material, material / target, *given
+    )
+
+
+def test_runs_that_cannot_be_audited(tmp_path: Path, material: Path) -> None:
+    given = ("--recipe", material / "quick.yaml", "--holdout", material / "test")
+    unfinished = Path(shutil.copytree(material / "run", tmp_path / "unfinished"))
+    shutil.rmtree(unfinished / "release")
+    assert "finish the run with --resume" in refuse(material, unfinished, *given)
+    lost = Path(shutil.copytree(material / "run", tmp_path / "lost"))
+    (lost / "private/rows.parquet").unlink()
+    assert "add --clean SOURCE" in refuse(material, lost, *given)
+    for name in ("data/train-00000-of-00001.parquet", "protection.json"):
+        damaged = Path(shutil.copytree(material / "run", tmp_path / name.partition("/")[0]))
+        path = damaged / "release" / name
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 64
+        path.write_bytes(data)
+        assert name in refuse(material, damaged, *given, code=1)
+
+
+# --- the test images
+
+
+def test_test_images_of_other_classes_or_without_a_class(tmp_path: Path, material: Path) -> None:
+    recipe = ("--recipe", material / "quick.yaml")
+    others = draw_classes(tmp_path / "others", ["cat", "dog"], 5)
+    message = refuse(material, material / "run", *recipe, "--holdout", others)
+    assert "has no class 'cat', 'dog'" in message
+    assert "no picture of 'blue', 'red'" in message
+    shutil.copytree(material / "test", tmp_path / "missing")
+    shutil.rmtree(tmp_path / "missing/red")
+    draw_classes(tmp_path / "missing", ["green"], 5)
+    assert "no picture of 'red'" in refuse(material, material / "run", *recipe, "--holdout", tmp_path / "missing")
+    for holdout, words in ((tmp_path / "nowhere", "does not exist"), ("", "the source is empty")):
+        assert words in refuse(material, material / "run", *recipe, "--holdout", holdout)
+
+
+def test_test_images_of_the_release_are_refused_and_the_cure_is_named(tmp_path: Path, material: Path) -> None:
+    recipe = ("--recipe", material / "quick.yaml")
+    for folder, distance in (("clean", 0), ("noisy", 8)):
+        message = refuse(material, material / "run", *recipe, "--holdout", material / folder)
+        assert f"test picture blue/00.png lies within {distance} levels" in message
+        assert "--set holdout.overlap=drop" in message
+    assert "no test picture is left of 'blue', 'red'" in refuse(
+        material, material / "run", *recipe, "--holdout", material / "clean", "--set", "holdout.overlap=drop"
+    )
+    shutil.copytree(material / "test", tmp_path / "mixed")
+    shutil.copy(material / "clean/blue/00.png", tmp_path / "mixed/blue/known.png")
+    message = refuse(material, material / "run", *recipe, "--holdout", tmp_path / "mixed")
+    assert "blue/known.png" in message
+    assert "1 of 21 test pictures" in message
+
+
+def test_too_few_test_images_says_how_many_it_takes(material: Path) -> None:
+    message = refuse_run(material, "--set", "statistics.half_width=0.05")
+    assert "20 test images are too few: accuracy to within 5.0% for the 1 rows of a tier takes 271" in message
+    assert "--holdout" in message
+
+
+# --- the recipe
+
+
+def test_recipes_that_are_none(tmp_path: Path, material: Path) -> None:
+    assert "did you mean 'audit-quick'?" in refuse(material, material / "run", "--recipe", "audit-quik")
+    assert "give it to rem-release protect" in refuse(material, material / "run", "--recipe", "quickstart")
+    assert "cannot read the recipe" in refuse(material, material / "run", "--recipe", tmp_path / "none.yaml")
+    out = ("--out", tmp_path / "new")
+    result = run("protect", material / "clean", *out, "--recipe", material / "quick.yaml")
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert "rem-release audit" in result.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("victim.step=3", "--set victim.step: no such key; the nearest is victim.steps"),
+        ("victim.steps", "write KEY=VALUE"),
+        ("tiers.standard.threats=[]", "no threats in any tier"),
+        ("tiers.standard.architectures=[]", "has threats and no architecture"),
+        ("tiers.standard.threats=[pgd(radius=80*rho_a)]", "above 1, the whole range of a pixel"),
+        ("statistics.resamples=150", "--set statistics.resamples=200"),
+        ("seeds.worst_rows=1,seeds.grid=2", "seeds.worst (1) is below seeds.grid (2)"),
+    ],
+)
+def test_settings_that_cannot_be(material: Path, setting: str, words: str) -> None:
+    settings = [part for one in setting.split(",seeds") for part in ("--set", one if one[0] != "." else f"seeds{one}")]
+    assert words in refuse_run(material, *settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("victim.steps=many", "victim.steps: Input should be a valid integer"),
+        ("victim.batch_size=1", "victim.batch_size: Input should be greater than or equal to 2"),
+        ("tiers.standard.threats=[standrd]", "no threat 'standrd'; the nearest is"),
+        ("tiers.standard.threats=[jpeg(q=3)]", "threat jpeg has no parameter 'q'; it has quality, on"),
+        ("tiers.standard.threats=[jpeg(quality=0)]", "threat jpeg: quality: "),
+        ("tiers.standard.threats=[mixup+cutmix]", "mixup and cutmix do not go together"),
+        ("tiers.standard.threats=[pgd]", "threat pgd: radius: "),
+        ("tiers.standard.threats=['']", "cannot be read"),
+        ("tiers.standard.architectures=[resnt18]", "no architecture 'resnt18'; the nearest is 'resnet18'"),
+        ("tiers.standard.architectures=[small_vgg(width=3)]", "architecture small_vgg has no parameter 'width'"),
+    ],
+)
+def test_values_that_cannot_be_are_listed(material: Path, setting: str, words: str) -> None:
+    """All of a recipe's errors come at once, a line each, below the line that names the recipe."""
+    message = refuse_run(material, "--set", setting, lines=2)
+    assert words in message.splitlines()[1]
+
+
+def test_weights_that_cannot_be_used_are_named_before_anything_is_trained(tmp_path: Path, material: Path) -> None:
+    whole = tmp_path / "whole.safetensors"
+    save_file(build_model("small_resnet", 2, 32, 0).network.state_dict(), whole)
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(whole.read_bytes()[:5000])
+    for network, path, words in (
+        ("small_resnet", tmp_path / "none.safetensors", "there is no file of weights"),
+        ("small_resnet", damaged, "is damaged, or is no file of weights"),
+        ("small_vgg", whole, "does not fit small_vgg"),
+    ):
+        setting = f"tiers.standard.architectures=[source, '{network}(weights={path})']"
+        message = refuse_run(material, "--set", setting)
+        assert words in message
+        assert str(path) in message
+
+
+def test_a_learnability_bound_that_will_not_come_out_warns_first(material: Path) -> None:
+    options = (material / "run", "--recipe", material / "quick.yaml", "--holdout", material / "test", "--plan")
+    warned = succeed("audit", *options, "--set", "learnability.samples=50").err
+    assert "warning: there will be no learnability bound: learnability.samples 50 are too few, it takes 98" in warned
+    assert "learnability" not in succeed("audit", *options, "--set", "learnability.samples=98").err
+    settings = ("--set", "learnability.samples=500", "--set", "learnability.eta=50")
+    assert "is too many times sigma" in succeed("audit", *options, *settings).err
+
+
+def test_a_part_that_is_too_small_for_a_batch_is_refused(tmp_path: Path, material: Path) -> None:
+    """One picture of each class but one is protected: what is released without noise is a single picture."""
+    draw_colours(tmp_path / "few", count=3)
+    options = ("--fraction", "0.8", "--release-unprotected")
+    location = protect(tmp_path / "few", tmp_path / "partial", *options)
+    given = ("--recipe", material / "quick.yaml", "--holdout", material / "test")
+    message = refuse(material, location, *given)
+    assert "1 image in the part that is released without noise is too few to train on" in message
+
+
+# --- where it is written
+
+
+def test_places_where_an_audit_cannot_be_written(tmp_path: Path, material: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("x")
+    for out, words in (
+        (material / "noisy/audit", "lies inside"),
+        (material / "noisy", "lies inside"),
+        (material / "clean/audit", "--clean"),
+        (material / "test/audit", "--holdout"),
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "file/below", "is a file"),
+        (tmp_path / "mine", "is not empty and not an audit"),
+        (tmp_path / ("x" * 300), "File name too long"),
+        (tmp_path / os.fsdecode(b"r\xffn"), r"r\xffn' is not UTF-8"),
+    ):
+        assert words in refuse_copy(material, "--out", out), out
+    assert "leave --out out" in refuse_run(material, "--out", tmp_path / "new")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, where nobody can make a folder")
+def test_a_folder_that_cannot_be_made(material: Path) -> None:
+    assert "/proc/rem-release-audit cannot be written" in refuse_copy(material, "--out", "/proc/rem-release-audit")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder(tmp_path: Path, material: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    assert "is read-only" in refuse_copy(material, "--out", tmp_path / "closed/out")
+    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    (location / "release").chmod(0o500)
+    given = ("--recipe", material / "quick.yaml", "--holdout", material / "test")
+    assert "is read-only" in refuse(material, location, *given)
+    (location / "release").chmod(0o700)
+
+
+def test_what_stands_in_the_way_in_a_run(tmp_path: Path, material: Path) -> None:
+    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    given = (location, "--recipe", material / "quick.yaml", "--holdout", material / "test")
+    (location / "audit").write_text("mine")
+    assert "audit is a file" in refuse(material, *given)
+    (location / "audit").unlink()
+    (location / "audit/victims.jsonl").mkdir(parents=True)
+    assert "victims.jsonl is a folder" in refuse(material, *given, "--resume")
+
+
+def test_paths_that_are_not_text(tmp_path: Path, material: Path) -> None:
+    name = os.fsdecode(b"r\xffn")
+    recipe = ("--recipe", material / "quick.yaml")
+    for kind in ("run", "noisy"):
+        shutil.copytree(material / kind, tmp_path / kind / name)
+    clean, test = ("--clean", material / "clean"), ("--holdout", material / "test")
+    out = ("--out", tmp_path / "out")
+    odd = tmp_path / "noisy" / name
+    for arguments in (
+        (tmp_path / "run" / name, *recipe, *test),
+        (odd, *recipe, *clean, *test, *out),
+        (material / "noisy", *recipe, "--clean", odd, *test, *out),
+        (material / "noisy", *recipe, *clean, "--holdout", odd, *out),
+    ):
+        message = refuse(material, *arguments)
+        assert r"r\xffn" in message
+        assert "is not UTF-8" in message
+
+
+def test_baselines_that_cannot_be_kept_are_refused_first(
+    tmp_path: Path, material: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "file"))
+    assert "environment variable REM_RELEASE_CACHE" in refuse_run(material)
+
+
+# --- a stopped audit
+
+
+def test_a_stopped_audit_is_not_begun_again_by_accident_and_resume_of_nothing_begins(
+    tmp_path: Path, material: Path
+) -> None:
+    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    given = (location, "--recipe", material / "quick.yaml", "--holdout", material / "test")
+    fall_short(*given, "--resume")
+    finished = snapshot(location)
+    (location / "audit/report.html").unlink()
+    message = refuse(material, *given)
+    assert f"an audit was stopped in {location / 'audit'}; go on with --resume" in message
+    succeed("audit", *given, "--plan")
+    fall_short(*given, "--resume")
+    assert snapshot(location) == finished
+
+
+# --- memory
+
+
+def test_too_little_memory_names_the_key_and_another_fault_stays_what_it_is() -> None:
+    refusal = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB."
+    with pytest.raises(RemReleaseError) as caught, memory_watched("victim.batch_size", 128):
+        raise torch.OutOfMemoryError(refusal)
+    assert str(caught.value) == (
+        "the device has too little memory for batches of 128 (CUDA out of memory); try --set victim.batch_size=64"
+    )
+    with pytest.raises(RuntimeError, match="shapes"), memory_watched("victim.batch_size", 128):
+        raise RuntimeError("shapes do not fit")
+
+
+@contextmanager
+def little_memory(more: int) -> Iterator[None]:
+    """Let this process grow by that many bytes and no more."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to limit memory")
+def test_an_audit_that_does_not_fit_is_one_line(tmp_path: Path, material: Path) -> None:
+    """24 images of 256 x 256, 64 times over, are 1.2 GB in one piece."""
+    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    recipe = write_audit_recipe(
+        tmp_path / "large.yaml",
+        **{**QUICK, "victim__resolution": 256, "tiers__standard__threats": ["linear_probe+eot(samples=64)"]},
+    )
+    with little_memory(600_000_000):
+        result = run("audit", location, "--recipe", recipe, "--holdout", material / "test")
+    assert result.code == 1
+    assert result.err.splitlines()[-1] == (
+        "error: the device has too little memory for batches of 64 (tried to allocate 1207959552 bytes); "
+        "try --set victim.batch_size=32"
+    )
+    assert read_status(location)["exit_code"] == 1

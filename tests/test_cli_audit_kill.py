@@ -1,0 +1,228 @@
+"""Audits that are killed or interrupted, and audits by two processes: `--resume` ends with the same certificate."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rem_release.audit.ledger import VictimRecord
+from rem_release.release.certificate import read_certificate
+from tests.audit_commands import fall_short, write_material
+from tests.audits import QUICK, read_victims, write_audit_recipe
+from tests.command_line import Result, read_status, run, snapshot, start, succeed
+
+_PATIENCE = 240.0
+_VICTIMS = 18
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """An audited run that nobody disturbed, the run as it was before, and the options of the audit."""
+
+    before: Path
+    out: Path
+    options: tuple[object, ...]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Three networks, two tiers, three sets of images: 18 victims, each a part of a second."""
+    folder = write_material(tmp_path_factory.mktemp("undisturbed"))
+    networks = ["small_resnet", "small_vgg", "small_mobilenet"]
+    changes = {
+        **{"victim__steps": 10, "victim__batch_size": 24, "victim__evaluations": 2, "learnability": {"samples": 5}},
+        "tiers__standard__architectures": networks,
+        "tiers__adversarial": {"required": True, "architectures": networks, "threats": ["pgd(radius=rho_a)"]},
+    }
+    recipe = write_audit_recipe(folder / "slow.yaml", **{**QUICK, **changes})
+    out = Path(shutil.copytree(folder / "run", folder / "audited" / "run"))  # the report names the folder
+    options = ("--holdout", folder / "test", "--recipe", recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REM_RELEASE_CACHE", str(folder / "cache"))
+        fall_short(out, *options)
+    return Undisturbed(folder / "run", out, options)
+
+
+@pytest.fixture
+def location(tmp_path: Path, undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run before its audit, and baselines of its own."""
+    monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
+    return Path(shutil.copytree(undisturbed.before, tmp_path / "run"))
+
+
+def count_lines(location: Path) -> int:
+    path = location / "audit" / "victims.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else -1
+
+
+def wait(process: "subprocess.Popen[str]", is_time: Callable[[], bool]) -> bool:
+    """Wait until it is time; False if the process ended before."""
+    deadline = time.monotonic() + _PATIENCE
+    while not is_time():
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return True
+
+
+def resume(location: Path, undisturbed: Undisturbed) -> Result:
+    """Go on to the end, which must be that of the undisturbed audit."""
+    result = fall_short(location, *undisturbed.options, "--resume")
+    assert snapshot(location / "release") == snapshot(undisturbed.out / "release")
+    assert (location / "audit/report.html").read_bytes() == (
+        undisturbed.out / "audit/report.html"
+    ).read_bytes().replace(b"audited", b"run")
+    assert read_status(location)["exit_code"] == 3
+    succeed("verify", location)
+    return result
+
+
+def seconds(location: Path) -> dict[str, float]:
+    return {victim.key: victim.seconds for victim in read_victims(location / "audit")}
+
+
+STOPS = {
+    signal.SIGKILL: (-9, {"state": "running", "exit_code": None, "message": ""}),
+    signal.SIGINT: (130, {"state": "failed", "exit_code": 130, "message": "interrupted"}),
+    signal.SIGTERM: (143, {"state": "failed", "exit_code": 143, "message": "terminated"}),
+}
+
+
+def test_killed_at_random_moments_and_resumed(
+    location: Path, undisturbed: Undisturbed, process_env: dict[str, str]
+) -> None:
+    """Four stops, each after one more victim and a random wait; then to the end."""
+    draw, trained = random.Random(3), {}
+    for number, how in enumerate((signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)):
+        process = start("audit", location, *undisturbed.options, *(["--resume"] if number else []), env=process_env)
+        enough = max(count_lines(location), 0) + 1
+        assert wait(process, lambda enough=enough: count_lines(location) >= enough), process.communicate()
+        time.sleep(draw.uniform(0, 0.15))
+        process.send_signal(how)
+        out, _ = process.communicate(timeout=_PATIENCE)
+        assert (process.returncode, read_status(location)) == STOPS[how]
+        assert out == ""
+        assert snapshot(location / "release") == snapshot(undisturbed.before / "release")
+        refuse_without_resume(location, undisturbed)
+        assert trained.items() <= seconds(location).items(), "a victim that was done was trained again"
+        trained = seconds(location)
+    assert 4 <= len(trained) < _VICTIMS
+    assert f"{len(trained)} of {_VICTIMS} victims are known already" in resume(location, undisturbed).err
+    assert trained.items() <= seconds(location).items()
+    assert seconds(location).keys() == seconds(undisturbed.out).keys()
+
+
+def refuse_without_resume(location: Path, undisturbed: Undisturbed) -> None:
+    before = snapshot(location)
+    refused = run("audit", location, *undisturbed.options)
+    assert refused.code == 2
+    assert f"an audit was stopped in {location / 'audit'}; go on with --resume" in refused.err
+    assert snapshot(location) == before
+
+
+def test_half_a_line_of_a_killed_audit_is_trained_again(location: Path, undisturbed: Undisturbed) -> None:
+    lines = (undisturbed.out / "audit/victims.jsonl").read_bytes().splitlines(keepends=True)
+    (location / "audit").mkdir()
+    (location / "audit/victims.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:200])
+    assert f"{_VICTIMS - 1} of {_VICTIMS} victims are known already" in resume(location, undisturbed).err
+    kept = [VictimRecord.model_validate_json(line).seconds for line in lines[:-1]]
+    assert [victim.seconds for victim in read_victims(location / "audit")][:-1] == kept
+
+
+# --- killed between the last files
+
+
+def without_report(location: Path, before: Path) -> None:
+    pass
+
+
+def card_before_facts(location: Path, before: Path) -> None:
+    """The last document but one is written, and the facts are the old ones."""
+    shutil.copy(before / "release/protection.json", location / "release/protection.json")
+
+
+def certificate_before_card(location: Path, before: Path) -> None:
+    for name in ("protection.json", "README.md"):
+        shutil.copy(before / "release" / name, location / "release" / name)
+
+
+def half_of_the_figures(location: Path, before: Path) -> None:
+    certificate_before_card(location, before)
+    (location / "release/audit.json").unlink()
+    (location / "release/figures/audit-radius.png").unlink()
+    (location / "release/figures/.audit-radius.png.partial").write_bytes(b"\x89PNG")
+
+
+def half_a_card(location: Path, before: Path) -> None:
+    certificate_before_card(location, before)
+    (location / "release/.README.md.partial").write_bytes(b"---\n")
+    (location / "release/README.md").write_bytes(b"---\n")
+
+
+@pytest.mark.parametrize(
+    ("state", "verifies"),
+    [
+        (without_report, True),
+        (card_before_facts, False),
+        (certificate_before_card, False),
+        (half_of_the_figures, False),
+        (half_a_card, False),
+    ],
+)
+def test_killed_between_the_last_files(
+    location: Path, undisturbed: Undisturbed, state: Callable[[Path, Path], None], verifies: bool
+) -> None:
+    shutil.rmtree(location)
+    shutil.copytree(undisturbed.out, location)
+    (location / "audit/report.html").unlink()
+    state(location, undisturbed.before)
+    assert (run("verify", location).code == 0) is verifies
+    refuse_without_resume(location, undisturbed)
+    assert f"{_VICTIMS} of {_VICTIMS} victims are known already" in resume(location, undisturbed).err
+
+
+# --- several processes
+
+
+def test_two_processes_give_a_certificate(
+    location: Path, undisturbed: Undisturbed, process_env: dict[str, str], tmp_path: Path
+) -> None:
+    recipe = write_audit_recipe(
+        tmp_path / "quick.yaml",
+        **{
+            **QUICK,
+            "tiers__adaptive": {"threats": ["pgd(radius=rho_a)+mixup"]},
+            "seeds": {"worst": 2, "worst_rows": 1},
+        },
+    )
+    launch = ("--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")
+    command = ("-m", "rem_release", "audit", location, "--recipe", recipe, *undisturbed.options[:2], "--json")
+    launcher = ("-m", "accelerate.commands.launch", *launch, "--dynamo_backend", "no", *command)
+    done = subprocess.run(
+        [sys.executable, *map(str, launcher)],
+        env={**os.environ, **process_env, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_PATIENCE,
+    )
+    assert read_status(location)["exit_code"] == 3, done.stderr
+    assert done.stderr.count("error: Fell short of the owner's policy") == 2, "one line of each process"
+    assert done.stdout.count("\n") == 1, "results of the first process alone"
+    certificate = read_certificate(location / "release/audit.json")
+    assert [row.tier for row in certificate.rows] == ["standard", "adaptive"]
+    succeed("verify", location)
+    alone = Path(shutil.copytree(undisturbed.before, tmp_path / "alone"))
+    fall_short(alone, "--recipe", recipe, *undisturbed.options[:2])
+    keys = [{victim.key for victim in read_victims(folder / "audit")} for folder in (location, alone)]
+    assert len(keys[0]) == len(keys[1])
+    assert keys[0].isdisjoint(keys[1]), "how many processes there were decides what a victim learns"
