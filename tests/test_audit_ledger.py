@@ -372,7 +372,7 @@ def test_the_grid_changes_every_key(scene, victims, tmp_path):
     assert known(make_bench(recipe, scene.copy, scene.clean, scene.test), victims) == set()
 
 
-@pytest.mark.parametrize("change", [{"steps": 3}, {"relative_step_size": 0.4}], ids=str)
+@pytest.mark.parametrize("change", [{"steps": 3}, {"relative_step_size": 0.6}], ids=str)
 def test_the_adversary_changes_the_keys_of_victims_that_have_one(change, bench, victims, tmp_path):
     ((key, value),) = change.items()
     found = known(replace(bench, recipe=tiny_recipe(tmp_path, **{f"adversary__{key}": value})), victims)
@@ -459,6 +459,13 @@ def test_originals_that_look_alike_on_the_grid_are_told_apart_for_filters_see_th
     blurred = [make_laboratory(each).prepare(make_task(threat="mean"))[0].images for each in (bench, shrunk)]
     assert not torch.equal(*blurred)
     assert known(shrunk, victims) == set()
+
+
+def test_so_are_releases(bench, scene, recipe, victims, tmp_path):
+    shrunk = make_bench(recipe, shrink(scene.copy, tmp_path / "copy"), scene.clean, scene.test)
+    one, other = (make_laboratory(each).prepare(make_task("protected"))[0].images for each in (bench, shrunk))
+    assert torch.equal(one, other)
+    assert known(shrunk, victims) == {"clean", "random", "clean pgd"}
 
 
 def test_so_are_test_pictures_where_they_are_filtered_too(scene, recipe, tmp_path):

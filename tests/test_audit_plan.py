@@ -92,11 +92,10 @@ def test_no_tier_no_row(tmp_path):
 @pytest.mark.parametrize(
     "networks",
     [
-        ["vgg16(learning_rate=0.1)", "vgg16(learning_rate=0.01)"],
-        ["vgg16", "vgg16(learning_rate=0.01)"],
+        ["vgg16(learning_rate=0.01)", "vgg16(learning_rate=0.010000001)"],
         ["vgg16(weights=a/w.pt)", "vgg16(weights=b/w.pt)"],
         ["vgg16(weights=w.pt)", "vgg16(weights=w.pt,resize=64)"],
-        ["source", "resnet18(learning_rate=0.01)"],
+        ["source", "resnet18(resize=64)"],
     ],
 )
 def test_two_networks_of_one_name_are_refused_not_dropped(networks, tmp_path):
@@ -113,10 +112,10 @@ def test_two_networks_of_one_name_are_refused_not_dropped(networks, tmp_path):
 
 
 def test_networks_with_parameters_of_their_own_are_kept(tmp_path):
-    networks = ["vgg16(weights=a/v.pt)", "vgg16(weights=a/w.pt)", "vgg16", "vit_small(learning_rate=0.01)"]
+    networks = ["vgg16(weights=a/v.pt)", "vgg16(weights=a/w.pt)", "vgg16", "vgg16(learning_rate=0.01)"]
     rows = plan(tmp_path, transfer={"architectures": networks, "threats": ["standard"]})
     assert [found.architecture.text for found in rows] == [
-        *("vgg16, pretrained (v.pt)", "vgg16, pretrained (w.pt)", "vgg16", "vit_small"),
+        *("vgg16, pretrained (v.pt)", "vgg16, pretrained (w.pt)", "vgg16", "vgg16, learning rate 0.01"),
     ]
     assert rows[3].architecture.network.learning_rate == 0.01
 
@@ -150,6 +149,13 @@ def test_the_reference_of_standard_training_is_its_own_clean_victim():
         ("small_vgg", "standard", "protected", 0),
         ("small_vgg", "standard", "random", 0),
     ]
+
+
+def test_the_reference_of_a_probe_is_that_probe(tmp_path):
+    (probe,) = plan(tmp_path, adaptive={"threats": ["greyscale+linear_probe"]})
+    (plain,) = plan(tmp_path, adaptive={"threats": ["linear_probe"]})
+    assert describe_tasks([probe.reference(2)]) == [("linear_probe", "linear_probe", "clean", 2)]
+    assert plain.reference(0).name == plain.task("clean", 0).name
 
 
 def test_every_seed_has_victims_and_a_reference_of_its_own():

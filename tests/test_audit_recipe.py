@@ -18,6 +18,7 @@ from rem_release.audit.recipe import (
     Network,
     Tiers,
     load_audit_recipe,
+    name_recipe,
     parse_architecture,
 )
 from rem_release.errors import InputError
@@ -166,10 +167,33 @@ def test_what_decides_the_training_has_no_silent_default(key, tmp_path):
     [
         ({"seeds": {"grid": 3, "worst": 2, "worst_rows": 1}}, r"seeds\.worst \(2\) is below seeds\.grid \(3\)"),
         ({"tiers__standard__architectures": []}, "tiers.standard has threats and no architecture; add source"),
+        (
+            {"adversary": {"steps": 3, "relative_step_size": 0.3}},
+            r"adversary\.steps times adversary\.relative_step_size is 0\.9, below 1: .* cannot reach the radius",
+        ),
+        (
+            {"tiers__adaptive": {"threats": ["mean", "jpeg(quality=10)+eot"]}},
+            r"tiers\.adaptive has the threat eot, whose draws are all the same with victim\.augmentation none",
+        ),
     ],
 )
 def test_a_policy_that_contradicts_itself_is_refused(changes, words, tmp_path):
     assert re.search(words, refuse(tmp_path, **changes))
+
+
+def test_what_just_reaches_the_radius_and_draws_that_differ_are_fine(tmp_path):
+    read_recipe(tmp_path, adversary={"steps": 4, "relative_step_size": 0.25})
+    read_recipe(tmp_path, tiers__adaptive={"threats": ["eot"]}, victim__augmentation="cifar")
+
+
+def test_a_recipe_that_was_changed_is_not_called_by_the_name_of_the_shipped_one(tmp_path):
+    shipped = load_audit_recipe("audit-quick")
+    assert name_recipe("audit-quick", shipped) == "audit-quick"
+    settings = {"tiers.standard.limit": "0.9", "victim.steps": "161"}
+    changed = load_audit_recipe("audit-quick", settings)
+    assert name_recipe("audit-quick", changed) == "audit-quick, changed in victim.steps, tiers.standard.limit"
+    path = write_audit_recipe(tmp_path / "audit-quick.yaml")
+    assert name_recipe(str(path), load_audit_recipe(str(path))) == "the owner's audit-quick.yaml"
 
 
 def test_fewer_worst_seeds_than_grid_seeds_do_not_matter_where_no_row_gets_them(tmp_path):
@@ -207,7 +231,8 @@ def test_every_architecture_is_read(name):
 def test_parameters_of_an_architecture():
     found = parse_architecture("resnet18(weights=/home/owner/w.safetensors, resize=64, learning_rate=0.01)")
     assert found.network == Network(weights="/home/owner/w.safetensors", resize=64, learning_rate=0.01)
-    assert found.text == "resnet18, pretrained (w.safetensors)"
+    assert found.text == "resnet18, pretrained (w.safetensors), learning rate 0.01"
+    assert parse_architecture("vgg16(learning_rate=0.05)").text == "vgg16, learning rate 0.05"
 
 
 @pytest.mark.parametrize(
@@ -233,29 +258,31 @@ def test_a_wrong_architecture_is_refused(text, words):
 # what is published
 
 
-@pytest.mark.parametrize("is_relative", [False, True])
-def test_of_a_weights_file_only_name_and_hash_are_published(is_relative, tmp_path, monkeypatch):
-    """Also where the path occurs in the name of the network."""
+def test_of_a_weights_file_only_name_and_hash_are_published(tmp_path, monkeypatch):
+    """Also where the path occurs in the name of the network. Two steps teach nothing, and the audit says so."""
     monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
     hidden = tmp_path / "private"
     hidden.mkdir()
-    torch.save(build_model("small_vgg", 10, 16, 3).network.state_dict(), hidden / "small_vgg")
+    for name, seed in (("small_vgg", 3), ("other.pt", 4)):
+        torch.save(build_model("small_vgg", 10, 16, seed).network.state_dict(), hidden / name)
     monkeypatch.chdir(hidden)
     clean = write_classes(tmp_path / "clean", draw_gratings(4, seed=0))
     test = write_classes(tmp_path / "test", draw_gratings(2, seed=1))
-    weights = "small_vgg" if is_relative else str(hidden / "small_vgg")
-    networks = [f"small_vgg(weights={weights}, resize=16)", "source"]
+    networks = ["small_vgg(weights=small_vgg, resize=16)", f"small_vgg(resize=16,weights={hidden}/other.pt)", "source"]
     standard = {"required": True, "limit": 0.3, "threats": ["standard"], "architectures": networks}
     recipe = write_audit_recipe(tmp_path / "recipe.yaml", **QUICK, tiers={"standard": standard})
     out = tmp_path / "out"
-    run("audit", clean, "--clean", clean, "--holdout", test, "--recipe", recipe, "--out", out)
+    result = run("audit", clean, "--clean", clean, "--holdout", test, "--recipe", recipe, "--out", out)
     certificate = read_certificate(out / "audit.json")
-    digest = sha256_file(hidden / "small_vgg")
     assert certificate.recipe["tiers"]["standard"]["architectures"] == [
-        f"small_vgg(weights=small_vgg sha256:{digest},resize=16)",
+        f"small_vgg(weights=small_vgg sha256:{sha256_file(hidden / 'small_vgg')},resize=16)",
+        f"small_vgg(resize=16,weights=other.pt sha256:{sha256_file(hidden / 'other.pt')})",
         "source",
     ]
-    assert [row.architecture for row in certificate.rows] == ["small_vgg, pretrained (small_vgg)", "small_vgg"]
+    assert [row.architecture for row in certificate.rows] == [
+        *("small_vgg, pretrained (small_vgg)", "small_vgg, pretrained (other.pt)", "small_vgg"),
+    ]
+    assert (result.code, certificate.passed, certificate.tiers[0].outcome) == (3, False, "not tested")
     written = [path for path in out.rglob("*") if path.is_file()]
     assert {"audit.json", "report.html", "victims.jsonl"} <= {path.name for path in written}
     for path in written:

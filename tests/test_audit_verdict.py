@@ -11,8 +11,9 @@ from rem_release.audit.ledger import VictimRecord, pack
 from rem_release.audit.plan import Row
 from rem_release.audit.recipe import AuditRecipe, parse_architecture
 from rem_release.audit.statistics import estimate_leakage
+from rem_release.audit.summary import summarise
 from rem_release.audit.threats import parse_threat
-from rem_release.audit.verdict import Found, Judge, describe_row, rank_rows, summarise
+from rem_release.audit.verdict import Found, Judge, describe_row, rank_rows
 from rem_release.release.certificate import RowFacts, TierFacts
 from tests.audits import read_recipe
 
@@ -77,12 +78,12 @@ def judge_of(recipe: AuditRecipe, labels: np.ndarray = LABELS, classes: int = 4)
 
 @pytest.fixture
 def recipe(tmp_path) -> AuditRecipe:
-    """The shipped policy: standard at most 0.30, adversarial at most 0.70."""
+    """The shipped policy: standard at most 0.30, adversarial at most 0.70, accuracy to within six points."""
     tiers = {
         "standard": {"required": True, "limit": 0.3, "threats": ["standard"]},
         "adversarial": {"required": True, "limit": 0.7, "threats": ["pgd(radius=rho_a)"]},
     }
-    return read_recipe(tmp_path, tiers=tiers)
+    return read_recipe(tmp_path, tiers=tiers, statistics__half_width=0.06)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def judge_one(judge: Judge, found: Found) -> RowFacts:
 
 def rename(judge: Judge, folder, **changes) -> Judge:
     """The same judge under another recipe."""
-    return replace(judge, recipe=read_recipe(folder, **changes))
+    return replace(judge, recipe=read_recipe(folder, **{"statistics__half_width": 0.06, **changes}))
 
 
 # leakage
@@ -127,6 +128,8 @@ def test_what_the_thief_really_gets_is_held_against_the_best_clean_victim_of_all
     assert rows[0].leakage == pytest.approx(0.20 / 0.40)
     assert rows[0].leakage_of_best == pytest.approx(0.20 / 0.70)
     assert rows[1].leakage_of_best == rows[1].leakage
+    (alone,) = judge.judge_rows([find(0.45, 0.65, threat=PGD, tier="adversarial", reference=0.9)])
+    assert alone.leakage_of_best == pytest.approx(0.20 / 0.65), "clean standard training is a clean victim too"
 
 
 def test_leakage_at_the_peak_takes_the_peaks(judge):
@@ -347,6 +350,23 @@ def test_a_clean_reference_must_keep_half_of_the_margin_of_clean_standard_traini
     )
 
 
+def test_a_network_that_does_not_even_fit_the_protected_images_has_collapsed(judge):
+    row = judge_one(judge, find(victim(0.25, train=0.42), victim(0.9, train=0.95)))
+    assert row.reason == (
+        "the victim of the protected images collapsed: it reaches 42.0% on its own training images, that of the clean "
+        "images 95.0%"
+    )
+    assert judge_one(judge, find(victim(0.25, train=0.43), victim(0.9, train=0.95))).valid  # a quarter of the margin
+
+
+def test_a_class_of_few_test_images_makes_chance_wide(recipe):
+    """300 images of one class know nothing more of the other three, of which there are ten each."""
+    labels = np.repeat(np.arange(4), [300, 10, 10, 10])
+    shares = [0.5, 0.3, 0.3, 0.3]  # ten points above chance: known to within 14, of 330 equal ones to within 5
+    row = judge_one(judge_of(recipe, labels), find(0.25, shares, labels=labels))
+    assert row.reason == "clean standard training reaches 35.0% only, chance is 25.0%"
+
+
 def test_a_clean_part_that_teaches_as_much_as_everything_leaves_no_margin(judge):
     row = judge_one(judge, find(0.89, 0.9, floor=0.87))
     assert row.reason == "the clean part alone teaches 87.0%, all clean images 90.0%: no margin"
@@ -410,7 +430,8 @@ def test_where_the_clean_reference_may_have_learnt_nothing_the_bound_is_infinite
 def test_where_the_clean_reference_is_at_the_floor_leakage_is_not_defined(judge):
     row = judge_one(judge, find(0.6, 0.25, reference=0.9))
     assert (row.leakage, row.low, row.high, row.random_leakage) == (None, None, None, None)
-    assert row.leakage_of_best is None
+    assert row.leakage_of_best == pytest.approx(0.35 / 0.65)
+    assert judge_one(judge, find(0.6, 0.25)).leakage_of_best is None
     assert "an undefined part" in describe_row(row)
 
 
@@ -446,7 +467,7 @@ def tiers_of(judge: Judge, rows: list[RowFacts]) -> list[TierFacts]:
 
 
 def say(judge: Judge, rows: list[RowFacts], passed: bool) -> list[str]:
-    return summarise(passed, tiers_of(judge, rows), rows, judge.recipe)
+    return summarise(passed, tiers_of(judge, rows), rows, judge.recipe, "resnet18")
 
 
 def full(judge: Judge, protected=0.26, adversarial=0.26) -> list[Found]:
@@ -502,6 +523,53 @@ def test_departures_from_the_shipped_policy_are_told(judge, tmp_path):
     assert "The standard tier was tested on 1 network; the shipped policy asks for 3." in sentences
     assert "The adversarial tier was tested on 2 networks; the shipped policy asks for 3." in sentences
     assert not any("limit of the adversarial" in sentence or "adaptive tier," in sentence for sentence in sentences)
+
+
+def test_statistics_that_are_weaker_than_the_shipped_ones_are_told(judge, tmp_path):
+    tiers = {"standard": {"required": True, "limit": 0.3, "threats": ["standard"]}}
+    weak = rename(judge, tmp_path, tiers=tiers, statistics__half_width=0.1, statistics__confidence=0.8)
+    sentences = say(weak, weak.judge_rows(full(judge)), passed=True)
+    assert "Bounds hold at 80% confidence; the shipped policy asks for 95%." in sentences
+    assert "Accuracy needs to be known to within 10% only; the shipped policy asks for 6%." in sentences
+    strong = rename(judge, tmp_path, tiers=tiers, statistics__half_width=0.01, statistics__confidence=0.97)
+    assert not any(
+        "shipped policy" in sentence for sentence in say(strong, strong.judge_rows(full(judge)), passed=True)
+    )
+
+
+def test_the_source_network_must_be_among_them(judge):
+    others = [find(0.26, network=network) for network in ("vgg16", "senet18", "resnet50")]
+    sentences = say(judge, judge.judge_rows([*others, *full(judge)[3:]]), passed=True)
+    told = "tier was not tested on resnet18, the source network; the shipped policy asks it."
+    assert [sentence for sentence in sentences if told in sentence] == [f"The standard {told}"]
+
+
+def test_a_network_is_one_network_whatever_its_weights_and_learning_rate(judge):
+    forms = ("resnet18(weights=w.pt)", "resnet18(learning_rate=0.01)", "vgg16", "vgg16(learning_rate=0.01)")
+    sentences = say(
+        judge, judge.judge_rows([*(find(0.26, network=form) for form in forms), *full(judge)[3:]]), passed=True
+    )
+    assert "The standard tier was tested on 2 networks; the shipped policy asks for 3." in sentences
+    assert not any("not tested on resnet18" in sentence for sentence in sentences)
+
+
+def test_a_row_that_cannot_be_judged_tests_no_network(judge):
+    rows = judge.judge_rows([find(0.26), find(0.26, network="vgg16"), find(0.26, 0.28, network="senet18")])
+    sentences = say(judge, rows, passed=False)
+    assert "The standard tier was tested on 2 networks; the shipped policy asks for 3." in sentences
+
+
+def test_the_source_network_is_missed_where_it_was_not_tested(judge):
+    others = [find(0.26, network=network) for network in ("vgg16", "senet18", "resnet50")]
+    sentences = say(judge, judge.judge_rows([*others, *full(judge)[3:]]), passed=True)
+    assert "The standard tier was not tested on resnet18, the source network; the shipped policy asks it." in sentences
+
+
+def test_looser_statistics_than_the_shipped_ones_are_told(judge):
+    loose = replace(judge.recipe.statistics, confidence=0.8, half_width=0.2)
+    sentences = say(replace(judge, recipe=replace(judge.recipe, statistics=loose)), [], passed=False)
+    assert "Bounds hold at 80% confidence; the shipped policy asks for 95%." in sentences
+    assert "Accuracy needs to be known to within 20% only; the shipped policy asks for 6%." in sentences
 
 
 def test_a_probe_is_no_network_of_the_policy(judge):

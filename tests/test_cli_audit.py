@@ -3,9 +3,13 @@
 import getpass
 import hashlib
 import json
+import os
 import random
+import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +83,29 @@ def failed_checks(run_folder: Path) -> dict[str, str]:
     failed = {check["name"]: check["detail"] for check in result.json["checks"] if check["passed"] is False}
     assert result.code == (1 if failed else 0)
     return failed
+
+
+# --- help
+
+HELP = """
+import sys
+from rem_release.cli import main
+
+sys.argv = ["rem-release", "audit", "--help"]
+try:
+    main()
+except SystemExit:
+    print("loaded:", sorted({"torch", "torchvision", "datasets", "accelerate", "numpy", "pyarrow"} & set(sys.modules)))
+"""
+
+
+def test_help_names_every_option_and_loads_nothing_heavy(process_env: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELP], env={**os.environ, **process_env}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+    for option in ("--clean", "--holdout", "--recipe", "--set", "--out", "--plan", "--resume", "--json"):
+        assert re.search(rf"{option}\b", done.stdout), option
 
 
 # --- a run
@@ -215,7 +242,7 @@ def test_the_same_audit_again_ends_with_the_same_bytes(audited_copy: Path, audit
 def test_another_audit_replaces_figures_and_certificate_and_leaves_nothing_of_the_first(
     audited_copy: Path, audited: Path, material: Path
 ) -> None:
-    (audited_copy / "release/figures/.audit-radius.png.partial").write_bytes(b"left by a killed audit")
+    (audited_copy / "release/figures/.audit-classes.png.partial").write_bytes(b"left by a killed audit")
     first = certificate_of(audited_copy)
     second = audit_run(audited_copy, "--holdout", material / "test")
     assert (len(first.rows), len(second.rows)) == (2, 1)

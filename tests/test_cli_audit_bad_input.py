@@ -365,18 +365,24 @@ def little_memory(more: int) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to limit memory")
-def test_an_audit_that_does_not_fit_is_one_line(tmp_path: Path, material: Path) -> None:
-    """24 images of 256 x 256, 64 times over, are 1.2 GB in one piece."""
+def test_an_audit_that_does_not_fit_is_one_line_and_leaves_what_an_earlier_one_published(
+    tmp_path: Path, material: Path
+) -> None:
+    """24 images of 256 x 256, 64 times over, are 1.2 GB."""
     location = Path(shutil.copytree(material / "run", tmp_path / "run"))
-    recipe = write_audit_recipe(
-        tmp_path / "large.yaml",
-        **{**QUICK, "victim__resolution": 256, "tiers__standard__threats": ["linear_probe+eot(samples=64)"]},
-    )
+    fall_short(location, "--recipe", material / "quick.yaml", "--holdout", material / "test")
+    published = snapshot(location / "release")
+    large = {"victim__resolution": 256, "victim__augmentation": "cifar"}
+    threats = {"tiers__standard__threats": ["linear_probe+eot(samples=64)"]}
+    recipe = write_audit_recipe(tmp_path / "large.yaml", **{**QUICK, **large, **threats})
+    given = ("audit", location, "--recipe", recipe, "--holdout", material / "test")
     with little_memory(600_000_000):
-        result = run("audit", location, "--recipe", recipe, "--holdout", material / "test")
+        result = run(*given)
     assert result.code == 1
-    assert result.err.splitlines()[-1] == (
-        "error: the device has too little memory for batches of 64 (tried to allocate 1207959552 bytes); "
-        "try --set victim.batch_size=32"
-    )
+    (message,) = (line for line in result.err.splitlines() if line.startswith("error: "))
+    assert message.startswith("error: the device has too little memory for batches of 64 (tried to allocate ")
+    assert message.endswith(" bytes); try --set victim.batch_size=32")
     assert read_status(location)["exit_code"] == 1
+    assert snapshot(location / "release") == published
+    succeed("verify", location)
+    assert "go on with --resume" in run(*given).err, "the report of the earlier audit is not that of this one"

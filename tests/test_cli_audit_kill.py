@@ -1,5 +1,6 @@
 """Audits that are killed or interrupted, and audits by two processes: `--resume` ends with the same certificate."""
 
+import json
 import os
 import random
 import shutil
@@ -192,20 +193,29 @@ def test_killed_between_the_last_files(
 
 # --- several processes
 
+TWICE = """
+import os
+import sys
+from rem_release.cli import main
 
-def test_two_processes_give_a_certificate(
+os.environ["REM_RELEASE_CACHE"] += os.environ["RANK"]  # as on two hosts
+for _ in range(2):
+    try:
+        main()
+    except SystemExit as stop:
+        print(stop.code, file=sys.stderr)
+"""
+
+
+def test_two_processes_with_caches_of_their_own_audit_twice(
     location: Path, undisturbed: Undisturbed, process_env: dict[str, str], tmp_path: Path
 ) -> None:
-    recipe = write_audit_recipe(
-        tmp_path / "quick.yaml",
-        **{
-            **QUICK,
-            "tiers__adaptive": {"threats": ["pgd(radius=rho_a)+mixup"]},
-            "seeds": {"worst": 2, "worst_rows": 1},
-        },
-    )
+    """The second time the first process knows the baselines, and the other does not."""
+    tiers = {"tiers__adaptive": {"threats": ["pgd(radius=rho_a)+mixup"]}}
+    recipe = write_audit_recipe(tmp_path / "quick.yaml", **{**QUICK, **tiers})
+    (tmp_path / "twice.py").write_text(TWICE, encoding="utf-8")
     launch = ("--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")
-    command = ("-m", "rem_release", "audit", location, "--recipe", recipe, *undisturbed.options[:2], "--json")
+    command = (tmp_path / "twice.py", "audit", location, "--recipe", recipe, *undisturbed.options[:2], "--json")
     launcher = ("-m", "accelerate.commands.launch", *launch, "--dynamo_backend", "no", *command)
     done = subprocess.run(
         [sys.executable, *map(str, launcher)],
@@ -216,13 +226,15 @@ def test_two_processes_give_a_certificate(
         timeout=_PATIENCE,
     )
     assert read_status(location)["exit_code"] == 3, done.stderr
-    assert done.stderr.count("error: Fell short of the owner's policy") == 2, "one line of each process"
-    assert done.stdout.count("\n") == 1, "results of the first process alone"
+    assert done.stderr.count("error: Fell short of the owner's policy") == 4, "one line of each process each time"
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert first == second, "results of the first process alone, and the same both times"
+    assert "4 of 6 victims are known already" in done.stderr
     certificate = read_certificate(location / "release/audit.json")
     assert [row.tier for row in certificate.rows] == ["standard", "adaptive"]
     succeed("verify", location)
     alone = Path(shutil.copytree(undisturbed.before, tmp_path / "alone"))
     fall_short(alone, "--recipe", recipe, *undisturbed.options[:2])
     keys = [{victim.key for victim in read_victims(folder / "audit")} for folder in (location, alone)]
-    assert len(keys[0]) == len(keys[1])
+    assert len(keys[0]) == len(keys[1]) == 6
     assert keys[0].isdisjoint(keys[1]), "how many processes there were decides what a victim learns"

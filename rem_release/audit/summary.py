@@ -68,7 +68,8 @@ def _list_departures(tier: TierFacts, rows: Sequence[RowFacts], source: str) -> 
         return found
     if not tier.required:
         found.append(f"The {tier.name} tier, required by the shipped policy, is not required here.")
-    networks = {row.architecture for row in rows if row.tier == tier.name and row.radius is not None and row.valid}
+    judged = [row for row in rows if row.tier == tier.name and row.radius is not None and row.valid]
+    networks = {row.architecture.split(",")[0] for row in judged}  # whatever its weights and its learning rate
     if networks and source not in networks:
         found.append(
             f"The {tier.name} tier was not tested on {source}, the source network; the shipped policy asks it."
