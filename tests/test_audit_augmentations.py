@@ -12,9 +12,9 @@ from scipy import stats
 from torch import Tensor
 from torchvision.transforms import TrivialAugmentWide
 
-from rem_release.audit.augmentations import cutmix, cutout, draw_partners, draw_weight, mixup
-from rem_release.audit.projection import fit_projection, project_out
-from rem_release.audit.ueraser import augment_trivially, change_colours, make_plasma, ueraser
+from rem_release.audit.countermeasures.augmentations import cutmix, cutout, draw_partners, draw_weight, mixup
+from rem_release.audit.countermeasures.projection import fit_projection, project_out
+from rem_release.audit.countermeasures.ueraser import augment_trivially, change_colours, make_plasma, ueraser
 from rem_release.core.draws import Draws, Purpose, chain, uniform
 from rem_release.training.batches import batch_indices
 

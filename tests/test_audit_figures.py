@@ -9,8 +9,8 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rem_release.audit.drawing import PAPER, to_svg
-from rem_release.audit.figures import card_figures, draw_figures
+from rem_release.audit.report.drawing import PAPER, to_svg
+from rem_release.audit.report.figures import card_figures, draw_figures
 from rem_release.release.certificate import AUDIT_FIGURES, CLASSES_FIGURE, CURVES_FIGURE, RADIUS_FIGURE
 from rem_release.verification.png import inspect_png, read_png
 from tests.certificates import MEASURED, make_certificate, make_curves, make_row, measure

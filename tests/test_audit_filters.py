@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageFilter, ImageOps
 from torchvision.io import decode_jpeg, encode_jpeg
 
-from rem_release.audit.filters import (
+from rem_release.audit.countermeasures.filters import (
     bit_depth,
     gaussian_filter,
     greyscale,

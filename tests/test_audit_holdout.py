@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rem_release.audit.holdout import Holdout, choose_holdout
-from rem_release.audit.overlap import Overlap, find_overlaps
-from rem_release.audit.pairs import Pairs
-from rem_release.audit.target import Target, open_target
+from rem_release.audit.material.holdout import Holdout, choose_holdout
+from rem_release.audit.material.overlap import Overlap, find_overlaps
+from rem_release.audit.material.pairs import Pairs
+from rem_release.audit.material.target import Target, open_target
 from rem_release.data.decoding import fit_working_grid, pixel_hash
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.run_folder import RunFolder

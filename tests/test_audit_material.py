@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rem_release.audit.holdout import choose_holdout
-from rem_release.audit.material import add_random_signs, read_testing, read_training, split_protected
-from rem_release.audit.target import Target, open_target
+from rem_release.audit.material.holdout import choose_holdout
+from rem_release.audit.material.sets import add_random_signs, read_testing, read_training, split_protected
+from rem_release.audit.material.target import Target, open_target
 from rem_release.data.decoding import fit_working_grid, pixel_hash
 from tests.command_line import draw, succeed
 

@@ -3,8 +3,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rem_release.audit.figures import KINDS
-from rem_release.audit.report import render_report
+from rem_release.audit.report.figures import KINDS
+from rem_release.audit.report.page import render_report
 from rem_release.release.certificate import HoldoutFacts, LearnabilityFacts
 from tests.certificates import (
     CLASSES,

@@ -14,13 +14,13 @@ from accelerate import Accelerator
 from scipy.optimize import brentq
 from torch import Tensor, nn
 
-from rem_release.audit.augmentations import draw_partners, draw_weight
+from rem_release.audit.countermeasures.augmentations import draw_partners, draw_weight
+from rem_release.audit.countermeasures.ueraser import ueraser
 from rem_release.audit.plan import Task
 from rem_release.audit.recipe import AuditRecipe, parse_architecture
 from rem_release.audit.statistics import balanced_accuracy
 from rem_release.audit.step import TrainingImages, attack, gradients_per_image, make_step
 from rem_release.audit.threats import Threat, parse_threat
-from rem_release.audit.ueraser import ueraser
 from rem_release.audit.victim import batch_seed, build_victim, train_victim
 from rem_release.audit.victim import test as answers_of
 from rem_release.core.draws import Draws, Purpose, chain, uniform

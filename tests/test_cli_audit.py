@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from rem_release.audit.figures import card_figures
 from rem_release.audit.ledger import VictimRecord
+from rem_release.audit.report.figures import card_figures
 from rem_release.audit.statistics import balanced_accuracy
 from rem_release.models import build_model
 from rem_release.release.certificate import Certificate, read_certificate

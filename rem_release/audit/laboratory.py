@@ -16,12 +16,13 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 import rem_release
-from rem_release.audit import filters as pictures
-from rem_release.audit.holdout import Holdout
+from rem_release.audit.countermeasures import filters as pictures
+from rem_release.audit.countermeasures.projection import fit_projection, project_out
 from rem_release.audit.learnability import perturbed_accuracies
 from rem_release.audit.ledger import Ledger, VictimRecord, key_of, pack
-from rem_release.audit.material import Filter as PictureFilter
-from rem_release.audit.material import (
+from rem_release.audit.material.holdout import Holdout
+from rem_release.audit.material.sets import Filter as PictureFilter
+from rem_release.audit.material.sets import (
     Kind,
     TestSet,
     TrainingSet,
@@ -29,11 +30,10 @@ from rem_release.audit.material import (
     read_training,
     split_protected,
 )
+from rem_release.audit.material.target import Target
 from rem_release.audit.plan import Task
-from rem_release.audit.projection import fit_projection, project_out
 from rem_release.audit.recipe import AuditRecipe
 from rem_release.audit.step import TrainingImages
-from rem_release.audit.target import Target
 from rem_release.audit.threats import (
     BitDepth,
     Filter,

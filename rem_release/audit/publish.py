@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rem_release.audit.curves import Curve
-from rem_release.audit.figures import card_figures
-from rem_release.audit.report import render_report
-from rem_release.audit.target import find_run
+from rem_release.audit.material.target import find_run
+from rem_release.audit.report.figures import card_figures
+from rem_release.audit.report.page import render_report
 from rem_release.errors import InputError
 from rem_release.release.canonical import seal, write_atomically
 from rem_release.release.certificate import Certificate

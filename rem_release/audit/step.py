@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rem_release.audit.augmentations import cutmix, cutout, mixup
+from rem_release.audit.countermeasures.augmentations import cutmix, cutout, mixup
+from rem_release.audit.countermeasures.ueraser import ueraser
 from rem_release.audit.recipe import AuditRecipe
 from rem_release.audit.threats import Cutmix, Cutout, Eot, Mixup, Pgd, Threat, Ueraser
-from rem_release.audit.ueraser import ueraser
 from rem_release.core.draws import Draws, Purpose, chain
 from rem_release.core.levels import to_float
 from rem_release.core.norms import random_start

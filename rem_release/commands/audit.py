@@ -9,13 +9,13 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from rem_release.audit.certify import Auditor
-from rem_release.audit.holdout import choose_holdout
 from rem_release.audit.laboratory import Bench, Laboratory
 from rem_release.audit.ledger import Ledger, baseline_folder
+from rem_release.audit.material.holdout import choose_holdout
+from rem_release.audit.material.target import Target, open_target
 from rem_release.audit.plan import Row, plan_rows, plan_tasks
 from rem_release.audit.publish import AuditFolder, publish_audit
 from rem_release.audit.recipe import AuditRecipe
-from rem_release.audit.target import Target, open_target
 from rem_release.commands.audit_checks import check_rows, check_victims, open_cache, require_images
 from rem_release.commands.audit_plan import show_plan
 from rem_release.commands.audit_summary import describe_target, summarise_audit

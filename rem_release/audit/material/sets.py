@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rem_release.audit.holdout import Holdout
-from rem_release.audit.pairs import Progress, Read
-from rem_release.audit.ranking import rank
-from rem_release.audit.target import Target
+from rem_release.audit.material.holdout import Holdout
+from rem_release.audit.material.pairs import Progress, Read
+from rem_release.audit.material.ranking import rank
+from rem_release.audit.material.target import Target
 from rem_release.data.decoding import fit_working_grid
 from rem_release.data.in_order import map_in_order
 from rem_release.radius import whole_levels

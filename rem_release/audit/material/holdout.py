@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from rem_release.audit.overlap import find_overlaps
-from rem_release.audit.pairs import Progress, Read
-from rem_release.audit.ranking import rank
-from rem_release.audit.stored_pictures import StoredPictures
-from rem_release.audit.target import Target
+from rem_release.audit.material.overlap import find_overlaps
+from rem_release.audit.material.pairs import Progress, Read
+from rem_release.audit.material.ranking import rank
+from rem_release.audit.material.stored_pictures import StoredPictures
+from rem_release.audit.material.target import Target
 from rem_release.data.decoding import BadImage, decode, pixel_hash, shrink
 from rem_release.data.source import Source, SourceOptions, open_source
 from rem_release.errors import InputError

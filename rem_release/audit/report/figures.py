@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from rem_release.audit.curves import Curve
-from rem_release.audit.drawing import Ink, Panel, plain, to_png
+from rem_release.audit.report.drawing import Ink, Panel, plain, to_png
 from rem_release.radius import parse_radius
 from rem_release.release.certificate import (
     CLASSES_FIGURE,

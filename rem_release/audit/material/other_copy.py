@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from rem_release.audit.pairs import Pairs, Progress, Read, largest_change
+from rem_release.audit.material.pairs import Pairs, Progress, Read, largest_change
 from rem_release.data.decoding import BadImage, decode, fit_working_grid, pixel_hash
 from rem_release.data.in_order import map_in_order
 from rem_release.data.source import Source, SourceOptions, open_source

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rem_release.audit.pairs import Pairs, Progress
-from rem_release.audit.stored_pictures import StoredPictures
+from rem_release.audit.material.pairs import Pairs, Progress
+from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.data.decoding import BadImage, pixel_hash
 from rem_release.data.in_order import map_in_order
 from rem_release.errors import InputError, VerificationError

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rem_release.audit.curves import Curve
-from rem_release.audit.drawing import to_svg
-from rem_release.audit.figures import KINDS, draw_figures
+from rem_release.audit.report.drawing import to_svg
+from rem_release.audit.report.figures import KINDS, draw_figures
 from rem_release.release import wording
 from rem_release.release.certificate import CLASSES_FIGURE, Certificate
 from rem_release.resources import resource_folder

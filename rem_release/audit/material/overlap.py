@@ -14,8 +14,8 @@ import torch
 from scipy.spatial import cKDTree
 from torch.nn.functional import adaptive_avg_pool2d
 
-from rem_release.audit.pairs import Progress, Read, largest_change
-from rem_release.audit.target import Target
+from rem_release.audit.material.pairs import Progress, Read, largest_change
+from rem_release.audit.material.target import Target
 from rem_release.data.decoding import fit_working_grid
 from rem_release.data.in_order import map_in_order
 from rem_release.radius import whole_levels

@@ -1,0 +1,1 @@
+"""What people read: the figures and the page."""
