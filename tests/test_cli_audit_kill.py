@@ -207,6 +207,18 @@ for _ in range(2):
 """
 
 
+def run_together(command: list[str], env: dict[str, str]) -> tuple[str, str]:
+    """Run a launcher to its end; what it started ends with it. Returns stdout and stderr."""
+    env = {**os.environ, **env, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    try:
+        return process.communicate(timeout=_PATIENCE)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+
+
 def test_two_processes_with_caches_of_their_own_audit_twice(
     location: Path, undisturbed: Undisturbed, process_env: dict[str, str], tmp_path: Path
 ) -> None:
@@ -217,19 +229,12 @@ def test_two_processes_with_caches_of_their_own_audit_twice(
     launch = ("--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")
     command = (tmp_path / "twice.py", "audit", location, "--recipe", recipe, *undisturbed.options[:2], "--json")
     launcher = ("-m", "accelerate.commands.launch", *launch, "--dynamo_backend", "no", *command)
-    done = subprocess.run(
-        [sys.executable, *map(str, launcher)],
-        env={**os.environ, **process_env, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_PATIENCE,
-    )
-    assert read_status(location)["exit_code"] == 3, done.stderr
-    assert done.stderr.count("error: Fell short of the owner's policy") == 4, "one line of each process each time"
-    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    out, err = run_together([sys.executable, *map(str, launcher)], process_env)
+    assert read_status(location)["exit_code"] == 3, err
+    assert err.count("error: Fell short of the owner's policy") == 4, "one line of each process each time"
+    first, second = (json.loads(line) for line in out.splitlines())
     assert first == second, "results of the first process alone, and the same both times"
-    assert "4 of 6 victims are known already" in done.stderr
+    assert "4 of 6 victims are known already" in err
     certificate = read_certificate(location / "release/audit.json")
     assert [row.tier for row in certificate.rows] == ["standard", "adaptive"]
     succeed("verify", location)
