@@ -211,12 +211,12 @@ def run_together(command: list[str], env: dict[str, str]) -> tuple[str, str]:
     """Run a launcher to its end; what it started ends with it. Returns stdout and stderr."""
     env = {**os.environ, **env, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    process = subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
     try:
         return process.communicate(timeout=_PATIENCE)
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
+    finally:
+        process.terminate()  # after a timeout: the launcher ends its processes
+        process.wait(_PATIENCE)
 
 
 def test_two_processes_with_caches_of_their_own_audit_twice(

@@ -105,7 +105,9 @@ class Ledger:
         self._keep(record)
         if self._writes and self._cache and record.trained_on in ("clean", "random"):
             self._cache.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._cache / f"{record.key}.json", record.model_dump_json().encode())
+            mine = self._cache / f"{record.key}.{os.getpid()}.part"  # two audits may find the same at once
+            mine.write_text(record.model_dump_json(), encoding="utf-8")
+            mine.replace(self._cache / f"{record.key}.json")
 
     def _keep(self, record: VictimRecord) -> None:
         self._records[record.key] = record

@@ -78,7 +78,7 @@ def train(
         mine = indices[accelerator.process_index :: accelerator.num_processes].to(accelerator.device)
         wrapped.train()
         loss = loss_of(model, wrapped, mine, step)
-        if not torch.isfinite(loss):
+        if not _all_finite(accelerator, loss):
             raise NonFiniteLossError(
                 f"the training loss is {loss.item()} at step {step}; lower generator.learning_rate "
                 f"({schedule.learning_rate}) with --set generator.learning_rate=..."
@@ -95,6 +95,12 @@ def train(
     if checkpoint and accelerator.is_main_process:
         checkpoint.save(model, optimizer, schedule.steps)
     accelerator.free_memory()
+
+
+def _all_finite(accelerator: Accelerator, loss: Tensor) -> bool:
+    """Whether the loss is finite on every process: one that stopped alone would leave the others waiting for it."""
+    broken = (~torch.isfinite(loss.detach())).float()
+    return not bool(accelerator.reduce(broken, reduction="sum"))
 
 
 def average_buffers(accelerator: Accelerator, model: nn.Module) -> None:
