@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rem_release.audit.calls import parse_calls
-from rem_release.audit.threats import (
+from rem_release.audit.parts import (
     PARTS,
     BitDepth,
     Cutmix,
@@ -24,11 +24,10 @@ from rem_release.audit.threats import (
     Mixup,
     Orthogonal,
     Pgd,
-    Threat,
     TwoLayerProbe,
     Ueraser,
-    parse_threat,
 )
+from rem_release.audit.threats import Threat, parse_threat
 
 RHO_A = Fraction(4, 255)
 EVERY = {

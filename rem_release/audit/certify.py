@@ -12,11 +12,12 @@ from rem_release.audit.curves import TrainedOn
 from rem_release.audit.laboratory import Laboratory, device_name, versions
 from rem_release.audit.learnability import learnability_bound
 from rem_release.audit.ledger import VictimRecord
+from rem_release.audit.parts import PARTS, Pgd
 from rem_release.audit.plan import Row, Task, plan_tasks, trained_on
 from rem_release.audit.recipe import AuditRecipe
 from rem_release.audit.statistics import effective_images, half_width
 from rem_release.audit.summary import summarise
-from rem_release.audit.threats import PARTS, Pgd, Threat, parse_threat
+from rem_release.audit.threats import Threat, parse_threat
 from rem_release.audit.verdict import Found, Judge, rank_rows
 from rem_release.radius import format_radius
 from rem_release.recipe_files import hash_document

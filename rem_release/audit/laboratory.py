@@ -31,22 +31,11 @@ from rem_release.audit.material.sets import (
     split_protected,
 )
 from rem_release.audit.material.target import Target
+from rem_release.audit.parts import BitDepth, Filter, Gaussian, Greyscale, Jpeg, Mean, Median, Mixed, Orthogonal, Pgd
 from rem_release.audit.plan import Task
 from rem_release.audit.recipe import AuditRecipe
 from rem_release.audit.step import TrainingImages
-from rem_release.audit.threats import (
-    BitDepth,
-    Filter,
-    Gaussian,
-    Greyscale,
-    Jpeg,
-    Mean,
-    Median,
-    Mixed,
-    Orthogonal,
-    Pgd,
-    Threat,
-)
+from rem_release.audit.threats import Threat
 from rem_release.audit.victim import Outcome, train_victim
 from rem_release.core.levels import to_float
 from rem_release.release.canonical import sha256_file

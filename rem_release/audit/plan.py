@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from rem_release.audit.curves import TrainedOn
+from rem_release.audit.parts import LinearProbe, Mixed, TwoLayerProbe
 from rem_release.audit.recipe import SOURCE, Architecture, AuditRecipe, Network, parse_architecture
 from rem_release.audit.statistics import resamples_needed
-from rem_release.audit.threats import LinearProbe, Mixed, Threat, TwoLayerProbe
+from rem_release.audit.threats import Threat
 from rem_release.errors import InputError
 from rem_release.release.certificate import TIERS, TierName
 

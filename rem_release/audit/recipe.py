@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from rem_release.audit.calls import build_part, nearest, parse_calls
-from rem_release.audit.threats import Eot, Threat, parse_threat
+from rem_release.audit.parts import Eot
+from rem_release.audit.threats import Threat, parse_threat
 from rem_release.errors import InputError
 from rem_release.radius import format_radius
 from rem_release.recipe_files import (

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from rem_release.audit.countermeasures.augmentations import cutmix, cutout, mixup
 from rem_release.audit.countermeasures.ueraser import ueraser
+from rem_release.audit.parts import Cutmix, Cutout, Eot, Mixup, Pgd, Ueraser
 from rem_release.audit.recipe import AuditRecipe
-from rem_release.audit.threats import Cutmix, Cutout, Eot, Mixup, Pgd, Threat, Ueraser
+from rem_release.audit.threats import Threat
 from rem_release.core.draws import Draws, Purpose, chain
 from rem_release.core.levels import to_float
 from rem_release.core.norms import random_start

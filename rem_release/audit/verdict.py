@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from rem_release.audit.ledger import VictimRecord
+from rem_release.audit.parts import Pgd
 from rem_release.audit.plan import Row
 from rem_release.audit.recipe import SHIPPED_LIMITS, AuditRecipe
 from rem_release.audit.statistics import (
@@ -17,7 +18,6 @@ from rem_release.audit.statistics import (
     half_width,
     per_class_accuracy,
 )
-from rem_release.audit.threats import Pgd
 from rem_release.radius import format_radius, parse_radius
 from rem_release.release.certificate import TIERS, Accuracies, RowFacts, TierFacts, TierName
 
