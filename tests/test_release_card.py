@@ -180,7 +180,7 @@ def test_the_audit_section_is_the_certificate():
         "| adaptive | adversarial training (L∞, 8/255) | resnet18 | 85.0 | 86.0 | 84.0 | 0.987 | unbounded |",
         "This certificate is empirical",
         "(protected − floor) / (clean − floor)",
-        "| Tested on | 1,234 clean images, given for the audit; 7 more were left out because they overlap the",
+        "| Tested on | 1,234 clean images, given for the audit; 7 more were left out: they overlap the",
         "one-sided at 95 % confidence",
         "| Audit recipe | audit-quick, sha256 " + "ab" * 32 + " |",
         "- Diffusion purification was not tried.\n- Radii above 8/255 were not tried.\n",
