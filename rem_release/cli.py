@@ -28,6 +28,15 @@ app.add_typer(recipes_app, name="recipes")
 _MACHINE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+CardField = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--card-field",
+        metavar="KEY=VALUE",
+        help="The owner's words on the card: license, contact, about and more. Repeatable; an empty value removes.",
+    ),
+]
+CardFields = Annotated[Path | None, typer.Option("--card-fields", help="The same as a YAML file of keys and texts.")]
 
 
 @app.command()
@@ -114,7 +123,12 @@ def protect(
 
 @app.command()
 def verify(
-    target: Annotated[Path, typer.Argument(metavar="RUN|RELEASE", help="A run folder, or a release folder.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|RELEASE|REPO[@REV]", help="A run folder, a release folder, or NAMESPACE/NAME on the Hub."
+        ),
+    ],
     clean: Annotated[str | None, typer.Option(help="The originals, to compare row by row.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -166,11 +180,70 @@ def audit(
 
 
 @app.command()
-def card(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")], as_json: Json = False) -> None:
-    """Render README.md again from the facts."""
+def card(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    card_field: CardField = None,
+    card_fields: CardFields = None,
+    as_json: Json = False,
+) -> None:
+    """Put the owner's words on the card, and render README.md again from the facts."""
     from rem_release.commands import card as command
 
-    command.render(run, _console(as_json))
+    command.render(run, card_field or [], card_fields, _console(as_json))
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    repo: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The dataset on the Hub.")],
+    clean: Annotated[str | None, typer.Option(help="The originals. A run remembers its own.")] = None,
+    public: Annotated[
+        bool | None, typer.Option("--public/--private", help="[private where it is new, else as it is]")
+    ] = None,
+    gated: Annotated[
+        str | None, typer.Option(help="auto: visitors consent; manual: you grant access one by one; no: neither.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Name of this version. [v1, v2, ...]")] = None,
+    keep_column: Annotated[
+        list[str] | None,
+        typer.Option(help="A column that looks like paths, EXIF or embeddings and goes out all the same. Repeatable."),
+    ] = None,
+    publish_clean_split: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[=SOURCE]", help="Publish this split of the source without noise, to test on."),
+    ] = None,
+    card_field: CardField = None,
+    card_fields: CardFields = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be sent and what the gate says; ask no network.")
+    ] = False,
+    allow_uncertified: Annotated[
+        bool, typer.Option("--allow-uncertified", help="Publish without a certificate that passed; the card says so.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm --public and --allow-uncertified beforehand.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Publish exactly the audited bytes on the Hugging Face Hub, if the gate lets them, and prove it."""
+    _check_choice("--gated", gated, ("auto", "manual", "no"))
+    from rem_release.commands import push as command
+    from rem_release.commands.push_options import PushOptions
+
+    options = PushOptions(
+        run=run,
+        repo_id=repo,
+        clean=clean,
+        public=public,
+        gated=gated,  # type: ignore[arg-type]
+        tag=tag,
+        keep_columns=tuple(keep_column or ()),
+        clean_split=publish_clean_split,
+        card_fields=tuple(card_field or ()),
+        card_file=card_fields,
+        dry_run=dry_run,
+        allow_uncertified=allow_uncertified,
+        yes=yes,
+    )
+    command.push(options, _console(as_json))
 
 
 @app.command()

@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from rem_release.errors import InputError
+
 Report = Callable[[int, int], None]
 """(done, total)"""
 _PLAIN_EVERY = 15.0
@@ -43,6 +45,19 @@ class Console:
     def warn(self, text: str) -> None:
         """Say something that the owner should think about."""
         self._err.print(f"warning: {text}", markup=False, style="yellow", soft_wrap=True)
+
+    def confirm(self, text: str, word: str) -> None:
+        """Ask for a word before what cannot be taken back.
+
+        Raises:
+            InputError: nobody is at a terminal, or another word is typed.
+        """
+        if not sys.stdin.isatty():
+            raise InputError(f"{text} Nobody is at a terminal to confirm it; add --yes")
+        self.warn(text)
+        self._err.print(f"Type {word} to go on: ", markup=False, end="")
+        if sys.stdin.readline().strip() != word:
+            raise InputError("not confirmed; nothing was sent")
 
     def result(self, document: dict[str, Any], text: str) -> None:
         """The result of the command: the document as JSON, or the text."""

@@ -12,7 +12,7 @@ import rem_release
 PACKAGE = Path(rem_release.__file__).parent
 ORDER = [
     *("__init__", "errors", "radius", "resources", "recipe_files", "recipe", "recipe_changes"),
-    *("core", "models", "data", "training", "methods", "release", "verification", "audit"),
+    *("core", "models", "data", "training", "methods", "release", "verification", "audit", "hub", "gate"),
     *("console", "commands", "cli", "__main__"),
 ]
 """From the foundation up to the door. A room may import those before it in this list, and itself."""

@@ -3,7 +3,7 @@ from pathlib import Path
 from rem_release.release.canonical import seal
 from rem_release.release.documents import CARD, CERTIFICATE, read_facts
 from tests.certificates import make_certificate
-from tests.command_line import run, succeed
+from tests.command_line import run, snapshot, succeed
 
 
 def test_the_card_follows_the_certificate_and_a_void_one_counts_for_nothing(run_copy: Path) -> None:
@@ -13,7 +13,7 @@ def test_the_card_follows_the_certificate_and_a_void_one_counts_for_nothing(run_
     certificate = make_certificate(digest=read_facts(release).digest)
     (release / CERTIFICATE).write_bytes(seal(certificate.model_dump(mode="json")))
     assert "warning" not in succeed("card", run_copy).err
-    assert "**The audit fell short." in card.read_text(encoding="utf-8")
+    assert "**NOT CERTIFIED**: The audit fell short." in card.read_text(encoding="utf-8")
     assert succeed("verify", release, "--json").json["passed"] is True
 
     void = certificate.model_copy(update={"digest": "ef" * 32})
@@ -31,3 +31,33 @@ def test_a_damaged_certificate_makes_no_card(run_copy: Path) -> None:
     assert result.code == 1
     assert "audit.json does not follow its schema" in result.err
     assert (run_copy / "release" / CARD).read_bytes() == before
+
+
+def test_the_owners_words_come_from_options_and_a_file_and_stay(run_copy: Path, tmp_path: Path) -> None:
+    file = tmp_path / "fields.yaml"
+    file.write_text("contact: anna@x.org\nabout: |\n  Cats.\n\n  More | cats.\n", encoding="utf-8")
+    options = ("--card-fields", file, "--card-field", "contact=bob@x.org", "--card-field", "license=cc-by-4.0")
+    shown = succeed("card", run_copy, *options, "--json").json
+    assert {key: value for key, value in shown["owner"].items() if value} == {
+        **{"contact": "bob@x.org", "about": "Cats.\n\nMore | cats.", "license": "cc-by-4.0"}
+    }
+    succeed("card", run_copy, "--card-field", "contact=", "--card-field", "pretty_name=My cats")
+    card = (run_copy / "release" / CARD).read_text(encoding="utf-8")
+    assert "\n# My cats\n" in card
+    assert "Cats.\n\nMore \\| cats.\n" in card
+    assert "| Contact | none given |" in card
+    assert "license: cc-by-4.0\n" in card
+    assert succeed("verify", run_copy, "--json").json["passed"] is True
+    again = read_facts(run_copy / "release")
+    assert succeed("card", run_copy).code == 0
+    assert read_facts(run_copy / "release") == again
+
+
+def test_a_field_that_is_refused_changes_nothing(run_copy: Path) -> None:
+    before = snapshot(run_copy)
+    for field in ("colour=red", "license=Mine", "license_link=https://x.org", "about"):
+        result = run("card", run_copy, "--card-field", "contact=anna@x.org", "--card-field", field)
+        assert result.code == 2
+        assert result.err.count("\n") == 1
+        assert result.err.startswith("error: ")
+    assert snapshot(run_copy) == before

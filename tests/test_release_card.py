@@ -2,9 +2,11 @@ import re
 
 import jinja2
 import pytest
-from datasets import ClassLabel, Features, Image, Value
+import yaml
+from datasets import ClassLabel, Dataset, Features, Image, Value, load_dataset
 from datasets.info import DatasetInfosDict
-from huggingface_hub import DatasetCard
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard, DatasetCardData
 
 from rem_release.release.card import render_card
 from rem_release.release.certificate import AUDIT_FIGURES, LearnabilityFacts
@@ -86,9 +88,9 @@ def test_what_matters_stands_in_the_first_paragraph():
     title, first = re.split(r"\n\n", body)[:2]
     assert title == "# Images protected with robust error-minimizing noise"
     assert "5,000 images" in first
-    assert "each carries robust error-minimizing noise" in first
-    assert "at most 8 of 255 levels" in first
-    assert "**Not audited yet: nobody has measured what a model learns from it.**" in first
+    assert "each carries noise of at most 8 of 255 levels" in first
+    assert "see\n[what it does not protect against](#what-it-does-not-protect-against)" in first
+    assert first.startswith("**NOT CERTIFIED**: nobody has measured what a model learns from these images.\\\n")
 
 
 @pytest.mark.parametrize(
@@ -115,6 +117,55 @@ def test_what_matters_stands_in_the_first_paragraph():
 )
 def test_the_card_says(words):
     assert words in render_card(state_facts())
+
+
+def test_the_sections_stand_in_the_order_in_which_people_ask():
+    card = render_card(state_facts(files={"figures/protected.png": FIGURE}), make_certificate())
+    assert re.findall(r"^## (.*)$", card, re.MULTILINE) == [
+        *("What this is", "What the audit found", "How it was protected", "How visible it is", "Intended use"),
+        *("What it does not protect against", "What is in it", "How to load it", "How to verify it"),
+        *("Licence and contact", "Citation"),
+    ]
+    assert card.index("| At a glance | |") < card.index("(figures/protected.png)") < card.index("## What the audit")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| Images | 5,000 of 2 classes, 5,000 with noise and 0 without |",
+        "| Noise | robust error-minimizing noise (REM; Fu et al., ICLR 2022): at most 8 of 255 levels a pixel"
+        " (ρ_u = 8/255), made to withstand adversarial training up to ρ_a = 4/255 |",
+        "| Audit | **none**: nobody has measured what a model learns from these images |",
+        "| Licence | none is named: no right to use the images is granted |",
+        "| Contact | none given |",
+        "| Access | no terms were written for it |",
+    ],
+)
+def test_a_glance_at_what_was_not_audited(row):
+    assert f"{row}\n" in render_card(state_facts())
+
+
+def test_a_glance_shows_the_row_that_decides():
+    card = render_card(state_facts(), make_certificate())
+    assert (
+        "| Audit | **fell short**. Decided by densenet121, adversarial training (L∞, 4/255): "
+        "[leakage](#what-the-audit-found) 0.959, at most 0.989; the limit is 0.700 |\n"
+        "| Test accuracy there | 80.0 % from these images, 83.0 % from the originals, 83.0 % with random noise, "
+        "10.0 % by chance |\n"
+    ) in card
+    assert "| Audit | **fell short**: nothing was measured |" in render_card(state_facts(), make_certificate([]))
+
+
+def test_a_certified_card_names_its_policy_first():
+    certificate = make_certificate([make_row(*measured) for measured in MEASURED[:4]])
+    card = render_card(state_facts(), certificate)
+    first = re.split(r"\n\n", DatasetCard(card).text.strip())[1]
+    assert first.startswith(
+        "**Certified**, empirically: The audit passed. "
+        "The policy: standard tier under 0.300, adversarial tier under 0.700 of leakage.\\\n"
+    )
+    assert "NOT CERTIFIED" not in card
+    assert "| Audit | **passed**. Decided by densenet121, ordinary training: " in card
 
 
 def test_zeros_are_zeros_and_nothing_is_none():
@@ -145,18 +196,18 @@ def test_the_verdict_stands_in_the_first_paragraph_of_an_audited_card():
     certificate = make_certificate()
     card = render_card(state_facts(), certificate)
     first = re.split(r"\n\n", DatasetCard(card).text.strip())[1]
-    assert (
-        "**The audit fell short. Tier adversarial fell short of its limit of 0.7. "
-        "Tier adaptive fell short of its limit of 0.7.**"
-    ) in first
-    assert "ot audited yet" not in card
+    assert first.startswith("**NOT CERTIFIED**: The audit fell short.\\\n")
+    assert first.endswith(
+        "\n- Tier adversarial fell short of its limit of 0.7.\n- Tier adaptive fell short of its limit of 0.7."
+    )
+    assert "nobody has measured" not in card
     assert "`audit.json` is the certificate of exactly these bytes" in card
     assert "other people's published figures for CIFAR-10" in card
 
 
 def audit_section(certificate, **changes):
     card = render_card(state_facts(**changes), certificate)
-    return card.partition("## Audit\n")[2].partition("## How to load it")[0]
+    return card.partition("## What the audit found\n")[2].partition("## How it was protected")[0]
 
 
 def test_the_audit_section_is_the_certificate():
@@ -167,17 +218,20 @@ def test_the_audit_section_is_the_certificate():
     limits = {"standard": 0.3, "adversarial": 0.75, "adaptive": 0.7, "transfer": 0.7}
     section = audit_section(make_certificate(rows, tiers=judge(rows, limits)))
     for line in (
-        "| standard: ordinary training | **passed** | yes | 0.300 | 0.271 | Every row stays under the limit. |",
+        "| standard: ordinary training | **passed** | yes | 0.300 | 0.271 |\n",
         r"| adversarial: adversarial training at radii up to ρ\_a = 4/255 | **fell short** | yes |"
-        " 0.750 (shipped: 0.700) | 0.989 | The worst row may leak more than 0.75. |",
+        " 0.750 (shipped: 0.700) | 0.989 |\n",
         "| adaptive: countermeasures, combinations and larger radii | **fell short** | no | 0.700 | unbounded |",
-        "| transfer: other and pretrained networks | **not tested** | no | 0.700 | – | No row was measured. |",
-        "| standard | ordinary training | resnet18 | 94.0 | 93.1 | 27.1 | 0.204 | 0.234 |",
-        "| standard | ordinary training (decides) | densenet121 | 93.5 | 92.0 | 30.2 | 0.241 | 0.271 |",
-        "| adversarial | adversarial training (L∞, 2/255) **(invalid: weak reference)** | resnet18 | 92.0 | 92.0 |",
-        "| adversarial | adversarial training (L∞, 4/255) | resnet18 | 90.0 | 89.0 | 48.2 | 0.477 | 0.507 |",
-        "| adaptive | JPEG, quality 10 (decides) | resnet18 | 85.0 | 86.0 | 78.0 | not defined | not defined |",
-        "| adaptive | adversarial training (L∞, 8/255) | resnet18 | 85.0 | 86.0 | 84.0 | 0.987 | unbounded |",
+        "| transfer: other and pretrained networks | **not tested** | no | 0.700 | – |",
+        "**Standard tier passed.** Every row stays under the limit.\n",
+        "**Adversarial tier fell short.** The worst row may leak more than 0.75.\n",
+        "**Transfer tier was not tested.** No row was measured.\n",
+        "| ordinary training, resnet18 | 27.1 | 94.0 | 93.1 | 0.204 | 0.234 |",
+        "| ordinary training, densenet121 (decides) | 30.2 | 93.5 | 92.0 | 0.241 | 0.271 |",
+        "| adversarial training (L∞, 2/255), resnet18 **(invalid: weak reference)** | 30.7 | 92.0 | 92.0 |",
+        "| adversarial training (L∞, 4/255), resnet18 | 48.2 | 90.0 | 89.0 | 0.477 | 0.507 |",
+        "| JPEG, quality 10, resnet18 (decides) | 78.0 | 85.0 | 86.0 | not defined | not defined |",
+        "| adversarial training (L∞, 8/255), resnet18 | 84.0 | 85.0 | 86.0 | 0.987 | unbounded |",
         "This certificate is empirical",
         "(protected − floor) / (clean − floor)",
         "| Tested on | 1,234 clean images, given for the audit; 7 more were left out: they overlap the",
@@ -189,6 +243,8 @@ def test_the_audit_section_is_the_certificate():
     assert "Gaussian noise" not in section
     assert "None" not in section
     assert section.count("(decides)") == 3
+    order = [section.index(words) for words in ("Standard tier", "27.1", "Adversarial tier", "48.2", "Adaptive tier")]
+    assert order == sorted(order)
 
 
 def test_audit_figures_are_shown_where_they_are_files_and_only_with_a_certificate():
@@ -214,12 +270,12 @@ def test_names_in_a_certificate_cannot_break_the_card():
     row = make_row(architecture=name, words=name, valid=False, reason=name)
     section = audit_section(make_certificate([row], summary=[name], not_covered=[name], recipe_name=name, device=name))
     plain = r"a\|b \<script\> \#\# \[x\](y) \`z\`"
-    assert f"| standard | {plain} **(invalid: {plain})** (decides) | {plain} | 94.0 |" in section
+    assert f"| {plain}, {plain} **(invalid: {plain})** (decides) | 27.1 |" in section
     assert f"- {plain}\n" in section
     assert f"| Device | {plain} |" in section
     assert "<script>" not in section.replace(r"\<script\>", "")
     first = re.split(r"\n\n", DatasetCard(render_card(state_facts(), make_certificate(summary=[name]))).text.strip())[1]
-    assert f"**{plain}**" in first
+    assert f"**NOT CERTIFIED**: {plain}\\\n" in first
 
 
 def test_a_void_certificate_makes_no_card():
@@ -236,8 +292,49 @@ def test_an_audit_without_rows_makes_a_card():
 
 def test_a_partly_protected_release_says_so_first():
     card = render_card(state_facts(data__protected=4000, data__unprotected=1000))
-    assert "4,000 of them carry robust" in card
+    assert "4,000 of them carry noise of" in card
+    assert "| Images | 5,000 of 2 classes, 4,000 with noise and 1,000 without |" in card
     assert "**1,000 images are released as they are, by the owner's choice: models can learn from those.**" in card
+
+
+CLEAN = {"split": "test", "images": 700, "class_counts": [0, 700]}
+
+
+def test_a_clean_split_is_told_first_and_listed_everywhere():
+    card = render_card(state_facts(clean_split=CLEAN))
+    first = re.split(r"\n\n", DatasetCard(card).text.strip())[1]
+    assert (
+        "**700 images of the split test are released without noise, by the owner's choice: "
+        "models can learn from those.**"
+    ) in first
+    for line in (
+        "| Clean images | **700** more in the split test, without noise |\n",
+        "| Clean images | 700 in the split `test`, in the folder `clean`, without noise |\n",
+        "| class | images | clean images |\n|---|---|---|\n| cat | 2,400 | 0 |\n| dog | 2,600 | 700 |\n",
+        'clean = load_dataset("NAMESPACE/NAME", split="test")  # without noise\n',
+        "`protection.json` holds all facts of this card and the sha256 of every other file.",
+    ):
+        assert line in card
+    assert "clean" not in str(DatasetCard(render_card(state_facts())).data.to_dict()["configs"])
+
+
+def test_datasets_loads_both_splits_as_the_card_says(tmp_path):
+    features = Features({"image": Image(), "label": ClassLabel(names=["cat", "dog"])})
+    for folder, split, rows in (("data", "train", 3), ("clean", "test", 2)):
+        (tmp_path / folder).mkdir()
+        png = [{"bytes": (b"%d" % row), "path": f"{row}.png"} for row in range(rows)]
+        part = Dataset.from_dict({"image": png, "label": [row % 2 for row in range(rows)]}, features=features)
+        part.to_parquet(tmp_path / folder / f"{split}-00000-of-00001.parquet")
+    facts = state_facts(clean_split=CLEAN, data__features=write_features(features))
+    (tmp_path / "README.md").write_text(render_card(facts), encoding="utf-8")
+    loaded = load_dataset(str(tmp_path), cache_dir=str(tmp_path / "cache"))
+    assert {split: len(part) for split, part in loaded.items()} == {"train": 3, "test": 2}
+    assert all(part.features == features for part in loaded.values())
+
+
+def test_size_categories_count_the_clean_split():
+    facts = state_facts(data__images=999, data__protected=999, clean_split=CLEAN | {"images": 1})
+    assert DatasetCard(render_card(facts)).data.to_dict()["size_categories"] == ["1K<n<10K"]
 
 
 def test_resized_noise_reused_generators_and_shrunk_images_are_told():
@@ -278,6 +375,7 @@ def test_em_claims_no_adversary():
     )
     assert "| Method | error-minimizing noise (EM; Huang et al., ICLR 2021) |" in card
     assert "ρ_a |" not in card
+    assert "made to withstand adversarial training up to" not in card
     assert "K_a" not in card
     assert "| Expectation over transformation | none, J = 1 |" in card
     assert "is not made to withstand adversarial training, and does not" in card
@@ -297,6 +395,7 @@ def test_random_noise_is_called_a_control_that_protects_nothing():
     card = render_card(facts)
     assert "**random noise protects nothing**" in card
     assert "meant to be hard" not in card
+    assert "Not for the training" not in card
     for word in ("Source model", "K_u", "ρ_a", "sample gradient", "How it was protected"):
         assert word not in card
     assert "unlearnable-examples" not in DatasetCard(card).data.to_dict()["tags"]
@@ -347,8 +446,51 @@ def test_the_owner_names_title_and_licence():
     data = DatasetCard(card).data.to_dict()
     assert (data["license"], data["license_name"], data["license_link"]) == ("other", "house-rules", "https://x.org")
     assert "# My cats\n" in card
-    assert "house-rules: https://x.org" in card
+    assert "| Licence | house-rules, <https://x.org> |" in card
+    assert "\nLicence: house-rules, <https://x.org>\n" in card
     assert "The owner has not named a licence" not in card
+
+
+def test_the_owner_says_what_it_is_what_it_is_for_and_whom_to_write_to():
+    plain = render_card(state_facts())
+    assert "## What this is\n\n| At a glance | |" in plain
+    assert "## Intended use\n\nFor people: to look at, to show, to browse and to search. Not for the training" in plain
+    assert "\nThe owner has not named a contact.\n" in plain
+    owner = {"about": "Cats of *one* street.\n\nAll of\nthem.", "intended_use": "Posters.", "contact": "anna@x.org"}
+    card = render_card(state_facts(owner=owner))
+    assert "## What this is\n\nCats of \\*one\\* street.\n\nAll of them.\n\n| At a glance | |" in card
+    assert "## Intended use\n\nPosters.\n\n## " in card
+    assert "| Contact | <anna@x.org> |" in card
+    assert "\nContact: <anna@x.org>\n" in card
+
+
+def test_the_terms_of_access_stand_in_metadata_and_text():
+    terms = "Only look.\n\n---\n- Train nothing: 'no' # ever"
+    owner = {"gated_heading": "Agree first", "gated_prompt": terms, "gated_button": "I agree"}
+    card = render_card(state_facts(owner=owner))
+    data = DatasetCard(card).data.to_dict()
+    assert data["extra_gated_heading"] == "Agree first"
+    assert data["extra_gated_prompt"] == terms
+    assert data["extra_gated_button_content"] == "I agree"
+    section = card.partition("## Licence and contact")[2].partition("## Citation")[0]
+    asked = "**Agree first**\n\nOnly look.\n\n\\--- - Train nothing: 'no' \\# ever\n\nButton: I agree\n"
+    assert asked in section
+    assert "| Access | on the terms under [Licence and contact](#licence-and-contact)" in card
+    for key in owner:
+        assert "on the terms under" in render_card(state_facts(owner={key: owner[key]}))
+    assert "extra_gated" not in render_card(state_facts())
+    assert "asks before" not in render_card(state_facts())
+
+
+def test_the_metadata_survive_the_clients_own_reading_and_writing():
+    owner = {"license": "other", "license_name": "x", "gated_prompt": "One.\n\nTwo: {three}"}
+    text = render_card(state_facts(owner=owner, clean_split=CLEAN))
+    card = DatasetCard(text)
+    assert str(card) == text
+    assert DatasetCardData(**card.data.to_dict()).to_dict() == card.data.to_dict()
+    assert yaml.safe_load(text.split("\n---\n")[0]) == card.data.to_dict()
+    configs = MetadataConfigs.from_dataset_card_data(card.data)
+    assert [files["split"] for files in configs["default"]["data_files"]] == ["train", "test"]
 
 
 def test_a_value_that_is_missing_is_an_error():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rem_release.audit.curves import Curve
+from rem_release.audit.curves import Curve, write_curves
 from rem_release.audit.material.target import find_run
 from rem_release.audit.report.figures import card_figures
 from rem_release.audit.report.page import render_report
@@ -57,6 +57,11 @@ class AuditFolder:
     def report(self) -> Path:
         """The report, written last."""
         return self.path / "report.html"
+
+    @property
+    def curves(self) -> Path:
+        """What the figures are drawn from, beside the certificate."""
+        return self.path / "curves.json"
 
     @property
     def certificate(self) -> Path:
@@ -116,7 +121,7 @@ class AuditFolder:
 
 
 def publish_audit(folder: AuditFolder, certificate: Certificate, curves: Sequence[Curve], title: str) -> None:
-    """Write certificate, figures, card and facts, and the report at the end, when everything else is in place.
+    """Write certificate, figures, card, facts and curves, and the report at the end, when all else is in place.
 
     Killed between two of these files, the release does not verify until `audit --resume` has written them all.
     """
@@ -132,4 +137,5 @@ def publish_audit(folder: AuditFolder, certificate: Certificate, curves: Sequenc
     if folder.run:
         facts = read_facts(root).model_copy(update={"files": describe_files(root)})
         write_documents(root, facts, certificate)
+    write_curves(folder.curves, curves)
     write_atomically(folder.report, render_report(certificate, curves, title).encode())

@@ -54,7 +54,7 @@ def run_demo(out: Path, overwrite: bool, console: Console) -> None:
     part = console.without_results()
     accelerator = runtime.start()
     protect(options, part, accelerator)
-    verify(out, None, part)
+    verify(str(out), None, part)
     verdict = _audit(out, photographs / "test", part, accelerator)
     text = [
         "",

@@ -1,7 +1,5 @@
 """Which columns a release can have: one label column, read as classes, and others, none of which may hold pixels."""
 
-import re
-from collections.abc import Iterator
 from typing import Any
 
 import datasets
@@ -9,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rem_release.data.hidden_pictures import find_picture, is_plain
 from rem_release.errors import InputError
 
 _ADVICE = "give every row one class, or name another column with --label-column"
@@ -66,8 +65,8 @@ def _is_label(feature: Any) -> bool:
 def refuse_pixels(dataset: datasets.Dataset, kept: set[str]) -> None:
     """Make sure that no column but the `kept` ones can carry a clean picture into the release.
 
-    Only numbers, text, dates, class names, and lists and groups of them are let through, and of these neither more than
-    256 numbers in one row nor text that is an encoded picture.
+    Only plain values are let through, see `is_plain`, and of these neither more than 256 numbers in one row, be they
+    written as text, nor text that is an encoded picture.
 
     Raises:
         InputError: names the first column that could.
@@ -75,7 +74,7 @@ def refuse_pixels(dataset: datasets.Dataset, kept: set[str]) -> None:
     for name, feature in dataset.features.items():
         if name in kept:
             continue
-        what = _describe(feature) if not _is_plain(feature) else _find_picture(dataset, name, feature)
+        what = _describe(feature) if not is_plain(feature) else _find_picture(dataset, name, feature)
         if what:
             raise InputError(
                 f"column {name!r} ({what}) could carry clean pixels into the release; "
@@ -83,44 +82,16 @@ def refuse_pixels(dataset: datasets.Dataset, kept: set[str]) -> None:
             )
 
 
-_MOST_NUMBERS = 256
-_PICTURE_TEXT = re.compile(r"\s*(data:image/|iVBORw0KGgo|/9j/|R0lGOD|UklGR|SUkqA|TU0AK)")
-"""A data URI, or the first letters in base64 of PNG, JPEG, GIF, WebP and TIFF."""
-
-
 def _find_picture(dataset: datasets.Dataset, name: str, feature: Any) -> str | None:
-    """What looks like a picture in a column of plain values: too many numbers in a row, or an encoded file."""
+    """What looks like a picture in a column of plain values, and in which row."""
     if isinstance(feature, datasets.ClassLabel):
         return None
     if isinstance(feature, datasets.Value) and feature.dtype not in ("string", "large_string"):
         return None
     for row, value in enumerate(dataset.with_format(None)[name]):
-        leaves = list(_leaves(value))
-        if isinstance(value, (list, dict)) and sum(isinstance(leaf, (int, float)) for leaf in leaves) > _MOST_NUMBERS:
-            return f"more than {_MOST_NUMBERS} numbers in row {row}"
-        if any(isinstance(leaf, str) and len(leaf) > 64 and _PICTURE_TEXT.match(leaf) for leaf in leaves):
-            return f"an encoded picture in row {row}"
+        if what := find_picture(value):
+            return f"{what} in row {row}"
     return None
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for inner in value:
-            yield from _leaves(inner)
-    else:
-        yield value
-
-
-def _is_plain(feature: Any) -> bool:
-    if isinstance(feature, datasets.Value):
-        return "binary" not in feature.dtype
-    if isinstance(feature, (datasets.List, datasets.LargeList)):
-        return _is_plain(feature.feature)
-    if isinstance(feature, dict):
-        return all(_is_plain(inner) for inner in feature.values())
-    return isinstance(feature, (datasets.ClassLabel, datasets.Translation, datasets.TranslationVariableLanguages))
 
 
 def _describe(feature: Any) -> str:

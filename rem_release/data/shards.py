@@ -1,9 +1,9 @@
 """Parquet shards: the released rows, images embedded as PNG bytes, written and read as streams.
 
-A shard is `data/SPLIT-00000-of-0000N.parquet`. Its `image` column is the struct {bytes, path} of a Hugging Face image
-with opaque paths (`000000017.png` in row 17 of the release); the schema carries the features, so that `datasets`
-restores images and class names from the file alone. Row groups depend on the rows alone, not on the batches in which
-they were handed over, so the same rows give the same bytes.
+A shard is `data/SPLIT-00000-of-0000N.parquet`; one without noise lies in `clean/` instead. Its `image` column is the
+struct {bytes, path} of a Hugging Face image with opaque paths (`000000017.png` in row 17 of the split); the schema
+carries the features, so that `datasets` restores images and class names from the file alone. Row groups depend on the
+rows alone, not on the batches in which they were handed over, so the same rows give the same bytes.
 """
 
 import re
@@ -57,12 +57,13 @@ class ShardWriter:
     Files get their final names in `close`, all at once, when their number is known.
 
     Args:
-        folder: the release folder; shards go to its `data/`.
+        folder: the release folder.
         split: name of the split, such as `train`.
         features: the released columns in order, see `released_features`.
         image_column: the column that holds the pictures.
         max_shard_bytes: a shard is closed once it holds that much.
         max_row_group_bytes: a row group is closed once it holds that much; this bounds the memory that is needed.
+        subfolder: where in the release folder the shards go.
 
     Raises:
         InputError: `split` cannot be the name of a split.
@@ -76,10 +77,11 @@ class ShardWriter:
         image_column: str = "image",
         max_shard_bytes: int = 500_000_000,
         max_row_group_bytes: int = 100_000_000,
+        subfolder: str = "data",
     ) -> None:
         if not re.fullmatch(r"\w+(\.\w+)*", split):
             raise InputError(f"{split!r} cannot name a split; use letters, digits and _, as in --split train")
-        self._folder = folder / "data"
+        self._folder = folder / subfolder
         self._split = split
         self._schema = features.arrow_schema
         self._image_column = image_column
@@ -158,7 +160,7 @@ class ShardWriter:
         """Write what is pending and give the shards their names.
 
         Returns:
-            The files in order, `data/SPLIT-00000-of-0000N.parquet`; `files` keeps them. Closing twice changes nothing.
+            The files in order, `SPLIT-00000-of-0000N.parquet`; `files` keeps them. Closing twice changes nothing.
         """
         if self._pending:
             self._write_row_group()

@@ -128,6 +128,11 @@ def is_saved_dataset(path: Path) -> bool:
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
+def is_one_split(path: Path) -> bool:
+    """Tell a source that has no splits: one file, which is read as any split, or a folder of `Dataset.save_to_disk`."""
+    return path.is_file() or (is_saved_dataset(path) and not (path / "dataset_dict.json").is_file())
+
+
 def open_saved(path: Path, options: SourceOptions) -> Rows:
     """Read a folder written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`.
 

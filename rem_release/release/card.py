@@ -1,6 +1,5 @@
 """The dataset card: README.md, rendered from the facts and nothing else, so that verify can render it again."""
 
-import re
 from typing import Any
 
 from datasets import DatasetInfo
@@ -12,6 +11,7 @@ from rem_release.release import wording
 from rem_release.release.certificate import Certificate
 from rem_release.release.facts import Facts
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE
+from rem_release.release.markdown import write_address, write_paragraphs, write_plain
 from rem_release.release.schema import read_features
 from rem_release.resources import resource_folder
 
@@ -27,6 +27,14 @@ _TAGS = {
     "sem": ["unlearnable-examples", "data-protection", "stable-error-minimizing-noise"],
     "random": ["random-noise", "control"],
 }
+_OWNERS_METADATA = {
+    "license_name": "license_name",
+    "license_link": "license_link",
+    "extra_gated_heading": "gated_heading",
+    "extra_gated_prompt": "gated_prompt",
+    "extra_gated_button_content": "gated_button",
+}
+"""Key of the metadata → field of the owner."""
 _SIZES = [
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -47,7 +55,7 @@ def render_card(facts: Facts, audit: Certificate | None = None) -> str:
 
     Args:
         facts: everything but `readme_sha256`, which the card cannot know.
-        audit: the certificate of these data, once there is one; None says "not audited yet".
+        audit: the certificate of these data, once there is one; None says that nobody has measured.
 
     Raises:
         jinja2.UndefinedError: the template asks for something that the facts do not have.
@@ -64,7 +72,9 @@ def render_card(facts: Facts, audit: Certificate | None = None) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["count"] = _write_count
-    environment.filters["plain"] = _escape
+    environment.filters["plain"] = write_plain
+    environment.filters["paragraphs"] = write_paragraphs
+    environment.filters["address"] = write_address
     environment.filters["percent"] = wording.write_percent
     environment.filters["leakage"] = wording.write_leakage
     environment.filters["upper"] = wording.write_upper
@@ -84,7 +94,6 @@ def _describe_audit(audit: Certificate) -> dict[str, Any]:
     return {
         "leakage_words": wording.LEAKAGE,
         "tier_words": wording.describe_tiers(audit),
-        "worst": {tier.name: tier.worst for tier in audit.tiers},
         "audit_figures": wording.describe_figures(audit),
         "learnability": wording.describe_learnability(audit),
         "conditions": wording.describe_conditions(audit),
@@ -98,19 +107,24 @@ def _write_metadata(facts: Facts) -> str:
         pretty_name=_title(facts),
         license=owner.license or "unknown",
         task_categories=["image-classification"],
-        size_categories=[_size_category(data.images)],
+        size_categories=[_size_category(data.images + (facts.clean_split.images if facts.clean_split else 0))],
         annotations_creators=["machine-generated"] if data.labels_from == "clusters" else None,
         tags=[*_TAGS[facts.protection.method], "rem-release"],
-        configs=[
-            {"config_name": "default", "data_files": [{"split": data.split, "path": f"data/{data.split}-*"}]},
-        ],
+        configs=[{"config_name": "default", "data_files": _list_data_files(facts)}],
     )
-    for key in ("license_name", "license_link"):
-        if (value := getattr(owner, key)) is not None:
+    for key, field in _OWNERS_METADATA.items():
+        if (value := getattr(owner, field)) is not None:
             card[key] = value
     info = DatasetInfo(features=read_features(data.features))
     DatasetInfosDict({"default": info}).to_dataset_card_data(card)
     return card.to_yaml()
+
+
+def _list_data_files(facts: Facts) -> list[dict[str, str]]:
+    found = [{"split": facts.data.split, "path": f"data/{facts.data.split}-*"}]
+    if facts.clean_split is not None:
+        found.append({"split": facts.clean_split.split, "path": f"clean/{facts.clean_split.split}-*"})
+    return found
 
 
 def _title(facts: Facts) -> str:
@@ -124,9 +138,3 @@ def _size_category(images: int) -> str:
 def _write_count(number: int) -> str:
     """1234567 as 1,234,567."""
     return f"{number:,}"
-
-
-def _escape(text: str) -> str:
-    """A name as plain words in Markdown: no mark-up, no link, no HTML, one line."""
-    one_line = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", one_line)

@@ -108,7 +108,7 @@ class Certificate(_Part):
     statement: str = STATEMENT
     digest: str = Field(description="of the data that were audited; a certificate of other data is void")
     passed: bool = Field(description="every required tier passed")
-    summary: list[str] = Field(description="the verdict in plain sentences, whatever fell short included")
+    summary: list[str] = Field(min_length=1, description="the verdict in plain sentences, whatever fell short included")
     tiers: list[TierFacts] = Field(description="all four, in order")
     rows: list[RowFacts]
     classes: list[str]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +17,8 @@ from rem_release.release.facts import Facts, FileFacts
 CARD = "README.md"
 FACTS = "protection.json"
 CERTIFICATE = "audit.json"
+CLEAN = "clean"
+"""The folder of the split that goes out without noise, where the owner chose one."""
 
 
 def read_facts(release: Path) -> Facts:
@@ -44,9 +47,9 @@ def find_certificate(release: Path) -> Certificate | None:
     return read_certificate(path) if path.exists() or path.is_symlink() else None
 
 
-def describe_files(release: Path) -> dict[str, FileFacts]:
-    """The facts of every file below `data/` and `figures/`, under its path in the release."""
-    paths = sorted(path for folder in ("data", "figures") for path in (release / folder).glob("*"))
+def describe_files(release: Path, folders: Sequence[str] = ("data", CLEAN, "figures")) -> dict[str, FileFacts]:
+    """The facts of every file in these folders of a release, under its path there."""
+    paths = sorted(path for folder in folders for path in (release / folder).glob("*"))
     return {path.relative_to(release).as_posix(): _describe(path) for path in paths}
 
 

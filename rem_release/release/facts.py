@@ -84,9 +84,23 @@ class OwnerFacts(_Facts):
     """What the owner chose to put on the card; None where nothing was chosen."""
 
     pretty_name: str | None = None
+    about: str | None = Field(default=None, description="what the pictures show and where they come from")
+    intended_use: str | None = None
     license: str | None = Field(default=None, description="identifier of the Hub's list, such as cc-by-4.0 or other")
     license_name: str | None = Field(default=None, description="name of the licence where `license` is other")
     license_link: str | None = None
+    contact: str | None = Field(default=None, description="whom to write to: an address of mail or of a page")
+    gated_heading: str | None = Field(default=None, description="head of the form that gated access shows")
+    gated_prompt: str | None = Field(default=None, description="text of that form")
+    gated_button: str | None = None
+
+
+class CleanSplitFacts(_Facts):
+    """A split that is released without noise, by the owner's explicit choice; its files lie in `clean/`."""
+
+    split: str
+    images: int = Field(ge=1)
+    class_counts: list[int] = Field(description="rows of each class, in the order of `data.classes`")
 
 
 class FileFacts(_Facts):
@@ -109,6 +123,7 @@ class Facts(_Facts):
     cost: CostFacts
     data: DataFacts
     owner: OwnerFacts = OwnerFacts()
+    clean_split: CleanSplitFacts | None = Field(default=None, description="None: no picture of another split goes out")
     imperceptibility: ImperceptibilityFacts | None = Field(description="None when nothing is protected")
     files: dict[str, FileFacts] = Field(description="every file but README.md, protection.json and audit.json")
     digest: str = Field(description="sha256 over the data files' names and hashes, see `data_digest`")

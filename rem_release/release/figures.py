@@ -45,19 +45,27 @@ def noise_grid(noise: np.ndarray, levels: int) -> bytes:
     """
     if noise.size and np.abs(noise).max() > levels:
         raise ValueError(f"noise of {np.abs(noise).max()} levels is above the budget of {levels}")
-    shown = noise[:_MOST_CELLS, :_MOST_NOISE, :_MOST_NOISE].astype(np.float64)
-    scaled = np.clip(_MID_GREY + np.rint(shown * 127.5 / levels), 0, 255).astype(np.uint8)
+    scaled = draw_noise(noise[:_MOST_CELLS, :_MOST_NOISE, :_MOST_NOISE], levels)
     side = max(_CELL, *scaled.shape[1:3])
-    return encode_png(_arrange([_fit(cell, side) for cell in scaled]))
+    return encode_png(_arrange([fit_cell(cell, side) for cell in scaled]))
 
 
-def fit_cell(image: np.ndarray) -> np.ndarray:
-    """The whole picture, uint8 (H, W, 3), as one cell of the grid; a cell fits itself."""
-    return _fit(image, _CELL)
+def draw_noise(noise: np.ndarray, levels: int) -> np.ndarray:
+    """Noise in levels of 255, of any shape, as the uint8 values that show it; what exceeds the budget is cut."""
+    return np.clip(_MID_GREY + np.rint(noise.astype(np.float64) * 127.5 / levels), 0, 255).astype(np.uint8)
 
 
-def _fit(image: np.ndarray, side: int) -> np.ndarray:
-    """The whole picture in a white square: shrunk smoothly, or enlarged by a whole number."""
+def noise_sides(resolution: int) -> tuple[int, int]:
+    """Sides of the noise that a noise figure shows for this working grid, and of its cells."""
+    shown = min(resolution, _MOST_NOISE)
+    return shown, max(_CELL, shown)
+
+
+def fit_cell(image: np.ndarray, side: int = _CELL) -> np.ndarray:
+    """The whole picture, uint8 (H, W, 3), in a white square cell of the grid; a cell fits itself.
+
+    It is shrunk smoothly, or enlarged by a whole number.
+    """
     height, width = image.shape[:2]
     longer = max(height, width)
     if longer > side:
@@ -69,6 +77,27 @@ def _fit(image: np.ndarray, side: int) -> np.ndarray:
     top, left = (side - thumbnail.shape[0]) // 2, (side - thumbnail.shape[1]) // 2
     cell[top : top + thumbnail.shape[0], left : left + thumbnail.shape[1]] = thumbnail
     return cell
+
+
+def cut_cells(grid: np.ndarray, side: int = _CELL) -> list[np.ndarray]:
+    """The cells of a figure, in order; blank ones at its end are no cells.
+
+    Args:
+        grid: the figure, uint8 (H, W, 3).
+        side: of its cells.
+
+    Raises:
+        ValueError: it is no such grid: other sizes, other cells, or something in the gaps.
+    """
+    step = side + _GAP
+    rows, columns = ((length - _GAP) // step for length in grid.shape[:2])
+    places = [(_GAP + row * step, _GAP + column * step) for row in range(rows) for column in range(columns)]
+    cells = [grid[top : top + side, left : left + side] for top, left in places]
+    if not 0 < len(cells) <= _MOST_CELLS or not np.array_equal(_arrange(cells), grid):
+        raise ValueError(f"{grid.shape[1]} x {grid.shape[0]} pixels are no grid of cells of {side} pixels on white")
+    while cells and (cells[-1] == 255).all():
+        cells.pop()
+    return cells
 
 
 def _arrange(cells: Sequence[np.ndarray]) -> np.ndarray:

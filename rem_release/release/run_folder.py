@@ -39,6 +39,7 @@ class RunFolder:
         self.albums = self.private / "albums.json"
         self.reserve = self.private / "reserve"
         self.status = self.private / "status.json"
+        self.receipt = self.private / "push.json"
         self._is_ours = False
 
     @property

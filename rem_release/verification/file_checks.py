@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from datasets import Image
+from jinja2 import TemplateError
 
 import rem_release
 from rem_release.errors import InputError, VerificationError
@@ -18,7 +19,7 @@ from rem_release.release.assembling import describe_protection
 from rem_release.release.canonical import sha256_file
 from rem_release.release.card import RENDERERS, render_card
 from rem_release.release.certificate import AUDIT_FIGURES, Certificate
-from rem_release.release.documents import CARD, CERTIFICATE, FACTS, find_certificate
+from rem_release.release.documents import CARD, CERTIFICATE, CLEAN, FACTS, find_certificate
 from rem_release.release.facts import Facts, data_digest
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE
 from rem_release.release.schema import read_features
@@ -46,6 +47,7 @@ def _compare_facts(facts: Facts) -> Iterator[tuple[bool, str]]:
     yield len(data.class_counts) == len(data.classes) == len(set(data.classes)), "classes and class_counts differ"
     yield sum(rows) == data.images, "rows of the data files do not add up to images"
     yield _shard_names(facts) == _data_names(facts), f"files lists other data files than shards of {data.split!r}"
+    yield from _compare_clean_split(facts)
     yield all(_is_allowed(facts, name) for name in facts.files), "files lists a name that a release cannot have"
     yield data.resized_noise <= data.protected, "resized_noise exceeds the protected rows"
     yield data.duplicates < data.images, "duplicates is not below images"
@@ -61,6 +63,19 @@ def _compare_facts(facts: Facts) -> Iterator[tuple[bool, str]]:
     yield list(features) == data.columns, "columns and features differ"
     yield isinstance(features.get(data.image_column), Image), f"{data.image_column!r} is no column of images"
     yield data.label_column in features, f"{data.label_column!r} is no column"
+
+
+def _compare_clean_split(facts: Facts) -> Iterator[tuple[bool, str]]:
+    """Whether the split without noise, where there is one, is another one and is counted right."""
+    data, clean = facts.data, facts.clean_split
+    if clean is None:
+        return
+    rows = [facts.files[name].rows or 0 for name in _clean_names(facts)]
+    yield clean.split != data.split, f"clean_split has the name of the released split {data.split!r}"
+    yield sum(rows) == clean.images, "rows of the files in clean/ do not add up to the images of clean_split"
+    yield sum(clean.class_counts) == clean.images, "class_counts of clean_split do not add up to its images"
+    yield len(clean.class_counts) == len(data.classes), "class_counts of clean_split are not those of the classes"
+    yield _clean_shard_names(facts) == _clean_names(facts), f"clean/ holds other files than shards of {clean.split!r}"
 
 
 def _compare_recipe(facts: Facts) -> Iterator[tuple[bool, str]]:
@@ -98,15 +113,28 @@ def _data_names(facts: Facts) -> list[str]:
     return sorted(name for name in facts.files if name.startswith("data/"))
 
 
+def _clean_names(facts: Facts) -> list[str]:
+    return sorted(name for name in facts.files if name.startswith(f"{CLEAN}/"))
+
+
 def _shard_names(facts: Facts) -> list[str]:
-    count = len(_data_names(facts))
-    return [f"data/{facts.data.split}-{index:05d}-of-{count:05d}.parquet" for index in range(count)]
+    return _number_shards("data", facts.data.split, len(_data_names(facts)))
+
+
+def _clean_shard_names(facts: Facts) -> list[str]:
+    return _number_shards(CLEAN, facts.clean_split.split, len(_clean_names(facts))) if facts.clean_split else []
+
+
+def _number_shards(folder: str, split: str, count: int) -> list[str]:
+    """The names that the shards of a split must have; none where `split` cannot be the name of one."""
+    if not _SPLIT.fullmatch(split):
+        return []
+    return [f"{folder}/{split}-{index:05d}-of-{count:05d}.parquet" for index in range(count)]
 
 
 def _is_allowed(facts: Facts, name: str) -> bool:
     """Whether the facts may name this file. What they may not name is never opened: it could lie anywhere."""
-    is_shard = _SPLIT.fullmatch(facts.data.split) is not None and name in _shard_names(facts)
-    return is_shard or name in _FIGURES
+    return name in _shard_names(facts) or name in _clean_shard_names(facts) or name in _FIGURES
 
 
 def check_file_list(release: Path, facts: Facts) -> Check:
@@ -115,20 +143,21 @@ def check_file_list(release: Path, facts: Facts) -> Check:
     expected = {CARD, FACTS, *facts.files}
     if not expected.isdisjoint(AUDIT_FIGURES):
         expected.add(CERTIFICATE)
+    folders = {"data", "figures"} | ({CLEAN} if facts.clean_split else set())
     found = set()
     for path in _walk(release, faults):
         name = path.relative_to(release).as_posix()
         if path.is_symlink():
             faults.add(f"{name} is a link")
         elif path.is_dir():
-            if name not in ("data", "figures"):
+            if name not in folders:
                 faults.add(f"{name}/ is a folder that does not belong to a release")
         elif name not in expected and name != CERTIFICATE:
             faults.add(f"{name} does not belong to the release")
         found.add(name)
     for name in sorted(expected - found):
         faults.add(f"{name} is missing")
-    return faults.conclude("file list", f"{len(found - {'data', 'figures'})} files, none missing and none besides")
+    return faults.conclude("file list", f"{len(found - folders)} files, none missing and none besides")
 
 
 def _walk(release: Path, faults: Faults) -> Iterator[Path]:
@@ -173,7 +202,7 @@ def check_card(release: Path, facts: Facts, audit: Certificate | None) -> Check:
         return Check("card", True, f"{CARD} has its recorded sha256; not rendered again, as it was made with {why}")
     try:
         again = render_card(facts, audit).encode()
-    except ValueError as error:
+    except (ValueError, TypeError, TemplateError) as error:
         return Check("card", False, f"{CARD} cannot be rendered again from {FACTS}: {error}")
     sources = f"{FACTS} and {CERTIFICATE}" if audit else FACTS
     if again != found:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Features
 
 from rem_release.data.shards import ReleasedRow, image_path
-from rem_release.release.facts import Facts
+from rem_release.release.facts import CleanSplitFacts, Facts
 from rem_release.release.schema import compare_schema
 from rem_release.verification.png import read_png
 from rem_release.verification.report import Check, Faults
@@ -90,10 +90,19 @@ class Picture:
 
 
 class RowChecks:
-    """Looks at rows one by one and adds up what the facts count."""
+    """Looks at rows one by one and adds up what the facts count.
 
-    def __init__(self, facts: Facts, features: Features) -> None:
+    Args:
+        facts: of the release.
+        features: the promised features.
+        clean_split: the split whose rows these are, where they are not those of `data/`.
+    """
+
+    def __init__(self, facts: Facts, features: Features, clean_split: CleanSplitFacts | None = None) -> None:
         self._facts = facts.data
+        self._clean_split = clean_split
+        self._counts = clean_split.class_counts if clean_split else facts.data.class_counts
+        self._names = ("clean split", "clean split images") if clean_split else ("rows", "images")
         self._label = features[facts.data.label_column]
         self._pictures, self._rows = Faults(), Faults()
         self._classes: Counter[str | None] = Counter()
@@ -131,25 +140,25 @@ class RowChecks:
 
     def conclude(self, is_complete: bool) -> list[Check]:
         """The checks of all rows; counts are compared only if every row was read."""
+        parts = list(zip(self._names, (self._rows, self._pictures), strict=True))
         if not is_complete:
-            return [
-                self._rows.conclude("rows", "") if self._rows.count else _incomplete("rows"),
-                self._pictures.conclude("images", "") if self._pictures.count else _incomplete("images"),
-            ]
+            return [faults.conclude(name, "") if faults.count else _incomplete(name) for name, faults in parts]
         counts = [self._classes[name] for name in self._facts.classes]
-        if counts != self._facts.class_counts:
+        if counts != self._counts:
             wrong = [
                 f"{name} {found} instead of {stated}"
-                for name, found, stated in zip(self._facts.classes, counts, self._facts.class_counts, strict=True)
+                for name, found, stated in zip(self._facts.classes, counts, self._counts, strict=True)
                 if found != stated
             ]
             self._rows.add(f"rows of a class are not those of the facts: {', '.join(wrong[:5])}")
-        self._compare_sizes()
         total = sum(self._classes.values())
-        return [
-            self._rows.conclude("rows", f"{total} rows with opaque paths, labels complete, counts of classes right"),
-            self._pictures.conclude("images", f"{total} bare 8-bit RGB PNG pictures, all decode"),
-        ]
+        sound = f"{total} rows with opaque paths, labels complete, counts of classes right"
+        if self._clean_split:
+            sound = f"{total} pictures of the split {self._clean_split.split} are clean, by the owner's choice"
+        else:
+            self._compare_sizes()
+        words = (sound, f"{total} bare 8-bit RGB PNG pictures, all decode")
+        return [faults.conclude(name, said) for (name, faults), said in zip(parts, words, strict=True)]
 
     def _compare_sizes(self) -> None:
         for word, stated, choose in (("smallest", self._facts.smallest, min), ("largest", self._facts.largest, max)):

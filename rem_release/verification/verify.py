@@ -5,13 +5,14 @@ against. Files whose bytes are not the recorded ones are named and not opened. R
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rem_release.data.in_order import map_in_order
 from rem_release.data.shards import ReleasedRow, iterate_rows
 from rem_release.errors import InputError, VerificationError
-from rem_release.release.documents import read_facts
-from rem_release.release.facts import Facts
+from rem_release.release.documents import CLEAN, read_facts
+from rem_release.release.facts import CleanSplitFacts, Facts
 from rem_release.release.schema import read_features
 from rem_release.verification.clean_checks import CleanChecks, Comparison, list_unchecked
 from rem_release.verification.file_checks import (
@@ -45,7 +46,7 @@ def verify_release(
         row_map: for each released row which original of `clean` it shows, that picture's hash, and whether the row
             carries noise. A row whose original is missing or changed is not compared. Without the map rows are paired
             by position or by search, and a row counts as protected if it differs from its original.
-        progress: called with (rows done, rows in all).
+        progress: called with (rows done, rows in all); those of a split without noise come last.
 
     Raises:
         InputError: `release` is not a folder.
@@ -69,8 +70,26 @@ def verify_release(
     ]
     if not consistency.passed:
         return Report([*checks, Check("rows", None, "not read: protection.json contradicts itself")])
-    rows = _check_rows(release, facts, intact, clean, row_map, progress)
-    return Report([*checks, *rows.checks], rows.imperceptibility, rows.worst)
+    total = facts.data.images + (facts.clean_split.images if facts.clean_split else 0)
+    count = _Counter(total, progress)
+    rows = _check_rows(release, facts, intact, clean, row_map, count)
+    others = _check_clean_split(release, facts, facts.clean_split, intact, count) if facts.clean_split else []
+    return Report([*checks, *rows.checks, *others], rows.imperceptibility, rows.worst)
+
+
+@dataclass
+class _Counter:
+    """Tells how many rows are done."""
+
+    total: int
+    progress: Progress | None
+    done: int = 0
+
+    def advance(self) -> None:
+        """Count one row."""
+        self.done += 1
+        if self.progress:
+            self.progress(self.done, self.total)
 
 
 def _check_rows(
@@ -79,7 +98,7 @@ def _check_rows(
     intact: set[str],
     clean: CleanRows | None,
     row_map: Sequence[RecordedRow] | None,
-    progress: Progress | None,
+    count: _Counter,
 ) -> Report:
     """Stream all rows of the files that can be trusted through the row checks and the clean checks."""
     features = read_features(facts.data.features)
@@ -96,19 +115,33 @@ def _check_rows(
         return picture, by_clean.compare(picture, numbered[1].columns) if by_clean else None
 
     damaged: list[Check] = []
-    done = 0
     rows = _number_rows(release, facts, names, readable, damaged)
     for picture, comparison in map_in_order(look, rows, threads=1 if in_order else None):
         by_row.take(picture)
         if by_clean and comparison:
             by_clean.take(comparison)
-        done += 1
-        if progress:
-            progress(done, facts.data.images)
-    checks = [schema, *damaged, *by_row.conclude(done == facts.data.images)]
+        count.advance()
+    checks = [schema, *damaged, *by_row.conclude(count.done == facts.data.images)]
     if by_clean is None:
         return Report([*checks, *list_unchecked()])
     return Report([*checks, *by_clean.conclude()], by_clean.imperceptibility, by_clean.worst)
+
+
+def _check_clean_split(
+    release: Path, facts: Facts, clean_split: CleanSplitFacts, intact: set[str], count: _Counter
+) -> list[Check]:
+    """Stream all rows of the split without noise through the row checks."""
+    features = read_features(facts.data.features)
+    names = sorted(name for name in facts.files if name.startswith(f"{CLEAN}/"))
+    schema, readable = check_schema(release, facts, features, [name for name in names if name in intact])
+    by_row, first = RowChecks(facts, features, clean_split), count.done
+    damaged: list[Check] = []
+    rows = _number_rows(release, facts, names, readable, damaged)
+    for picture in map_in_order(lambda numbered: by_row.read(numbered[1], numbered[0]), rows):
+        by_row.take(picture)
+        count.advance()
+    checks = [replace(check, name=f"clean split {check.name}") for check in (schema, *damaged)]
+    return [*checks, *by_row.conclude(count.done - first == clean_split.images)]
 
 
 def _number_rows(

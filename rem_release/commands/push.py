@@ -1,0 +1,111 @@
+"""`rem-release push`: the order of its stages."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from rem_release.commands.push_checks import check_release, check_repository
+from rem_release.commands.push_options import PushOptions
+from rem_release.commands.push_summary import Receipt, confirm_choices, show_plan, show_receipt
+from rem_release.console import Console
+from rem_release.errors import FellShortError, InputError, VerificationError
+from rem_release.gate.amend import amend_release
+from rem_release.gate.policy import find_lack
+from rem_release.hub.client import Hub
+from rem_release.hub.manifest import Manifest
+from rem_release.hub.proof import check_files, check_loading
+from rem_release.hub.repository import State, read_refs
+from rem_release.hub.settings import choose_tag, create, set_gating, set_tag, set_visibility
+from rem_release.hub.upload import upload
+from rem_release.release.documents import read_facts
+from rem_release.release.facts import Facts
+from rem_release.release.run_folder import RunFolder
+from rem_release.verification.report import Check
+
+
+def push(options: PushOptions, console: Console) -> None:
+    """Publish exactly the release of a run, if the gate lets it, and prove that the Hub gives it to anyone.
+
+    Raises:
+        InputError: there is no release; an option does not fit; a confirmation is missing.
+        FellShortError: the gate refuses. Every reason is listed, and nothing was sent.
+        HubError: the Hub refuses, or cannot be reached. What it holds already is not sent again by the next push.
+        VerificationError: what the Hub gives is not what was sent.
+    """
+    run, hub = RunFolder(options.run), Hub(options.repo_id, console.note)
+    if not run.release.is_dir():
+        hint = "; finish the run with --resume" if run.exists else "; give a run folder"
+        raise InputError(f"{options.run} holds no release{hint}")
+    if options.dry_run:
+        with _linked_copy(run) as copy:
+            checks = _check(options, run, copy, console)
+            show_plan(options, copy, checks, console)
+            _refuse(options.repo_id, checks)
+        return
+    with run.adopted() if run.exists else nullcontext():
+        checks = _check(options, run, run.release, console)
+        _refuse(options.repo_id, checks)
+        facts = read_facts(run.release)
+        manifest = Manifest(run.release, facts)
+        found, state = check_repository(hub, manifest, run.release, facts, options.tag, console)
+        checks += found
+        _refuse(options.repo_id, checks)
+        confirm_choices(options, state, find_lack(run.release, facts), checks, console)
+        receipt = _publish(options, hub, state or create(hub), manifest, run.release, facts, console)
+        show_receipt(receipt, run, checks, console)
+
+
+def _check(options: PushOptions, run: RunFolder, release: Path, console: Console) -> list[Check]:
+    amend_release(run, release, options.card_fields, options.card_file, options.clean_split, options.clean)
+    return check_release(options, run, release, console)
+
+
+def _publish(
+    options: PushOptions, hub: Hub, state: State, manifest: Manifest, release: Path, facts: Facts, console: Console
+) -> Receipt:
+    """Upload, prove, tag, and only then make it public where that was asked for."""
+    if options.public is False and not state.private:
+        set_visibility(hub, private=True)
+    if options.gated is not None:
+        set_gating(hub, options.gated)
+    with console.stage("Uploading (kB)") as report:
+        commit = upload(hub, manifest, state.head, report)
+    console.note("Reading it back in a new process with an empty cache")
+    proof = [check_files(hub, commit, manifest), *check_loading(hub, commit, release, facts)]
+    if failed := [check for check in proof if check.passed is False]:
+        words = "; ".join(f"{check.name}: {check.detail}" for check in failed)
+        raise VerificationError(f"{hub.repo_id} at {commit} is not what was sent: {words}")
+    tag = choose_tag(read_refs(hub), commit, options.tag)
+    set_tag(hub, tag, commit, f"rem-release, digest {facts.digest}")
+    if options.public:
+        set_visibility(hub, private=False)
+    return Receipt.of(hub, commit, tag, facts, proof)
+
+
+def _refuse(repo_id: str, checks: list[Check]) -> None:
+    """Stop with every reason at once, where there is one."""
+    failed = [check for check in checks if check.passed is False]
+    if failed:
+        reasons = "".join(f"\n  {check.name}: {check.detail}" for check in failed)
+        count = f"{len(failed)} reasons" if len(failed) > 1 else "1 reason"
+        raise FellShortError(f"nothing was sent to {repo_id}: the gate refuses for {count}:{reasons}")
+
+
+@contextmanager
+def _linked_copy(run: RunFolder) -> Iterator[Path]:
+    """The release once more, by links, so that its documents may change in a dry run."""
+    room = run.private if run.private.is_dir() and os.access(run.private, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="push-", dir=room) as folder:
+        copy = Path(folder) / "release"
+        shutil.copytree(run.release, copy, symlinks=True, copy_function=_link)
+        yield copy
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)

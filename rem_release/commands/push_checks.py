@@ -1,0 +1,89 @@
+"""The gate as push runs it, in order: what must hold of the release, then what must hold of the repository."""
+
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+
+from rem_release.audit.publish import AuditFolder
+from rem_release.commands.push_options import PushOptions
+from rem_release.console import Console
+from rem_release.errors import VerificationError
+from rem_release.gate.columns import check_columns
+from rem_release.gate.audit_figures import check_audit_figures
+from rem_release.gate.figures import check_figures_show
+from rem_release.gate.history import read_history
+from rem_release.gate.near_duplicates import check_clean_split
+from rem_release.gate.policy import check_card_again, check_policy
+from rem_release.gate.second_noise import check_second_noise
+from rem_release.hub.client import Hub
+from rem_release.hub.manifest import Manifest
+from rem_release.hub.repository import State, read_state
+from rem_release.hub.settings import check_tag
+from rem_release.release.documents import find_certificate, read_facts
+from rem_release.release.facts import Facts
+from rem_release.release.run_folder import RunFolder
+from rem_release.verification.originals import Originals, SourceMovedError, find_originals
+from rem_release.verification.pairing import RecordedRow
+from rem_release.verification.report import Check
+from rem_release.verification.verify import verify_release
+
+_FILE_CHECKS = ("facts", "file list", "file hashes", "schema", "data files", "rows", "images")
+"""Only files that passed these are opened to look for leaks."""
+
+
+def check_release(options: PushOptions, run: RunFolder, release: Path, console: Console) -> list[Check]:
+    """Everything that must hold before a byte leaves and that needs no network.
+
+    Raises:
+        InputError: the originals that were given cannot be opened, or a kept column does not exist.
+    """
+    try:
+        facts = read_facts(release)
+    except VerificationError as error:
+        return [Check("facts", False, str(error))]
+    originals, row_map = _find_originals(run, facts, options.clean, console)
+    with console.stage("Verifying") as report:
+        checks = list(verify_release(release, originals, row_map, report).checks)
+    checks += [check_policy(release, facts, options.allow_uncertified), check_card_again(release, facts)]
+    if any(check.passed is False for check in checks if check.name in _FILE_CHECKS):
+        return [*checks, Check("leaks", None, "not looked for: the files are not what the facts say")]
+    checks += check_columns(release, facts, options.keep_columns)
+    with console.stage("Looking for clean pictures") as report:
+        checks += check_figures_show(release, facts, originals, row_map, report)
+    audit = find_certificate(release)
+    checks.append(check_audit_figures(release, facts, audit, AuditFolder.of(run.path, None).curves))
+    with console.stage("Comparing the clean split") if facts.clean_split else nullcontext() as report:
+        checks += check_clean_split(release, facts, originals, row_map, report)
+    return checks
+
+
+def _find_originals(
+    run: RunFolder, facts: Facts, clean: str | None, console: Console
+) -> tuple[Originals | None, list[RecordedRow] | None]:
+    try:
+        return find_originals(run, facts.data, clean)
+    except SourceMovedError as error:
+        console.warn(str(error))
+        return None, None
+
+
+def check_repository(
+    hub: Hub, manifest: Manifest, release: Path, facts: Facts, tag: str | None, console: Console
+) -> tuple[list[Check], State | None]:
+    """Everything that must hold of the repository; and its state, None where it is yet to be made.
+
+    Raises:
+        HubError: the Hub refuses, or cannot be reached.
+        InputError: the tag is taken.
+    """
+    hub.ask("logging in", hub.api.whoami)
+    state = read_state(hub)
+    if state is None:
+        return [Check("history", True, f"{hub.repo_id} does not exist yet")], None
+    console.note(f"Looking at what {hub.repo_id} holds")
+    with tempfile.TemporaryDirectory(prefix="rem-release-") as folder:
+        checks, published = read_history(hub, manifest, Path(folder))
+        with console.stage("Comparing with earlier versions") as report:
+            checks.append(check_second_noise(hub, published, release, facts, Path(folder), report))
+    check_tag(hub, published.refs, manifest, tag)
+    return checks, state

@@ -1,0 +1,49 @@
+"""What push still changes in a release, by the owner's word: the fields of the card, and the clean split."""
+
+import hashlib
+from pathlib import Path
+
+from rem_release.errors import VerificationError
+from rem_release.release.clean_split import open_clean_split, remove_clean_split, write_clean_split
+from rem_release.release.documents import CARD, find_certificate, read_facts, write_documents
+from rem_release.release.owner import apply_card_fields, read_card_fields
+from rem_release.release.run_folder import RunFolder
+
+
+def amend_release(
+    run: RunFolder,
+    release: Path,
+    fields: tuple[str, ...],
+    file: Path | None,
+    clean_split: str | None,
+    clean: str | None,
+) -> None:
+    """Bring a release to what the owner says now. A release that is damaged is left as it is: the gate will say so.
+
+    Args:
+        run: the run.
+        release: its release, or a copy of it.
+        fields: `KEY=VALUE` of the card.
+        file: the same as YAML.
+        clean_split: the split that goes out without noise, `NAME` or `NAME=SOURCE`; None: none goes out.
+        clean: the originals, where they are not where the run remembers them.
+
+    Raises:
+        InputError: a field, or the split, is not valid.
+    """
+    changes = read_card_fields(list(fields), file)
+    try:
+        facts, audit = read_facts(release), find_certificate(release)
+    except VerificationError:
+        return
+    if audit is not None and audit.digest != facts.digest:
+        return
+    if hashlib.sha256((release / CARD).read_bytes()).hexdigest() != facts.readme_sha256:
+        return
+    amended = facts.model_copy(update={"owner": apply_card_fields(facts.owner, changes)})
+    if clean_split is not None:
+        amended = write_clean_split(release, amended, open_clean_split(run, amended, clean_split, clean))
+    elif amended.clean_split is not None:
+        amended = remove_clean_split(release, amended)
+    if amended != facts:
+        write_documents(release, amended, audit)

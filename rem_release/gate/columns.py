@@ -1,0 +1,196 @@
+"""The scan of what stands beside the pictures: columns and class names that lead to an original, or show it."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rem_release.data.hidden_pictures import MOST_NUMBERS, is_plain
+from rem_release.errors import InputError
+from rem_release.gate import values
+from rem_release.release.facts import Facts
+from rem_release.release.schema import read_features
+from rem_release.verification.report import Check, Faults
+
+_BATCH_ROWS = 256
+_MOST = 0.5
+_DIFFERENT = 0.9
+_LEAST_NAMES = 8
+_REMEMBERED = 10_000
+_DAMAGED = "not read: {}"
+
+
+@dataclass
+class _Seen:
+    """One kind of finding in one column."""
+
+    rows: int
+    where: str
+    excerpt: str
+
+
+@dataclass
+class _Scan:
+    """The values of one column so far."""
+
+    count: int = 0
+    seen: dict[str, _Seen] = field(default_factory=dict)
+    names: set[int] = field(default_factory=set)
+    """hashes of values that could be a folder and a name, the first ten thousand"""
+
+    def take(self, value: Any, where: str) -> None:
+        """Look at one value; missing ones do not count."""
+        if value is None:
+            return
+        self.count += 1
+        for kind, excerpt in values.read_value(value).items():
+            self.seen.setdefault(kind, _Seen(0, where, excerpt)).rows += 1
+            if kind == values.NUMBERED_NAME and len(self.names) < _REMEMBERED:
+                self.names.add(hash(value) if isinstance(value, str) else hash(repr(value)))
+
+    def conclude(self) -> dict[str, _Seen]:
+        """What the column holds: of kinds that a few values do not prove, those of most values."""
+        return {kind: seen for kind, seen in self.seen.items() if self._counts(kind, seen.rows)}
+
+    def _counts(self, kind: str, rows: int) -> bool:
+        if kind in (values.CHECKSUM, values.RELATIVE_PATH):
+            return rows >= _MOST * self.count
+        if kind == values.NUMBERED_NAME:
+            # `train/0017` in most rows, and nearly always another one: M/F and benign/malignant repeat themselves
+            differ = len(self.names) >= _DIFFERENT * min(rows, _REMEMBERED)
+            return rows >= max(_LEAST_NAMES, _MOST * self.count) and differ
+        return True
+
+
+def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Check]:
+    """Look for what should not go out in the columns beside the pictures, and in the names of classes.
+
+    Named and refused are paths, file names and addresses; camera data (EXIF); embeddings, also spread over columns;
+    checksums; and other encoded data. The owner can let them pass with `kept`. Pictures are refused in any case.
+
+    Args:
+        release: the folder; its files have been verified.
+        facts: consistent facts.
+        kept: columns that the owner lets pass (--keep-column).
+
+    Raises:
+        InputError: `kept` names no column beside the pictures.
+    """
+    data = facts.data
+    others = [name for name in data.columns if name != data.image_column]
+    if unknown := [name for name in kept if name not in others]:
+        there = ", ".join(others) or "none"
+        raise InputError(f"--keep-column {unknown[0]}: no such column beside the pictures; there are: {there}")
+    features = read_features(data.features)
+    try:
+        found = _scan_columns(release, facts, features, others)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return [Check("columns", None, _DAMAGED.format(str(error).splitlines()[0])), _check_classes(facts, kept)]
+    faults = Faults()
+    passing: list[str] = []
+    for name, seen in found.items():
+        for fault in _judge(name, seen, kept, passing):
+            faults.add(fault)
+    words = f"{len(others)} columns beside the pictures hold nothing that leads to an original"
+    if passing:
+        words = f"kept by the owner's choice: {'; '.join(passing)}"
+    return [faults.conclude("columns", words), _check_classes(facts, kept)]
+
+
+def _judge(name: str, seen: dict[str, _Seen], kept: Collection[str], passing: list[str]) -> Iterator[str]:
+    """The faults of one column; what the owner keeps goes to `passing` instead."""
+    for kind, one in seen.items():
+        words = f"column {name} holds {kind}{one.where}: {one.excerpt}"
+        if kind == values.PICTURE:
+            yield f"{words}; protect again with --drop-column {name}"
+        elif name in kept:
+            passing.append(f"column {name} ({kind})")
+        else:
+            yield f"{words}; protect again with --drop-column {name}, or push with --keep-column {name}"
+
+
+def _scan_columns(
+    release: Path, facts: Facts, features: datasets.Features, others: list[str]
+) -> dict[str, dict[str, _Seen]]:
+    """column -> kind -> what was seen; columns in which nothing was seen are left out."""
+    label = facts.data.label_column
+    found: dict[str, dict[str, _Seen]] = {name: {} for name in others}
+    for name in others:
+        if name != label and (kind := values.read_name(name)):
+            found[name][kind] = _Seen(0, ", by its name", values.excerpt(name))
+        if not is_plain(features[name]):
+            found[name][values.PICTURE] = _Seen(0, ", or could", f"it is {type(features[name]).__name__}")
+    for names, kind in _spread_numbers(features, [name for name in others if name != label]):
+        for name in names:
+            found[name][kind] = _Seen(0, "", f"{len(names)} columns of numbers, {names[0]} to {names[-1]}")
+    texts = [name for name in others if name != label and _can_tell(features[name])]
+    for name, seen in _read_columns(release, facts, texts).items():
+        found[name] = seen | found[name]
+    return {name: seen for name, seen in found.items() if seen}
+
+
+def _can_tell(feature: Any) -> bool:
+    """Whether the values of a column can be more than one number or one date."""
+    if isinstance(feature, datasets.Value):
+        return "string" in feature.dtype
+    return is_plain(feature) and not isinstance(feature, datasets.ClassLabel)
+
+
+def _read_columns(release: Path, facts: Facts, names: list[str]) -> dict[str, dict[str, _Seen]]:
+    """Stream some columns of all shards, the pictures left where they are."""
+    scans = {name: _Scan() for name in names}
+    for file_name in sorted(name for name in facts.files if name.endswith(".parquet")) if names else ():
+        of_file = "" if file_name.startswith("data/") else f" of {file_name}"
+        row = 0 if of_file else _first_row(facts, file_name)
+        with pq.ParquetFile(release / file_name) as file:
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=names):
+                    for name, scan in scans.items():
+                        for number, value in enumerate(batch.column(name).to_pylist(), start=row):
+                            scan.take(value, f" in row {number}{of_file}")
+                    row += batch.num_rows
+    return {name: scan.conclude() for name, scan in scans.items()}
+
+
+def _first_row(facts: Facts, file_name: str) -> int:
+    """Rows of the release before this shard."""
+    return sum(file.rows or 0 for name, file in facts.files.items() if name.startswith("data/") and name < file_name)
+
+
+def _spread_numbers(features: datasets.Features, names: list[str]) -> Iterator[tuple[list[str], str]]:
+    """Columns of numbers whose names differ in a number only, `pixel0`, `pixel1` …, and what so many of them are."""
+    numeric = [name for name in names if isinstance(features[name], datasets.Value) and _is_number(features[name])]
+    stems = Counter(re.sub(r"\d+", "0", name) for name in numeric)
+    for stem, count in stems.items():
+        if stem.count("0") and count >= values.LEAST_NUMBERS:
+            group = [name for name in numeric if re.sub(r"\d+", "0", name) == stem]
+            yield group, values.PICTURE if count > MOST_NUMBERS else values.NUMBERS
+
+
+def _is_number(feature: datasets.Value) -> bool:
+    return feature.dtype.lstrip("u").startswith(("int", "float"))
+
+
+def _check_classes(facts: Facts, kept: Collection[str]) -> Check:
+    """Names of classes are text like any other: paths and checksums of pictures make bad classes."""
+    label = facts.data.label_column
+    if label in kept:
+        return Check("class names", True, f"kept by the owner's choice: column {label}")
+    feature = read_features(facts.data.features).get(label)
+    names = dict.fromkeys([*facts.data.classes, *(feature.names if isinstance(feature, datasets.ClassLabel) else [])])
+    scan, faults = _Scan(), Faults()
+    for name in names:
+        scan.take(name, "")
+    for kind, seen in scan.conclude().items():
+        if kind != values.NUMBERED_NAME:  # classes always differ
+            faults.add(
+                f"a class is named like {kind}: {seen.excerpt}; rename the classes and protect again, "
+                f"or push with --keep-column {label}"
+            )
+    return faults.conclude("class names", f"{len(names)} names of classes lead to no file")

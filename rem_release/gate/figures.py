@@ -1,0 +1,208 @@
+"""What the card's figures show: protected pictures that are released, and noise of no released picture.
+
+Noise of a released picture would undo its protection (protected − δ = clean). Not seen: a clean picture or a noise that
+was cropped, turned by a quarter, or mixed with others, within a figure of the right layout.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rem_release.data.decoding import BadImage, decode
+from rem_release.data.in_order import map_in_order
+from rem_release.data.shards import ReleasedRow, iterate_rows
+from rem_release.errors import VerificationError
+from rem_release.gate.noise_cells import NoiseCells
+from rem_release.release.facts import Facts
+from rem_release.release.figures import (
+    NOISE_FIGURE,
+    PROTECTED_FIGURE,
+    cut_cells,
+    draw_noise,
+    fit_cell,
+    noise_sides,
+)
+from rem_release.verification.pairing import CleanRows, OriginalLostError, Pairing, RecordedRow, choose_pairing
+from rem_release.verification.report import Check, Faults
+
+_ORIGINALS = "figures against originals"
+_CURE = "protect again with --overwrite"
+
+Progress = Callable[[int, int], None]
+
+
+def check_figures_show(
+    release: Path,
+    facts: Facts,
+    clean: CleanRows | None,
+    row_map: Sequence[RecordedRow] | None = None,
+    progress: Progress | None = None,
+) -> list[Check]:
+    """Prove what `figures/protected.png` and `figures/noise.png` show. Pictures are streamed.
+
+    Args:
+        release: the folder; its files have been verified.
+        facts: consistent facts.
+        clean: the originals; without them nobody can tell whether a figure shows one, or the noise of one.
+        row_map: the run's record of rows, see `choose_pairing`.
+        progress: told (done, total) pictures.
+    """
+    protected, noise = Faults(), Faults()
+    shown = _read_cells(release, facts, PROTECTED_FIGURE, protected)
+    thumbnails = _read_noise(release, facts, noise)
+    search = _Search(facts, shown, thumbnails, clean)
+    try:
+        search.run(release, row_map, progress)
+    except VerificationError as error:
+        return [Check(name, None, str(error)) for name in ("protected figure", "noise figure", _ORIGINALS)]
+    for number in range(len(shown)):
+        if number not in search.rows_of:
+            protected.add(f"cell {number} of {PROTECTED_FIGURE} is no picture of the release; {_CURE}")
+    checks = [
+        protected.conclude("protected figure", f"each of its {len(shown)} cells is a picture of the release"),
+        noise.conclude("noise figure", f"{len(thumbnails)} cells of noise within the budget"),
+    ]
+    return [*checks, _conclude(search, clean, facts)]
+
+
+def _conclude(search: "_Search", clean: CleanRows | None, facts: Facts) -> Check:
+    if clean is None:
+        return Check(_ORIGINALS, None, "needs the originals: add --clean SOURCE")
+    lost = facts.data.images - search.compared
+    if lost and not search.faults.count:
+        return Check(_ORIGINALS, None, f"{lost} rows could not be compared with an original")
+    return search.faults.conclude(
+        _ORIGINALS, f"no cell shows one of {search.originals} originals, or the noise of one of {search.compared} rows"
+    )
+
+
+def _read_cells(release: Path, facts: Facts, name: str, faults: Faults, side: int | None = None) -> list[np.ndarray]:
+    if name not in facts.files:
+        return []
+    try:
+        grid = decode((release / name).read_bytes())
+        return cut_cells(grid) if side is None else cut_cells(grid, side)
+    except (BadImage, OSError, ValueError) as error:
+        faults.add(f"{name} is not as protect draws it: {error}; {_CURE}")
+        return []
+
+
+def _read_noise(release: Path, facts: Facts, faults: Faults) -> list[np.ndarray]:
+    """The noise in the cells, uint8 [R, R, 3], of those that show what noise can look like and nothing else."""
+    levels = facts.protection.rho_u_levels
+    shown, side = noise_sides(facts.protection.resolution)
+    possible = np.zeros(256, bool)
+    possible[draw_noise(np.arange(-levels, levels + 1), levels)] = True
+    found = []
+    for number, cell in enumerate(_read_cells(release, facts, NOISE_FIGURE, faults, side)):
+        factor = side // shown
+        margin = (side - shown * factor) // 2
+        inside = slice(margin, margin + shown * factor, factor)
+        thumbnail = np.ascontiguousarray(cell[inside, inside])
+        if not np.array_equal(fit_cell(thumbnail, side), cell):
+            faults.add(f"cell {number} of {NOISE_FIGURE} is no noise of {shown} x {shown} pixels; {_CURE}")
+        elif not possible[thumbnail].all():
+            faults.add(f"cell {number} of {NOISE_FIGURE} has values that noise of {levels} levels has not; {_CURE}")
+        else:
+            found.append(thumbnail)
+    return found
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was found out about one released row."""
+
+    row: int
+    cells: list[int]
+    """of the figure of protected pictures that show it"""
+    index: int | None
+    """its original; None where it was not found"""
+    is_equal: bool
+    alike: str | None
+    """what a cell of noise shows"""
+
+
+class _Search:
+    """Holds every row and every original against the cells."""
+
+    def __init__(
+        self, facts: Facts, shown: list[np.ndarray], thumbnails: list[np.ndarray], clean: CleanRows | None
+    ) -> None:
+        self._facts = facts
+        self._cells: dict[bytes, list[int]] = {}
+        for number, cell in enumerate(shown):
+            self._cells.setdefault(cell.tobytes(), []).append(number)
+        self._noise = NoiseCells(thumbnails, facts.protection.rho_u_levels, facts.protection.resolution)
+        self._clean = clean
+        self.rows_of: dict[int, int] = {}
+        """cell of the figure of protected pictures -> a row that it shows"""
+        self.faults = Faults()
+        self.compared = self.originals = 0
+
+    def run(self, release: Path, row_map: Sequence[RecordedRow] | None, progress: Progress | None) -> None:
+        """Look at all rows, then at the originals that no row shows."""
+        data, clean = self._facts.data, self._clean
+        levels = self._facts.protection.rho_u_levels
+        pairing = choose_pairing(clean, row_map, data.images, levels) if clean else None
+        names = sorted(name for name in self._facts.files if name.startswith("data/"))
+        rows = iterate_rows([release / name for name in names], [], data.image_column)
+        total, done = max(data.images, len(clean or ())), 0
+        seen: set[int | None] = set()
+        threads = 1 if pairing and pairing.in_order else None
+        for look in map_in_order(lambda row: self._look(row, pairing), rows, threads):
+            self._take(look)
+            seen.add(look.index)
+            done += 1
+            if progress:
+                progress(done, total)
+        rest = [index for index in range(len(clean)) if index not in seen] if clean else []
+        for alike in map_in_order(self._look_at_original, rest):
+            self._note(alike)
+            done += 1
+            if progress:
+                progress(min(done, total), total)
+        self.originals = len(seen - {None}) + len(rest)
+
+    def _look(self, row: ReleasedRow, pairing: Pairing | None) -> _Look:
+        try:
+            pixels = decode(row.png or b"")
+        except BadImage:
+            return _Look(row.number, [], None, False, None)
+        cells = self._cells.get(fit_cell(pixels).tobytes(), []) if self._cells else []
+        try:
+            partner = pairing.find(row.number, pixels) if pairing else None
+        except (BadImage, OriginalLostError):
+            partner = None
+        if partner is None or partner.pixels.shape != pixels.shape:
+            return _Look(row.number, cells, None, False, None)
+        is_equal = np.array_equal(partner.pixels, pixels)
+        alike = _say(self._noise.find_picture(partner.pixels), f"the original of row {row.number}")
+        if not alike and not is_equal:
+            alike = _say(self._noise.find_noise(partner.pixels, pixels), f"the noise of row {row.number}")
+        return _Look(row.number, cells, partner.index, is_equal, alike)
+
+    def _look_at_original(self, index: int) -> str | None:
+        assert self._clean is not None
+        try:
+            pixels = self._clean.pixels(index)
+        except BadImage:
+            return None
+        return _say(self._noise.find_picture(pixels), f"original {index}, which is not released")
+
+    def _take(self, look: _Look) -> None:
+        self.compared += look.index is not None
+        for cell in look.cells:
+            self.rows_of[cell] = look.row
+            if look.is_equal:
+                self._note(f"cell {cell} of {PROTECTED_FIGURE} shows row {look.row}, which carries no noise")
+        self._note(look.alike)
+
+    def _note(self, fault: str | None) -> None:
+        if fault:
+            self.faults.add(f"{fault}; {_CURE}")
+
+
+def _say(found: tuple[int, float] | None, what: str) -> str | None:
+    return f"cell {found[0]} of {NOISE_FIGURE} shows {what} (correlation {found[1]:.2f})" if found else None

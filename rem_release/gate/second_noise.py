@@ -1,0 +1,96 @@
+"""No picture goes out twice with different noise: two noises average away, and what is out cannot be called back."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rem_release.audit.material.stored_pictures import StoredPictures
+from rem_release.data.decoding import pixel_hash
+from rem_release.data.near_pictures import Grids, find_near
+from rem_release.gate.history import DataFile, Published
+from rem_release.hub.client import Hub
+from rem_release.hub.repository import download
+from rem_release.release.facts import Facts
+from rem_release.verification.report import Check, Faults
+
+_ADVICE = (
+    "two versions of a picture average the noise away. Publish these pictures as they are out, leave them out, or keep "
+    "this version to yourself"
+)
+Progress = Callable[[int, int], None]
+
+
+def check_second_noise(
+    hub: Hub, published: Published, release: Path, facts: Facts, folder: Path, progress: Progress
+) -> Check:
+    """Whether a picture of the release is out already in another form: with other noise, or clean.
+
+    A picture that is out counts if it is not in the release pixel by pixel and lies, on the working grid, within both
+    budgets of a released one. Pictures that were cropped or turned in between are not seen.
+
+    Args:
+        hub: the repository.
+        published: what its history brought out.
+        release: the folder.
+        facts: of it.
+        folder: for the files that are fetched.
+        progress: told (done, total) files.
+
+    Raises:
+        HubError: see `Hub.ask`.
+        VerificationError: a data file of the Hub is damaged.
+    """
+    known = {file.sha256 for file in facts.files.values()}
+    earlier = [file for sha256, file in sorted(published.data.items()) if sha256 not in known]
+    if not earlier:
+        return Check("second noise", True, f"no other version of these pictures is out in {hub.repo_id}")
+    ours = _open(release, facts)
+    hashes = {pixel_hash(ours.pixels(row)) for row in range(len(ours))}
+    search = _Search(ours, facts)
+    faults, count = Faults(), 0
+    for number, file in enumerate(earlier):
+        theirs = StoredPictures([download(hub, file.name, file.commit, folder)], *file.columns)
+        others = [row for row in range(len(theirs)) if pixel_hash(theirs.pixels(row)) not in hashes]
+        count += len(others)
+        for fault in search.find(theirs, others, file):
+            faults.add(fault)
+        progress(number + 1, len(earlier))
+    sound = f"of the earlier versions' pictures {count} are not in this one, and none of them shows one of its pictures"
+    check = faults.conclude("second noise", sound)
+    return check if check.passed else Check(check.name, False, f"{check.detail}; {_ADVICE}")
+
+
+def _open(release: Path, facts: Facts) -> StoredPictures:
+    """Every picture of the release, those of a clean split last."""
+    names = sorted((name for name, file in facts.files.items() if file.rows is not None), key=_clean_last)
+    return StoredPictures([release / name for name in names], facts.data.image_column, facts.data.label_column)
+
+
+def _clean_last(name: str) -> tuple[bool, str]:
+    return not name.startswith("data/"), name
+
+
+class _Search:
+    """Looks for other versions of the released pictures."""
+
+    def __init__(self, ours: StoredPictures, facts: Facts) -> None:
+        self._ours = ours
+        self._facts = facts
+        self._grids: Grids | None = None
+
+    def find(self, theirs: StoredPictures, rows: Sequence[int], file: DataFile) -> list[str]:
+        """One sentence for each of these rows of an earlier file that shows a picture of the release."""
+        if not rows:
+            return []
+        side = self._facts.protection.resolution
+        if self._grids is None:
+            self._grids = Grids(self._ours.pixels, np.arange(self._facts.data.images), side)
+        levels = file.levels + self._facts.protection.rho_u_levels
+        found = find_near(Grids(theirs.pixels, np.array(rows), side), self._grids, levels, first_only=True)
+        how = "with other noise" if file.levels else "clean"
+        return [
+            f"row {near.other} is out {how} as row {near.one} of {file.name} at {file.commit[:12]}, at most "
+            f"{near.distance} levels away"
+            for near in found
+        ]

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub, through its own client: what stands in a repository, the upload, and the proof afterwards."""

@@ -1,0 +1,59 @@
+"""What anyone gets: `load_dataset` of a revision, in a process and a cache of its own.
+
+Run as `python -m rem_release.hub.loading NAMESPACE/NAME REVISION SPLIT IMAGE_COLUMN LABEL_COLUMN`: prints a line a
+row, the sha256 of the image's bytes and the label as JSON.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+_CACHES = ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_XET_CACHE", "HF_ASSETS_CACHE")
+
+
+def print_rows(repo_id: str, revision: str, split: str, image_column: str, label_column: str) -> None:
+    """Load a split and print its rows, see above."""
+    from datasets import Image, load_dataset
+
+    dataset = load_dataset(repo_id, revision=revision, split=split)
+    dataset = dataset.select_columns([image_column, label_column]).cast_column(image_column, Image(decode=False))
+    for row in dataset:
+        digest = hashlib.sha256(row[image_column]["bytes"]).hexdigest()
+        print(digest, json.dumps(row[label_column]))
+
+
+def load_rows(repo_id: str, revision: str, split: str, columns: tuple[str, str], cache: Path) -> Iterator[str]:
+    """The printed lines of a fresh process.
+
+    Args:
+        repo_id: NAMESPACE/NAME.
+        revision: a commit.
+        split: its name.
+        columns: (image, label).
+        cache: an empty folder, which takes the place of every cache of the client.
+
+    Raises:
+        ValueError: the process failed; the last line that it said.
+    """
+    command = [sys.executable, "-m", "rem_release.hub.loading", repo_id, revision, split, *columns]
+    caches = {name: str(cache / name.lower()) for name in _CACHES}
+    env = {**os.environ, **caches, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONUNBUFFERED": ""}
+    with (cache / "errors.txt").open("w+b") as errors:
+        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
+        assert process.stdout is not None
+        with closing(process.stdout):
+            for line in process.stdout:
+                yield line.rstrip("\n")
+        if process.wait() != 0:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()
+            raise ValueError(said[-1] if said else f"exit code {process.returncode}")
+
+
+if __name__ == "__main__":
+    print_rows(*sys.argv[1:])

@@ -1,0 +1,96 @@
+"""The proof afterwards: what the Hub gives to anyone, compared with the files at hand, byte by byte."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+from rem_release.data.shards import iterate_rows
+from rem_release.errors import VerificationError
+from rem_release.hub.client import REPO_TYPE, Hub
+from rem_release.hub.loading import load_rows
+from rem_release.hub.manifest import HUB_FILES, Manifest
+from rem_release.hub.repository import read_tree
+from rem_release.release.documents import FACTS
+from rem_release.release.facts import Facts
+from rem_release.verification.report import Check, Faults
+
+
+def check_files(hub: Hub, commit: str, manifest: Manifest) -> Check:
+    """Whether the files at a commit are those of the release, by size and checksum, and no others."""
+    tree, faults = read_tree(hub, commit), Faults()
+    for file in manifest.missing_in(tree):
+        faults.add(f"{file.name} is {'other than in the release' if file.name in tree else 'missing'}")
+    for name in manifest.stale_in(tree):
+        faults.add(f"{name} is no part of the release")
+    return faults.conclude("remote files", f"{len(manifest.files)} files with the release's sizes and checksums")
+
+
+def check_loading(hub: Hub, commit: str, release: Path, facts: Facts) -> list[Check]:
+    """Whether `load_dataset` of a commit, in a fresh process and cache, gives the release's images and labels.
+
+    Args:
+        hub: the repository.
+        commit: its commit.
+        release: the folder to compare with.
+        facts: of that folder.
+    """
+    checks = []
+    folders = {facts.data.split: "data"} | ({facts.clean_split.split: "clean"} if facts.clean_split else {})
+    for split, folder in folders.items():
+        paths = sorted(release / name for name in facts.files if name.startswith(f"{folder}/"))
+        checks.append(_check_split(hub, commit, split, paths, facts))
+    return checks
+
+
+def _check_split(hub: Hub, commit: str, split: str, paths: list[Path], facts: Facts) -> Check:
+    faults, count = Faults(), 0
+    columns = (facts.data.image_column, facts.data.label_column)
+    name = f"load_dataset, split {split}"
+    with tempfile.TemporaryDirectory(prefix="rem-release-") as cache:
+        loaded = load_rows(hub.repo_id, commit, split, columns, Path(cache))
+        try:
+            for count, (found, staged) in enumerate(zip_longest(loaded, _hash_rows(paths, *columns)), 1):
+                if found != staged:
+                    faults.add(f"row {count - 1} is {_describe(found, staged)}")
+        except ValueError as error:
+            return Check(name, False, f"the dataset does not load: {error}")
+    return faults.conclude(name, f"{count} images and labels of a fresh process equal those of the release")
+
+
+def _describe(found: str | None, staged: str | None) -> str:
+    if found is None or staged is None:
+        return "missing" if found is None else "not in the release"
+    return "another image" if found.split()[0] != staged.split()[0] else "labelled otherwise"
+
+
+def _hash_rows(paths: list[Path], image_column: str, label_column: str) -> Iterator[str]:
+    for row in iterate_rows(paths, [label_column], image_column):
+        yield f"{hashlib.sha256(row.png or b'').hexdigest()} {json.dumps(row.columns[label_column])}"
+
+
+def fetch(hub: Hub, revision: str, folder: Path) -> str:
+    """Download a whole revision into an empty folder, less what the Hub and its client add.
+
+    Returns:
+        The commit that the revision names.
+
+    Raises:
+        HubError: see `Hub.ask`.
+        VerificationError: the repository holds no release.
+    """
+    info = hub.ask("looking up the revision", lambda: hub.api.dataset_info(hub.repo_id, revision=revision))
+    commit = str(info.sha)
+    if FACTS not in read_tree(hub, commit):
+        raise VerificationError(f"{hub.repo_id} at {revision} is no release of rem-release: it has no {FACTS}")
+    hub.ask(
+        "downloading",
+        lambda: hub.api.snapshot_download(hub.repo_id, repo_type=REPO_TYPE, revision=commit, local_dir=folder),
+    )
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    for name in HUB_FILES:
+        (folder / name).unlink(missing_ok=True)
+    return commit
