@@ -27,7 +27,10 @@ from rem_release.verification.pairing import RecordedRow
 from rem_release.verification.report import Check
 from rem_release.verification.verify import verify_release
 
-_FILE_CHECKS = ("facts", "file list", "file hashes", "schema", "data files", "rows", "images")
+_FILE_CHECKS = (
+    *("facts", "file list", "file hashes", "schema", "data files", "rows", "images"),
+    *("clean split", "clean split schema", "clean split images", "clean split data files"),
+)
 """Only files that passed these are opened to look for leaks."""
 
 

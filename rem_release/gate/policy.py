@@ -43,7 +43,7 @@ def check_card_again(release: Path, facts: Facts) -> Check:
     try:
         audit = find_certificate(release)
         rendered = render_card(facts, audit if audit and audit.digest == facts.digest else None).encode()
-    except (VerificationError, ValueError, TemplateError) as error:
+    except (VerificationError, ValueError, TypeError, TemplateError) as error:
         return Check("card numbers", False, f"{CARD} cannot be rendered: {error}")
     if (release / CARD).is_file() and (release / CARD).read_bytes() == rendered:
         return Check("card numbers", True, f"{CARD} says what the facts and the certificate say")

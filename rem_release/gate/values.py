@@ -28,7 +28,7 @@ _EXTENSIONS = (
     "|arw|orf|rw2|psd|xcf|svg|exr|tga|p[pgbn]m|np[yz]|h5|hdf5|pkl|tfrecord|mp4|mov|avi|mkv|csv|json|txt|xml|pdf|zip|gz"
 )
 _FILE = re.compile(rf"[^\s'\"]{{,60}}[\w)\]]\.(?:{_EXTENSIONS})(?!\w)", re.IGNORECASE)
-_WEB = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,9}://[^\s/]|www\.\w)\S*", re.IGNORECASE)
+_WEB = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,9}://\S|www\.\w)\S*", re.IGNORECASE)
 _ROOTED = re.compile(r"(?:/[\w.-]+/|~/|\.{1,2}[/\\]|[A-Za-z]:[\\/]|\\\\)[^\s/\\]")
 _PARTS = re.compile(r"[^\s/\\]+(?:[/\\][^\s/\\]+)+")
 _DATE = re.compile(r"\d{1,4}[/\\](?:\d{1,2}|[A-Za-z]{3,9})(?:[/\\]\d{1,4})?(?:T\S+)?|[\d.]+[/\\][\d.]+")
@@ -101,7 +101,11 @@ def excerpt(value: Any) -> str:
 
 
 def _read_text(text: str) -> Iterator[tuple[str, str]]:
-    if match := _WEB.search(text):
+    if (match := _HEXADECIMAL.fullmatch(text)) and not match[1].isdecimal():
+        yield CHECKSUM, text
+    elif _OPAQUE.fullmatch(text):
+        yield ENCODED, text
+    elif match := _WEB.search(text):
         yield ADDRESS, match[0]
     elif match := _FILE.search(text):
         yield FILE_NAME, match[0]
@@ -109,10 +113,6 @@ def _read_text(text: str) -> Iterator[tuple[str, str]]:
         yield PATH, text
     elif _PARTS.fullmatch(text) and not _DATE.fullmatch(text):
         yield RELATIVE_PATH if len(re.findall(r"[/\\]", text)) > 1 else NUMBERED_NAME, text
-    if (match := _HEXADECIMAL.fullmatch(text)) and not match[1].isdecimal():
-        yield CHECKSUM, text
-    elif _OPAQUE.fullmatch(text):
-        yield ENCODED, text
 
 
 def _count_listed(value: Any) -> int:
