@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from safetensors import safe_open
 
 from tests.command_line import (
     draw,
@@ -49,7 +48,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 
 def is_training(private: Path) -> bool:
-    return (private / "checkpoint.safetensors").exists()
+    return any((private / "checkpoints").glob("step-*.json"))
 
 
 def is_making_noise(private: Path) -> bool:
@@ -73,8 +72,8 @@ def stop(process: "subprocess.Popen[str]", out: Path, is_there: Callable[[Path],
 
 
 def trained_steps(out: Path) -> int:
-    with safe_open(out / "private" / "checkpoint.safetensors", framework="pt") as file:
-        return int(file.metadata()["step"])
+    notes = (out / "private" / "checkpoints").glob("step-*.json")
+    return max(int(json.loads(note.read_bytes())["step"]) for note in notes)
 
 
 def resume(undisturbed: Undisturbed, out: Path) -> str:
@@ -132,24 +131,33 @@ def test_killed_while_writing_the_release(
     assert not (out / "private" / "staging").exists()
 
 
-@pytest.mark.parametrize("lost", ["rows.parquet", "generator.safetensors", "noise.json", "checkpoint.safetensors"])
+@pytest.mark.parametrize("lost", ["rows.parquet", "generator.safetensors", "noise.json", "checkpoints"])
 def test_what_a_kill_after_publishing_lost_is_made_again(tmp_path: Path, undisturbed: Undisturbed, lost: str) -> None:
     """The release stands, and of what comes after it or was lost since there is nothing."""
     out = Path(shutil.copytree(undisturbed.out, tmp_path / "run"))
     for name in {lost, "rows.parquet"}:
-        (out / "private" / name).unlink()
+        path = out / "private" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     resume(undisturbed, out)
-    assert (out / "private" / lost).is_file()
+    assert (out / "private" / lost).exists()
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, undisturbed: Undisturbed) -> None:
+def test_damaged_checkpoints_are_named_and_the_one_before_used(tmp_path: Path, undisturbed: Undisturbed) -> None:
     out = Path(shutil.copytree(undisturbed.out, tmp_path / "run"))
     (out / "private" / "rows.parquet").unlink()
-    checkpoint = out / "private" / "checkpoint.safetensors"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    (out / "private" / "noise.json").unlink()
+    newest, before = sorted((out / "private" / "checkpoints").glob("*.safetensors"), reverse=True)
+    newest.write_bytes(newest.read_bytes()[:500])
+    said = resume(undisturbed, out)
+    assert f"{newest} is damaged" in said
+    assert f"going on from the one before, of step {int(before.stem[5:])}" in said
+
+    (out / "private" / "rows.parquet").unlink()
+    for checkpoint in (out / "private" / "checkpoints").glob("*.safetensors"):
+        checkpoint.write_bytes(b"")
     result = run(*undisturbed.command, "--out", out, "--resume")
     assert result.code == 2
-    assert str(checkpoint) in result.err
-    assert "delete it to start again" in result.err
-    checkpoint.unlink()
+    assert "is damaged" in result.err
+    assert "--overwrite" in result.err
+    shutil.rmtree(out / "private" / "checkpoints")
     resume(undisturbed, out)

@@ -155,7 +155,7 @@ def test_a_generator_protects_its_own_images_to_the_same_bytes(tmp_path: Path, s
     document = succeed("protect", source, "--out", out, "--generator", trained, "--json").json
     assert document["cost"]["training_gradients"] == 0
     assert document["cost"]["noise_gradients"] > 0
-    assert not (out / "private" / "checkpoint.safetensors").exists()
+    assert not (out / "private" / "checkpoints").exists()
     assert snapshot(out / "release" / "data") == snapshot(trained / "release" / "data")
     facts = json.loads((out / "release" / "protection.json").read_bytes())
     assert facts["protection"]["generator_reused"] is True

@@ -138,7 +138,7 @@ def test_a_terminated_command_cleans_up_and_says_so(tmp_path: Path) -> None:
         *("protect", tmp_path / "s.parquet", "--out", tmp_path / "run", "--recipe", slow),
         env={**os.environ, "TMPDIR": str(scratch)},
     )
-    while not (tmp_path / "run/private/checkpoint.safetensors").exists():
+    while not (tmp_path / "run/private/checkpoints").exists():
         assert process.poll() is None
         time.sleep(0.05)
     assert any(scratch.iterdir())

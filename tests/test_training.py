@@ -1,5 +1,8 @@
 """The training loop: order of images, resuming, and what must stop it."""
 
+import os
+import signal
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -7,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from rem_release import __version__
 from rem_release.errors import InputError, RemReleaseError
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint, load_weights, save_weights
@@ -77,7 +81,7 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(tmp_path, stop_aft
             raise KeyboardInterrupt
         return loss_of(model, wrapped, indices, step)
 
-    path = tmp_path / "checkpoint.safetensors"
+    path = tmp_path / "checkpoints"
     with pytest.raises(KeyboardInterrupt):
         train(Accelerator(), network(), SCHEDULE, len(X), 0, stop, Checkpoint(path, "same", every_seconds=0))
     seen = []
@@ -93,7 +97,7 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(tmp_path, stop_aft
 
 
 def test_a_finished_training_is_not_repeated(tmp_path):
-    model, checkpoint = network(), Checkpoint(tmp_path / "c.safetensors", "same")
+    model, checkpoint = network(), Checkpoint(tmp_path / "c", "same")
     train(Accelerator(), model, SCHEDULE, len(X), 0, loss_of, checkpoint)
 
     def refuse(*_):
@@ -104,14 +108,120 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     assert same(state(model), state(again))
 
 
-def test_a_checkpoint_of_something_else_or_damaged_is_refused(tmp_path):
-    path = tmp_path / "c.safetensors"
-    train(Accelerator(), network(), SCHEDULE, len(X), 0, loss_of, Checkpoint(path, "same"))
-    with pytest.raises(InputError, match="another recipe, seed or set of images"):
-        train(Accelerator(), network(), SCHEDULE, len(X), 0, loss_of, Checkpoint(path, "other"))
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="damaged"):
-        train(Accelerator(), network(), SCHEDULE, len(X), 0, loss_of, Checkpoint(path, "same"))
+def steps_in(folder):
+    return sorted(int(path.stem[5:]) for path in folder.glob("step-*.safetensors"))
+
+
+def train_with(folder, fingerprint="same", warnings=None, **changes):
+    """Train to the end; returns the steps that were made."""
+    seen = []
+
+    def count(model, wrapped, indices, step):
+        seen.append(step)
+        return loss_of(model, wrapped, indices, step)
+
+    warn = (warnings if warnings is not None else []).append
+    checkpoint = Checkpoint(folder, fingerprint, every_seconds=0, warn=warn, **changes)
+    model = network(seed=len(seen))
+    train(Accelerator(), model, SCHEDULE, len(X), 0, count, checkpoint)
+    return seen, state(model)
+
+
+def test_the_latest_checkpoints_are_kept_and_nothing_else(tmp_path):
+    train_with(tmp_path / "c", kept=3)
+    assert steps_in(tmp_path / "c") == [7, 8, 9]
+    assert len(list((tmp_path / "c").iterdir())) == 6
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    train_with(tmp_path / "c")
+    with pytest.raises(InputError, match=r"belongs to another recipe, seed or set of images; .*--overwrite"):
+        train_with(tmp_path / "c", "other")
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "lost", "note"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path, harm):
+    _, whole = train_with(tmp_path / "c")
+    path = tmp_path / "c" / "step-00000009.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    {
+        "cut": lambda: path.write_bytes(path.read_bytes()[:-100]),
+        "flipped": lambda: path.write_bytes(bytes(data)),
+        "lost": path.unlink,
+        "note": lambda: path.with_suffix(".json").write_text("{"),
+    }[harm]()
+    warnings = []
+    seen, after = train_with(tmp_path / "c", warnings=warnings)
+    assert seen == [8]
+    assert same(whole, after)
+    assert len(warnings) == 1
+    assert f"{path} is damaged" in warnings[0]
+    assert "of step 8" in warnings[0]
+
+
+def test_checkpoints_that_are_all_damaged_are_refused(tmp_path):
+    train_with(tmp_path / "c")
+    for path in (tmp_path / "c").glob("*.safetensors"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"step-00000009\.safetensors is damaged"):
+        train_with(tmp_path / "c")
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path):
+    train_with(tmp_path / "c")
+    for note in (tmp_path / "c").glob("*.json"):
+        note.write_text(note.read_text().replace(__version__, "0.0.1"))
+    with pytest.raises(InputError, match=rf"written by version 0\.0\.1 and this is {__version__}"):
+        train_with(tmp_path / "c")
+
+
+def test_a_checkpoint_that_a_kill_cut_off_does_not_count(tmp_path):
+    """The state is there and its note is not: it was being written."""
+    train_with(tmp_path / "c")
+    (tmp_path / "c" / "step-00000009.json").unlink()
+    (tmp_path / "c" / "step-00000099.part").write_bytes(b"half")
+    warnings = []
+    assert train_with(tmp_path / "c", warnings=warnings)[0] == [8]
+    assert warnings == []
+    assert steps_in(tmp_path / "c") == [8, 9]
+    assert not list((tmp_path / "c").glob("*.part"))
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_lets_the_step_end_and_its_state_is_saved(tmp_path, number, error):
+    """A checkpoint is not due for an hour, and yet nothing is lost."""
+    whole = network()
+    train(Accelerator(), whole, SCHEDULE, len(X), 0, loss_of)
+    handlers = [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)]
+    seen = []
+
+    def interrupted(model, wrapped, indices, step):
+        seen.append(step)
+        if seen == list(range(5)):
+            os.kill(os.getpid(), number)
+        return loss_of(model, wrapped, indices, step)
+
+    model = network()
+    checkpoint = Checkpoint(tmp_path / "c", "same", every_seconds=3600)
+    with pytest.raises(error) as stopped:
+        train(Accelerator(), model, SCHEDULE, len(X), 0, interrupted, checkpoint)
+    assert getattr(stopped.value, "code", None) == (143 if number == signal.SIGTERM else None)
+    assert max(steps_in(tmp_path / "c")) == 5
+    assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)] == handlers
+    train(Accelerator(), model, SCHEDULE, len(X), 0, interrupted, Checkpoint(tmp_path / "c", "same"))
+    assert seen == list(range(9))
+    assert same(state(whole), state(model))
+
+
+def test_a_second_signal_does_not_wait(tmp_path):
+    def interrupted(model, wrapped, indices, step):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second signal waited")
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Accelerator(), network(), SCHEDULE, len(X), 0, interrupted, Checkpoint(tmp_path / "c", "same"))
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_updates():

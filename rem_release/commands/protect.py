@@ -102,7 +102,7 @@ def _protect(
     accelerator.wait_for_everyone()
     if not generator:
         with console.stage("Training the noise generator") as report:
-            method.train(pictures, Checkpoint(run.checkpoint, fingerprint), report)
+            method.train(pictures, Checkpoint(run.checkpoints, fingerprint, warn=console.warn), report)
     noise = _make_noise(options, run, method, pictures, fingerprint, accelerator, console)
     if noise:
         cost = _cost(options, method, pictures, generator is not None, accelerator.num_processes)

@@ -32,7 +32,7 @@ class RunFolder:
         self.recipe = self.private / "recipe.json"
         self.generator = self.private / "generator.safetensors"
         self.generator_facts = self.private / "generator.json"
-        self.checkpoint = self.private / "checkpoint.safetensors"
+        self.checkpoints = self.private / "checkpoints"
         self.noise = self.private / "noise.npy"
         self.rows = self.private / "rows.parquet"
         self.skipped = self.private / "skipped.csv"

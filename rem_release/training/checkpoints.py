@@ -1,5 +1,11 @@
-"""Checkpoints of a training: one safetensors file, replaced atomically, bound to what is being trained."""
+"""Checkpoints of a training: safetensors files with a checksum, written atomically, bound to what is being trained."""
 
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -8,58 +14,134 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rem_release import __version__
 from rem_release.errors import InputError
+
+Warn = Callable[[str], None]
 
 
 class Checkpoint:
-    """The latest state of one training.
+    """The latest states of one training, a file each: `step-00000120.safetensors`, and beside it its checksum.
+
+    Everything else that a training needs (learning rate, order of the images, draws) is a function of the step.
 
     Args:
-        path: the file.
+        folder: where they lie.
         fingerprint: what is being trained (recipe, images, seed); a checkpoint of anything else is refused.
         every_seconds: least time between two writes.
+        kept: how many are kept; the older ones stand in for a newer one that is damaged.
+        warn: told why a checkpoint is refused while an older one is used.
     """
 
-    def __init__(self, path: Path, fingerprint: str, every_seconds: float = 30.0) -> None:
-        self.path = path
+    def __init__(
+        self,
+        folder: Path,
+        fingerprint: str,
+        every_seconds: float = 30.0,
+        kept: int = 2,
+        warn: Warn = lambda text: None,
+    ) -> None:
+        self.folder = folder
         self.fingerprint = fingerprint
         self.every_seconds = every_seconds
+        self._kept = kept
+        self._warn = warn
+        self._saved = -math.inf
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for the next write. The first is due at once: a full disk shows before hours of work."""
+        return time.monotonic() - self._saved > self.every_seconds
 
     def save(self, model: nn.Module, optimizer: Optimizer, step: int) -> None:
-        """Write the state after `step` finished steps."""
+        """Write the state after `step` finished steps, and delete those that are too old."""
         tensors = {f"model.{name}": tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
         for index, parameter in enumerate(_parameters(optimizer)):
             momentum = optimizer.state[parameter].get("momentum_buffer")
             if momentum is not None:
                 tensors[f"momentum.{index}"] = momentum.contiguous()
-        temporary = self.path.with_name(self.path.name + ".part")
-        save_file(tensors, temporary, metadata={"step": str(step), "fingerprint": self.fingerprint})
-        temporary.replace(self.path)
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / f"step-{step:08d}.safetensors"
+        temporary = path.with_suffix(".part")
+        save_file(tensors, temporary)
+        note = {
+            "step": step,
+            "fingerprint": self.fingerprint,
+            "version": __version__,
+            "sha256": _sha256(temporary),
+        }
+        _to_disk(temporary)
+        temporary.replace(path)
+        _write_note(path.with_suffix(".json"), note)
+        kept = {file.stem for file in self._files()[: self._kept]}
+        for file in sorted(self.folder.iterdir()):  # a note goes before its checkpoint
+            if file.stem not in kept:
+                file.unlink()
+        self._saved = time.monotonic()
 
     def load(self, model: nn.Module, optimizer: Optimizer) -> int:
-        """Bring back the latest state; returns the finished steps, 0 where there is no checkpoint.
+        """Bring back the latest state that is sound; returns the finished steps, 0 where there is no checkpoint.
 
         Raises:
-            InputError: the checkpoint is damaged, or belongs to another recipe, seed or set of images.
+            InputError: there are checkpoints, and each is damaged, of another version, or belongs to another recipe,
+                seed or set of images; with the reason of the newest.
         """
-        if not self.path.exists():
-            return 0
+        reasons: list[str] = []
+        for path in self._files():
+            try:
+                step = self._read(path, model, optimizer)
+            except InputError as error:
+                reasons.append(str(error))
+                continue
+            if reasons:
+                self._warn(f"{reasons[0]}; going on from the one before, of step {step}")
+            return step
+        if reasons:
+            raise InputError(f"{reasons[0]}; resume with what it belongs to, or start again with --overwrite")
+        return 0
+
+    def _files(self) -> list[Path]:
+        """The checkpoints, the newest first. One without its note was being written when the command was killed."""
+        notes = sorted(self.folder.glob("step-*.json"), reverse=True)
+        return [note.with_suffix(".safetensors") for note in notes]
+
+    def _read(self, path: Path, model: nn.Module, optimizer: Optimizer) -> int:
+        """Take over one state; nothing is changed where it is refused."""
         try:
-            with safe_open(self.path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"the checkpoint {self.path} is damaged ({error}); delete it to start again") from None
-        if metadata.get("fingerprint") != self.fingerprint:
-            raise InputError(
-                f"the checkpoint {self.path} belongs to another recipe, seed or set of images; "
-                f"resume with those, or start again with --overwrite"
-            )
+            note = json.loads(path.with_suffix(".json").read_bytes())
+            version, fingerprint, sha256, step = (note[key] for key in ("version", "fingerprint", "sha256", "step"))
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"the checkpoint {path} is damaged (its .json cannot be read)") from None
+        if version != __version__:
+            raise InputError(f"the checkpoint {path} was written by version {version} and this is {__version__}")
+        if fingerprint != self.fingerprint:
+            raise InputError(f"the checkpoint {path} belongs to another recipe, seed or set of images")
+        if not path.is_file() or _sha256(path) != sha256:
+            raise InputError(f"the checkpoint {path} is damaged (its bytes do not fit their checksum)")
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         model.load_state_dict(_with_prefix(tensors, "model."))
         for index, parameter in enumerate(_parameters(optimizer)):
             if (momentum := tensors.get(f"momentum.{index}")) is not None:
                 optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter.device)
-        return int(metadata["step"])
+        return int(step)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _write_note(path: Path, note: dict[str, object]) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(json.dumps(note))
+    _to_disk(temporary)
+    temporary.replace(path)
 
 
 def save_weights(path: Path, model: nn.Module) -> None:

@@ -1,7 +1,5 @@
 """The one training loop. The generator's step (Algorithm 1) and a victim's step (Eq. 2) are handed to it."""
 
-import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from rem_release.errors import InputError, NonFiniteLossError
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint
+from rem_release.training.stopping import signals_held
 
 LossOf = Callable[[nn.Module, nn.Module, Tensor, int], Tensor]
 """(model, wrapped model, indices of this process, step) → mean loss over those indices."""
@@ -70,37 +69,46 @@ def train(
     batch_size = min(schedule.batch_size, images)
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
-    saved = -math.inf  # the first checkpoint comes at once: a full disk shows before hours of work
-    for step in range(first, schedule.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate * schedule.decay ** (step // schedule.decay_every)
-        indices = batch_indices(seed, step, images, batch_size)
-        mine = indices[accelerator.process_index :: accelerator.num_processes].to(accelerator.device)
-        wrapped.train()
-        loss = loss_of(model, wrapped, mine, step)
-        if not _all_finite(accelerator, loss):
-            raise NonFiniteLossError(
-                f"the training loss is {loss.item()} at step {step}; lower generator.learning_rate "
-                f"({schedule.learning_rate}) with --set generator.learning_rate=..."
-            )
-        wrapped_optimizer.zero_grad()
-        accelerator.backward(loss * (len(mine) * accelerator.num_processes / batch_size))
-        wrapped_optimizer.step()
-        average_buffers(accelerator, model)
-        if after_step:
-            after_step(step + 1, schedule.steps)
-        if checkpoint and accelerator.is_main_process and time.monotonic() - saved > checkpoint.every_seconds:
-            checkpoint.save(model, optimizer, step + 1)
-            saved = time.monotonic()
-    if checkpoint and accelerator.is_main_process:
-        checkpoint.save(model, optimizer, schedule.steps)
+    with signals_held() as stop:
+        for step in range(first, schedule.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.learning_rate * schedule.decay ** (step // schedule.decay_every)
+            indices = batch_indices(seed, step, images, batch_size)
+            mine = indices[accelerator.process_index :: accelerator.num_processes].to(accelerator.device)
+            wrapped.train()
+            loss = loss_of(model, wrapped, mine, step)
+            asked = _agree(accelerator, loss, stop.number, step, schedule)
+            wrapped_optimizer.zero_grad()
+            accelerator.backward(loss * (len(mine) * accelerator.num_processes / batch_size))
+            wrapped_optimizer.step()
+            average_buffers(accelerator, model)
+            if after_step:
+                after_step(step + 1, schedule.steps)
+            is_last = asked or step + 1 == schedule.steps
+            if checkpoint and accelerator.is_main_process and (is_last or checkpoint.is_due):
+                checkpoint.save(model, optimizer, step + 1)
+            if asked:
+                stop.obey(asked)
     accelerator.free_memory()
 
 
-def _all_finite(accelerator: Accelerator, loss: Tensor) -> bool:
-    """Whether the loss is finite on every process: one that stopped alone would leave the others waiting for it."""
-    broken = (~torch.isfinite(loss.detach())).float()
-    return not bool(accelerator.reduce(broken, reduction="sum"))
+def _agree(accelerator: Accelerator, loss: Tensor, signal_number: int, step: int, schedule: Schedule) -> int:
+    """What all processes know of each other after a step's loss: the signal that reached one of them, 0 for none.
+
+    One process that stopped alone would leave the others waiting for it.
+
+    Raises:
+        NonFiniteLossError: the loss is not finite on one of them.
+    """
+    is_broken = ~torch.isfinite(loss.detach()).reshape(1)
+    mine = torch.cat([is_broken.float(), torch.full((1,), float(signal_number), device=loss.device)])
+    broken, number = accelerator.gather(mine).view(-1, 2).amax(0).tolist()
+    if broken:
+        raise NonFiniteLossError(
+            f"the training loss is {loss.item()} at step {step}; lower generator.learning_rate "
+            f"({schedule.learning_rate}) with --set generator.learning_rate=..."
+        )
+    return int(number)
 
 
 def average_buffers(accelerator: Accelerator, model: nn.Module) -> None:
