@@ -115,7 +115,7 @@ def test_an_audit_of_a_run_adds_these_files_and_changes_card_facts_and_status_al
     material: Path, audited: Path
 ) -> None:
     before, after = snapshot(material / "run"), snapshot(audited / "run")
-    added = ["audit", "audit/report.html", "audit/victims.jsonl", "release/audit.json", *FIGURES]
+    added = ["audit", "audit/curves.json", "audit/report.html", "audit/victims.jsonl", "release/audit.json", *FIGURES]
     assert sorted(after.keys() - before.keys()) == added
     changed = [name for name in before if after.get(name) != before[name]]
     assert changed == ["private/status.json", "release/README.md", "release/protection.json"]
@@ -334,7 +334,8 @@ def test_any_protected_copy_is_audited_and_left_alone(tmp_path: Path, material: 
     certificate = audit_copy(noisy, clean, material / "test", out)
     kept = {n: d for n, d in snapshot(noisy.parent).items() if not n.startswith("elsewhere")}
     assert [kept, snapshot(clean)] == before
-    assert sorted(path.name for path in out.iterdir()) == ["audit.json", "figures", "report.html", "victims.jsonl"]
+    files = ["audit.json", "curves.json", "figures", "report.html", "victims.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == files
     assert certificate.rho_u == "8/255"
     assert certificate.classes == ["blue", "red"]
     assert certificate.images == 24

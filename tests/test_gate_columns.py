@@ -119,6 +119,8 @@ PLANTED = {
     "imageURL": (values.ADDRESS, ["a"] * ROWS),
     "gps_latitude": (values.CAMERA, [48.1] * ROWS),
     "phash": (values.CHECKSUM, NUMBERS),
+    "DateTimeOriginal": (values.CAMERA, ["2020"] * ROWS),
+    "a.b": (values.PATH, ["/home/ann/photo"] * ROWS),
     "meta": (values.FILE_NAME, [{"path": 3}] * ROWS),
 }
 PICTURES = {
@@ -267,6 +269,12 @@ def test_classes_named_like_files_are_refused(release: Release, names: tuple[str
 
 def test_ordinary_classes_pass(release: Release) -> None:
     assert release.write({}, classes=("benign/malignant", "n/a")).check()["class names"].passed is True
+
+
+def test_the_classes_of_another_column_are_scanned(release: Release) -> None:
+    release.write({"kind": [0, 1] * 6}, kind=ClassLabel(names=["IMG_1.jpg", "IMG_2.jpg"]))
+    assert "column kind holds a file name among its classes: 'IMG_1.jpg'" in release.check()["columns"].detail
+    assert release.check("kind")["columns"].passed is True
 
 
 def test_a_class_without_pictures_counts(release: Release) -> None:

@@ -20,7 +20,6 @@ from rem_release.hub.proof import check_files, check_loading
 from rem_release.hub.repository import State, read_refs
 from rem_release.hub.settings import choose_tag, create, set_gating, set_tag, set_visibility
 from rem_release.hub.upload import upload
-from rem_release.release.documents import read_facts
 from rem_release.release.facts import Facts
 from rem_release.release.run_folder import RunFolder
 from rem_release.verification.report import Check
@@ -41,15 +40,16 @@ def push(options: PushOptions, console: Console) -> None:
         raise InputError(f"{options.run} holds no release{hint}")
     if options.dry_run:
         with _linked_copy(run) as copy:
-            checks = _check(options, run, copy, console)
+            checks, _ = _check(options, run, copy, console)
             show_plan(options, copy, checks, console)
             _refuse(options.repo_id, checks)
         return
     with run.adopted() if run.exists else nullcontext():
-        checks = _check(options, run, run.release, console)
+        checks, facts = _check(options, run, run.release, console)
         _refuse(options.repo_id, checks)
-        facts = read_facts(run.release)
+        assert facts is not None
         manifest = Manifest(run.release, facts)
+        manifest.require(facts)
         found, state = check_repository(hub, manifest, run.release, facts, options.tag, console)
         checks += found
         _refuse(options.repo_id, checks)
@@ -58,7 +58,7 @@ def push(options: PushOptions, console: Console) -> None:
         show_receipt(receipt, run, checks, console)
 
 
-def _check(options: PushOptions, run: RunFolder, release: Path, console: Console) -> list[Check]:
+def _check(options: PushOptions, run: RunFolder, release: Path, console: Console) -> tuple[list[Check], Facts | None]:
     amend_release(run, release, options.card_fields, options.card_file, options.clean_split, options.clean)
     return check_release(options, run, release, console)
 

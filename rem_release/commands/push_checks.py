@@ -28,14 +28,19 @@ from rem_release.verification.report import Check
 from rem_release.verification.verify import verify_release
 
 _FILE_CHECKS = (
-    *("facts", "file list", "file hashes", "schema", "data files", "rows", "images"),
+    *("facts", "file list", "file hashes", "schema", "data files", "rows", "images", "certificate"),
     *("clean split", "clean split schema", "clean split images", "clean split data files"),
 )
 """Only files that passed these are opened to look for leaks."""
 
 
-def check_release(options: PushOptions, run: RunFolder, release: Path, console: Console) -> list[Check]:
+def check_release(
+    options: PushOptions, run: RunFolder, release: Path, console: Console
+) -> tuple[list[Check], Facts | None]:
     """Everything that must hold before a byte leaves and that needs no network.
+
+    Returns:
+        The checks, and the facts under which they were made; None where these cannot be read.
 
     Raises:
         InputError: the originals that were given cannot be opened, or a kept column does not exist.
@@ -43,13 +48,13 @@ def check_release(options: PushOptions, run: RunFolder, release: Path, console: 
     try:
         facts = read_facts(release)
     except VerificationError as error:
-        return [Check("facts", False, str(error))]
+        return [Check("facts", False, str(error))], None
     originals, row_map = _find_originals(run, facts, options.clean, console)
     with console.stage("Verifying") as report:
         checks = list(verify_release(release, originals, row_map, report).checks)
     checks += [check_policy(release, facts, options.allow_uncertified), check_card_again(release, facts)]
     if any(check.passed is False for check in checks if check.name in _FILE_CHECKS):
-        return [*checks, Check("leaks", None, "not looked for: the files are not what the facts say")]
+        return [*checks, Check("leaks", None, "not looked for: the files are not what the facts say")], facts
     checks += check_columns(release, facts, options.keep_columns)
     with console.stage("Looking for clean pictures") as report:
         checks += check_figures_show(release, facts, originals, row_map, report)
@@ -57,7 +62,7 @@ def check_release(options: PushOptions, run: RunFolder, release: Path, console: 
     checks.append(check_audit_figures(release, facts, audit, AuditFolder.of(run.path, None).curves))
     with console.stage("Comparing the clean split") if facts.clean_split else nullcontext() as report:
         checks += check_clean_split(release, facts, originals, row_map, report)
-    return checks
+    return checks, facts
 
 
 def _find_originals(

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,9 @@ def _scan_columns(
     texts = [name for name in others if name != label and _can_tell(features[name])]
     for name, seen in _read_columns(release, facts, texts).items():
         found[name] = seen | found[name]
+    for name in others:
+        if name != label and isinstance(features[name], datasets.ClassLabel):
+            found[name] = _scan_names(features[name].names, " among its classes") | found[name]
     return {name: seen for name, seen in found.items() if seen}
 
 
@@ -184,13 +187,18 @@ def _check_classes(facts: Facts, kept: Collection[str]) -> Check:
         return Check("class names", True, f"kept by the owner's choice: column {label}")
     feature = read_features(facts.data.features).get(label)
     names = dict.fromkeys([*facts.data.classes, *(feature.names if isinstance(feature, datasets.ClassLabel) else [])])
-    scan, faults = _Scan(), Faults()
-    for name in names:
-        scan.take(name, "")
-    for kind, seen in scan.conclude().items():
-        if kind != values.NUMBERED_NAME:  # classes always differ
-            faults.add(
-                f"a class is named like {kind}: {seen.excerpt}; rename the classes and protect again, "
-                f"or push with --keep-column {label}"
-            )
+    faults = Faults()
+    for kind, seen in _scan_names(list(names), "").items():
+        faults.add(
+            f"a class is named like {kind}: {seen.excerpt}; rename the classes and protect again, "
+            f"or push with --keep-column {label}"
+        )
     return faults.conclude("class names", f"{len(names)} names of classes lead to no file")
+
+
+def _scan_names(names: Sequence[str], where: str) -> dict[str, _Seen]:
+    """What names of classes hold. That all differ says nothing: classes always do."""
+    scan = _Scan()
+    for name in names:
+        scan.take(name, where)
+    return {kind: seen for kind, seen in scan.conclude().items() if kind != values.NUMBERED_NAME}

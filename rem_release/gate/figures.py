@@ -60,8 +60,9 @@ def check_figures_show(
     for number in range(len(shown)):
         if number not in search.rows_of:
             protected.add(f"cell {number} of {PROTECTED_FIGURE} is no picture of the release; {_CURE}")
+    cells = f"each of its {len(shown)} cells is a picture of the release" if shown else "there is none"
     checks = [
-        protected.conclude("protected figure", f"each of its {len(shown)} cells is a picture of the release"),
+        protected.conclude("protected figure", cells),
         noise.conclude("noise figure", f"{len(thumbnails)} cells of noise within the budget"),
     ]
     return [*checks, _conclude(search, clean, facts)]

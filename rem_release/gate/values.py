@@ -67,6 +67,8 @@ _NAMES = {
 def read_name(name: str) -> str | None:
     """What the name of a column, or a key inside it, announces; None for an ordinary one."""
     words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+", name)}
+    if name.lower().replace("_", "") in _TAGS:
+        return CAMERA
     return next((kind for kind, telling in _NAMES.items() if words & telling), None)
 
 
