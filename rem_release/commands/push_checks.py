@@ -8,8 +8,8 @@ from rem_release.audit.publish import AuditFolder
 from rem_release.commands.push_options import PushOptions
 from rem_release.console import Console
 from rem_release.errors import VerificationError
-from rem_release.gate.columns import check_columns
 from rem_release.gate.audit_figures import check_audit_figures
+from rem_release.gate.columns import check_columns
 from rem_release.gate.figures import check_figures_show
 from rem_release.gate.history import read_history
 from rem_release.gate.near_duplicates import check_clean_split
