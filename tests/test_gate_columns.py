@@ -206,6 +206,7 @@ ORDINARY = {
     "caption": ["A man and/or a woman at 10:30, ISO 9001, TCP/IP; ratio 3:4. He ate it.Raw fish, e.g. sushi."] * ROWS,
     "sex": ["M/F", "n/a", "M", "F"] * 3,
     "diagnosis": ["benign/malignant", "normal", "not known"] * 4,
+    "sides": ["left/right", "right/left"] * 6,
     "date": [f"2020/01/{number + 1:02}" for number in NUMBERS],
     "day": [f"{number + 1}/Jan/2020" for number in NUMBERS],
     "pressure": [f"{110 + number}/{70 + number}" for number in NUMBERS],
@@ -268,7 +269,13 @@ def test_classes_named_like_files_are_refused(release: Release, names: tuple[str
 
 
 def test_ordinary_classes_pass(release: Release) -> None:
-    assert release.write({}, classes=("benign/malignant", "n/a")).check()["class names"].passed is True
+    names = [
+        "benign/malignant",
+        "n/a",
+        *(f"left/right {number}" for number in range(3)),
+        *(f"grade/{n}" for n in range(9)),
+    ]
+    assert release.write({}, classes=names).check()["class names"].passed is True
 
 
 def test_the_classes_of_another_column_are_scanned(release: Release) -> None:

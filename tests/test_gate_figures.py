@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from rem_release.core.levels import protect_at_own_size
 from rem_release.data.decoding import decode, encode_png
 from rem_release.gate.figures import check_figures_show
 from rem_release.gate.noise_cells import NoiseCells
@@ -358,6 +360,17 @@ def test_noise_is_known_again_at_any_size_and_mirrored(
     assert cells.find_noise(clean, (clean + rng.choice([-LEVELS, LEVELS], own.shape)).astype(np.uint8)) is None
 
 
+def test_noise_of_a_coarse_grid_is_known_again_in_a_large_picture() -> None:
+    """Brought to the picture's size as `protect` does it, smoothly."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(-LEVELS, LEVELS + 1, (8, 8, 3))
+    clean = rng.integers(LEVELS, 256 - LEVELS, (8, 8, 3)).astype(np.uint8).repeat(16, axis=0).repeat(12, axis=1)
+    levels = torch.from_numpy(noise.astype(np.int8)).permute(2, 0, 1)
+    protected, _ = protect_at_own_size(torch.from_numpy(clean).permute(2, 0, 1), levels, LEVELS)
+    cells = NoiseCells([draw_noise(noise, LEVELS)], LEVELS, 8)
+    assert cells.find_noise(clean, protected.permute(1, 2, 0).numpy()) is not None
+
+
 def test_of_a_large_grid_the_corner_that_a_figure_shows_is_compared() -> None:
     rng, side = np.random.default_rng(0), 320
     noise = rng.integers(-LEVELS, LEVELS + 1, (1, 40, 40, 3)).repeat(8, axis=1).repeat(8, axis=2)
@@ -376,4 +389,7 @@ def test_a_flat_picture_is_like_nothing() -> None:
     flat = np.full((8, 8, 3), 128, np.uint8)
     assert cells.find_noise(flat, (flat + noise).astype(np.uint8)) is None
     assert cells.find_picture(flat) is None
+    nearly = (flat + np.sign(noise) * 3).astype(np.uint8)
+    assert np.corrcoef(nearly.ravel(), np.sign(noise).ravel())[0, 1] > 0.99
+    assert NoiseCells([draw_noise(np.sign(noise) * LEVELS, LEVELS)], LEVELS, 8).find_picture(nearly) is None
     assert NoiseCells([flat], LEVELS, 8).find_picture(flat) is None
