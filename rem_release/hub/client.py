@@ -76,29 +76,32 @@ class Hub:
             except _FAILURES as error:
                 if isinstance(error, OSError) and error.errno in _OF_THIS_MACHINE:
                     raise
-                failure = self._explain(what, error)
+                words, advice, status = self._explain(what, error)
                 if attempt == _TRIES or not _may_pass(error):
-                    raise failure from None
+                    raise HubError(f"{words}; {advice}" if advice else words, status) from None
                 pause = _pause(error, attempt)
-                self._say(f"{failure}; trying again in {pause:.0f} s ({attempt} of {_TRIES} tries)")
+                self._say(f"{words}; trying again in {pause:.0f} s (try {attempt + 1} of {_TRIES})")
                 time.sleep(pause)
         raise AssertionError("unreachable")
 
-    def _explain(self, what: str, error: Exception) -> HubError:
-        """One line: what was done, what the Hub said, what to do. It shows no token."""
+    def _explain(self, what: str, error: Exception) -> tuple[str, str, int | None]:
+        """In one line what was done and what the Hub said; what to do; the status. No token is shown."""
         response = _find_response(error)
         if isinstance(error, OfflineModeIsEnabled):
-            return HubError(f"{what}: the client is offline (HF_HUB_OFFLINE); unset it to reach the Hub")
+            return f"{what}: the client is offline (HF_HUB_OFFLINE)", "unset it to reach the Hub", None
         if response is None:
             cause = _innermost(error)
             words = f"{' '.join(str(cause).split()) or type(cause).__name__:.300}"
-            silent = f"no answer from {self.api.endpoint} ({words}); check the network, and push again: it goes on"
-            return HubError(self._redact(f"{what}: {words if isinstance(error, ValueError) else silent}"))
+            if isinstance(error, ValueError):
+                return self._redact(f"{what}: {words}"), "", None
+            if isinstance(error, RuntimeError):
+                return self._redact(f"{what}: {words}"), "push again: it goes on where it stopped", None
+            silent = f"{what}: no answer from {self.api.endpoint} ({words})"
+            return self._redact(silent), "check the network, and push again: it goes on where it stopped", None
         status = response.status_code
         said = response.headers.get("X-Error-Message") or _ERRORS.get(status) or response.reason_phrase
-        advice = _ADVICE.get(status, "").format(repo=self.repo_id)
         line = f"{what}: the Hub answers {status} for {self.repo_id}: {' '.join(said.split()):.300}"
-        return HubError(self._redact(f"{line}{'; ' if advice else ''}{advice}"), status)
+        return self._redact(line), _ADVICE.get(status, "").format(repo=self.repo_id), status
 
     def _redact(self, text: str) -> str:
         token = get_token()

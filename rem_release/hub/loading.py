@@ -38,7 +38,7 @@ def load_rows(repo_id: str, revision: str, split: str, columns: tuple[str, str],
         cache: an empty folder, which takes the place of every cache of the client.
 
     Raises:
-        ValueError: the process failed; the last line that it said.
+        RuntimeError: the process failed; the last line that it said.
     """
     command = [sys.executable, "-m", "rem_release.hub.loading", repo_id, revision, split, *columns]
     caches = {name: str(cache / name.lower()) for name in _CACHES}
@@ -52,7 +52,7 @@ def load_rows(repo_id: str, revision: str, split: str, columns: tuple[str, str],
         if process.wait() != 0:
             errors.seek(0)
             said = errors.read().decode(errors="replace").strip().splitlines()
-            raise ValueError(said[-1] if said else f"exit code {process.returncode}")
+            raise RuntimeError(said[-1] if said else f"exit code {process.returncode}")
 
 
 if __name__ == "__main__":
