@@ -113,10 +113,13 @@ def test_verify_names_what_changed_on_the_hub(ready: Path, tmp_path: Path, hub: 
     assert "404 for owner/none" in missing.err
 
 
-def test_a_dry_run_shows_every_file_and_asks_nobody(ready: Path, tmp_path: Path, hub: LoopbackHub) -> None:
+def test_a_dry_run_shows_every_file_and_asks_nobody(
+    ready: Path, tmp_path: Path, hub: LoopbackHub, certified: Path
+) -> None:
     before = snapshot(ready)
     env = hub.environment(tmp_path / "home") | {"HF_HUB_OFFLINE": "1"}
-    options = ("--dry-run", "--json", "--card-field", "license=cc-by-4.0", "--publish-clean-split", "test")
+    split = f"test={certified.parent / 'pictures/test'}"
+    options = ("--dry-run", "--json", "--card-field", "license=cc-by-4.0", "--publish-clean-split", split)
     result = push(ready, "owner/pets", env, *options)
     assert result.code == 0, result.err
     plan = result.json
@@ -201,7 +204,7 @@ def test_public_is_asked_once_more_and_comes_last(ready: Path, tmp_path: Path, h
     assert settings[0] < last < proof < settings[1], "gated before the upload, public after the proof"
 
 
-def test_versions(ready: Path, tmp_path: Path, hub: LoopbackHub) -> None:
+def test_versions(ready: Path, tmp_path: Path, hub: LoopbackHub, certified: Path) -> None:
     """The same again changes nothing; a new card is a new version; a clean split comes, and goes, on request only."""
     env = hub.environment(tmp_path / "home")
     first, again, card = push_many(
@@ -222,7 +225,7 @@ def test_versions(ready: Path, tmp_path: Path, hub: LoopbackHub) -> None:
     split, gone, taken = push_many(
         env,
         [
-            (ready, "owner/pets", "--publish-clean-split", "test"),
+            (ready, "owner/pets", "--publish-clean-split", f"test={certified.parent / 'pictures/test'}"),
             (ready, "owner/pets"),
             (ready, "owner/pets", "--card-field", "license=mit", "--tag", "v1"),
         ],
