@@ -77,9 +77,10 @@ def ask_hub(hub: LoopbackHub, method: str, path: str, body: object = None, **hea
     return ask(hub.endpoint, method, path, data, Authorization=f"Bearer {hub.token}", **headers)
 
 
-def allow_upload(hub: LoopbackHub, data: bytes) -> str:
-    """Ask for a place in storage; its path."""
-    asked = {"operation": "upload", "objects": [{"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}]}
+def allow_upload(hub: LoopbackHub, data: bytes, *transfers: str) -> str:
+    """Ask for a place in storage; its path, or with `multipart` that where the parts are joined."""
+    objects = [{"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}]
+    asked = {"operation": "upload", "objects": objects, "transfers": ["basic", *transfers]}
     path = f"/datasets/{NAME}.git/info/lfs/objects/batch"
     status, _, body = ask_hub(hub, "POST", path, asked, Accept="application/vnd.git-lfs+json")
     assert status == 200
@@ -174,6 +175,16 @@ def test_large_files_in_parts_and_in_chunks(hub: LoopbackHub, tmp_path: Path) ->
     parts = [request for request in hub.requests if request.method == "PUT"]
     assert [request.body_length for request in parts] == [64_000, 64_000, 64_000, 8_000]
     assert hub.uploads == {hashlib.sha256(data).hexdigest(): 1}
+    # parts that are missing, or other than storage got them
+    joined, other = allow_upload(hub, data[:150_000], "multipart"), hashlib.sha256(data[:150_000]).hexdigest()
+    place = f"/uploads/{joined.rsplit('/', 1)[1]}"
+    for number in (1, 2, 3):
+        piece = data[:150_000][(number - 1) * 64_000 : number * 64_000]
+        etag = ask(hub.storage, "PUT", f"{place}/{number}", piece)[1]["etag"]
+        assert ask_hub(hub, "POST", joined, {"oid": other, "parts": [{"partNumber": number, "etag": etag}]})[0] == 400
+    wrong = [{"partNumber": number, "etag": etag} for number in (1, 2, 3)]
+    assert ask_hub(hub, "POST", joined, {"oid": other, "parts": wrong})[0] == 400
+    assert other not in repo(hub).objects
     # a body in chunks, whose length no header tells
     place = allow_upload(hub, data[:5000])
     status, _, _ = ask(hub.storage, "PUT", place, iter([data[:3000], data[3000:5000]]), Transfer_Encoding="chunked")
@@ -316,10 +327,11 @@ reader, stranger, unknown, nobody = (HfApi(token=t) for t in [sys.argv[2], sys.a
 add = [Add("z.txt", b"z")]
 for visibility, gated in [("private", False), ("public", "manual")]:
     api.update_repo_settings(name, visibility=visibility, gated=gated, **D)
+    url = f"{api.endpoint}/datasets/{name}/resolve/main/.gitattributes"
     for who, one in {"reader": reader, "stranger": stranger, "unknown": unknown, "nobody": nobody}.items():
         said[f"{visibility} {who}"] = [
             refused(lambda: one.dataset_info(name)),
-            refused(lambda: one.get_hf_file_metadata(url=f"{api.endpoint}/datasets/{name}/resolve/main/.gitattributes")),
+            refused(lambda: one.get_hf_file_metadata(url=url)),
             refused(lambda: one.create_commit(name, add, commit_message="m", **D)),
         ]
 said["elsewhere"] = refused(lambda: api.create_repo("stranger/x", **D))

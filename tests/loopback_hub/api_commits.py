@@ -117,7 +117,7 @@ def _read_regular(hub: State, path: str, value: dict[str, Any]) -> File:
     if value.get("encoding") != "base64" or len(data) >= hub.lfs_threshold:
         raise RefusalError(400, f"{path} must be base64, or is so large that it must go to LFS")
     if path == "README.md":
-        check_metadata(data.decode())
+        check_metadata(data.decode(errors="replace"))
     return make_file(data)
 
 

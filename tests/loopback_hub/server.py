@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -87,6 +88,12 @@ class _Server(ThreadingHTTPServer):
     hub: LoopbackHub
     origin: str
     answer: Callable[[State, Request, bytes], Answer]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that is gone is no error."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, _LOST):
+            self.hub.errors.append(error)
 
 
 class _Handler(BaseHTTPRequestHandler):
