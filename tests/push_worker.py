@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tests.command_line import Result
 from tests.loopback_hub import LoopbackHub
@@ -20,10 +20,9 @@ class PushWorker:
         hub: the Hub.
         folder: empty or absent; `home` (`HF_HOME`) and `temporary` are made in it.
         xet: whether uploads go through Xet.
-        large: files from which on a release counts as large and goes through a pull request, in parts of so many.
     """
 
-    def __init__(self, hub: LoopbackHub, folder: Path, *, xet: bool = False, large: int | None = None) -> None:
+    def __init__(self, hub: LoopbackHub, folder: Path, *, xet: bool = False) -> None:
         self.folder = folder
         self.pauses: list[float] = []
         """seconds, of the last command"""
@@ -31,7 +30,7 @@ class PushWorker:
         self._token = hub.token
         self._errors = (folder / "errors.txt").open("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _WORKER, str(large or "")],
+            [sys.executable, "-c", _WORKER],
             env={
                 **os.environ,
                 **hub.environment(folder / "home", xet=xet),
@@ -52,11 +51,19 @@ class PushWorker:
         self._process.communicate(timeout=60)
         self._errors.close()
 
-    def run(self, *arguments: object, token: str | None = None) -> Result:
-        """One command; a token other than that of the Hub's owner takes its place (`""`: none)."""
+    def run(self, *arguments: object, token: str | None = None, parts: int = 100, patience: float = 120) -> Result:
+        """One command.
+
+        Args:
+            arguments: of the command line.
+            token: in place of that of the Hub's owner; `""` for none.
+            parts: a release of more new files goes through a pull request, so many in each commit.
+            patience: seconds that the Hub may be silent.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        order = [self._token if token is None else token, [str(argument) for argument in arguments]]
+        words = [str(argument) for argument in arguments]
+        order = [self._token if token is None else token, parts, patience, words]
         self._process.stdin.write(f"{json.dumps(order)}\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -64,9 +71,9 @@ class PushWorker:
         code, out, err, self.pauses = json.loads(answer)
         return Result(code, out, err)
 
-    def push(self, run: Path, repo: str, *options: object, token: str | None = None) -> Result:
-        """`rem-release push`."""
-        return self.run("push", run, repo, *options, token=token)
+    def push(self, run: Path, repo: str, *options: object, **how: Any) -> Result:
+        """`rem-release push`; `how`: see `run`."""
+        return self.run("push", run, repo, *options, **how)
 
 
 _WORKER = """
@@ -79,13 +86,12 @@ def pause(seconds):
     sleep(min(seconds, 0.01))
 
 time.sleep = pause
-from rem_release.hub import upload
+from rem_release.hub import client, upload
 from tests.command_line import run
 
-if sys.argv[1]:
-    upload.ONE_COMMIT_FILES = upload._PART_FILES = int(sys.argv[1])
 for line in sys.stdin:
-    token, arguments = json.loads(line)
+    token, parts, client.PATIENCE, arguments = json.loads(line)
+    upload.ONE_COMMIT_FILES, upload._PART_FILES = parts, min(parts, 50)
     os.environ["HF_TOKEN"] = token
     pauses.clear()
     result = run(*arguments)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rem_release.audit.publish import AuditFolder, publish_audit
@@ -51,17 +52,16 @@ def cut_into_shards(run: Path, rows: int) -> Path:
     """Write the data files of a run once more, with so many rows in each; a certificate goes."""
     release = run / "release"
     facts = read_facts(release)
-    tables = [pq.read_table(path) for path in sorted((release / "data").glob("*.parquet"))]
+    table = pa.concat_tables(pq.read_table(path) for path in sorted((release / "data").glob("*.parquet")))
     shutil.rmtree(release / "data")
     (release / "audit.json").unlink(missing_ok=True)
     column = facts.data.image_column
     with ShardWriter(release, facts.data.split, read_features(facts.data.features), column, 10**9, 10**9) as writer:
-        for table in tables:
-            for first in range(0, len(table), rows):
-                part = table.slice(first, rows)
-                writer.write([image["bytes"] for image in part.column(column).to_pylist()], part.drop_columns(column))
-                writer._write_row_group()
-                writer._end_shard()
+        for first in range(0, len(table), rows):
+            part = table.slice(first, rows)
+            writer.write([image["bytes"] for image in part.column(column).to_pylist()], part.drop_columns(column))
+            writer._write_row_group()
+            writer._end_shard()
     files = describe_files(release)
     write_documents(release, facts.model_copy(update={"files": files, "digest": data_digest(files)}))
     return run

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from rem_release.commands.push_checks import check_release, check_repository
+from rem_release.commands.push_checks import check_release, check_repository, create_repository
 from rem_release.commands.push_options import PushOptions
 from rem_release.commands.push_summary import Receipt, confirm_choices, show_plan, show_receipt
 from rem_release.console import Console
@@ -18,7 +18,7 @@ from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
 from rem_release.hub.proof import check_files, check_loading
 from rem_release.hub.repository import State, read_refs
-from rem_release.hub.settings import choose_tag, create, set_gating, set_tag, set_visibility
+from rem_release.hub.settings import choose_tag, set_gating, set_tag, set_visibility
 from rem_release.hub.upload import upload
 from rem_release.release.facts import Facts
 from rem_release.release.run_folder import RunFolder
@@ -54,7 +54,10 @@ def push(options: PushOptions, console: Console) -> None:
         checks += found
         _refuse(options.repo_id, checks)
         confirm_choices(options, state, find_lack(run.release, facts), checks, console)
-        receipt = _publish(options, hub, state or create(hub), manifest, run.release, facts, console)
+        if state is None:
+            found, state = create_repository(hub, manifest, run.release, facts, options.tag, console)
+            _refuse(options.repo_id, found)
+        receipt = _publish(options, hub, state, manifest, run.release, facts, console)
         show_receipt(receipt, run, checks, console)
 
 

@@ -13,12 +13,12 @@ from rem_release.gate.columns import check_columns
 from rem_release.gate.figures import check_figures_show
 from rem_release.gate.history import read_history
 from rem_release.gate.near_duplicates import check_clean_split
-from rem_release.gate.policy import check_card_again, check_policy
+from rem_release.gate.policy import check_card_again, check_metadata, check_policy
 from rem_release.gate.second_noise import check_second_noise
 from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
 from rem_release.hub.repository import State, read_state
-from rem_release.hub.settings import check_tag
+from rem_release.hub.settings import check_tag, create
 from rem_release.release.documents import find_certificate, read_facts
 from rem_release.release.facts import Facts
 from rem_release.release.run_folder import RunFolder
@@ -85,13 +85,32 @@ def check_repository(
         InputError: the tag is taken.
     """
     hub.ask("logging in", hub.api.whoami)
-    state = read_state(hub)
+    metadata, state = check_metadata(hub, release), read_state(hub)
     if state is None:
-        return [Check("history", True, f"{hub.repo_id} does not exist yet")], None
+        return [metadata, Check("history", True, f"{hub.repo_id} does not exist yet")], None
     console.note(f"Looking at what {hub.repo_id} holds")
+    checks = _check_history(hub, manifest, release, facts, tag, console)
+    return [metadata, *checks], state
+
+
+def create_repository(
+    hub: Hub, manifest: Manifest, release: Path, facts: Facts, tag: str | None, console: Console
+) -> tuple[list[Check], State]:
+    """Make the repository that was not there, and look at what it holds all the same: somebody may have been faster.
+
+    Raises:
+        HubError: the Hub refuses, or cannot be reached.
+    """
+    state = create(hub)
+    return _check_history(hub, manifest, release, facts, tag, console), state
+
+
+def _check_history(
+    hub: Hub, manifest: Manifest, release: Path, facts: Facts, tag: str | None, console: Console
+) -> list[Check]:
     with tempfile.TemporaryDirectory(prefix="rem-release-") as folder:
         checks, published = read_history(hub, manifest, Path(folder))
         with console.stage("Comparing with earlier versions") as report:
             checks.append(check_second_noise(hub, published, release, facts, Path(folder), report))
     check_tag(hub, published.refs, manifest, tag)
-    return checks, state
+    return checks

@@ -9,7 +9,7 @@ from rem_release.console import Console
 from rem_release.errors import VerificationError
 from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
-from rem_release.hub.repository import State, read_state
+from rem_release.hub.repository import State, require_state
 from rem_release.release.documents import read_facts
 from rem_release.release.facts import Facts
 from rem_release.release.run_folder import RunFolder
@@ -34,8 +34,7 @@ class Receipt:
     @classmethod
     def of(cls, hub: Hub, commit: str, tag: str, facts: Facts, proof: list[Check]) -> Self:
         """The receipt, with the settings that the Hub has now."""
-        state = read_state(hub)
-        assert state is not None
+        state = require_state(hub)
         url = f"{hub.api.endpoint}/datasets/{hub.repo_id}"
         return cls(hub.repo_id, url, commit, tag, facts.digest, state.private, state.gated, proof)
 

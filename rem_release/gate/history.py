@@ -5,10 +5,12 @@ commit names. So every commit behind every ref is looked at: its files must be t
 with the same bytes, and its message must bear the marker of a push.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 from rem_release.errors import VerificationError
+from rem_release.gate.converted import CONVERTED, check_converted
+from rem_release.gate.published import DataFile, HubFiles, Published
 from rem_release.hub.client import Hub
 from rem_release.hub.manifest import HUB_FILES, Manifest
 from rem_release.hub.repository import (
@@ -26,30 +28,7 @@ from rem_release.release.documents import CARD, CERTIFICATE, FACTS, find_certifi
 from rem_release.release.facts import Facts
 from rem_release.verification.report import Check, Faults
 
-NEW_NAME = "push to a new name instead: what was uploaded once stays in the history"
-_MOST_HUB_FILE = 20_000
-_CONVERTED = "refs/convert/"
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A data file that is out, at one place where it stands."""
-
-    commit: str
-    name: str
-    columns: tuple[str, str]
-    """(image, label)"""
-    levels: int
-    """the most that its pictures differ from their originals; 0 where they are clean"""
-
-
-@dataclass
-class Published:
-    """What the repository's history has brought out so far."""
-
-    refs: dict[str, str] = field(default_factory=dict)
-    data: dict[str, DataFile] = field(default_factory=dict)
-    """by sha256"""
+_ADVICE = "push to a new name instead, or delete the repository: what was uploaded once stays in its history"
 
 
 def read_history(hub: Hub, manifest: Manifest, folder: Path) -> tuple[list[Check], Published]:
@@ -70,25 +49,33 @@ def read_history(hub: Hub, manifest: Manifest, folder: Path) -> tuple[list[Check
     published = Published(refs=read_refs(hub))
     faults = Faults()
     for ref in sorted(published.refs):
-        if not ref.startswith(_CONVERTED):
+        if not ref.startswith(CONVERTED):
             for fault in reader.read_ref(ref, published):
                 faults.add(fault)
     known = {*published.data, *reader.sha256, *(file.sha256 for file in manifest)}
     commits = faults.conclude(
         "history", f"{len(reader.judged)} commits behind {len(published.refs)} refs, all of them pushes of this tool"
     )
-    return [commits, _check_converted(hub, published, known), _check_objects(hub, known)], published
+    converted = check_converted(hub, published, reader.judged, known, folder)
+    return [_advise(check) for check in (commits, converted, _check_objects(hub, known))], published
+
+
+def _advise(check: Check) -> Check:
+    return check if check.passed else replace(check, detail=f"{check.detail}; {_ADVICE}")
 
 
 class _Reader:
-    """Judges every commit once."""
+    """Judges every commit once, and fetches every content once."""
 
     def __init__(self, hub: Hub, folder: Path) -> None:
         self.judged: dict[str, list[str]] = {}
         self.sha256: set[str] = set()
         self._hub = hub
         self._folder = folder
+        self._own = HubFiles(hub, folder)
         self._proven: set[tuple[tuple[str, str], ...]] = set()
+        self._facts: dict[tuple[str, str], Facts] = {}
+        self._hashes: dict[str, str] = {}
 
     def read_ref(self, ref: str, published: Published) -> list[str]:
         """What is wrong with the commits behind a ref, the oldest first."""
@@ -96,18 +83,17 @@ class _Reader:
         for commit in reversed(read_commits(self._hub, ref)):
             if commit.oid not in self.judged:
                 self.judged[commit.oid] = self._judge(commit, published)
-                faults += [
-                    f"{ref}, commit {commit.oid[:12]} ({commit.title:.60}): {why}" for why in self.judged[commit.oid]
-                ]
-        return [f"{fault}; {NEW_NAME}" for fault in faults[:1]] + faults[1:]
+                where = f"{ref}, commit {commit.oid[:12]} ({commit.title[:60]!r})"
+                faults += [f"{where}: {why}" for why in self.judged[commit.oid]]
+        return faults
 
     def _judge(self, commit: RemoteCommit, published: Published) -> list[str]:
         tree = read_tree(self._hub, commit.oid)
-        strange = [
-            name for name in tree if name in HUB_FILES and (tree[name].sha256 or tree[name].size > _MOST_HUB_FILE)
-        ]
-        if strange or set(tree) <= set(HUB_FILES):
-            return [f"{strange[0]} is too large to be the Hub's own"] if strange else []
+        named = [tree[name] for name in HUB_FILES if name in tree]
+        if strange := [file.name for file in named if not self._own.include(file, commit.oid)]:
+            return [f"{strange[0]} is not the Hub's own: it is large, or holds more than patterns"]
+        if len(named) == len(tree):
+            return []
         if FACTS not in tree:
             return [f"it was not made by rem-release: it holds {_list(set(tree) - set(HUB_FILES))} and no {FACTS}"]
         try:
@@ -124,13 +110,16 @@ class _Reader:
         return faults
 
     def _read_facts(self, commit: RemoteCommit, tree: dict[str, RemoteFile]) -> Facts:
-        for name in (FACTS, CERTIFICATE):
-            if name in tree:
-                download(self._hub, name, commit.oid, self._folder)
-        facts, audit = read_facts(self._folder / commit.oid), find_certificate(self._folder / commit.oid)
-        if audit is not None and audit.digest != facts.digest:
-            raise VerificationError(f"its {CERTIFICATE} is of other data")
-        return facts
+        documents = [tree[name] for name in (FACTS, CERTIFICATE) if name in tree]
+        contents = (documents[0].git_sha1, documents[-1].git_sha1)
+        if contents not in self._facts:
+            for file in documents:
+                download(self._hub, file.name, commit.oid, self._folder)
+            facts, audit = read_facts(self._folder / commit.oid), find_certificate(self._folder / commit.oid)
+            if audit is not None and audit.digest != facts.digest:
+                raise VerificationError(f"its {CERTIFICATE} is of other data")
+            self._facts[contents] = facts
+        return self._facts[contents]
 
     def _compare(self, commit: RemoteCommit, tree: dict[str, RemoteFile], facts: Facts) -> list[str]:
         """Files of a commit that its own facts do not explain."""
@@ -146,7 +135,9 @@ class _Reader:
         return faults
 
     def _hash(self, commit: RemoteCommit, file: RemoteFile) -> str:
-        return sha256_file(download(self._hub, file.name, commit.oid, self._folder))
+        if file.git_sha1 not in self._hashes:
+            self._hashes[file.git_sha1] = sha256_file(download(self._hub, file.name, commit.oid, self._folder))
+        return self._hashes[file.git_sha1]
 
     @staticmethod
     def _is_marked(commit: RemoteCommit, facts: Facts) -> bool:
@@ -162,24 +153,13 @@ class _Reader:
                 published.data.setdefault(file.sha256, DataFile(commit.oid, name, columns, levels))
 
 
-def _check_converted(hub: Hub, published: Published, known: set[str]) -> Check:
-    """Copies that the Hub made of the data (`refs/convert/`): every object of theirs must be one of the releases."""
-    faults, count = Faults(), 0
-    for ref in sorted(ref for ref in published.refs if ref.startswith(_CONVERTED)):
-        for file in read_tree(hub, ref).values():
-            count += 1
-            if file.name not in HUB_FILES and file.sha256 not in known:
-                faults.add(f"{ref} holds {file.name}, which is no file of a known release; {NEW_NAME}")
-    return faults.conclude("converted data", f"{count} files, copies of known releases" if count else "none")
-
-
 def _check_objects(hub: Hub, known: set[str]) -> Check:
     """Objects of the large-file storage: also those that no commit names any more are somebody's upload."""
     faults, objects = Faults(), read_stored_objects(hub)
     for stored in objects:
         if known.isdisjoint(stored.ids):
-            words = f"the storage holds {stored.name or 'an object'} ({stored.size:,} bytes, {stored.ids[0][:12]}…)"
-            faults.add(f"{words}, which no release explains; delete the repository, or {NEW_NAME}")
+            words = f"the storage holds {stored.name or 'an object'} ({stored.size:,} bytes"
+            faults.add(f"{words}, {max(stored.ids, key=len)[:12]}…), which no release explains")
     return faults.conclude("stored objects", f"{len(objects)} objects, all of known releases")
 
 

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from huggingface_hub import DatasetCard
 from jinja2 import TemplateError
 
 from rem_release.errors import VerificationError
+from rem_release.hub.client import REPO_TYPE, Hub, HubError
 from rem_release.release.card import render_card
 from rem_release.release.documents import CARD, find_certificate
 from rem_release.release.facts import Facts
@@ -48,3 +50,19 @@ def check_card_again(release: Path, facts: Facts) -> Check:
     if (release / CARD).is_file() and (release / CARD).read_bytes() == rendered:
         return Check("card numbers", True, f"{CARD} says what the facts and the certificate say")
     return Check("card numbers", False, f"{CARD} is not what the facts give; render it with rem-release card RUN")
+
+
+def check_metadata(hub: Hub, release: Path) -> Check:
+    """Whether the Hub takes the metadata of the card; it is asked before anything is uploaded.
+
+    Raises:
+        HubError: see `Hub.ask`.
+    """
+    card = DatasetCard((release / CARD).read_text(encoding="utf-8"))
+    try:
+        hub.ask("checking the card", lambda: card.validate(repo_type=REPO_TYPE))
+    except HubError as error:
+        if error.status != 400:
+            raise
+        return Check("card metadata", False, f"{error}, with --card-field")
+    return Check("card metadata", True, f"the Hub takes the metadata of {CARD}")

@@ -8,7 +8,7 @@ import numpy as np
 from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.data.decoding import pixel_hash
 from rem_release.data.near_pictures import Grids, find_near
-from rem_release.gate.history import DataFile, Published
+from rem_release.gate.published import DataFile, Published
 from rem_release.hub.client import Hub
 from rem_release.hub.repository import download
 from rem_release.release.facts import Facts

@@ -3,24 +3,25 @@
 Tokens come as `hf` takes them (`HF_TOKEN`, or `hf auth login`) and stay inside the client: no message shows one.
 """
 
-import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub import HfApi, get_token, set_client_factory
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import disable_progress_bars, logging, validate_repo_id  # type: ignore[attr-defined]
+from huggingface_hub.utils._http import default_client_factory
 
 import rem_release
 from rem_release.errors import InputError, RemReleaseError
+from rem_release.hub.failures import FAILURES, Failure
 
 REPO_TYPE = "dataset"
 MAIN = "main"
+PATIENCE = 120.0
+"""seconds that the Hub may be silent"""
 _TRIES = 5
-_LONGEST_WAIT = 600.0
-_WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
 T = TypeVar("T")
 Say = Callable[[str], None]
 
@@ -55,6 +56,7 @@ class Hub:
         self._say = say
         disable_progress_bars()
         logging.set_verbosity_error()  # what matters is said here
+        set_client_factory(_make_client)
 
     def ask(self, what: str, call: Callable[[], T], already: Callable[[], T | None] | None = None) -> T:
         """Call the client, and again after a pause where the failure may pass: no answer, 429, 5xx.
@@ -73,93 +75,18 @@ class Hub:
                 if attempt > 1 and already and (found := already()) is not None:
                     return found
                 return call()
-            except _FAILURES as error:
-                if isinstance(error, OSError) and error.errno in _OF_THIS_MACHINE:
+            except FAILURES as error:
+                failure = Failure(error, self.api.endpoint, self.repo_id)
+                if failure.is_of_this_machine:
                     raise
-                words, advice, status = self._explain(what, error)
-                if attempt == _TRIES or not _may_pass(error):
-                    raise HubError(f"{words}; {advice}" if advice else words, status) from None
-                pause = _pause(error, attempt)
-                self._say(f"{words}; trying again in {pause:.0f} s (try {attempt + 1} of {_TRIES})")
+                words, advice = failure.describe()
+                if attempt == _TRIES or not failure.may_pass:
+                    raise HubError(_hide_token(f"{what}: {words}; {advice}"), failure.status) from None
+                pause = failure.choose_pause(attempt)
+                again = f"{what}: {words}; trying again in {pause:.0f} s (try {attempt + 1} of {_TRIES})"
+                self._say(_hide_token(again))
                 time.sleep(pause)
         raise AssertionError("unreachable")
-
-    def _explain(self, what: str, error: Exception) -> tuple[str, str, int | None]:
-        """In one line what was done and what the Hub said; what to do; the status. No token is shown."""
-        response = _find_response(error)
-        if isinstance(error, OfflineModeIsEnabled):
-            return f"{what}: the client is offline (HF_HUB_OFFLINE)", "unset it to reach the Hub", None
-        if response is None:
-            cause = _innermost(error)
-            words = f"{' '.join(str(cause).split()) or type(cause).__name__:.300}"
-            if isinstance(error, ValueError):
-                return self._redact(f"{what}: {words}"), "", None
-            if isinstance(error, RuntimeError):
-                return self._redact(f"{what}: {words}"), "push again: it goes on where it stopped", None
-            silent = f"{what}: no answer from {self.api.endpoint} ({words})"
-            return self._redact(silent), "check the network, and push again: it goes on where it stopped", None
-        status = response.status_code
-        said = response.headers.get("X-Error-Message") or _ERRORS.get(status) or response.reason_phrase
-        line = f"{what}: the Hub answers {status} for {self.repo_id}: {' '.join(said.split()):.300}"
-        return self._redact(line), _ADVICE.get(status, "").format(repo=self.repo_id), status
-
-    def _redact(self, text: str) -> str:
-        token = get_token()
-        return text.replace(token, "(token)") if token else text
-
-
-_FAILURES = (HfHubHTTPError, httpx2.HTTPError, OSError, RuntimeError, ValueError)
-"""What the client raises when a question fails; hf_xet and uploads raise RuntimeError, errors of a batch ValueError."""
-_OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
-_ERRORS = {
-    401: "not logged in, or the token is not valid",
-    403: "the token does not allow it",
-    404: "not found",
-    409: "it exists already, or another commit is being made",
-    412: "the branch moved meanwhile",
-    413: "too large",
-    429: "too many requests",
-}
-_ADVICE = {
-    401: "log in with `hf auth login`, or set HF_TOKEN",
-    403: "use a token that may write to {repo}",
-    404: "check the name, and log in with `hf auth login` if {repo} is private",
-    409: "look at {repo} and push again",
-    412: "nothing was overwritten; look at what changed in {repo} and push again",
-    413: "the Hub takes no files of this size here; its limits depend on the plan of the namespace",
-    429: "wait, and push again: it goes on where it stopped",
-}
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
-
-
-def _innermost(error: BaseException) -> BaseException:
-    return list(_chain(error))[-1]
-
-
-def _find_response(error: BaseException) -> httpx2.Response | None:
-    """The Hub's answer behind an exception, which the client may have wrapped."""
-    answers = (link.response for link in _chain(error) if isinstance(link, (HfHubHTTPError, httpx2.HTTPStatusError)))
-    return next(answers, None)
-
-
-def _may_pass(error: Exception) -> bool:
-    response = _find_response(error)
-    if response is not None:
-        return response.status_code in _WORTH_ANOTHER_TRY
-    return not isinstance(error, (ValueError, OfflineModeIsEnabled))
-
-
-def _pause(error: Exception, attempt: int) -> float:
-    """Seconds to wait: what the Hub asks for (Retry-After), else 1, 2, 4, 8."""
-    response = _find_response(error)
-    asked = response.headers.get("Retry-After", "") if response is not None else ""
-    return min(float(asked), _LONGEST_WAIT) if asked.isdigit() else float(2 ** (attempt - 1))
 
 
 def check_repo_id(repo_id: str) -> str:
@@ -175,3 +102,24 @@ def check_repo_id(repo_id: str) -> str:
     if repo_id.count("/") != 1:
         raise InputError(f"{repo_id!r} cannot name a repository; write NAMESPACE/NAME")
     return repo_id
+
+
+def _hide_token(text: str) -> str:
+    """The text without the token, which a server may have repeated."""
+    token = get_token()
+    for form in (token, repr(token)[1:-1]) if token else ():
+        text = text.replace(form, "(token)")
+    return text
+
+
+def _make_client() -> httpx2.Client:
+    """The client's own connections; those of its making wait for ever for a Hub that fell silent."""
+    client = default_client_factory()
+    client.event_hooks = {"request": [*client.event_hooks["request"], _limit_silence]}
+    return client
+
+
+def _limit_silence(request: httpx2.Request) -> None:
+    waits = request.extensions.get("timeout", {})
+    limits = {kind: waits.get(kind) or PATIENCE for kind in ("connect", "read", "write")}
+    request.extensions = {**request.extensions, "timeout": waits | limits}

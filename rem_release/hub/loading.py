@@ -1,7 +1,8 @@
 """What anyone gets: `load_dataset` of a revision, in a process and a cache of its own.
 
-Run as `python -m rem_release.hub.loading NAMESPACE/NAME REVISION SPLIT IMAGE_COLUMN LABEL_COLUMN`: prints a line a
-row, the sha256 of the image's bytes and the label as JSON.
+Run as `python -P loading.py NAMESPACE/NAME REVISION SPLIT IMAGE_COLUMN LABEL_COLUMN`: prints a line a row, the sha256
+of the image's bytes and the label as JSON. It runs in the empty folder of its cache: `load_dataset` would prefer a
+folder NAMESPACE/NAME that lies where it is called.
 """
 
 import hashlib
@@ -9,8 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator
 from pathlib import Path
 
 _CACHES = ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_XET_CACHE", "HF_ASSETS_CACHE")
@@ -27,7 +27,9 @@ def print_rows(repo_id: str, revision: str, split: str, image_column: str, label
         print(digest, json.dumps(row[label_column]))
 
 
-def load_rows(repo_id: str, revision: str, split: str, columns: tuple[str, str], cache: Path) -> Iterator[str]:
+def load_rows(
+    repo_id: str, revision: str, split: str, columns: tuple[str, str], cache: Path
+) -> Generator[str, None, None]:
     """The printed lines of a fresh process.
 
     Args:
@@ -40,16 +42,22 @@ def load_rows(repo_id: str, revision: str, split: str, columns: tuple[str, str],
     Raises:
         RuntimeError: the process failed; the last line that it said.
     """
-    command = [sys.executable, "-m", "rem_release.hub.loading", repo_id, revision, split, *columns]
-    caches = {name: str(cache / name.lower()) for name in _CACHES}
-    env = {**os.environ, **caches, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONUNBUFFERED": ""}
+    from huggingface_hub import constants
+
+    command = [sys.executable, "-P", str(Path(__file__).absolute()), repo_id, revision, split, *columns]
+    places = {name: str(cache / name.lower()) for name in _CACHES}
+    places["HF_TOKEN_PATH"] = str(Path(constants.HF_TOKEN_PATH).absolute())
+    env = {**os.environ, **places, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONUNBUFFERED": ""}
     with (cache / "errors.txt").open("w+b") as errors:
-        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
-        assert process.stdout is not None
-        with closing(process.stdout):
-            for line in process.stdout:
-                yield line.rstrip("\n")
-        if process.wait() != 0:
+        with subprocess.Popen(command, env=env, cwd=cache, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    yield line.rstrip("\n")
+                process.wait()
+            finally:
+                process.kill()  # where nobody wants the rest: it must not write into a folder that is being deleted
+        if process.returncode != 0:
             errors.seek(0)
             said = errors.read().decode(errors="replace").strip().splitlines()
             raise RuntimeError(said[-1] if said else f"exit code {process.returncode}")

@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 
@@ -51,8 +52,10 @@ def _check_split(hub: Hub, commit: str, split: str, paths: list[Path], facts: Fa
 
     def compare() -> Check:
         faults, count = Faults(), 0
-        with tempfile.TemporaryDirectory(prefix="rem-release-") as cache:
-            loaded = load_rows(hub.repo_id, commit, split, columns, Path(cache))
+        with (
+            tempfile.TemporaryDirectory(prefix="rem-release-") as cache,
+            closing(load_rows(hub.repo_id, commit, split, columns, Path(cache))) as loaded,
+        ):
             for count, (found, staged) in enumerate(zip_longest(loaded, _hash_rows(paths, *columns)), 1):
                 if found != staged:
                     faults.add(f"row {count - 1} is {_describe(found, staged)}")

@@ -64,6 +64,18 @@ def read_state(hub: Hub) -> State | None:
     return State(str(info.sha), bool(info.private), info.gated or False)
 
 
+def require_state(hub: Hub) -> State:
+    """The state of a repository that was there a moment ago.
+
+    Raises:
+        HubError: it is gone; or see `Hub.ask`.
+    """
+    state = read_state(hub)
+    if state is None:
+        raise HubError(f"{hub.repo_id} was there a moment ago, and the Hub shows it no more; look at it there", 404)
+    return state
+
+
 def read_refs(hub: Hub) -> dict[str, str]:
     """Every ref with the commit that it names: branches, tags, pull requests, converted data.
 

@@ -6,23 +6,25 @@ from typing import Literal
 from rem_release.errors import InputError
 from rem_release.hub.client import REPO_TYPE, Hub, HubError
 from rem_release.hub.manifest import Manifest
-from rem_release.hub.repository import State, read_refs, read_state, read_tree
+from rem_release.hub.repository import State, read_refs, read_tree, require_state
 
 Gating = Literal["auto", "manual", "no"]
 
 
 def create(hub: Hub) -> State:
-    """Make the repository, private; one that is there already is left as it is.
+    """Make the repository, private.
+
+    Where somebody was faster it is left as it is, and nothing says that it is empty.
 
     Raises:
-        HubError: see `Hub.ask`; or the Hub made it public nevertheless.
+        HubError: see `Hub.ask`; or it is public nevertheless.
     """
     hub.ask(
         "creating the repository",
         lambda: hub.api.create_repo(hub.repo_id, repo_type=REPO_TYPE, visibility="private", exist_ok=True),
     )
-    state = read_state(hub)
-    if state is None or not state.private:
+    state = require_state(hub)
+    if not state.private:
         raise HubError(f"{hub.repo_id} should be private and is not; nothing was uploaded")
     return state
 
@@ -47,8 +49,7 @@ def set_visibility(hub: Hub, private: bool) -> None:
         f"making the repository {wanted}",
         lambda: hub.api.update_repo_settings(hub.repo_id, visibility=wanted, repo_type=REPO_TYPE),
     )
-    state = read_state(hub)
-    if state is None or state.private != private:
+    if require_state(hub).private != private:
         raise HubError(f"{hub.repo_id} should be {wanted} now and is not; look at its settings")
 
 

@@ -1,0 +1,121 @@
+"""What a failure of the Hub's client means: in one line, with what to do, and whether another try can help."""
+
+import errno
+import json
+from collections.abc import Iterator
+
+import httpx2
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+FAILURES = (HfHubHTTPError, httpx2.HTTPError, OSError, RuntimeError, ValueError)
+"""What the client raises when a question fails; hf_xet and uploads raise RuntimeError, errors of a batch ValueError."""
+_OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+_LASTING = (ValueError, OfflineModeIsEnabled, LocalTokenNotFoundError, httpx2.UnsupportedProtocol)
+_WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
+_LASTING_OF_STORAGE = (413, 501)
+_LONGEST_WAIT = 600.0
+_ERRORS = {
+    401: "not logged in, or the token is not valid",
+    403: "the token does not allow it",
+    404: "not found",
+    409: "it exists already, or another commit is being made",
+    412: "the branch moved meanwhile",
+    413: "too large",
+    429: "too many requests",
+}
+_AGAIN = "push again: it goes on where it stopped"
+_LOG_IN = "log in with `hf auth login`, or set HF_TOKEN, which comes first"
+_ADVICE = {
+    400: "mend what it names, and push again",
+    401: _LOG_IN,
+    403: "use a token that may write to {repo}",
+    404: "check the name, and log in with `hf auth login` if {repo} is private",
+    409: "look at {repo} and push again",
+    412: "nothing was overwritten; look at what changed in {repo} and push again",
+    413: "the Hub takes no files of this size here; its limits depend on the plan of the namespace",
+    429: f"wait, and {_AGAIN}",
+}
+
+
+class Failure:
+    """One failure of the client.
+
+    Args:
+        error: what the client raised, one of FAILURES.
+        endpoint: the Hub's address; an answer from elsewhere is one of the storage behind it.
+        repo_id: the repository, for the advice.
+    """
+
+    def __init__(self, error: Exception, endpoint: str, repo_id: str) -> None:
+        self._error = error
+        self._endpoint = endpoint
+        self._repo_id = repo_id
+        self._answer = _find_answer(error)
+
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether it is no matter of the Hub: a full disk, say."""
+        return isinstance(self._error, OSError) and self._error.errno in _OF_THIS_MACHINE
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the answer; None where there was none."""
+        return None if self._answer is None else self._answer.status_code
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same question can have a better answer a little later."""
+        if self._answer is None:
+            return not isinstance(self._error, _LASTING) or isinstance(self._error, json.JSONDecodeError)
+        if self._is_of_storage(self._answer):  # its addresses hold for a while only: the next try gets new ones
+            return self._answer.status_code not in _LASTING_OF_STORAGE
+        return self._answer.status_code in _WORTH_ANOTHER_TRY
+
+    def choose_pause(self, attempt: int) -> float:
+        """Seconds to wait after so many tries: what the Hub asks for (Retry-After), else 1, 2, 4, 8."""
+        asked = "" if self._answer is None else self._answer.headers.get("Retry-After", "")
+        return min(float(asked), _LONGEST_WAIT) if asked.isdecimal() else float(2 ** (attempt - 1))
+
+    def describe(self) -> tuple[str, str]:
+        """In one line what happened, and what to do."""
+        if self._answer is None:
+            return self._describe_silence()
+        status = self._answer.status_code
+        words = f"{' '.join(self._read_words(self._answer).split()):.300}"
+        if self._is_of_storage(self._answer):
+            return f"the storage behind the Hub answers {status}: {words}", _AGAIN
+        advice = _ADVICE.get(status, _AGAIN).format(repo=self._repo_id)
+        return f"the Hub answers {status} for {self._repo_id}: {words}", advice
+
+    def _describe_silence(self) -> tuple[str, str]:
+        if isinstance(self._error, OfflineModeIsEnabled):
+            return "the client is offline (HF_HUB_OFFLINE)", "unset it to reach the Hub"
+        if isinstance(self._error, LocalTokenNotFoundError):
+            return "nobody is logged in", _LOG_IN
+        cause = list(_chain(self._error))[-1]
+        words = f"{' '.join(str(cause).split()) or type(cause).__name__:.300}"
+        if isinstance(self._error, (ValueError, RuntimeError)):
+            return words, _AGAIN
+        return f"no answer from {self._endpoint} ({words})", f"check the network, and {_AGAIN}"
+
+    def _read_words(self, answer: httpx2.Response) -> str:
+        """What the Hub says in header and body; else what the status means."""
+        said = (link.server_message for link in _chain(self._error) if isinstance(link, HfHubHTTPError))
+        return next(filter(None, said), None) or _ERRORS.get(answer.status_code) or answer.reason_phrase
+
+    def _is_of_storage(self, answer: httpx2.Response) -> bool:
+        asked, hub = answer.request.url, httpx2.URL(self._endpoint)
+        return (asked.host, asked.port) != (hub.host, hub.port)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _find_answer(error: BaseException) -> httpx2.Response | None:
+    """The Hub's answer behind an exception, which the client may have wrapped."""
+    answers = (link.response for link in _chain(error) if isinstance(link, (HfHubHTTPError, httpx2.HTTPStatusError)))
+    return next(answers, None)
