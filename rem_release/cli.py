@@ -347,5 +347,6 @@ def main() -> None:
         if error.errno not in _MACHINE_FAULTS:
             raise
         where = f": {error.filename}" if error.filename else ""
-        print(f"error: {error.strerror}{where}; mend that, then run it again with --resume", file=sys.stderr)
+        resume = " with --resume" if set(sys.argv[1:2]) & {"protect", "audit"} else ""
+        print(f"error: {error.strerror}{where}; mend that, then run it again{resume}", file=sys.stderr)
         sys.exit(1)

@@ -1,10 +1,7 @@
-"""Pushes in tests: runs that are ready to be published, and the command against a loopback Hub."""
+"""Pushes in tests: runs that are ready to be published, and the receipt."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from rem_release.release.documents import describe_files, read_facts, write_docu
 from rem_release.release.facts import data_digest
 from rem_release.release.schema import read_features
 from tests.certificates import make_certificate, make_curves, make_row
-from tests.command_line import Result, start
 
 
 def certify(run: Path, passed: bool = True) -> Path:
@@ -67,39 +63,6 @@ def cut_into_shards(run: Path, rows: int) -> Path:
     return run
 
 
-def push(run: Path, repo: str, env: dict[str, str], *options: object) -> Result:
-    """`rem-release push` as a process of its own."""
-    process = start("push", run, repo, *options, env=env)
-    out, err = process.communicate(timeout=300)
-    return Result(process.returncode, out, err)
-
-
 def read_receipt(run: Path) -> dict[str, Any]:
     """`private/push.json`."""
     return json.loads((run / "private" / "push.json").read_bytes())
-
-
-def push_many(env: dict[str, str], pushes: list[tuple[object, ...]]) -> list[Result]:
-    """Several `rem-release push`, one after the other in one new process, which imports everything only once."""
-    lines = [json.dumps([str(argument) for argument in ("push", *arguments)]) for arguments in pushes]
-    process = subprocess.run(
-        [sys.executable, "-c", _WORKER],
-        input="\n".join(lines),
-        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
-    return [Result(*json.loads(line)) for line in process.stdout.splitlines()]
-
-
-_WORKER = """
-import json, sys
-from tests.command_line import run
-for line in sys.stdin.read().splitlines():
-    result = run(*json.loads(line))
-    print(json.dumps([result.code, result.out, result.err]), flush=True)
-"""

@@ -304,10 +304,10 @@ def test_a_kept_column_must_exist(release: Release) -> None:
         release.check("image")
 
 
-def test_a_damaged_file_is_not_judged(release: Release) -> None:
+def test_a_damaged_file_is_refused(release: Release) -> None:
     release.write({"note": ["a"] * ROWS})
     next((release.folder / "data").glob("*")).write_bytes(b"PAR1 nothing")
-    assert release.check()["columns"].passed is None
+    assert release.check()["columns"].passed is False
 
 
 # --- protect knows the same pictures

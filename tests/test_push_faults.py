@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from rem_release.hub import client, failures
 from rem_release.hub.client import Hub, HubError
 from tests.command_line import Result, run
 from tests.loopback_hub import LoopbackHub
@@ -117,9 +117,7 @@ TURNS = [pytest.param(turn, marks=() if turn == 0 else pytest.mark.slow) for tur
 
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("parts", [100, 2], ids=["one commit", "in parts"])
-def test_faults_that_pass(
-    hub: LoopbackHub, worker: PushWorker, ready: Path, name: str, turn: int, parts: int
-) -> None:
+def test_faults_that_pass(hub: LoopbackHub, worker: PushWorker, ready: Path, name: str, turn: int, parts: int) -> None:
     """Every kind of request fails once, each in another way, and the push ends well.
 
     In the first turn each change is made and its answer is lost: it is not made twice.
@@ -155,4 +153,257 @@ def test_a_refusal_is_one_line_that_says_what_to_do(
     hub.faults.add(method, path, "status", times=99, status=status, message="The Hub's own words.")
     result = worker.push(ready, name, "--gated", "auto", *UNAUDITED, parts=100 if what in REQUESTS else 2)
     line = fail(result)
-    print(what, status, line)
+    if (what, status) in (("looking up the repository", 404), ("creating the repository", 409)):  # it seems (not) there
+        assert line == f"error: {name} should be there by now, and the Hub does not show it; look at it there"
+    else:
+        who = "storage behind the Hub" if what == "storing" else "Hub"
+        assert re.search(f": the {who} answers {status}.*: The Hub's own words; [a-z].{{10,}}", line), line
+    check_safe(hub, ready, name)
+
+
+STUBBORN: list[dict[str, Any]] = [
+    {"kind": "status", "status": 503},
+    {"kind": "status", "status": 500},
+    {"kind": "status", "status": 429, "headers": {"Retry-After": "77"}},
+    {"kind": "drop"},
+]
+QUICK = {("logging in", 0), ("storing", 1), ("making the commit", 2), ("the next commit", 3)}
+
+
+@pytest.mark.parametrize(
+    ("what", "way"),
+    [
+        pytest.param(what, way, id=f"{what}-{way}", marks=() if (what, way) in QUICK else pytest.mark.slow)
+        for what in REQUESTS | IN_PARTS
+        for way in range(len(STUBBORN))
+    ],
+)
+def test_what_does_not_pass_is_tried_five_times(
+    hub: LoopbackHub, worker: PushWorker, ready: Path, name: str, what: str, way: int
+) -> None:
+    method, path = (REQUESTS | IN_PARTS)[what]
+    hub.faults.add(method, path, times=999, **STUBBORN[way])
+    result = worker.push(ready, name, "--gated", "auto", *UNAUDITED, parts=100 if what in REQUESTS else 2)
+    line = fail(result)
+    said = "no answer from http" if STUBBORN[way]["kind"] == "drop" else f"answers {STUBBORN[way]['status']}"
+    assert said in line
+    assert "push again: it goes on where it stopped" in line
+    assert result.err.count("trying again in") == 4
+    waits = [77.0] * 4 if "headers" in STUBBORN[way] else [1.0, 2.0, 4.0, 8.0]
+    assert [wait for wait in waits if wait not in worker.pauses] == []
+    check_safe(hub, ready, name)
+
+
+def check_safe(hub: LoopbackHub, ready: Path, name: str) -> None:
+    """The default branch shows nothing or the whole, and it is private."""
+    repo = hub.repo(name)
+    if repo is not None:
+        release = ready / "release"
+        whole = {path.relative_to(release).as_posix() for path in release.rglob("*") if path.is_file()}
+        assert set(repo.tree()) in ({".gitattributes"}, {".gitattributes", *whole})
+        assert repo.private
+
+
+def test_after_one_failure_after_another_a_push_ends_well(
+    hub: LoopbackHub, worker: PushWorker, ready: Path, name: str
+) -> None:
+    sent = hub.uploads.copy()
+    for what in ("creating the repository", "opening a pull request", "storing", "the next commit", "merging"):
+        method, path = IN_PARTS[what]
+        hub.faults.add(method, path, "status", times=99, status=413, skip=int(what == "the next commit"))
+        result = worker.push(ready, name, *UNAUDITED, parts=2)
+        assert "413" in fail(result), what
+        hub.faults.clear()
+    assert set(hub.repos[name].tree()) == {".gitattributes"}
+    result = worker.push(ready, name, *UNAUDITED, parts=2)
+    assert result.code == 0, result.err
+    check_whole(hub, ready, name)
+    assert hub.uploads - sent == dict.fromkeys(hub.repos[name].objects, 1), "nothing was sent twice"
+
+
+READING: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "data cut short": ("GET", "/objects/.*parquet", {"kind": "truncate"}),
+    "data refused": ("GET", "/objects/.*parquet", {"kind": "status", "status": 500}),
+    "data lost": ("GET", "/objects/.*parquet", {"kind": "drop", "times": 2}),
+    "data slow": ("GET", "/objects/.*parquet", {"kind": "slow"}),
+    "data, looked up": ("HEAD", "/resolve/.*parquet", {"kind": "drop"}),
+    "card": ("GET", "/resolve/.*README", {"kind": "status", "status": 503}),
+    "card cut short": ("GET", "/resolve/.*README", {"kind": "truncate"}),
+    "card, looked up": ("HEAD", "/resolve/.*README", {"kind": "status", "status": 429}),
+    "state": ("GET", "/revision/[0-9a-f]{40}", {"kind": "drop"}),
+    "files": ("GET", "/tree/.*recursive=false", {"kind": "status", "status": 500}),
+}
+"""What load_dataset asks in its own process."""
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param(["data cut short", "data refused"], id="some"),
+        *(pytest.param([what], id=what, marks=pytest.mark.slow) for what in READING),
+        pytest.param(list(READING), id="all", marks=pytest.mark.slow),
+    ],
+)
+def test_faults_while_it_is_read_back(
+    hub: LoopbackHub, worker: PushWorker, ready: Path, name: str, faults: list[str]
+) -> None:
+    for method, path, fault in (READING[what] for what in faults):
+        hub.faults.add(method, path, **fault)
+    result = worker.push(ready, name, *UNAUDITED)
+    assert result.code == 0, result.err
+    assert not hub.faults.waiting, "every fault struck"
+    assert "8 images and labels of a fresh process equal those of the release" in result.out
+    check_whole(hub, ready, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [403, 500])
+def test_what_cannot_be_read_back_is_no_success(
+    hub: LoopbackHub, worker: PushWorker, ready: Path, name: str, status: int
+) -> None:
+    hub.faults.add("GET", "/objects/.*parquet", "status", times=999, status=status)
+    line = fail(worker.push(ready, name, *UNAUDITED, "--public"))
+    assert line.startswith("error: loading the split train with load_dataset: ")
+    assert str(status) in line
+    assert "push again" in line
+    assert hub.repos[name].private, "it becomes public after the proof only"
+    hub.faults.clear()
+    assert worker.push(ready, name, *UNAUDITED, "--public").code == 0
+    assert not hub.repos[name].private
+    check_whole(hub, ready, name)
+
+
+def test_a_hub_that_falls_silent_is_asked_again(hub: LoopbackHub, worker: PushWorker, ready: Path, name: str) -> None:
+    """Nobody waits for ever: each of these would keep a connection open for a minute."""
+    for what in ("logging in", "listing the files", "listing the refs"):
+        method, path = REQUESTS[what]
+        hub.faults.add(method, path, "slow", seconds=60)
+    hub.faults.add("POST", "/commit/", "status", status=403)
+    result = worker.push(ready, name, *UNAUDITED, patience=0.4)
+    assert "making the commit: the Hub answers 403" in fail(result)
+    assert result.err.count("(timed out); trying again") == 2, "the client itself asks again for a listing"
+    assert not hub.faults.waiting
+
+
+def test_a_card_that_the_hub_does_not_take(hub: LoopbackHub, worker: PushWorker, ready: Path, name: str) -> None:
+    words = '"license" must be one of the known identifiers'
+    hub.faults.add("POST", "/validate-yaml", "status", status=400, message=words)
+    result = worker.push(ready, name, *UNAUDITED)
+    assert result.code == 3
+    assert f"card metadata: checking the card: the Hub answers 400 for {name}: {words}; mend what it nam" in result.err
+    assert hub.repo(name) is None
+    assert not [request for request in hub.requests if name in request.path and request.method == "PUT"]
+
+
+@pytest.mark.parametrize(
+    ("role", "repo", "words"),
+    [
+        (None, "owner/new", "logging in: nobody is logged in; log in with `hf auth login`, or set HF_TOKEN"),
+        ("unknown", "owner/new", "the Hub answers 401 for owner/new: Invalid credentials in Authorization header; log"),
+        ("read", "owner/new", "creating the repository: the Hub answers 403 for owner/new: Forbidden: this token has"),
+        ("read", "owner/there", "403 for owner/there: Forbidden: this token has the role read"),
+        (
+            "write",
+            "others/new",
+            "creating the repository: the Hub answers 403 for others/new: You don't have the right",
+        ),
+        ("write", "other/private", "creating the repository: the Hub answers 403 for other/private: You don't have"),
+    ],
+)
+def test_tokens_that_do_not_do(
+    hub: LoopbackHub, worker: PushWorker, ready: Path, name: str, role: str | None, repo: str, words: str
+) -> None:
+    for there in ("owner/there", "other/private"):
+        if hub.repo(there) is None:
+            hub.create_repo(there)
+    token = {None: "", "unknown": "hf_0123456789", "write": hub.token, "read": hub.add_token("owner")}[role]
+    result = worker.push(ready, repo, *UNAUDITED, token=token)
+    assert words in fail(result)
+    assert worker.pauses == [], "it is not tried again"
+    assert not token or token not in result.err
+    assert hub.repo("owner/new") is None
+    assert len(hub.repos["owner/there"].commits) == 1
+
+
+def test_offline(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # as HF_HUB_OFFLINE=1 sets it when the client is imported
+    line = fail(run("push", ready, "owner/pets", *UNAUDITED))
+    assert line == "error: logging in: the client is offline (HF_HUB_OFFLINE); unset it to reach the Hub"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words", "tries"),
+    [
+        ("http://127.0.0.1:9", "no answer from http://127.0.0.1:9 ([Errno 111] Connection refused); check the net", 5),
+        ("hub.example", "no answer from hub.example (Request URL is missing an 'http://' or 'https://' protocol", 1),
+    ],
+)
+def test_a_hub_that_is_not_there(
+    ready: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str, words: str, tries: int
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    assert words in fail(run("push", ready, "owner/pets", *UNAUDITED))
+    assert pauses == [1.0, 2.0, 4.0, 8.0][: tries - 1]
+
+
+def test_an_answer_that_is_no_json_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the page of a proxy; other values that do not fit are not."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    tries = iter([1, 2])
+    answers = iter(["<html>", "<html>", '"yes"'])
+    assert Hub("owner/pets").ask("asking", lambda: json.loads(next(answers))) == "yes"
+    with pytest.raises(HubError, match=r"asking: invalid literal for int.*; push again"):
+        Hub("owner/pets").ask("asking", lambda: int("x") if next(tries) else 0)
+    assert next(tries) == 2, "the first failure was the last"
+
+
+def test_no_token_is_shown_or_kept(hub: LoopbackHub, worker: PushWorker, ready: Path, name: str) -> None:
+    """Not even where the Hub itself repeats it; and the storage, another origin, never sees it."""
+    strange = "hf_with\x01control"
+    words = f"the token {hub.token} is tired"
+    for path, status in (("/validate-yaml", 503), ("/refs", 500), ("/objects/", 500)):
+        hub.faults.add("*", path, "status", status=status, message=words)
+    outputs = [worker.push(ready, name, *UNAUDITED)]
+    assert outputs[0].code == 0, outputs[0].err
+    assert "the token (token) is tired; trying again" in outputs[0].err
+    hub.faults.add("GET", "/whoami-v2", "status", status=403, message=words)
+    outputs += [worker.push(ready, name, *UNAUDITED), worker.push(ready, name, *UNAUDITED, token=strange)]
+    assert "the token (token) is tired" in fail(outputs[1])
+    assert fail(outputs[2])
+    hub.faults.add("POST", "/validate-yaml", "status", status=400, message=words)
+    outputs.append(worker.push(ready, name, *UNAUDITED, "--json"))
+    assert outputs[3].code == 3
+    tokens = [*hub.tokens, strange, repr(strange)[1:-1]]
+    for output in outputs:
+        assert not [token for token in tokens if token in output.out + output.err]
+    kept = [path for folder in (worker.folder, ready) for path in folder.rglob("*") if path.is_file()]
+    assert {path.name for path in kept} >= {"status.json", "push.json", "errors.txt"}
+    assert [path for path in kept if any(token.encode() in path.read_bytes() for token in tokens)] == []
+    stored = [request for request in hub.requests if request.origin == "storage"]
+    assert {request.method for request in stored} == {"GET", "PUT"}
+    assert not [request for request in stored if "authorization" in request.headers]
+    assert not [request for request in hub.requests if any(token in request.path for token in tokens)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", range(2))
+def test_faults_of_xet(hub: LoopbackHub, tmp_path: Path, ready: Path, name: str, way: int) -> None:
+    """The way through Xet asks for other tokens; what fails there is tried again, or said in a line."""
+    with PushWorker(hub, tmp_path / "worker", xet=True) as worker:
+        hub.faults.add("GET", "/xet-write-token/", **PASSING[way])
+        hub.faults.add("GET", "/xet-read-token/", **PASSING[1 - way])
+        hub.faults.add("POST", "/commit/", **PASSING[way])
+        result = worker.push(ready, name, *UNAUDITED)
+        assert result.code == 0, result.err
+        assert not hub.faults.waiting
+        check_whole(hub, ready, name)
+        hub.faults.add("GET", "/xet-write-token/", "status", times=99, status=403, message="Not you.")
+        line = fail(worker.push(ready, f"{name}-more", *UNAUDITED))
+        assert "403" in line
+        kept = [path for path in worker.folder.rglob("*") if path.is_file()]
+        assert [path for path in kept if hub.token.encode() in path.read_bytes()] == []

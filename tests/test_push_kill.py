@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import Result, draw_classes, read_status, succeed
-from tests.forked_pushes import ForkedPushes
+from tests.forks import Forks
 from tests.loopback_hub import LoopbackHub, Repo
 from tests.pushes import certify, cut_into_shards, read_receipt
 
@@ -27,12 +27,12 @@ class Place:
     """A Hub, and processes that push to it."""
 
     hub: LoopbackHub
-    forks: ForkedPushes
+    forks: Forks
     xet: bool
 
     def push(self, run: Path, name: str, stop: Stop | None = None, how: signal.Signals = signal.SIGKILL) -> Result:
         """A push to `owner/NAME`, which is sent a signal when `stop` says so."""
-        return self.forks.push(run, f"owner/{name}", stop=stop, how=how)
+        return self.forks.run("push", run, f"owner/{name}", stop=stop, how=how)
 
     def repo(self, name: str) -> Repo:
         repo = self.hub.repo(f"owner/{name}")
@@ -57,7 +57,7 @@ def open_place(folder: Path, process_env: dict[str, str], *, xet: bool, merge: s
     with LoopbackHub(folder / "hub") as hub:
         hub.merge = merge
         env = process_env | hub.environment(folder / "home", xet=xet)
-        with ForkedPushes(env, folder / "forks") as forks:
+        with Forks(env, folder / "forks") as forks:
             yield Place(hub, forks, xet)
 
 
@@ -91,9 +91,7 @@ def count_bytes(run: Path) -> int:
 
 def shown(repo: Repo) -> list[dict[str, str]]:
     """All that main ever showed, less what is the Hub's own."""
-    return [
-        {name: file.sha256 for name, file in tree.items() if name != ".gitattributes"} for tree in repo.main_trees
-    ]
+    return [{name: file.sha256 for name, file in tree.items() if name != ".gitattributes"} for tree in repo.main_trees]
 
 
 def after_requests(place: Place, name: str, part: str, count: int, seconds: float = 0.0) -> Stop:
@@ -213,18 +211,15 @@ def test_stopped_at_random_moments(
     size = place.hub.xet_bytes()
     second = certify(cut_into_shards(Path(shutil.copytree(run, tmp_path / "second")), 2))
     earlier: tuple[dict[str, str], ...] = ({},)
-    ends: Counter[int] = Counter()
     for version in (run, second):
         for _ in range(8):
             how = draws.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
             result = place.push(version, name, draw_stop(place, name, draws), how)
-            ends[result.code] += 1
             if "Published:" in result.out:  # a signal came too late, while the process was leaving
                 break
             assert result.code == (-signal.SIGKILL if how == signal.SIGKILL else 128 + how), result.err
             assert "Traceback" not in result.err, result.err
         finish(place, version, name, earlier)
         earlier = (*earlier, hashes(version))
-    print(ends)
     assert set((place.hub.uploads - before).values()) <= {1}
     assert place.hub.xet_bytes() - size < 1.1 * (count_bytes(run) + count_bytes(second))

@@ -18,7 +18,7 @@ from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
 from rem_release.hub.proof import check_files, check_loading
 from rem_release.hub.repository import State, read_refs
-from rem_release.hub.settings import choose_tag, set_gating, set_tag, set_visibility
+from rem_release.hub.settings import check_tag_name, choose_tag, set_gating, set_tag, set_visibility
 from rem_release.hub.upload import upload
 from rem_release.release.facts import Facts
 from rem_release.release.run_folder import RunFolder
@@ -38,31 +38,36 @@ def push(options: PushOptions, console: Console) -> None:
     if not run.release.is_dir():
         hint = "; finish the run with --resume" if run.exists else "; give a run folder"
         raise InputError(f"{options.run} holds no release{hint}")
-    if options.dry_run:
-        with _linked_copy(run) as copy:
-            checks, _ = _check(options, run, copy, console)
+    check_tag_name(options.tag)
+    with run.adopted() if run.exists and not options.dry_run else nullcontext(), _linked_copy(run) as copy:
+        checks, facts = _check(options, run, copy, console)
+        if options.dry_run:
             show_plan(options, copy, checks, console)
-            _refuse(options.repo_id, checks)
-        return
-    with run.adopted() if run.exists else nullcontext():
-        checks, facts = _check(options, run, run.release, console)
         _refuse(options.repo_id, checks)
+        if options.dry_run:
+            return
         assert facts is not None
-        manifest = Manifest(run.release, facts)
-        manifest.require(facts)
-        found, state = check_repository(hub, manifest, run.release, facts, options.tag, console)
+        checked = Manifest(copy, facts)
+        found, state = check_repository(hub, checked, copy, facts, options.tag, console)
         checks += found
         _refuse(options.repo_id, checks)
-        confirm_choices(options, state, find_lack(run.release, facts), checks, console)
+        confirm_choices(options, state, find_lack(copy, facts), checks, console)
+        _amend(options, run, run.release)
+        manifest = Manifest(run.release, facts)
+        manifest.require(checked)
         if state is None:
-            found, state = create_repository(hub, manifest, run.release, facts, options.tag, console)
+            found, state = create_repository(hub, manifest, copy, facts, options.tag, console)
             _refuse(options.repo_id, found)
         receipt = _publish(options, hub, state, manifest, run.release, facts, console)
         show_receipt(receipt, run, checks, console)
 
 
-def _check(options: PushOptions, run: RunFolder, release: Path, console: Console) -> tuple[list[Check], Facts | None]:
+def _amend(options: PushOptions, run: RunFolder, release: Path) -> None:
     amend_release(run, release, options.card_fields, options.card_file, options.clean_split, options.clean)
+
+
+def _check(options: PushOptions, run: RunFolder, release: Path, console: Console) -> tuple[list[Check], Facts | None]:
+    _amend(options, run, release)
     return check_release(options, run, release, console)
 
 
@@ -99,7 +104,7 @@ def _refuse(repo_id: str, checks: list[Check]) -> None:
 
 @contextmanager
 def _linked_copy(run: RunFolder) -> Iterator[Path]:
-    """The release once more, by links, so that its documents may change in a dry run."""
+    """The release once more, by links: its documents may change there, and what changes in the run does not."""
     room = run.private if run.private.is_dir() and os.access(run.private, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="push-", dir=room) as folder:
         copy = Path(folder) / "release"

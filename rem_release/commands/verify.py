@@ -7,6 +7,7 @@ from typing import Any
 
 from rem_release.console import Console
 from rem_release.errors import InputError, VerificationError
+from rem_release.gate.remote_files import check_remote
 from rem_release.hub.client import MAIN, Hub
 from rem_release.hub.proof import check_loading, fetch
 from rem_release.release.documents import read_facts
@@ -46,9 +47,11 @@ def _verify_remote(target: str, clean: str | None, console: Console) -> None:
     hub = Hub(repo_id, console.note)
     with tempfile.TemporaryDirectory(prefix="rem-release-") as folder:
         release = Path(folder) / "release"
-        console.note(f"Downloading {target}")
+        console.note(f"There is no folder {target} here; downloading it from the Hub")
         commit = fetch(hub, revision or MAIN, release)
         report = _check(RunFolder(Path(folder) / "none"), release, clean, console)
+        if report.passed:
+            report.checks.extend(check_remote(hub, commit, release, Path(folder)))
         if report.passed:
             console.note("Loading it in a new process with an empty cache")
             report.checks.extend(check_loading(hub, commit, release, read_facts(release)))

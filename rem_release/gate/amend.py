@@ -38,7 +38,8 @@ def amend_release(
         return
     if audit is not None and audit.digest != facts.digest:
         return
-    if hashlib.sha256((release / CARD).read_bytes()).hexdigest() != facts.readme_sha256:
+    card = release / CARD
+    if not card.is_file() or hashlib.sha256(card.read_bytes()).hexdigest() != facts.readme_sha256:
         return
     amended = facts.model_copy(update={"owner": apply_card_fields(facts.owner, changes)})
     if clean_split is not None:

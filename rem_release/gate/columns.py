@@ -91,7 +91,7 @@ def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Ch
     try:
         found = _scan_columns(release, facts, features, others)
     except (pa.ArrowException, OSError, ValueError) as error:
-        return [Check("columns", None, _DAMAGED.format(str(error).splitlines()[0])), _check_classes(facts, kept)]
+        return [Check("columns", False, _DAMAGED.format(str(error).splitlines()[0])), _check_classes(facts, kept)]
     faults = Faults()
     passing: list[str] = []
     for name, seen in found.items():

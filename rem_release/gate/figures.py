@@ -56,7 +56,9 @@ def check_figures_show(
     try:
         search.run(release, row_map, progress)
     except VerificationError as error:
-        return [Check(name, None, str(error)) for name in ("protected figure", "noise figure", _ORIGINALS)]
+        return [
+            Check(name, False, f"not compared: {error}") for name in ("protected figure", "noise figure", _ORIGINALS)
+        ]
     for number in range(len(shown)):
         if number not in search.rows_of:
             protected.add(f"cell {number} of {PROTECTED_FIGURE} is no picture of the release; {_CURE}")

@@ -7,7 +7,7 @@ import numpy as np
 
 from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.data.decoding import BadImage, pixel_hash
-from rem_release.data.near_pictures import Grids, Near, find_near
+from rem_release.data.near_pictures import Grids, Near, find_alike, find_near
 from rem_release.errors import VerificationError
 from rem_release.release.documents import CLEAN
 from rem_release.release.facts import Facts
@@ -29,8 +29,9 @@ def check_clean_split(
 ) -> list[Check]:
     """Refuse a clean split whose pictures lie within ρ_u of the original of a protected row, see `near_pictures`.
 
-    A row whose original is not known is compared itself: its original lies within ρ_u of it. Flipped, cropped,
-    recoloured or hard compressed copies are not seen; the radius is at most 32 levels.
+    A row whose original is not known is compared itself: its original lies within ρ_u of it. Copies that
+    were compressed anew are seen (`find_alike`); flipped, cropped and recoloured ones are not. The radius is at most 32
+    levels.
 
     Args:
         release: the folder; its files have been verified.
@@ -47,7 +48,7 @@ def check_clean_split(
     try:
         return [_compare(release, facts, clean, row_map, progress)]
     except VerificationError as error:
-        return [Check(_NAME, None, str(error))]
+        return [Check(_NAME, False, f"it could not be compared: {error}")]
 
 
 def _compare(
@@ -73,13 +74,18 @@ def _compare(
     known = Grids(originals.read, originals.numbers, resolution, report)
     rest = originals.list_unknown(facts.data.images, known.rows)
     released = Grids(_open(release, facts, "data").pixels, rest, resolution, report) if len(rest) else None
-    faults = Faults()
-    for near in find_near(asked, known, levels, first_only=True):
-        faults.add(_describe(facts.clean_split.split, near, originals.name(near.other)))
-    for near in find_near(asked, released, levels, first_only=True) if released else ():
-        faults.add(_describe(facts.clean_split.split, near, f"released row {near.other}"))
+    faults, split_name = Faults(), facts.clean_split.split
+    for others, name in ((known, originals.name), (released, "released row {}".format)):
+        if others is None:
+            continue
+        found = {near.one: near for near in find_alike(asked, others)}
+        found |= {near.one: near for near in find_near(asked, others, levels, first_only=True)}
+        for _, near in sorted(found.items()):
+            faults.add(_describe(split_name, near, name(near.other)))
     with_what = f"{len(known)} originals" + (f" and {len(rest)} released pictures" if len(rest) else "")
-    return faults.conclude(_NAME, f"none of its {len(split)} pictures lies within {levels} levels of {with_what}")
+    return faults.conclude(
+        _NAME, f"none of its {len(split)} pictures lies within {levels} levels of {with_what}, or looks like one"
+    )
 
 
 class _Originals:
@@ -116,7 +122,7 @@ class _Originals:
     def list_unknown(self, images: int, known: np.ndarray) -> np.ndarray:
         """int64, the released rows that may be protected and whose originals are not at hand."""
         if self._map is None:
-            return np.arange(0 if self._clean else images)
+            return np.arange(images)
         protected = [number for number, record in enumerate(self._map) if record.protected]
         return np.setdiff1d(np.array(protected, np.int64), known)
 

@@ -81,10 +81,10 @@ class Failure:
         if self._answer is None:
             return self._describe_silence()
         status = self._answer.status_code
-        words = f"{' '.join(self._read_words(self._answer).split()):.300}"
-        if self._is_of_storage(self._answer):
-            return f"the storage behind the Hub answers {status}: {words}", _AGAIN
+        words = f"{' '.join(self._read_words(self._answer).split()).rstrip('.'):.300}"
         advice = _ADVICE.get(status, _AGAIN).format(repo=self._repo_id)
+        if self._is_of_storage(self._answer):
+            return f"the storage behind the Hub answers {status}: {words}", advice if status == 413 else _AGAIN
         return f"the Hub answers {status} for {self._repo_id}: {words}", advice
 
     def _describe_silence(self) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rem_release.errors import VerificationError
 from rem_release.hub.repository import RemoteFile
-from rem_release.release.canonical import seal, sha256_file
+from rem_release.release.canonical import sha256_file
 from rem_release.release.documents import CARD, CERTIFICATE, FACTS
 from rem_release.release.facts import Facts
 
@@ -59,20 +59,16 @@ class Manifest:
         names = [CARD, FACTS, *([CERTIFICATE] if (release / CERTIFICATE).is_file() else []), *sorted(facts.files)]
         self.files = {name: _describe(release, name) for name in names}
 
-    def require(self, facts: Facts) -> None:
-        """Make sure that the files are still those that were checked under these facts.
+    def require(self, checked: "Manifest") -> None:
+        """Make sure that the files are those that were checked.
 
         Raises:
             VerificationError: a file changed meanwhile.
         """
-        sealed = hashlib.sha256(seal(facts.model_dump(mode="json"))).hexdigest()
-        stated = {name: file.sha256 for name, file in facts.files.items()}
-        stated |= {CARD: facts.readme_sha256, FACTS: sealed}
-        for name, sha256 in stated.items():
-            if self.files[name].sha256 != sha256:
-                raise VerificationError(
-                    f"{self.files[name].path} changed since the gate looked at it; nothing was sent"
-                )
+        for name in sorted(self.files.keys() | checked.files.keys()):
+            mine, other = self.files.get(name), checked.files.get(name)
+            if mine is None or other is None or mine.sha256 != other.sha256:
+                raise VerificationError(f"{name} of the release changed since the gate looked at it; nothing was sent")
 
     def __iter__(self) -> Iterator[LocalFile]:
         return iter(self.files.values())

@@ -65,14 +65,14 @@ def read_state(hub: Hub) -> State | None:
 
 
 def require_state(hub: Hub) -> State:
-    """The state of a repository that was there a moment ago.
+    """The state of a repository that must be there.
 
     Raises:
-        HubError: it is gone; or see `Hub.ask`.
+        HubError: it is not; or see `Hub.ask`.
     """
     state = read_state(hub)
     if state is None:
-        raise HubError(f"{hub.repo_id} was there a moment ago, and the Hub shows it no more; look at it there", 404)
+        raise HubError(f"{hub.repo_id} should be there by now, and the Hub does not show it; look at it there", 404)
     return state
 
 

@@ -1,5 +1,6 @@
 """A repository's settings: it is made private, and becomes public only at the end."""
 
+import re
 from collections.abc import Collection
 from typing import Literal
 
@@ -19,10 +20,14 @@ def create(hub: Hub) -> State:
     Raises:
         HubError: see `Hub.ask`; or it is public nevertheless.
     """
-    hub.ask(
-        "creating the repository",
-        lambda: hub.api.create_repo(hub.repo_id, repo_type=REPO_TYPE, visibility="private", exist_ok=True),
-    )
+    try:
+        hub.ask(
+            "creating the repository",
+            lambda: hub.api.create_repo(hub.repo_id, repo_type=REPO_TYPE, visibility="private"),
+        )
+    except HubError as error:
+        if error.status != 409:  # it is there, by an earlier try whose answer was lost, or by somebody else
+            raise
     state = require_state(hub)
     if not state.private:
         raise HubError(f"{hub.repo_id} should be private and is not; nothing was uploaded")
@@ -53,6 +58,19 @@ def set_visibility(hub: Hub, private: bool) -> None:
         raise HubError(f"{hub.repo_id} should be {wanted} now and is not; look at its settings")
 
 
+def check_tag_name(name: str | None) -> None:
+    """Refuse what cannot name a version, or could be taken for something else.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if name is None:
+        return
+    is_plain = re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name) and ".." not in name and not name.endswith((".", ".lock"))
+    if not is_plain or name in ("main", "HEAD") or re.fullmatch(r"[0-9a-f]{7,64}", name):
+        raise InputError(f"--tag {name!r} cannot name a version; use letters, digits, . - and _, such as v2")
+
+
 def check_tag(hub: Hub, refs: dict[str, str], manifest: Manifest, name: str | None) -> None:
     """Refuse a name that another version bears already.
 
@@ -60,7 +78,8 @@ def check_tag(hub: Hub, refs: dict[str, str], manifest: Manifest, name: str | No
         InputError: it does.
     """
     commit = refs.get(f"refs/tags/{name}")
-    if commit is not None and not manifest.is_whole_in(read_tree(hub, commit)):
+    stays = commit == refs.get("refs/heads/main")
+    if commit is not None and not (stays and manifest.is_whole_in(read_tree(hub, commit))):
         raise InputError(f"--tag {name} names another version in {hub.repo_id} ({commit[:12]}); choose another name")
 
 

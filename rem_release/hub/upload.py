@@ -193,7 +193,10 @@ def _upload_contents(
 def _add(file: LocalFile) -> CommitOperationAdd:
     """Small files are read once, so that nothing can change between the check and the commit."""
     if file.size > _READ_AT_ONCE:
-        return CommitOperationAdd(file.name, str(file.path))
+        addition = CommitOperationAdd(file.name, str(file.path))
+        if addition.upload_info.sha256.hex() != file.sha256:  # read once more, and before anything is sent
+            raise _changed(file)
+        return addition
     data = file.path.read_bytes()
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise _changed(file)

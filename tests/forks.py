@@ -1,4 +1,4 @@
-"""Pushes as processes of their own that are forked from one which has imported everything, and can be killed."""
+"""Commands as processes of their own that are forked from one which has imported everything, and can be killed."""
 
 import json
 import os
@@ -16,7 +16,7 @@ _LOOK_EVERY = 0.0005
 _PATIENCE = 300.0
 
 
-class ForkedPushes:
+class Forks:
     """A process that forks a new one for every command: real processes, whose start takes no seconds.
 
     Args:
@@ -33,7 +33,7 @@ class ForkedPushes:
             cwd=Path(__file__).parents[1],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # so that `select` sees every answer that is not read yet
         )
 
     def __enter__(self) -> Self:
@@ -47,8 +47,17 @@ class ForkedPushes:
         *arguments: object,
         stop: Callable[[], bool] | None = None,
         how: signal.Signals = signal.SIGKILL,
+        stdin: str = os.devnull,
+        cwd: Path | None = None,
     ) -> Result:
         """Run a command to its end, or send it a signal as soon as `stop` says so.
+
+        Args:
+            arguments: of `rem-release`.
+            stop: asked again and again.
+            how: the signal.
+            stdin: path of what the command reads: a file, or a terminal.
+            cwd: where it runs.
 
         Returns:
             The exit code, negative where a signal ended it; what it said.
@@ -56,9 +65,8 @@ class ForkedPushes:
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
         out, err = self._folder / "out.txt", self._folder / "err.txt"
-        order = [[str(argument) for argument in arguments], str(out), str(err)]
-        self._parent.stdin.write(f"{json.dumps(order)}\n")
-        self._parent.stdin.flush()
+        order = [[str(argument) for argument in arguments], str(out), str(err), stdin, str(cwd or Path.cwd())]
+        self._parent.stdin.write(f"{json.dumps(order)}\n".encode())
         process = int(self._parent.stdout.readline())
         while not select.select([self._parent.stdout], [], [], _LOOK_EVERY if stop else _PATIENCE)[0]:
             assert stop, f"no end after {_PATIENCE:.0f} s: {err.read_text()}"
@@ -68,17 +76,6 @@ class ForkedPushes:
         code = os.waitstatus_to_exitcode(int(self._parent.stdout.readline()))
         return Result(code, out.read_text(), err.read_text())
 
-    def push(
-        self,
-        run: Path,
-        repo: str,
-        *options: object,
-        stop: Callable[[], bool] | None = None,
-        how: signal.Signals = signal.SIGKILL,
-    ) -> Result:
-        """`rem-release push`."""
-        return self.run("push", run, repo, *options, stop=stop, how=how)
-
 
 _PARENT = """
 import json, os, sys
@@ -86,12 +83,13 @@ import rem_release.commands.push
 from rem_release.cli import main
 
 for line in sys.stdin:
-    arguments, out, err = json.loads(line)
+    arguments, out, err, stdin, cwd = json.loads(line)
     process = os.fork()
     if not process:
+        os.dup2(os.open(stdin, os.O_RDWR), 0)
         for number, path in ((1, out), (2, err)):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(cwd)
         sys.argv = ["rem-release", *arguments]
         main()
         sys.exit()
