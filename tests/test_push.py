@@ -7,19 +7,16 @@ import pty
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.audit_commands import LEARNING, draw_stripes
+from tests.audit_commands import LEARNING, draw_stripes, protect
 from tests.audits import write_audit_recipe
-from tests.command_line import Result, draw_classes, read_status, released, run, snapshot, start, succeed, write_recipe
-from tests.forks import Forks
-from tests.loopback_hub import LoopbackHub, Repo
-from tests.pushes import certify, read_receipt
+from tests.command_line import Result, draw_classes, read_status, released, run, snapshot, start, succeed
+from tests.loopback_hub import LoopbackHub
+from tests.pushes import certify, push, push_many, read_receipt
 
 LOAD = """
 import hashlib, sys
@@ -30,50 +27,10 @@ for split, dataset in load_dataset(sys.argv[1]).items():
 """
 
 
-@dataclass(frozen=True)
-class Place:
-    """A Hub, and the environment of the processes that talk to it."""
-
-    hub: LoopbackHub
-    forks: Forks
-    env: dict[str, str]
-    folder: Path
-
-    def run(self, *arguments: object, code: int = 0, stdin: str = os.devnull, cwd: Path | None = None) -> Result:
-        """A command, which ends with this exit code."""
-        result = self.forks.run(*arguments, stdin=stdin, cwd=cwd)
-        assert result.code == code, (result.code, result.err)
-        return result
-
-    def repo(self, name: str) -> Repo:
-        repo = self.hub.repo(name)
-        assert repo is not None
-        return repo
-
-    def load(self, repo: str) -> list[str]:
-        """What `load_dataset` gives to a new process with empty caches: a line a row, with the split."""
-        env = {**os.environ, **self.env, "HF_HOME": str(self.folder / "homes" / repo)}
-        command = [sys.executable, "-c", LOAD, repo]
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
-
-
-def open_place(folder: Path, process_env: dict[str, str], xet: bool) -> Iterator[Place]:
-    with LoopbackHub(folder / "hub") as hub:
-        env = process_env | hub.environment(folder / "home", xet=xet) | {"REM_RELEASE_CACHE": str(folder / "cache")}
-        with Forks(env, folder / "forks") as forks:
-            yield Place(hub, forks, env, folder)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, process_env: dict[str, str]) -> Iterator[Place]:
-    """Uploads by LFS."""
-    yield from open_place(tmp_path_factory.mktemp("place"), process_env, xet=False)
-
-
-@pytest.fixture(scope="module")
-def xet_place(tmp_path_factory: pytest.TempPathFactory, process_env: dict[str, str]) -> Iterator[Place]:
-    """Uploads by Xet."""
-    yield from open_place(tmp_path_factory.mktemp("xet"), process_env, xet=True)
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
+    with LoopbackHub(tmp_path / "hub") as hub:
+        yield hub
 
 
 @pytest.fixture(scope="module")
@@ -92,28 +49,23 @@ def ready(tmp_path: Path, certified: Path) -> Path:
     return Path(shutil.copytree(certified, tmp_path / "run"))
 
 
+def load(hub: LoopbackHub, home: Path, repo: str, xet: bool = False) -> list[str]:
+    """What `load_dataset` gives to a new process with empty caches: a line a row, with the split."""
+    env = {**os.environ, **hub.environment(home, xet=xet)}
+    command = [sys.executable, "-c", LOAD, repo]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
 def staged(run_folder: Path) -> list[str]:
-    """The lines of `Place.load` from the release on disk."""
+    """The same lines from the release on disk."""
     rows = released(run_folder / "release")
     return [f"train {hashlib.sha256(row['image']['bytes']).hexdigest()} {row['label']}" for row in rows]
 
 
-def failed(document: dict) -> list[str]:
-    return [check["name"] for check in document["checks"] if check["passed"] is not True]
-
-
-def write_stripes(folder: Path) -> tuple[Path, Path, Path, Path]:
-    """Pictures, test pictures, a recipe of noise that no victim sees through, and one of a short audit."""
-    standard = {"required": True, "limit": 0.95, "architectures": ["small_resnet"], "threats": ["standard"]}
-    changes = {"tiers__standard": standard, "tiers__adversarial": {"required": False}}
-    training = {"victim__steps": 50, "victim__batch_size": 32, "victim__learning_rate": 0.05}
-    noise = {"data__resolution": 16, "noise__method": "random", "noise__rho_u": "127/255"}
-    return (
-        draw_stripes(folder / "clean", 50, seed=0),
-        draw_stripes(folder / "test", 20, seed=1),
-        write_recipe(folder / "noise.yaml", **noise),
-        write_audit_recipe(folder / "lenient.yaml", **{**LEARNING, **training, **changes}),
-    )
+def finish(process: "subprocess.Popen[str]", code: int = 0) -> Result:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == code, err
+    return Result(process.returncode, out, err)
 
 
 @pytest.mark.parametrize("xet", [False, True], ids=["lfs", "xet"])
@@ -159,45 +111,6 @@ def test_verify_names_what_changed_on_the_hub(ready: Path, tmp_path: Path, hub: 
     assert finish(start("verify", "owner/pets@v1", env=env)).code == 0
     missing = finish(start("verify", "owner/none@v1", env=env), code=1)
     assert "404 for owner/none" in missing.err
-
-
-def test_verify_sees_what_a_download_leaves_out(
-    ready: Path, tmp_path: Path, hub: LoopbackHub, certified: Path
-) -> None:
-    """Clean pictures under names that the client, or the Hub itself, uses."""
-    original = next((certified.parent / "pictures").rglob("*.png")).read_bytes()
-    env = hub.environment(tmp_path / "home")
-    assert push(ready, "owner/pets", env).code == 0
-    repo = hub.repo("owner/pets")
-    assert repo is not None
-    repo.plant({".cache/huggingface/clean.png": original}, ref="refs/heads/cache")
-    repo.plant({".gitattributes": original}, ref="refs/heads/attributes", lfs=False)
-    assert ".cache/huggingface/clean.png is no part" in finish(start("verify", "owner/pets@cache", env=env), 1).err
-    assert ".gitattributes is not what the Hub" in finish(start("verify", "owner/pets@attributes", env=env), 1).err
-
-
-@pytest.mark.parametrize("name", ["main", "a b", "-x", "x..y", "x.lock", "0123456789abcdef", "a/b"])
-def test_what_cannot_name_a_version_is_refused_first(finished_run: Path, name: str) -> None:
-    result = run("push", finished_run, "owner/pets", "--dry-run", f"--tag={name}")
-    assert result.code == 2
-    assert "cannot name a version" in result.err
-
-
-def test_a_card_that_is_missing_is_a_reason(ready: Path) -> None:
-    (ready / "release/README.md").unlink()
-    result = run("push", ready, "owner/pets", "--dry-run", "--card-field", "license=mit")
-    assert result.code == 3
-    assert "README.md is missing" in result.err
-
-
-def test_a_push_that_is_refused_leaves_no_clean_picture_behind(ready: Path, certified: Path) -> None:
-    """The split holds protected pictures: nothing of it stays where `verify` and the owner look for the release."""
-    before = snapshot(ready / "release")
-    split = f"again={certified.parent / 'pictures/train'}"
-    result = run("push", ready, "owner/pets", "--publish-clean-split", split)
-    assert result.code == 3
-    assert "it would go out clean" in result.err
-    assert snapshot(ready / "release") == before
 
 
 def test_a_dry_run_shows_every_file_and_asks_nobody(
