@@ -7,16 +7,19 @@ import pty
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.audit_commands import LEARNING, draw_stripes, protect
+from tests.audit_commands import LEARNING, draw_stripes
 from tests.audits import write_audit_recipe
-from tests.command_line import Result, draw_classes, read_status, released, run, snapshot, start, succeed
-from tests.loopback_hub import LoopbackHub
-from tests.pushes import certify, push, push_many, read_receipt
+from tests.command_line import Result, draw_classes, read_status, released, run, snapshot, succeed, write_recipe
+from tests.forks import Forks
+from tests.loopback_hub import LoopbackHub, Repo
+from tests.pushes import certify, read_receipt
 
 LOAD = """
 import hashlib, sys
@@ -27,10 +30,50 @@ for split, dataset in load_dataset(sys.argv[1]).items():
 """
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LoopbackHub]:
-    with LoopbackHub(tmp_path / "hub") as hub:
-        yield hub
+@dataclass(frozen=True)
+class Place:
+    """A Hub, and the environment of the processes that talk to it."""
+
+    hub: LoopbackHub
+    forks: Forks
+    env: dict[str, str]
+    folder: Path
+
+    def run(self, *arguments: object, code: int = 0, stdin: str = os.devnull, cwd: Path | None = None) -> Result:
+        """A command, which ends with this exit code."""
+        result = self.forks.run(*arguments, stdin=stdin, cwd=cwd)
+        assert result.code == code, (result.code, result.err)
+        return result
+
+    def repo(self, name: str) -> Repo:
+        repo = self.hub.repo(name)
+        assert repo is not None
+        return repo
+
+    def load(self, repo: str) -> list[str]:
+        """What `load_dataset` gives to a new process with empty caches: a line a row, with the split."""
+        env = {**os.environ, **self.env, "HF_HOME": str(self.folder / "homes" / repo)}
+        command = [sys.executable, "-c", LOAD, repo]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def open_place(folder: Path, process_env: dict[str, str], xet: bool) -> Iterator[Place]:
+    with LoopbackHub(folder / "hub") as hub:
+        env = process_env | hub.environment(folder / "home", xet=xet) | {"REM_RELEASE_CACHE": str(folder / "cache")}
+        with Forks(env, folder / "forks") as forks:
+            yield Place(hub, forks, env, folder)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, process_env: dict[str, str]) -> Iterator[Place]:
+    """Uploads by LFS."""
+    yield from open_place(tmp_path_factory.mktemp("place"), process_env, xet=False)
+
+
+@pytest.fixture(scope="module")
+def xet_place(tmp_path_factory: pytest.TempPathFactory, process_env: dict[str, str]) -> Iterator[Place]:
+    """Uploads by Xet."""
+    yield from open_place(tmp_path_factory.mktemp("xet"), process_env, xet=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,233 +92,246 @@ def ready(tmp_path: Path, certified: Path) -> Path:
     return Path(shutil.copytree(certified, tmp_path / "run"))
 
 
-def load(hub: LoopbackHub, home: Path, repo: str, xet: bool = False) -> list[str]:
-    """What `load_dataset` gives to a new process with empty caches: a line a row, with the split."""
-    env = {**os.environ, **hub.environment(home, xet=xet)}
-    command = [sys.executable, "-c", LOAD, repo]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
-
-
 def staged(run_folder: Path) -> list[str]:
-    """The same lines from the release on disk."""
+    """The lines of `Place.load` from the release on disk."""
     rows = released(run_folder / "release")
     return [f"train {hashlib.sha256(row['image']['bytes']).hexdigest()} {row['label']}" for row in rows]
 
 
-def finish(process: "subprocess.Popen[str]", code: int = 0) -> Result:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, err
-    return Result(process.returncode, out, err)
+def failed(document: dict) -> list[str]:
+    return [check["name"] for check in document["checks"] if check["passed"] is not True]
 
 
-@pytest.mark.parametrize("xet", [False, True], ids=["lfs", "xet"])
-def test_from_protect_to_load_dataset(tmp_path: Path, hub: LoopbackHub, xet: bool) -> None:
-    """protect → verify → audit → push → load_dataset and verify, for anyone."""
-    source, test = draw_stripes(tmp_path / "clean", 50, seed=0), draw_stripes(tmp_path / "test", 20, seed=1)
-    out = protect(source, tmp_path / "run", "--method", "random", "--rho-u", "127/255")
+def write_stripes(folder: Path) -> tuple[Path, Path, Path, Path]:
+    """Pictures, test pictures, a recipe of noise that no victim sees through, and one of a short audit."""
     standard = {"required": True, "limit": 0.95, "architectures": ["small_resnet"], "threats": ["standard"]}
     changes = {"tiers__standard": standard, "tiers__adversarial": {"required": False}}
     training = {"victim__steps": 50, "victim__batch_size": 32, "victim__learning_rate": 0.05}
-    recipe = write_audit_recipe(tmp_path / "lenient.yaml", **{**LEARNING, **training, **changes})
-    env = hub.environment(tmp_path / "home", xet=xet) | {"REM_RELEASE_CACHE": str(tmp_path / "cache")}
-    finish(start("verify", out, env=env))
-    finish(start("audit", out, "--holdout", test, "--recipe", recipe, env=env))
-    result = finish(start("push", out, "owner/stripes", "--json", env=env))
-    repo = hub.repo("owner/stripes")
-    assert repo is not None
-    receipt = read_receipt(out)
+    noise = {"data__resolution": 16, "noise__method": "random", "noise__rho_u": "127/255"}
+    return (
+        draw_stripes(folder / "clean", 50, seed=0),
+        draw_stripes(folder / "test", 20, seed=1),
+        write_recipe(folder / "noise.yaml", **noise),
+        write_audit_recipe(folder / "lenient.yaml", **{**LEARNING, **training, **changes}),
+    )
+
+
+@pytest.mark.parametrize("mode", ["place", "xet_place"])
+def test_from_protect_to_load_dataset(tmp_path: Path, mode: str, request: pytest.FixtureRequest) -> None:
+    """protect → verify → audit → push → load_dataset and verify, for anyone; the same push again sends nothing."""
+    place: Place = request.getfixturevalue(mode)
+    clean, test, noise, lenient = write_stripes(tmp_path)
+    out = tmp_path / "run"
+    place.run("protect", clean, "--out", out, "--recipe", noise)
+    place.run("verify", out)
+    place.run("audit", out, "--holdout", test, "--recipe", lenient)
+    result = place.run("push", out, "owner/stripes", "--json")
+    repo, receipt = place.repo("owner/stripes"), read_receipt(out)
     assert result.json == receipt
     assert (receipt["commit"], receipt["tag"]) == (repo.refs["refs/heads/main"], "v1")
     assert repo.refs["refs/tags/v1"] == receipt["commit"]
     assert receipt["digest"] == json.loads((out / "release/protection.json").read_bytes())["digest"]
-    assert repo.private
-    assert receipt["private"] is True
+    assert (repo.private, receipt["private"], receipt["gated"]) == (True, True, False)
     assert read_status(out) == {"state": "done", "exit_code": 0, "message": ""}
     assert len(staged(out)) == 100
-    assert load(hub, tmp_path / "other", "owner/stripes", xet) == staged(out)
-    found = finish(start("verify", "owner/stripes@v1", "--clean", source, "--json", env=env)).json
+    assert place.load("owner/stripes") == staged(out)
+    found = place.run("verify", "owner/stripes@v1", "--clean", clean, "--json").json
     assert found["commit"] == receipt["commit"]
-    assert not [check["name"] for check in found["checks"] if check["passed"] is not True]
+    assert failed(found) == []
     assert {check["name"] for check in found["checks"]} >= {"originals", "load_dataset, split train"}
 
-
-def test_verify_names_what_changed_on_the_hub(ready: Path, tmp_path: Path, hub: LoopbackHub) -> None:
-    env = hub.environment(tmp_path / "home")
-    assert push(ready, "owner/pets", env).code == 0
-    repo = hub.repo("owner/pets")
-    assert repo is not None
-    data = (ready / "release/data/train-00000-of-00001.parquet").read_bytes()
-    repo.plant({"data/train-00000-of-00001.parquet": data[:-1] + b"x"})
-    result = finish(start("verify", "owner/pets", env=env), code=1)
-    assert "data/train-00000-of-00001.parquet" in result.err
-    assert finish(start("verify", "owner/pets@v1", env=env)).code == 0
-    missing = finish(start("verify", "owner/none@v1", env=env), code=1)
-    assert "404 for owner/none" in missing.err
+    before = dict(place.hub.uploads), place.hub.xet_bytes(), dict(repo.refs)
+    assert place.run("push", out, "owner/stripes", "--json").json["commit"] == receipt["commit"]
+    assert (dict(place.hub.uploads), place.hub.xet_bytes(), dict(repo.refs)) == before
+    assert len(repo.commits) == 2
 
 
-def test_a_dry_run_shows_every_file_and_asks_nobody(
-    ready: Path, tmp_path: Path, hub: LoopbackHub, certified: Path
-) -> None:
-    before = snapshot(ready)
-    env = hub.environment(tmp_path / "home") | {"HF_HUB_OFFLINE": "1"}
-    split = f"test={certified.parent / 'pictures/test'}"
-    options = ("--dry-run", "--json", "--card-field", "license=cc-by-4.0", "--publish-clean-split", split)
-    result = push(ready, "owner/pets", env, *options)
-    assert result.code == 0, result.err
-    plan = result.json
-    assert (plan["passed"], plan["dry_run"], plan["repo"]) == (True, True, "owner/pets")
+def test_the_proof_reads_the_hub_even_where_a_folder_bears_the_name(ready: Path, tmp_path: Path, place: Place) -> None:
+    """`load_dataset` prefers a folder; whose pictures that holds must not matter. A new interpreter does it all."""
+    (tmp_path / "here/owner/shadow").mkdir(parents=True)
+    (tmp_path / "here/owner/shadow/train.csv").write_text("image,label\n1,2\n")
+    (tmp_path / "here/datasets.py").write_text("raise SystemExit('the wrong datasets')")
+    command = [Path(sys.executable).parent / "rem-release", "push", ready, "owner/shadow"]
+    done = subprocess.run(
+        command, env={**os.environ, **place.env}, cwd=tmp_path / "here", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "load_dataset, split train: 8 images and labels of a fresh process equal" in done.stdout
+
+
+def test_verify_names_what_changed_on_the_hub(ready: Path, place: Place) -> None:
+    place.run("push", ready, "owner/changed")
+    name = "data/train-00000-of-00001.parquet"
+    data = (ready / "release" / name).read_bytes()
+    place.repo("owner/changed").plant({name: data[:-1] + b"x"})
+    assert name in place.run("verify", "owner/changed", code=1).err
+    place.run("verify", "owner/changed@v1")
+    assert "404 for owner/none" in place.run("verify", "owner/none@v1", code=1).err
+    assert "404 for owner/changed" in place.run("verify", "owner/changed@v2", code=1).err
+    place.repo("owner/changed").plant({"protection.json": None})
+    assert "is no release of rem-release" in place.run("verify", "owner/changed", code=1).err
+
+
+def test_verify_sees_what_a_download_leaves_out(ready: Path, place: Place, certified: Path) -> None:
+    """Clean pictures under names that the client, or the Hub itself, uses."""
+    original = next((certified.parent / "pictures").rglob("*.png")).read_bytes()
+    place.run("push", ready, "owner/hidden")
+    repo = place.repo("owner/hidden")
+    repo.plant({".cache/huggingface/clean.png": original}, ref="refs/heads/cache")
+    repo.plant({".gitattributes": original}, ref="refs/heads/attributes", lfs=False)
+    found = place.run("verify", "owner/hidden@cache", code=1)
+    assert ".cache/huggingface/clean.png is no part of the release" in found.err
+    found = place.run("verify", "owner/hidden@attributes", code=1)
+    assert ".gitattributes is not what the Hub writes there" in found.err
+
+
+@pytest.mark.parametrize("name", ["main", "a b", "-x", "x..y", "x.lock", "0123456789abcdef", "a/b"])
+def test_what_cannot_name_a_version_is_refused_first(finished_run: Path, name: str) -> None:
+    result = run("push", finished_run, "owner/pets", "--dry-run", f"--tag={name}")
+    assert result.code == 2
+    assert "cannot name a version" in result.err
+
+
+def test_a_card_that_is_missing_is_a_reason(ready: Path) -> None:
+    (ready / "release/README.md").unlink()
+    result = run("push", ready, "owner/pets", "--dry-run", "--card-field", "license=mit")
+    assert result.code == 3
+    assert "README.md is missing" in result.err
+
+
+def test_a_push_that_is_refused_leaves_no_clean_picture_behind(ready: Path, certified: Path) -> None:
+    """The split holds protected pictures: nothing of it stays where `verify` and the owner look for the release."""
+    before = snapshot(ready / "release")
+    split = f"again={certified.parent / 'pictures/train'}"
+    result = run("push", ready, "owner/pets", "--publish-clean-split", split)
+    assert result.code == 3
+    assert "it would go out clean" in result.err
+    assert snapshot(ready / "release") == before
+
+
+def test_a_dry_run_shows_every_file_and_asks_nobody(ready: Path, place: Place) -> None:
+    before, asked = snapshot(ready), len(place.hub.requests)
+    options = ("--dry-run", "--json", "--card-field", "license=cc-by-4.0", "--publish-clean-split", "test")
+    plan = place.run("push", ready, "owner/dry", *options).json
+    assert (plan["passed"], plan["dry_run"], plan["repo"]) == (True, True, "owner/dry")
     files = {file["name"]: file for file in plan["files"]}
     unchanged = {"audit.json", *(name for name in files if name.startswith(("data/", "figures/")))}
     assert set(files) == unchanged | {"README.md", "protection.json", "clean/test-00000-of-00001.parquet"}
     for name in unchanged:
         data = (ready / "release" / name).read_bytes()
         assert (files[name]["bytes"], files[name]["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
-    assert hub.requests == []
+    assert len(place.hub.requests) == asked
     assert snapshot(ready) == before
 
 
 def test_without_a_certificate_the_card_says_so_and_somebody_must_want_it(
-    tmp_path: Path, hub: LoopbackHub, finished_run: Path
+    tmp_path: Path, place: Place, finished_run: Path
 ) -> None:
     ready = Path(shutil.copytree(finished_run, tmp_path / "run"))
-    env = hub.environment(tmp_path / "home")
-    allow = (ready, "owner/pets", "--allow-uncertified")
-    plain, unsure, sure = push_many(env, [(ready, "owner/pets"), allow, (*allow, "--yes")])
-    assert plain.code == 3
-    assert "policy: It was not audited" in plain.err
-    assert "--allow-uncertified" in plain.err
-    assert unsure.code == 2
-    assert "add --yes" in unsure.err
-    assert sure.code == 0, sure.err
-    repo = hub.repo("owner/pets")
-    assert repo is not None
-    assert len(repo.main_trees) == 2, "only the last push brought something"
-    card = repo.tree()["README.md"].data
+    plain = place.run("push", ready, "owner/bare", code=3).err
+    assert "policy: It was not audited" in plain
+    assert "--allow-uncertified" in plain
+    assert "add --yes" in place.run("push", ready, "owner/bare", "--allow-uncertified", code=2).err
+    assert place.hub.repo("owner/bare") is None
+    place.run("push", ready, "owner/bare", "--allow-uncertified", "--yes")
+    card = place.repo("owner/bare").tree()["README.md"].data
     assert card is not None
     body = card.decode().split("---", 2)[2]
     assert body.index("**NOT CERTIFIED**: nobody has measured") < body.index("## ")
 
 
-def test_an_audit_that_fell_short_is_refused_with_its_reason(
-    tmp_path: Path, hub: LoopbackHub, finished_run: Path
-) -> None:
-    ready = certify(Path(shutil.copytree(finished_run, tmp_path / "run")), passed=False)
-    result = push(ready, "owner/pets", hub.environment(tmp_path / "home"))
-    assert result.code == 3
-    assert "policy: The audit fell short." in result.err
-    assert hub.requests == []
+def test_an_audit_that_fell_short_is_refused_with_its_reason(tmp_path: Path, place: Place, finished_run: Path) -> None:
+    ready, asked = certify(Path(shutil.copytree(finished_run, tmp_path / "run")), passed=False), len(place.hub.requests)
+    assert "policy: The audit fell short." in place.run("push", ready, "owner/short", code=3).err
+    assert len(place.hub.requests) == asked
     assert read_status(ready)["exit_code"] == 3
 
 
-def type_in(command: list[str], env: dict[str, str], words: str) -> tuple[int, str]:
-    """Run a command at a terminal and type a line."""
+def type_in(place: Place, words: str, code: int, *arguments: object) -> str:
+    """Run a command at a terminal and type a line; what it says."""
     parent, child = pty.openpty()
-    process = subprocess.Popen(
-        command, env={**os.environ, **env}, stdin=child, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    os.close(child)
-    os.write(parent, f"{words}\n".encode())
-    _, err = process.communicate(timeout=300)
-    os.close(parent)
-    return process.returncode, err
+    try:
+        os.write(parent, f"{words}\n".encode())
+        return place.run(*arguments, code=code, stdin=os.ttyname(child)).err
+    finally:
+        os.close(child)
+        os.close(parent)
 
 
-def test_public_is_asked_once_more_and_comes_last(ready: Path, tmp_path: Path, hub: LoopbackHub) -> None:
-    env = hub.environment(tmp_path / "home") | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "rem_release", "push", str(ready), "owner/pets", "--public", "--gated", "manual"]
-    unasked = subprocess.run(
-        command, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    assert unasked.returncode == 2
-    assert "owner/pets becomes public" in unasked.stderr
-    assert "--yes" in unasked.stderr
-    code, err = type_in(command, env, "owner/pet")
-    assert (code, hub.repo("owner/pets")) == (2, None)
-    assert "not confirmed; nothing was sent" in err
-    code, err = type_in(command, env, "owner/pets")
-    assert code == 0, err
-    repo = hub.repo("owner/pets")
-    assert repo is not None
+def test_public_is_asked_once_more_and_comes_last(ready: Path, place: Place) -> None:
+    command = ("push", ready, "owner/open", "--public", "--gated", "manual")
+    unasked = place.run(*command, code=2).err
+    assert "owner/open becomes public" in unasked
+    assert "--yes" in unasked
+    assert "not confirmed; nothing was sent" in type_in(place, "owner/ope", 2, *command)
+    assert place.hub.repo("owner/open") is None
+    asked = len(place.hub.requests)
+    type_in(place, "owner/open", 0, *command)
+    repo, requests = place.repo("owner/open"), place.hub.requests[asked:]
     assert (repo.private, repo.gated) == (False, "manual")
-    settings = [index for index, request in enumerate(hub.requests) if request.path.endswith("/settings")]
-    last = max(index for index, request in enumerate(hub.requests) if "/commit/" in request.path)
-    proof = max(index for index, request in enumerate(hub.requests) if request.origin == "storage")
+    assert (read_receipt(ready)["private"], read_receipt(ready)["gated"]) == (False, "manual")
+    settings = [index for index, request in enumerate(requests) if request.path.endswith("/settings")]
+    last = max(index for index, request in enumerate(requests) if "/commit/" in request.path)
+    proof = max(index for index, request in enumerate(requests) if request.origin == "storage")
     assert len(settings) == 2
     assert settings[0] < last < proof < settings[1], "gated before the upload, public after the proof"
+    place.run("push", ready, "owner/open", "--gated", "no", "--private")
+    assert (repo.private, repo.gated) == (True, False)
 
 
-def test_versions(ready: Path, tmp_path: Path, hub: LoopbackHub, certified: Path) -> None:
-    """The same again changes nothing; a new card is a new version; a clean split comes, and goes, on request only."""
-    env = hub.environment(tmp_path / "home")
-    first, again, card = push_many(
-        env,
-        [
-            (ready, "owner/pets", "--gated", "auto"),
-            (ready, "owner/pets"),
-            (ready, "owner/pets", "--card-field", "license=cc-by-4.0", "--tag", "licensed"),
-        ],
-    )
-    assert [first.code, again.code, card.code] == [0, 0, 0], (first.err, again.err, card.err)
-    repo = hub.repo("owner/pets")
-    assert repo is not None
+def test_versions(ready: Path, place: Place) -> None:
+    """A new card is a new version; a clean split comes, and goes, on request only; a name means one version."""
+    before = Counter(place.hub.uploads)
+    place.run("push", ready, "owner/pets", "--gated", "auto")
+    place.run("push", ready, "owner/pets", "--card-field", "license=cc-by-4.0", "--tag", "licensed")
+    repo = place.repo("owner/pets")
     assert repo.gated == "auto"
     assert len(repo.main_trees) == 3
     assert set(repo.refs) == {"refs/heads/main", "refs/tags/v1", "refs/tags/licensed"}
     assert b"license: cc-by-4.0" in (repo.tree()["README.md"].data or b"")
-    split, gone, taken = push_many(
-        env,
-        [
-            (ready, "owner/pets", "--publish-clean-split", f"test={certified.parent / 'pictures/test'}"),
-            (ready, "owner/pets"),
-            (ready, "owner/pets", "--card-field", "license=mit", "--tag", "v1"),
-        ],
-    )
-    assert [split.code, gone.code] == [0, 0], (split.err, gone.err)
-    assert "clean/test-00000-of-00001.parquet" in repo.main_trees[3]
-    assert "the split test are clean, by the owner's choice" in split.out
-    assert "load_dataset, split test: 4 images" in split.out
-    assert "clean/test-00000-of-00001.parquet" not in repo.main_trees[4]
-    assert repo.tree("refs/tags/licensed").keys() == repo.tree().keys()
+    split = place.run("push", ready, "owner/pets", "--publish-clean-split", "test").out
+    assert "the split test are clean, by the owner's choice" in split
+    assert "load_dataset, split test: 4 images" in split
+    assert Counter(line.split()[0] for line in place.load("owner/pets")) == {"train": 8, "test": 4}
+    place.run("push", ready, "owner/pets")
+    assert [("clean/test-00000-of-00001.parquet" in tree) for tree in repo.main_trees] == [0, 0, 0, 1, 0]
+    assert repo.tree("refs/tags/licensed") == repo.tree()
     assert set(repo.refs) >= {"refs/tags/v2", "refs/tags/v3"}
-    assert taken.code == 2
-    assert "--tag v1 names another version" in taken.err
+    taken = place.run("push", ready, "owner/pets", "--card-field", "license=mit", "--tag", "v1", code=2).err
+    assert "--tag v1 names another version" in taken
     assert len(repo.main_trees) == 5
-    assert max(hub.uploads.values()) == 1, "nothing was sent twice"
+    assert set((place.hub.uploads - before).values()) == {1}, "nothing was sent twice"
 
 
 def test_the_same_pictures_never_go_out_with_a_second_noise(
-    ready: Path, tmp_path: Path, hub: LoopbackHub, certified: Path, recipe: Path
+    ready: Path, tmp_path: Path, place: Place, certified: Path, recipe: Path
 ) -> None:
-    """More pictures under the noise that is out are fine; another noise for them is not."""
+    """Another noise for them is refused; the noise that is out may go out again, with more pictures or without."""
     pictures = certified.parent / "pictures/train"
-    other = tmp_path / "other"
-    succeed("protect", pictures, "--out", other, "--recipe", recipe, "--seed", "7")
+    succeed("protect", pictures, "--out", tmp_path / "other", "--recipe", recipe, "--seed", "7")
     more = Path(shutil.copytree(pictures, tmp_path / "more"))
     draw_classes(tmp_path / "new", seed=500, count=3)
     for number, path in enumerate(sorted((tmp_path / "new").rglob("*.png"))):
         path.rename(more / path.parent.name / f"new{number}.png")
-    wider = tmp_path / "wider"
-    succeed("protect", more, "--out", wider, "--generator", ready)
-    env = hub.environment(tmp_path / "home")
-    pushes = [(run, "owner/pets") for run in (ready, certify(other), certify(wider))]
-    first, second, third = push_many(env, pushes)
-    assert first.code == 0, first.err
-    assert second.code == 3
-    assert "second noise: row 0 is out with other noise as row 0 of data/train" in second.err
+    succeed("protect", more, "--out", tmp_path / "wider", "--generator", ready)
+    place.run("push", ready, "owner/noise")
+    refused = place.run("push", certify(tmp_path / "other"), "owner/noise", code=3).err
+    assert "second noise: row 0 is out with other noise as row 0 of data/train" in refused
+    wider = certify(tmp_path / "wider")
     same = set(staged(ready)) <= set(staged(wider))
-    assert third.code == (0 if same else 3), third.err
-    repo = hub.repo("owner/pets")
-    assert repo is not None
-    assert len(repo.main_trees) == 2 + same
-    assert not same or set(staged(ready)) < set(load(hub, tmp_path / "loaded", "owner/pets"))
+    place.run("push", wider, "owner/noise", code=0 if same else 3)
+    assert len(place.repo("owner/noise").main_trees) == 2 + same
+    assert same, "?"
 
 
-def test_large_files_go_in_parts(ready: Path, tmp_path: Path, hub: LoopbackHub) -> None:
-    hub.lfs_chunk_size = 2000
-    hub.multipart_threshold = 2000
-    result = push(ready, "owner/pets", hub.environment(tmp_path / "home"))
-    assert result.code == 0, result.err
-    assert load(hub, tmp_path / "other", "owner/pets") == staged(ready)
+def test_large_files_go_in_parts(ready: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place.hub, "lfs_chunk_size", 2000)
+    monkeypatch.setattr(place.hub, "multipart_threshold", 2000)
+    asked = len(place.hub.requests)
+    place.run("push", ready, "owner/parts")
+    puts = [request for request in place.hub.requests[asked:] if request.method == "PUT"]
+    assert len(puts) > len(list((ready / "release").rglob("*.p*")))
+    assert place.load("owner/parts") == staged(ready)
 
 
 @pytest.mark.parametrize(
