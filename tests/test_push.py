@@ -209,9 +209,10 @@ def test_a_push_that_is_refused_leaves_no_clean_picture_behind(ready: Path, cert
     assert snapshot(ready / "release") == before
 
 
-def test_a_dry_run_shows_every_file_and_asks_nobody(ready: Path, place: Place) -> None:
+def test_a_dry_run_shows_every_file_and_asks_nobody(ready: Path, place: Place, certified: Path) -> None:
     before, asked = snapshot(ready), len(place.hub.requests)
-    options = ("--dry-run", "--json", "--card-field", "license=cc-by-4.0", "--publish-clean-split", "test")
+    split = f"test={certified.parent / 'pictures/test'}"
+    options = ("--dry-run", "--json", "--card-field", "license=cc-by-4.0", "--publish-clean-split", split)
     plan = place.run("push", ready, "owner/dry", *options).json
     assert (plan["passed"], plan["dry_run"], plan["repo"]) == (True, True, "owner/dry")
     files = {file["name"]: file for file in plan["files"]}
@@ -279,7 +280,7 @@ def test_public_is_asked_once_more_and_comes_last(ready: Path, place: Place) -> 
     assert (repo.private, repo.gated) == (True, False)
 
 
-def test_versions(ready: Path, place: Place) -> None:
+def test_versions(ready: Path, place: Place, certified: Path) -> None:
     """A new card is a new version; a clean split comes, and goes, on request only; a name means one version."""
     before = Counter(place.hub.uploads)
     place.run("push", ready, "owner/pets", "--gated", "auto")
@@ -289,7 +290,8 @@ def test_versions(ready: Path, place: Place) -> None:
     assert len(repo.main_trees) == 3
     assert set(repo.refs) == {"refs/heads/main", "refs/tags/v1", "refs/tags/licensed"}
     assert b"license: cc-by-4.0" in (repo.tree()["README.md"].data or b"")
-    split = place.run("push", ready, "owner/pets", "--publish-clean-split", "test").out
+    test = f"test={certified.parent / 'pictures/test'}"
+    split = place.run("push", ready, "owner/pets", "--publish-clean-split", test).out
     assert "the split test are clean, by the owner's choice" in split
     assert "load_dataset, split test: 4 images" in split
     assert Counter(line.split()[0] for line in place.load("owner/pets")) == {"train": 8, "test": 4}

@@ -175,6 +175,7 @@ QUICK = {("logging in", 0), ("storing", 1), ("making the commit", 2), ("the next
     [
         pytest.param(what, way, id=f"{what}-{way}", marks=() if (what, way) in QUICK else pytest.mark.slow)
         for what in REQUESTS | IN_PARTS
+        if what != "storing, confirmed"
         for way in range(len(STUBBORN))
     ],
 )
@@ -192,6 +193,18 @@ def test_what_does_not_pass_is_tried_five_times(
     waits = [77.0] * 4 if "headers" in STUBBORN[way] else [1.0, 2.0, 4.0, 8.0]
     assert [wait for wait in waits if wait not in worker.pauses] == []
     check_safe(hub, ready, name)
+
+
+@pytest.mark.parametrize("way", [0, *(pytest.param(way, marks=pytest.mark.slow) for way in (1, 2, 3))])
+def test_what_arrived_though_nobody_confirms_it(
+    hub: LoopbackHub, worker: PushWorker, ready: Path, name: str, way: int
+) -> None:
+    """When the upload is tried again, the Hub says that it has the contents."""
+    method, path = REQUESTS["storing, confirmed"]
+    hub.faults.add(method, path, times=999, **STUBBORN[way])
+    hub.faults.add("POST", "/commit/", "status", status=403, message="that will do")
+    assert "that will do" in fail(worker.push(ready, name, *UNAUDITED))
+    assert set(hub.uploads.values()) == {1}
 
 
 def check_safe(hub: LoopbackHub, ready: Path, name: str) -> None:

@@ -94,9 +94,9 @@ class Failure:
             return "nobody is logged in", _LOG_IN
         cause = list(_chain(self._error))[-1]
         words = f"{' '.join(str(cause).split()) or type(cause).__name__:.300}"
-        if isinstance(self._error, (ValueError, RuntimeError)):
-            return words, _AGAIN
-        return f"no answer from {self._endpoint} ({words})", f"check the network, and {_AGAIN}"
+        if isinstance(cause, (ValueError, RuntimeError)):
+            return words.rstrip("."), _AGAIN
+        return f"no answer from {self._endpoint} ({words.rstrip('.')})", f"check the network, and {_AGAIN}"
 
     def _read_words(self, answer: httpx2.Response) -> str:
         """What the Hub says in header and body; else what the status means."""

@@ -8,6 +8,7 @@ folder NAMESPACE/NAME that lies where it is called.
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Generator
@@ -63,5 +64,14 @@ def load_rows(
             raise RuntimeError(said[-1] if said else f"exit code {process.returncode}")
 
 
+def describe_failure(error: BaseException) -> str:
+    """In one line what failed and why; addresses without their queries, which hold signatures."""
+    words = [" ".join(str(link).split()) for link in (error, error.__cause__) if link is not None]
+    return re.sub(r"(https?://[^\s?]+)\?\S+", r"\1", f"{type(error).__name__}: {'; '.join(dict.fromkeys(words))}")
+
+
 if __name__ == "__main__":
-    print_rows(*sys.argv[1:])
+    try:
+        print_rows(*sys.argv[1:])
+    except Exception as failure:
+        sys.exit(describe_failure(failure))
