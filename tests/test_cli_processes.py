@@ -92,6 +92,7 @@ def test_two_processes_make_the_noise_of_one(tmp_path: Path, command: tuple[obje
     succeed("verify", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_two_hosts_over_tcp(tmp_path: Path, command: tuple[object, ...], generator: Path) -> None:
     """Two launchers with a rank each; both write nothing but what the first one does."""
     reuse, port = (*command[:2], "--generator", generator, "--out", tmp_path / "run"), free_port()
@@ -130,7 +131,8 @@ def stop_all(process: "subprocess.Popen[str]", how: signal.Signals) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found through /proc")
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_two_processes_that_are_killed_go_on_to_the_same_bytes(
     tmp_path: Path, command: tuple[object, ...], undisturbed: Path, how: signal.Signals
 ) -> None:

@@ -319,7 +319,7 @@ def test_a_repository_that_its_owner_made_and_left_empty(hub: LoopbackHub, worke
     assert not made.private, "its visibility is as its owner chose"
 
 
-@pytest.mark.parametrize("merge", ["squash", "keep"])
+@pytest.mark.parametrize("merge", [pytest.param("squash", marks=pytest.mark.slow), "keep"])
 def test_interrupted_and_merged_pull_requests_are_our_own(
     hub: LoopbackHub, worker: PushWorker, ready: Path, new_card: Path, merge: str
 ) -> None:

@@ -19,6 +19,7 @@ from tests.pushes import certify, cut_into_shards, read_receipt
 
 IMAGES = 240
 MAIN = "refs/heads/main"
+STOPPED = "stopped; push again: it goes on where it stopped"
 Stop = Callable[[], bool]
 
 
@@ -147,16 +148,16 @@ def test_killed_between_uploads_and_commits(plain: Place, run: Path) -> None:
 
 
 def test_interrupted_and_pushed_again(xet: Place, run: Path) -> None:
-    """The exit code of the signal and no traceback; what Xet's store has is not stored again."""
+    """One line and the exit code of the signal; what Xet's store has is not stored again."""
     stop = after_requests(xet, "dogs", "/preupload/", 5, 0.005)
     result = xet.push(run, "dogs", stop, signal.SIGTERM)
     assert result.code == 128 + signal.SIGTERM, result.err
-    assert "Traceback" not in result.err
+    assert result.err.strip().splitlines()[-1] == STOPPED
     assert read_status(run) == {"state": "failed", "exit_code": 143, "message": "terminated"}
     stop = after_requests(xet, "dogs", "/preupload/", 9, 0.005)
     result = xet.push(run, "dogs", stop, signal.SIGINT)
     assert result.code == 128 + signal.SIGINT, result.err
-    assert "Traceback" not in result.err
+    assert result.err.strip().splitlines()[-1] == STOPPED
     assert read_status(run) == {"state": "failed", "exit_code": 130, "message": "interrupted"}
     finish(xet, run, "dogs")
     assert xet.hub.xet_bytes() < 1.1 * count_bytes(run)
@@ -180,7 +181,8 @@ def test_another_commit_on_main_is_never_overwritten(plain: Place, run: Path) ->
     assert "Traceback" not in result.err
     again = plain.push(run, "moved")
     assert again.code == 3
-    assert f"commit {planted[0]:.12} (a commit): it was not made by rem-release: it holds notes.txt" in again.err
+    assert f"{planted[0]:.12}" in again.err
+    assert "it was not made by rem-release: it holds notes.txt" in again.err
     assert repo.refs[MAIN] == planted[0]
 
 

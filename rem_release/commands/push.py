@@ -58,7 +58,8 @@ def push(options: PushOptions, console: Console) -> None:
         if state is None:
             found, state = create_repository(hub, manifest, copy, facts, options.tag, console)
             _refuse(options.repo_id, found)
-        receipt = _publish(options, hub, state, manifest, run.release, facts, console)
+        with _stops_explained(console):
+            receipt = _publish(options, hub, state, manifest, run.release, facts, console)
         show_receipt(receipt, run, checks, console)
 
 
@@ -91,6 +92,16 @@ def _publish(
     if options.public:
         set_visibility(hub, private=False)
     return Receipt.of(hub, commit, tag, facts, proof)
+
+
+@contextmanager
+def _stops_explained(console: Console) -> Iterator[None]:
+    """Say what an interrupted upload means, once; the exit code is the signal's."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        console.note("stopped; push again: it goes on where it stopped")
+        raise
 
 
 def _refuse(repo_id: str, checks: list[Check]) -> None:
