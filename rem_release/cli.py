@@ -61,6 +61,7 @@ def protect(
         bool, typer.Option("--release-unprotected", help="Release the rest as it is.")
     ] = False,
     reserve: Annotated[float, typer.Option(help="Part of each class kept back, clean, for audits.")] = 0.0,
+    max_shard_size: Annotated[str, typer.Option(help="Most that a data file holds, about.")] = "500MB",
     max_side: Annotated[int | None, typer.Option(help="Shrink released images to this longer side.", min=1)] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, and list them.")
@@ -88,7 +89,7 @@ def protect(
     for warning in _radius_warnings(chosen):
         console.warn(warning)
     from rem_release.commands import protect as command
-    from rem_release.commands.protect_options import ProtectOptions
+    from rem_release.commands.protect_options import ProtectOptions, read_shard_size
     from rem_release.data.source import SourceOptions
     from rem_release.training import runtime
     from rem_release.training.memory import memory_watched
@@ -112,6 +113,7 @@ def protect(
         reserve=reserve,
         max_side=max_side,
         skip_bad=skip_bad,
+        shard_bytes=read_shard_size(max_shard_size),
         generator=generator,
         plan=plan,
         resume=resume,

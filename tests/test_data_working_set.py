@@ -1,7 +1,10 @@
 """The working set: what is distinct, what is left out, and in which order."""
 
 import hashlib
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +12,21 @@ import torch
 from PIL import Image
 
 from rem_release.data.decoding import fit_working_grid, pixel_hash
-from rem_release.data.source import SourceOptions, label_by_clusters, open_source
-from rem_release.data.working_set import read_image, read_working_set
+from rem_release.data.source import Source, SourceOptions, label_by_clusters, open_source
+from rem_release.data.working_set import WorkingSet, open_working_set, read_image, save_index
+from rem_release.data.working_set import read_working_set as read_into
 from rem_release.errors import BadImagesError, InputError
 
 RNG = np.random.default_rng(3)
+
+
+def read_working_set(source: Source, resolution: int, **options: Any) -> WorkingSet:
+    with TemporaryDirectory() as folder:  # the file stays open
+        return read_into(source, resolution, Path(folder), **options)
+
+
+def every(working: WorkingSet) -> torch.Tensor:
+    return working.images[torch.arange(len(working.images))]
 
 
 def draw(path: Path, height: int = 6, width: int = 9) -> np.ndarray:
@@ -34,14 +47,14 @@ def test_pictures_of_any_size_in_source_order(tmp_path: Path) -> None:
     source = open_folder(tmp_path)
     calls: list[tuple[int, int]] = []
     working = read_working_set(source, 8, progress=lambda done, total: calls.append((done, total)))
-    assert working.images.dtype == torch.uint8
+    assert every(working).dtype == torch.uint8
     assert working.images.shape == (5, 3, 8, 8)
     assert working.sizes.tolist() == [list(shapes[number]) for number in order]
     assert working.hashes == [pixel_hash(pictures[number]) for number in order]
     for index, number in enumerate(order):
-        assert torch.equal(working.images[index], fit_working_grid(pictures[number], 8))
+        assert torch.equal(every(working)[index], fit_working_grid(pictures[number], 8))
         np.testing.assert_array_equal(read_image(source, index), pictures[number])
-    assert torch.equal(working.images[4], torch.from_numpy(pictures[3]).permute(2, 0, 1))
+    assert torch.equal(every(working)[4], torch.from_numpy(pictures[3]).permute(2, 0, 1))
     assert working.labels.tolist() == [0, 0, 0, 1, 1]
     assert working.rows.tolist() == working.image_of_row.tolist() == [0, 1, 2, 3, 4]
     assert (working.bad, working.resolution) == ([], 8)
@@ -81,7 +94,7 @@ def test_max_side_shrinks_before_anything_else(tmp_path: Path) -> None:
     released = read_image(source, 0, 20)
     assert released.shape == (20, 10, 3)
     assert working.hashes[0] == pixel_hash(released)
-    assert torch.equal(working.images[0], fit_working_grid(released, 8))
+    assert torch.equal(every(working)[0], fit_working_grid(released, 8))
 
 
 def spoil(folder: Path) -> None:
@@ -136,5 +149,56 @@ def test_a_flat_folder_is_clustered_by_what_was_read(tmp_path: Path) -> None:
     working = read_working_set(source, 8, skip_bad=True)
     assert working.labels.tolist() == [-1] * 6
     assert working.rows.tolist() == [0, 1, 2, 3, 5, 6]
-    labelled = label_by_clusters(source, working.rows, working.images[working.image_of_row], 2, seed=1)
+    labelled = label_by_clusters(source, working.rows, every(working)[working.image_of_row], 2, seed=1)
     assert labelled.class_ids.tolist() == [0, 1, 0, 1, -1, 0, 1]
+
+
+def test_pictures_are_read_in_any_order_and_from_a_part(tmp_path: Path) -> None:
+    for number in range(7):
+        draw(tmp_path / "ab"[number % 2] / f"{number}.png")
+    working = read_working_set(open_folder(tmp_path), 4)
+    whole = every(working)
+    order = torch.tensor([3, 4, 5, 0, 0, 6])
+    assert torch.equal(working.images[order], whole[order])
+    part = working.images.subset(torch.tensor([6, 1, 2]))
+    assert part.shape == (3, 3, 4, 4)
+    assert torch.equal(part[torch.tensor([2, 0])], whole[[2, 6]])
+    assert working.images[torch.tensor([], dtype=torch.int64)].shape == (0, 3, 4, 4)
+
+
+def test_what_one_process_read_another_opens(tmp_path: Path) -> None:
+    source_folder, folder = tmp_path / "source", tmp_path / "working"
+    folder.mkdir()
+    spoil(source_folder)
+    draw(source_folder / "a" / "2.png")
+    (source_folder / "b" / "copy.png").write_bytes((source_folder / "a" / "1.png").read_bytes())
+    source = open_folder(source_folder)
+    read = read_into(source, 8, folder, skip_bad=True)
+    assert open_working_set(source, 8, folder) is None  # not finished
+    save_index(read, source, folder)
+    opened = open_working_set(open_folder(source_folder), 8, folder)
+    assert opened is not None
+    assert torch.equal(every(opened), every(read))
+    for name in ("labels", "keys", "sizes", "rows", "image_of_row"):
+        np.testing.assert_array_equal(getattr(opened, name), getattr(read, name))
+    assert (opened.hashes, opened.bad, opened.resolution) == (read.hashes, read.bad, 8)
+    assert open_working_set(source, 4, folder) is None  # another grid
+    changed = source_folder / "a" / "2.png"
+    os.utime(changed, ns=(1, 1))
+    assert open_working_set(open_folder(source_folder), 8, folder) is None
+    changed.unlink()
+    assert open_working_set(open_folder(source_folder), 8, folder) is None
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: b"", lambda data: b"x" * len(data)], ids=["cut", "empty", "other"]
+)
+@pytest.mark.parametrize("name", ["images.npy", "index.npz"])
+def test_damaged_files_are_read_anew(tmp_path: Path, name: str, damage: Any) -> None:
+    for number in range(4):
+        draw(tmp_path / "source" / "ab"[number % 2] / f"{number}.png")
+    source = open_folder(tmp_path / "source")
+    save_index(read_into(source, 4, tmp_path), source, tmp_path)
+    assert open_working_set(source, 4, tmp_path) is not None
+    (tmp_path / name).write_bytes(damage((tmp_path / name).read_bytes()))
+    assert open_working_set(source, 4, tmp_path) is None

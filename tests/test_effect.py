@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -49,7 +50,8 @@ def protect(source: Path, out: Path, monkeypatch, *arguments: str) -> torch.Tens
 
 
 def read(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    working = read_working_set(open_source(SourceOptions(source=str(folder))), 32)
+    with TemporaryDirectory() as place:  # the file stays open
+        working = read_working_set(open_source(SourceOptions(source=str(folder))), 32, Path(place))
     shown = torch.from_numpy(working.image_of_row)
     return working.images[shown], working.labels[shown]
 

@@ -9,14 +9,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from rem_release.commands.disk import check_disk
 from rem_release.commands.plan import make_plan
 from rem_release.commands.protect_options import ProtectOptions
+from rem_release.commands.reading import pictures_read
 from rem_release.commands.summary import summarise
 from rem_release.console import Console
 from rem_release.data.noise_store import NoiseStore
-from rem_release.data.selection import Role, check_parts, choose_roles
-from rem_release.data.source import Source, label_by_clusters, open_source
-from rem_release.data.working_set import WorkingSet, read_working_set
+from rem_release.data.selection import Role, check_parts
+from rem_release.data.source import Source, open_source
 from rem_release.errors import InputError
 from rem_release.methods import Method, Pictures, build_method
 from rem_release.methods.apply import make_noise_in_order, padded_count
@@ -28,8 +29,9 @@ from rem_release.release.documents import write_documents
 from rem_release.release.facts import CostFacts, Facts
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, protected_grid
 from rem_release.release.generator import Generator, load_generator, save_generator
-from rem_release.release.private_record import fingerprint_of, write_row_map, write_skipped
+from rem_release.release.private_record import fingerprint_of, fingerprint_of_release, write_row_map, write_skipped
 from rem_release.release.run_folder import RunFolder, check_apart
+from rem_release.release.shard_journal import ShardJournal
 from rem_release.release.writing import Choice, Written, write_reserve, write_rows
 from rem_release.training.checkpoints import Checkpoint
 
@@ -57,24 +59,26 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
     source = open_source(options.source)
     options = replace(options, source=source.options)
     if options.plan:
-        source, choice = _read(options, source, console)
-        pictures, method, _ = _prepare(options, source, choice, generator, accelerator)
-        cost = _cost(options, method, pictures, generator is not None, accelerator.num_processes)
-        make_plan(options.recipe, source, choice, pictures, method, cost, accelerator, console)
+        with pictures_read(options, source, None, accelerator, console) as (source, choice):
+            pictures, method, _ = _prepare(options, source, choice, generator, accelerator)
+            cost = _cost(options, method, pictures, generator is not None, accelerator.num_processes)
+            make_plan(options, source, choice, pictures, method, cost, accelerator, console)
         return
     run = RunFolder(options.out)
     if accelerator.is_main_process:
-        _claim(options, run)
-    accelerator.wait_for_everyone()
+        _claim(options, run, source)
+    is_complete = broadcast_object_list([options.resume and run.finished])[0]  # another host may not see the folder
     with run.recorded() if accelerator.is_main_process else nullcontext():
-        if options.resume and run.finished:
+        if is_complete:
             console.note(f"{run.path} is complete already")
         else:
-            _protect(options, run, source, generator, accelerator, console)
-        summarise(run, console)
+            with pictures_read(options, source, run, accelerator, console) as (source, choice):
+                _protect(options, run, source, choice, generator, accelerator, console)
+        if accelerator.is_main_process:
+            summarise(run, console)
 
 
-def _claim(options: ProtectOptions, run: RunFolder) -> None:
+def _claim(options: ProtectOptions, run: RunFolder, source: Source) -> None:
     """Refuse, before any work, a place where the run cannot stand."""
     local = Path(options.source.source)
     if local.exists():
@@ -82,17 +86,19 @@ def _claim(options: ProtectOptions, run: RunFolder) -> None:
     if options.generator:
         check_apart(run.path, options.generator, "--generator")
     run.claim(options.deciding(), resume=options.resume, overwrite=options.overwrite)
+    if not (options.resume and run.finished):
+        check_disk(options, run, source)
 
 
 def _protect(
     options: ProtectOptions,
     run: RunFolder,
     source: Source,
+    choice: Choice,
     generator: Generator | None,
     accelerator: Accelerator,
     console: Console,
 ) -> None:
-    source, choice = _read(options, source, console)
     pictures, method, classes = _prepare(options, source, choice, generator, accelerator)
     fingerprint = fingerprint_of(
         options.recipe, options.seed, choice, classes, generator.weights_sha256 if generator else None
@@ -106,10 +112,10 @@ def _protect(
     noise = _make_noise(options, run, method, pictures, fingerprint, accelerator, console)
     if noise:
         cost = _cost(options, method, pictures, generator is not None, accelerator.num_processes)
-        _write_release(options, run, source, choice, noise, method, pictures, cost, console)
+        _write_release(options, run, source, choice, noise, method, pictures, cost, fingerprint, console)
         save_generator(run, method, options.recipe, options.recipe_name, classes)
         write_row_map(run.rows, source, choice)
-    accelerator.wait_for_everyone()
+        run.clear_scratch()
 
 
 def _make_noise(
@@ -136,40 +142,6 @@ def _make_noise(
     return store
 
 
-def _read(options: ProtectOptions, source: Source, console: Console) -> tuple[Source, Choice]:
-    """Read every picture once, label clusters, and decide what becomes of each picture."""
-    with console.stage("Reading images") as report:
-        working = read_working_set(source, options.recipe.data.resolution, options.max_side, options.skip_bad, report)
-    if source.labels_from == "clusters":
-        shown = working.images[torch.from_numpy(working.image_of_row)]
-        source = label_by_clusters(source, working.rows, shown, options.recipe.data.clusters, options.seed)
-        firsts = np.unique(working.image_of_row, return_index=True)[1]
-        working = replace(working, labels=torch.from_numpy(source.class_ids[working.rows[firsts]]))
-    _warn(working, source, console)
-    roles = choose_roles(working, source.classes, options.reserve, options.fraction, options.seed)
-    noise_index = np.full(len(roles), -1, np.int64)
-    protected = np.flatnonzero(roles == Role.PROTECTED)
-    noise_index[protected] = np.arange(len(protected))
-    return source, Choice(working, roles, noise_index, options.release_unprotected, options.max_side)
-
-
-def _warn(working: WorkingSet, source: Source, console: Console) -> None:
-    if working.bad:
-        console.warn(f"{len(working.bad)} files are left out; protect lists them in private/skipped.csv")
-    if others := source.other_columns():
-        console.warn(f"published as they are: the columns {', '.join(others)}; leave one out with --drop-column NAME")
-    labels = source.class_ids[working.rows]
-    counts = np.bincount(labels, minlength=len(source.classes))
-    empty = [name for name, count in zip(source.classes, counts, strict=True) if count == 0]
-    if empty:
-        console.warn(f"the card names classes without any image: {', '.join(empty[:10])}")
-    clashing = int((labels != working.labels.numpy()[working.image_of_row]).sum())
-    if clashing:
-        console.warn(
-            f"{clashing} rows show a picture that also stands in another class; its noise is made for the first"
-        )
-
-
 def _prepare(
     options: ProtectOptions, source: Source, choice: Choice, generator: Generator | None, accelerator: Accelerator
 ) -> tuple[Pictures, Method, list[str]]:
@@ -180,8 +152,9 @@ def _prepare(
     names = [source.album_names.get(name, name) for name in source.classes]  # album-000 is another one elsewhere
     if generator:
         labels = torch.from_numpy(generator.map_classes(names))[labels]
-    images = working.images if len(index) == len(working.images) else working.images[index]
-    pictures = as_pictures(images, labels, working.keys[index], working.sizes[index], accelerator.device)
+    pictures = as_pictures(
+        working.images.subset(index), labels, working.keys[index], working.sizes[index], accelerator.device
+    )
     classes = generator.classes if generator else names
     method = build_method(options.recipe, len(classes), options.seed, accelerator)
     if generator:
@@ -214,12 +187,14 @@ def _write_release(
     method: Method,
     pictures: Pictures,
     cost: CostFacts,
+    fingerprint: str,
     console: Console,
 ) -> Facts:
-    run.clear_staging()
     budget = whole_levels(options.recipe.noise.rho_u)
+    decides = fingerprint_of_release(fingerprint, source, choice, options.shard_bytes)
+    journal = ShardJournal(run.writing, run.staging, source.options.split, decides)
     with console.stage("Writing images") as report:
-        written = write_rows(run.staging, source, choice, noise, budget, report)
+        written = write_rows(run.staging, source, choice, noise, budget, journal, options.shard_bytes, report)
     if written.raised:
         console.warn(
             f"{written.raised} pictures are so small that their noise rounded to nothing; it was raised to the budget"
@@ -238,7 +213,7 @@ def _write_release(
 
 def _draw_figures(staging: Path, written: Written, method: Method, pictures: Pictures, budget: int) -> None:
     """The card's figures: protected pictures, and the noise of plain grey pictures, which are not released."""
-    (staging / PROTECTED_FIGURE).parent.mkdir()
+    (staging / PROTECTED_FIGURE).parent.mkdir(exist_ok=True)
     if written.samples:
         write_atomically(staging / PROTECTED_FIGURE, protected_grid(written.samples))
     levels = method.make_noise(grey_batch(_figure_classes(pictures), pictures.images.shape[-1]))

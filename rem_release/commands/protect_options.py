@@ -4,8 +4,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets.utils.py_utils import convert_file_size_to_int
+
 from rem_release.data.rows import SourceOptions
+from rem_release.data.shards import SHARD_BYTES
+from rem_release.errors import InputError
 from rem_release.recipe import Recipe
+
+
+def read_shard_size(text: str) -> int:
+    """Bytes that `500MB` or `1GB` means, as `datasets` reads it.
+
+    Raises:
+        InputError: it is no size.
+    """
+    try:
+        size = convert_file_size_to_int(text.replace(" ", ""))
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise InputError(f"--max-shard-size {text}: write a size such as 500MB or 1GB")
+    return size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +41,7 @@ class ProtectOptions:
     reserve: float = 0.0
     max_side: int | None = None
     skip_bad: bool = False
+    shard_bytes: int = SHARD_BYTES
     generator: Path | None = None
     plan: bool = False
     resume: bool = False
@@ -39,5 +59,6 @@ class ProtectOptions:
             "reserve": self.reserve,
             "max_side": self.max_side,
             "skip_bad": self.skip_bad,
+            "shard_bytes": self.shard_bytes,
             "generator": str(self.generator.resolve()) if self.generator else None,
         }

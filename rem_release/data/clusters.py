@@ -7,13 +7,14 @@ import torch
 import torch.nn.functional as F
 from scipy.cluster.vq import kmeans2
 
+from rem_release.data.array_file import StoredImages
 from rem_release.errors import InputError
 
 _THUMBNAIL = 8
 _ITERATIONS = 30
 
 
-def cluster_images(images: torch.Tensor | np.ndarray, count: int, seed: int) -> np.ndarray:
+def cluster_images(images: torch.Tensor | StoredImages, count: int, seed: int) -> np.ndarray:
     """Group images by k-means on standardised 8 x 8 colour thumbnails.
 
     Args:
@@ -27,7 +28,7 @@ def cluster_images(images: torch.Tensor | np.ndarray, count: int, seed: int) -> 
     Raises:
         InputError: fewer than two clusters come out.
     """
-    features = _describe_appearance(torch.as_tensor(images))
+    features = _describe_appearance(images)
     count = min(count, len(np.unique(features, axis=0)))
     if count < 2:
         raise InputError("clustering needs at least two different-looking images and two clusters; add images")
@@ -40,11 +41,11 @@ def cluster_images(images: torch.Tensor | np.ndarray, count: int, seed: int) -> 
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
-def _describe_appearance(images: torch.Tensor) -> np.ndarray:
+def _describe_appearance(images: torch.Tensor | StoredImages) -> np.ndarray:
     """float32 [K, 192]: thumbnails, each colour of each cell standardised over the images."""
     thumbnails = [
-        F.interpolate(batch.float(), (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True).flatten(1)
-        for batch in images.split(1024)
+        F.interpolate(images[batch].float(), (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True).flatten(1)
+        for batch in torch.arange(len(images)).split(1024)
     ]
     features = torch.cat(thumbnails).double()
     spread = features.std(dim=0, correction=0)

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from rem_release.errors import InputError
+from rem_release.data.array_file import ArrayFile
 
 
 class NoiseStore:
@@ -19,23 +18,16 @@ class NoiseStore:
         pictures: U.
         resolution: R.
         fingerprint: what the noise belongs to; a store of anything else is started afresh.
+
+    Raises:
+        InputError: the file is damaged.
     """
 
     def __init__(self, path: Path, pictures: int, resolution: int, fingerprint: str) -> None:
-        self._path = path
         self._progress = path.with_suffix(".json")
         self._fingerprint = fingerprint
-        shape = (pictures, 3, resolution, resolution)
         self.done = self._read_progress()
-        if self.done:
-            try:
-                self._array = open_memmap(path, mode="r+")
-            except (OSError, ValueError) as error:
-                raise InputError(f"{path} is damaged ({error}); start again with --overwrite") from None
-            if self._array.shape != shape or self._array.dtype != np.int8:
-                raise InputError(f"{path} does not fit the images; start again with --overwrite")
-        else:
-            self._array = open_memmap(path, mode="w+", dtype=np.int8, shape=shape)
+        self._file = ArrayFile(path, (pictures, 3, resolution, resolution), np.int8, new=self.done == 0)
 
     def _read_progress(self) -> int:
         try:
@@ -46,8 +38,8 @@ class NoiseStore:
 
     def write(self, start: int, levels: Tensor) -> None:
         """Store the noise of pictures from `start` on, int8 [n, 3, R, R]; on return it survives a kill."""
-        self._array[start : start + len(levels)] = levels.numpy()
-        self._array.flush()
+        self._file.write(start, levels.numpy())
+        self._file.flush()
         self.done = start + len(levels)
         temporary = self._progress.with_name(self._progress.name + ".part")
         temporary.write_text(json.dumps({"done": self.done, "fingerprint": self._fingerprint}))
@@ -55,4 +47,4 @@ class NoiseStore:
 
     def read(self, index: int) -> Tensor:
         """The noise of one picture: int8 [3, R, R]."""
-        return torch.from_numpy(np.array(self._array[index]))
+        return torch.from_numpy(self._file.read(np.array([index]))[0])

@@ -11,6 +11,8 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from rem_release.data.parquet_column import ParquetColumn
+
 LabelsFrom = Literal["folders", "column", "albums", "clusters"]
 
 
@@ -53,6 +55,10 @@ class Rows:
     """int64 [rows] where the folder gives the class, -1 for files outside every class folder; else None"""
     album_names: dict[str, str] = field(default_factory=dict)
     """published album name -> folder; private"""
+    cells: ParquetColumn | None = None
+    """the pictures, where they are not read from `dataset`, whose image column is null then"""
+    files: tuple[Path, ...] = ()
+    """the files that hold the rows, where they are few"""
     cache: PrivateCache | None = None
     """what lives as long as the rows do, and is deleted with them"""
 

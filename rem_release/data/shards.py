@@ -7,7 +7,7 @@ rows alone, not on the batches in which they were handed over, so the same rows 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from rem_release.data.source import Source
 from rem_release.errors import InputError, VerificationError
 
+SHARD_BYTES = 500_000_000
 _IMAGE_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 _BATCH_ROWS = 64
 
@@ -28,6 +29,15 @@ _BATCH_ROWS = 64
 def image_path(row: int) -> str:
     """Give the opaque name of a released row: `000000017.png` for row 17, counted from 0."""
     return f"{row:09d}.png"
+
+
+def partial_shard(folder: Path, split: str, index: int, subfolder: str = "data") -> Path:
+    """Where a shard stands until all of them are written and get their names."""
+    return folder / subfolder / _partial_name(split, index)
+
+
+def _partial_name(split: str, index: int) -> str:
+    return f".{split}-{index:05d}.partial"
 
 
 def released_features(source: Source) -> datasets.Features:
@@ -64,6 +74,8 @@ class ShardWriter:
         max_shard_bytes: a shard is closed once it holds that much.
         max_row_group_bytes: a row group is closed once it holds that much; this bounds the memory that is needed.
         subfolder: where in the release folder the shards go.
+        finished: how many rows each of the shards has that an earlier writer finished and left in the folder.
+        on_shard: told of each finished shard, its file and its rows; such shards stay when the body fails.
 
     Raises:
         InputError: `split` cannot be the name of a split.
@@ -75,9 +87,11 @@ class ShardWriter:
         split: str,
         features: datasets.Features,
         image_column: str = "image",
-        max_shard_bytes: int = 500_000_000,
-        max_row_group_bytes: int = 100_000_000,
+        max_shard_bytes: int = SHARD_BYTES,
+        max_row_group_bytes: int = 32_000_000,
         subfolder: str = "data",
+        finished: Sequence[int] = (),
+        on_shard: Callable[[Path, int], None] | None = None,
     ) -> None:
         if not re.fullmatch(r"\w+(\.\w+)*", split):
             raise InputError(f"{split!r} cannot name a split; use letters, digits and _, as in --split train")
@@ -86,16 +100,17 @@ class ShardWriter:
         self._schema = features.arrow_schema
         self._image_column = image_column
         self._others = [name for name in self._schema.names if name != image_column]
-        self._limits = (max_shard_bytes, max_row_group_bytes)
-        self._parts: list[Path] = []
+        self._limits = (max_shard_bytes, min(max_row_group_bytes, max_shard_bytes))
+        self._on_shard = on_shard
+        self._parts = [partial_shard(folder, split, index, subfolder) for index in range(len(finished))]
         self._writer: pq.ParquetWriter | None = None
         self._shard_bytes = 0
         self._pending: list[tuple[bytes, pa.Table]] = []
         self._pending_bytes = 0
-        self._rows = 0
+        self._rows = self._rows_before = sum(finished)
         self.files: list[Path] = []
         self._folder.mkdir(parents=True, exist_ok=True)
-        for stale in self._folder.glob(f".{split}-*.partial"):
+        for stale in set(self._folder.glob(f".{split}-*.partial")) - set(self._parts):
             stale.unlink()
 
     def write(self, pngs: Sequence[bytes], columns: pa.Table) -> None:
@@ -124,7 +139,7 @@ class ShardWriter:
     def _write_row_group(self) -> None:
         """Write the pending rows as one row group; begin a shard before it, or end one after it, as the limit says."""
         if self._writer is None:
-            self._parts.append(self._folder / f".{self._split}-{len(self._parts):05d}.partial")
+            self._parts.append(self._folder / _partial_name(self._split, len(self._parts)))
             self._writer = pq.ParquetWriter(
                 self._parts[-1],
                 self._schema,
@@ -154,7 +169,9 @@ class ShardWriter:
     def _end_shard(self) -> None:
         if self._writer is not None:
             self._writer.close()
-        self._writer, self._shard_bytes = None, 0
+            if self._on_shard:
+                self._on_shard(self._parts[-1], self._rows - self._rows_before)
+        self._writer, self._shard_bytes, self._rows_before = None, 0, self._rows
 
     def close(self) -> list[Path]:
         """Write what is pending and give the shards their names.
@@ -180,10 +197,12 @@ class ShardWriter:
         if kind is None:
             self.close()
             return
-        self._end_shard()
-        for part in self._parts:
+        unfinished = self._parts[-1:] if self._writer is not None else []
+        if self._writer is not None:
+            self._writer.close()
+        for part in unfinished if self._on_shard else self._parts:
             part.unlink(missing_ok=True)
-        self._parts, self._pending = [], []
+        self._writer, self._parts, self._pending = None, [], []
 
 
 @dataclass(frozen=True)

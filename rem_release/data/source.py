@@ -4,22 +4,27 @@ A source is a folder of class folders, a folder with metadata.csv/jsonl/parquet,
 folder, or a Hugging Face dataset id; a local path wins over an id. Nothing is decoded here.
 """
 
+import hashlib
+import json
 import os
 import re
 import stat
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
+from rem_release.data.array_file import StoredImages
 from rem_release.data.clusters import cluster_images
 from rem_release.data.decoding import BadImage
 from rem_release.data.folders import open_folder
 from rem_release.data.labels import is_image, read_classes, refuse_pixels
+from rem_release.data.parquet_column import ParquetColumn
 from rem_release.data.rows import LabelsFrom, PrivateCache, Rows
 from rem_release.data.rows import SourceOptions as SourceOptions
 from rem_release.data.tables import (
@@ -55,6 +60,10 @@ class Source:
     origins: list[str] | None = None
     album_names: dict[str, str] = field(default_factory=dict)
     """published album name -> folder; private"""
+    cells: ParquetColumn | None = None
+    """the pictures, where they are not read from `dataset`, whose image column is null then"""
+    files: tuple[Path, ...] = ()
+    """the files that hold the rows, where they are few"""
     cache: PrivateCache | None = None
     """deleted with the last Source that refers to it"""
 
@@ -73,7 +82,9 @@ class Source:
         """
         if self.labels_from == "folders" and self.class_ids[row] < 0:
             raise BadImage("lies in no class folder")
-        cell = self._cells[row].as_py()
+        cell = self.cells[row] if self.cells is not None else self._cells[row].as_py()
+        if isinstance(cell, bytes):  # a column of raw files
+            return cell
         if cell is None or (cell["bytes"] is None and not cell["path"]):
             raise BadImage("no image (null)")
         return cell["bytes"] if cell["bytes"] is not None else _read_file((self.root or Path()) / cell["path"])
@@ -85,9 +96,26 @@ class Source:
             return dataset.data.column(self.image_column)
         return dataset.select_columns([self.image_column]).with_format("arrow")[:].column(self.image_column)
 
+    def stamp(self) -> str:
+        """A hash that changes when a file of the source changes or goes, as far as its size and time tell."""
+        paths = [str(path) for path in self.files] or [str(file["filename"]) for file in self.dataset.cache_files]
+        paths = paths or pc.struct_field(self.dataset.data.column(self.image_column), "path").to_pylist()
+        stamp = hashlib.sha256(json.dumps(asdict(self.options)).encode())
+        for path in paths:
+            stamp.update(f"{path} {_describe_file((self.root or Path()) / path) if path else None}\n".encode())
+        return stamp.hexdigest()
+
     def other_columns(self) -> list[str]:
         """List the released columns beside image and label."""
         return [name for name in self.dataset.column_names if name not in (self.image_column, self.label_column)]
+
+
+def _describe_file(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _read_file(path: Path) -> bytes:
@@ -190,6 +218,8 @@ def _check(rows: Rows, options: SourceOptions) -> Source:
         root=rows.root,
         origins=rows.origins,
         album_names=rows.album_names,
+        cells=rows.cells,
+        files=rows.files,
         cache=rows.cache,
     )
     if options.label_from != "clusters":
@@ -246,7 +276,7 @@ def require_two_classes(source: Source, class_ids: np.ndarray) -> None:
 
 
 def label_by_clusters(
-    source: Source, rows: np.ndarray, images: torch.Tensor | np.ndarray, count: int, seed: int
+    source: Source, rows: np.ndarray, images: torch.Tensor | StoredImages, count: int, seed: int
 ) -> Source:
     """Give a source opened with `label_from="clusters"` its label column.
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -16,6 +17,9 @@ import pyarrow.parquet as pq
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import HfHubHTTPError
 
+from rem_release.data.hidden_pictures import is_plain
+from rem_release.data.labels import is_image
+from rem_release.data.parquet_column import ParquetColumn
 from rem_release.data.rows import PrivateCache, Rows, SourceOptions, point_at_files
 from rem_release.errors import InputError
 
@@ -90,22 +94,45 @@ def holds_parquet(path: Path, split: str) -> bool:
 def open_parquet(path: Path, options: SourceOptions) -> Rows:
     """Read one Parquet file, which is the split asked for, or a folder of them in a layout that `datasets` knows.
 
+    The pictures are read from the files themselves. What other columns hold is unpacked to a private temporary folder.
+
     Raises:
         InputError: a file is damaged or empty, or there is no such split.
     """
     cache = PrivateCache()
     with _explaining(path):
-        files = [path] if path.is_file() else _list_parquet(path)
-        if not any(pq.read_metadata(file).num_rows for file in files):
+        found = [path] if path.is_file() else _list_parquet(path)
+        if not any(pq.read_metadata(file).num_rows for file in found):
             raise InputError(f"{path} has no rows")
         if path.is_file():
-            pattern = {options.split: [glob.escape(str(path))]}
-            loaded = datasets.load_dataset("parquet", data_files=pattern, cache_dir=cache.name)
+            where: dict[str, Any] = {"path": "parquet", "data_files": {options.split: [glob.escape(str(path))]}}
         else:
-            loaded = datasets.load_dataset(_mirror(path, files, Path(cache.name)), cache_dir=cache.name)
-    _require_split(loaded, str(path), options)
+            where = {"path": _mirror(path, found, Path(cache.name))}
+        builder = datasets.load_dataset_builder(**where, cache_dir=cache.name)
+        _require_split(builder.config.data_files, str(path), options)
+        files = [Path(file).resolve() for file in builder.config.data_files[options.split]]
+        features = builder.info.features or datasets.Features.from_arrow_schema(pq.read_schema(files[0]))
+        read = [name for name, feature in features.items() if is_plain(feature) and name not in options.drop_columns]
+        dataset = _load_columns(where, cache, read, options.split) if read else None
+        pictures = ParquetColumn(files, options.image_column) if is_image(features.get(options.image_column)) else None
+        dataset = _add_unread(dataset, features, sum(pq.read_metadata(file).num_rows for file in files))
     root = path.parent if path.is_file() else path
-    return Rows(dataset=loaded[options.split], labels_from="column", root=root, cache=cache)
+    return Rows(dataset=dataset, labels_from="column", root=root, cells=pictures, files=tuple(files), cache=cache)
+
+
+def _load_columns(where: dict[str, Any], cache: PrivateCache, names: list[str], split: str) -> datasets.Dataset:
+    return datasets.load_dataset(**where, columns=names, cache_dir=cache.name, split=split)
+
+
+def _add_unread(dataset: datasets.Dataset | None, features: datasets.Features, rows: int) -> datasets.Dataset:
+    """All columns in their order, those that were not read as nulls: pictures, and what is dropped or refused."""
+    schema = features.arrow_schema
+    read = dataset.data.table if dataset is not None else pa.table({})
+    columns = [
+        read.column(field.name) if field.name in read.column_names else pa.chunked_array([pa.nulls(rows, field.type)])
+        for field in schema
+    ]
+    return datasets.Dataset(pa.Table.from_arrays(columns, schema=schema))
 
 
 def _list_parquet(path: Path) -> list[Path]:

@@ -1,24 +1,29 @@
-"""The working set: every distinct picture of a source at the working resolution, in memory as uint8."""
+"""The working set: every distinct picture of a source at the working resolution, on disk as uint8."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
+from rem_release.data.array_file import ArrayFile, StoredImages
 from rem_release.data.decoding import BadImage, decode, fit_working_grid, pixel_hash, shrink
 from rem_release.data.in_order import map_in_order
 from rem_release.data.source import Source, require_two_classes
 from rem_release.errors import BadImagesError, InputError
 
 Progress = Callable[[int, int], None]
+_IMAGES = "images.npy"
+_INDEX = "index.npz"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WorkingSet:
     """U distinct pictures that K readable rows show. Rows with equal released pixels share one picture."""
 
-    images: torch.Tensor
+    images: StoredImages
     """uint8 [U, 3, R, R], in order of first appearance"""
     labels: torch.Tensor
     """int64 [U], class of the first row that shows the picture; -1 while clusters are not labelled"""
@@ -60,15 +65,17 @@ def read_image(source: Source, row: int, max_side: int | None = None) -> np.ndar
 def read_working_set(
     source: Source,
     resolution: int,
+    folder: Path,
     max_side: int | None = None,
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> WorkingSet:
-    """Decode every row once; only pictures at working size stay in memory, full ones a few at a time.
+    """Decode every row once; pictures at working size go to disk, full ones are in memory a few at a time.
 
     Args:
         source: an opened source.
         resolution: R, side of the working grid in pixels.
+        folder: where the pictures go; nobody else may read there, for they are clean.
         max_side: longer side in pixels to which released images are shrunk.
         skip_bad: leave unreadable rows out instead of raising.
         progress: called as progress(done, total) after each row.
@@ -77,10 +84,9 @@ def read_working_set(
         BadImagesError: rows that cannot be read, all of them.
         InputError: no row can be read, or fewer than two classes are left.
     """
-    grids = np.empty((len(source), 3, resolution, resolution), np.uint8)  # untouched pages cost nothing
+    grids = ArrayFile(folder / _IMAGES, (len(source), 3, resolution, resolution), np.uint8, new=True)
     index: dict[str, int] = {}
     sizes: list[tuple[int, int]] = []
-    firsts: list[int] = []
     rows: list[int] = []
     image_of_row: list[int] = []
     bad: list[tuple[str, str]] = []
@@ -90,27 +96,77 @@ def read_working_set(
             bad.append((source.origin(row), reading.reason))
         else:
             if reading.hash not in index:
-                grids[len(index)] = reading.grid.numpy()
+                grids.write(len(index), reading.grid.numpy())
                 index[reading.hash] = len(index)
                 sizes.append(reading.size)
-                firsts.append(row)
             rows.append(row)
             image_of_row.append(index[reading.hash])
         if progress is not None:
             progress(row + 1, len(source))
     _judge(source, np.array(rows, np.int64), bad, skip_bad)
-    hashes = list(index)
+    grids.flush()
+    return _assemble(source, grids, list(index), sizes, rows, image_of_row, bad)
+
+
+def _assemble(
+    source: Source,
+    grids: ArrayFile,
+    hashes: list[str],
+    sizes: list[tuple[int, int]],
+    rows: list[int],
+    image_of_row: list[int],
+    bad: list[tuple[str, str]],
+) -> WorkingSet:
+    shown = np.array(image_of_row, np.int64)
+    firsts = np.array(rows, np.int64)[np.unique(shown, return_index=True)[1]]
     return WorkingSet(
-        images=torch.from_numpy(grids[: len(hashes)]),
+        images=StoredImages(grids, torch.arange(len(hashes))),
         labels=torch.from_numpy(source.class_ids[firsts]),
         keys=torch.tensor([int(text[:16], 16) >> 1 for text in hashes], dtype=torch.int64),
         sizes=torch.tensor(sizes, dtype=torch.int64),
         hashes=hashes,
         rows=np.array(rows, np.int64),
-        image_of_row=np.array(image_of_row, np.int64),
+        image_of_row=shown,
         bad=bad,
-        resolution=resolution,
+        resolution=grids.shape[-1],
     )
+
+
+def save_index(working: WorkingSet, source: Source, folder: Path) -> None:
+    """Write what is known of the pictures beside them, so that another process need not decode them again."""
+    partial = folder / f".{_INDEX}"
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            stamp=np.array(source.stamp()),
+            hashes=np.array(working.hashes),
+            sizes=working.sizes.numpy(),
+            rows=working.rows,
+            image_of_row=working.image_of_row,
+            bad=np.array(working.bad, np.str_).reshape(-1, 2),
+        )
+    partial.replace(folder / _INDEX)
+
+
+def open_working_set(source: Source, resolution: int, folder: Path) -> WorkingSet | None:
+    """The pictures that another process, or a run that was stopped, has decoded; None where the source changed since.
+
+    Args:
+        source: the same source, opened again.
+        resolution: R.
+        folder: as it was given to `read_working_set`.
+    """
+    try:
+        with np.load(folder / _INDEX) as index:
+            known = dict(index)
+        grids = ArrayFile(folder / _IMAGES, (len(source), 3, resolution, resolution), np.uint8, new=False)
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile, InputError):
+        return None
+    if str(known["stamp"]) != source.stamp():
+        return None
+    bad = [(str(origin), str(reason)) for origin, reason in known["bad"]]
+    sizes, rows, shown = (known[name].tolist() for name in ("sizes", "rows", "image_of_row"))
+    return _assemble(source, grids, known["hashes"].tolist(), sizes, rows, shown, bad)
 
 
 def _judge(source: Source, rows: np.ndarray, bad: list[tuple[str, str]], skip_bad: bool) -> None:

@@ -9,22 +9,26 @@ from torch import Tensor
 
 from rem_release.core.levels import to_float
 from rem_release.core.resampling import NoiseRoute, Resampling
+from rem_release.data.array_file import StoredImages
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.loop import Progress
+
+_SHARE_OF_GPU = 0.4
+"""of its free memory for the working set; the rest is for the network and its batches"""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images on the working grid, on the device.
+    """Images on the working grid.
 
     Attributes:
-        images: uint8 [U, 3, R, R].
+        images: uint8 [U, 3, R, R], on the device or on disk. What follows is on the device.
         labels: int64 [U].
         keys: int64 [U], the ids of the draws.
         route: the way of the noise to each image's own size and back.
     """
 
-    images: Tensor
+    images: Tensor | StoredImages
     labels: Tensor
     keys: Tensor
     route: NoiseRoute
@@ -83,7 +87,19 @@ class Method(Protocol):
         ...
 
 
-def as_pictures(images: Tensor, labels: Tensor, keys: Tensor, sizes: Tensor, device: torch.device) -> Pictures:
-    """Bring a working set to the device; sizes int64 [U, 2] are the (height, width) that will be released."""
+def as_pictures(
+    images: Tensor | StoredImages, labels: Tensor, keys: Tensor, sizes: Tensor, device: torch.device
+) -> Pictures:
+    """Bring a working set to the device; sizes int64 [U, 2] are the (height, width) that will be released.
+
+    Pictures on disk stay there, and are read batch by batch, where the device is a CPU, whose system keeps what it has
+    room for, or where they would take too much of a GPU's free memory.
+    """
     route = NoiseRoute(sizes, images.shape[-1]).to(device)
-    return Pictures(images.to(device), labels.to(device), keys.to(device), route)
+    if isinstance(images, Tensor) or _fits(images, device):
+        images = images[torch.arange(len(images))].to(device)
+    return Pictures(images, labels.to(device), keys.to(device), route)
+
+
+def _fits(images: StoredImages, device: torch.device) -> bool:
+    return device.type == "cuda" and images.shape.numel() <= _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]

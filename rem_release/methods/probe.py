@@ -22,7 +22,7 @@ def seconds_per_gradient(method: Method, pictures: Pictures, batch_size: int) ->
     if not isinstance(method, MinMaxNoise):
         return 0.0
     count = min(batch_size, len(pictures))
-    batch = pictures.batch(torch.arange(count, device=pictures.images.device))
+    batch = pictures.batch(torch.arange(count, device=pictures.labels.device))
     J, resolution = method.noise.J, batch.images.shape[-1]
     draws = Draws.final(method.seed, batch.keys)
     t = DRAW[method.noise.transform](draws.keys(Purpose.TRANSFORM, 0, J), resolution)

@@ -6,18 +6,23 @@ import io
 import json
 from collections import Counter
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rem_release import __version__
 from rem_release.data.selection import Role
+from rem_release.data.shards import released_columns, released_features
 from rem_release.data.source import Source
 from rem_release.errors import InputError
 from rem_release.recipe import Recipe
 from rem_release.release.canonical import write_atomically
 from rem_release.release.writing import Choice
+
+_BATCH_ROWS = 4096
 
 
 def fingerprint_of(recipe: Recipe, seed: int, choice: Choice, classes: list[str], weights_sha256: str | None) -> str:
@@ -25,6 +30,29 @@ def fingerprint_of(recipe: Recipe, seed: int, choice: Choice, classes: list[str]
     chosen = [choice.working.hashes[index] for index in np.flatnonzero(choice.roles == Role.PROTECTED)]
     parts = [recipe.sha256(), seed, classes, choice.working.labels.tolist(), chosen, weights_sha256]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def fingerprint_of_release(fingerprint: str, source: Source, choice: Choice, shard_bytes: int) -> str:
+    """One hash over everything that decides the released bytes, given the noise: what a finished shard is good for.
+
+    Args:
+        fingerprint: of the noise.
+        source: for the columns beside the image.
+        choice: which rows are released.
+        shard_bytes: size of the shards.
+    """
+    rows = choice.working.rows[choice.released()]
+    versions = [__version__, *(version(name) for name in ("pyarrow", "pillow", "numpy", "torch"))]
+    parts = [fingerprint, versions, shard_bytes, choice.max_side, str(released_features(source))]
+    digest = hashlib.sha256(json.dumps(parts).encode())
+    for first in range(0, len(rows), _BATCH_ROWS):
+        batch = rows[first : first + _BATCH_ROWS]
+        sink = pa.BufferOutputStream()
+        columns = released_columns(source, batch)
+        with pa.ipc.new_stream(sink, columns.schema) as writer:
+            writer.write_table(columns)
+        digest.update(batch.tobytes() + sink.getvalue())
+    return digest.hexdigest()
 
 
 def write_row_map(path: Path, source: Source, choice: Choice) -> None:

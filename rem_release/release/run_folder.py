@@ -27,7 +27,10 @@ class RunFolder:
         self.path = path
         self.release = path / "release"
         self.private = path / "private"
+        self.reading = path / ".reading"
+        self.working = self.private / "working"
         self.staging = self.private / "staging"
+        self.writing = self.private / "writing"
         self.options = self.private / "options.json"
         self.recipe = self.private / "recipe.json"
         self.generator = self.private / "generator.safetensors"
@@ -67,7 +70,7 @@ class RunFolder:
             str(self.path.absolute()).encode()
             if self.path.exists() and not self.path.is_dir():
                 raise InputError(f"--out {self.path} is a file; name a folder")
-            is_occupied = self.path.is_dir() and any(self.path.iterdir())
+            is_occupied = self.path.is_dir() and any(entry != self.reading for entry in self.path.iterdir())
         except UnicodeEncodeError:
             raise InputError(f"--out {os.fsencode(self.path.absolute())!r} is not UTF-8; name another folder") from None
         except OSError as error:
@@ -102,11 +105,36 @@ class RunFolder:
                     shutil.rmtree(folder)
             self.private.mkdir(parents=True, exist_ok=True)
             self.private.chmod(0o700)
+            if self.reading.exists():
+                _delete(self.working)
+                self.reading.replace(self.working)
             self.write_json(self.options, options)
         except OSError as error:
             raise InputError(f"--out {self.path} cannot be written: {error.strerror or error}") from None
         self._is_ours = True
         self._record("running", None, "")
+
+    @contextmanager
+    def read_into(self) -> Iterator[Path]:
+        """A new folder for pictures that are read before `open`, which keeps it; else it is deleted at the end.
+
+        So a command that cannot begin leaves nothing behind, and replaces nothing.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        is_new = not self.path.exists()
+        try:
+            _delete(self.reading)
+            self.reading.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise InputError(f"--out {self.path} cannot be written: {error.strerror or error}") from None
+        try:
+            yield self.reading
+        finally:
+            _delete(self.reading)
+            if is_new and not any(self.path.iterdir()):
+                self.path.rmdir()
 
     def _check_options(self, options: dict[str, Any]) -> None:
         before = flatten(self.read_json(self.options)) if self.options.is_file() else {}
@@ -153,16 +181,14 @@ class RunFolder:
         if self._is_ours:
             self.write_json(self.status, {"state": state, "exit_code": exit_code, "message": message})
 
-    def clear_staging(self) -> None:
-        """Begin the release anew."""
-        if self.staging.exists():
-            shutil.rmtree(self.staging)
-        self.staging.mkdir()
+    def clear_scratch(self) -> None:
+        """Delete what only a run that is not finished needs: the decoded pictures, and the journal of its shards."""
+        _delete(self.working)
+        _delete(self.writing)
 
     def publish(self) -> None:
         """Move the staged release into place, whole."""
-        if self.release.exists():
-            shutil.rmtree(self.release)
+        _delete(self.release)
         self.staging.replace(self.release)
 
     @staticmethod
@@ -183,6 +209,11 @@ class RunFolder:
             raise InputError(f"{path} is missing; is {path.parent.parent} a run folder?") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{path} is damaged: {error}") from None
+
+
+def _delete(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def check_apart(run: Path, other: Path, what: str) -> None:

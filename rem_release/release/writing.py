@@ -1,27 +1,30 @@
 """Writing the released rows: every picture read again, protected at its own size, encoded, and measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from rem_release.core.levels import protect_at_own_size
-from rem_release.data.decoding import encode_png, pixel_hash
+from rem_release.data.decoding import BadImage, encode_png, pixel_hash
 from rem_release.data.in_order import map_in_order
 from rem_release.data.noise_store import NoiseStore
 from rem_release.data.selection import Role
-from rem_release.data.shards import ShardWriter, released_columns, released_features
+from rem_release.data.shards import SHARD_BYTES, ShardWriter, released_columns, released_features
 from rem_release.data.source import Source
 from rem_release.data.working_set import WorkingSet, read_image
 from rem_release.errors import InputError
 from rem_release.release.figures import fit_cell
-from rem_release.release.imperceptibility import Change, ChangeMeter, measure_change
+from rem_release.release.imperceptibility import ChangeMeter, measure_change
+from rem_release.release.shard_journal import Outcome, ShardJournal
 
 Progress = Callable[[int, int], None]
 _FIGURE_PICTURES = 16
 _BATCH_ROWS = 256
+_AGAIN = "start again with --overwrite"
 
 
 @dataclass(frozen=True)
@@ -62,20 +65,29 @@ class Written:
     """protected rows whose noise rounded to nothing and was raised, see `protect_at_own_size`"""
     samples: list[np.ndarray] = field(default_factory=list)
     """protected pictures for the figure, as its cells; none where it would tell them from clean ones"""
+    rows: int = 0
 
-
-@dataclass(frozen=True)
-class _Row:
-    png: bytes
-    change: Change | None
-    raised: bool
-    sample: np.ndarray | None
+    def add(self, outcome: Outcome) -> None:
+        """Take the next row."""
+        if outcome.change is not None:
+            self.meter.record(outcome.change, self.rows)
+        if outcome.sample is not None:
+            self.samples.append(outcome.sample)
+        self.raised += outcome.raised
+        self.rows += 1
 
 
 def write_rows(
-    staging: Path, source: Source, choice: Choice, noise: NoiseStore, budget: int, progress: Progress | None = None
+    staging: Path,
+    source: Source,
+    choice: Choice,
+    noise: NoiseStore,
+    budget: int,
+    journal: ShardJournal,
+    shard_bytes: int = SHARD_BYTES,
+    progress: Progress | None = None,
 ) -> Written:
-    """Write `data/` of the release.
+    """Write `data/` of the release, from where an earlier attempt was stopped.
 
     Args:
         staging: the folder that becomes the release.
@@ -83,6 +95,8 @@ def write_rows(
         choice: what becomes of each row.
         noise: the noise of the protected pictures.
         budget: floor(255·ρ_u).
+        journal: of the shards that are finished.
+        shard_bytes: a shard is closed once it holds that much.
         progress: told (done, total) rows.
 
     Raises:
@@ -91,45 +105,69 @@ def write_rows(
     """
     positions = choice.released()
     sampled = _choose_samples(choice, positions)
-    result, done = Written(), 0
+    result = Written()
+    for outcome in journal.outcomes():
+        result.add(outcome)
 
-    def make_row(position: int) -> _Row:
+    def make_row(position: int) -> tuple[bytes, Outcome]:
         return _make_row(source, choice, noise, budget, position, position in sampled)
 
-    with ShardWriter(staging, source.options.split, released_features(source), source.image_column) as writer:
-        for first in range(0, len(positions), _BATCH_ROWS):
-            batch = positions[first : first + _BATCH_ROWS]
-            columns = released_columns(source, choice.working.rows[batch])
-            for index, row in enumerate(map_in_order(make_row, [int(position) for position in batch])):
-                writer.write([row.png], columns.slice(index, 1))
-                if row.change is not None:
-                    result.meter.record(row.change, done)
-                if row.sample is not None:
-                    result.samples.append(row.sample)
-                result.raised += row.raised
-                done += 1
-                if progress:
-                    progress(done, len(positions))
-    if done != len(positions):
-        raise RuntimeError(f"{done} rows written instead of {len(positions)}")
+    rest = positions[result.rows :]
+    with ShardWriter(
+        staging,
+        source.options.split,
+        released_features(source),
+        source.image_column,
+        max_shard_bytes=shard_bytes,
+        finished=journal.finished,
+        on_shard=journal.close_shard,
+    ) as writer:
+        made = map_in_order(make_row, [int(position) for position in rest])
+        for (png, outcome), columns in zip(made, _columns_of(source, choice.working.rows[rest]), strict=True):
+            journal.note(outcome)
+            result.add(outcome)
+            writer.write([png], columns)
+            if progress:
+                progress(result.rows, len(positions))
+    if result.rows != len(positions):
+        raise RuntimeError(f"{result.rows} rows written instead of {len(positions)}")
     return result
 
 
-def _make_row(source: Source, choice: Choice, noise: NoiseStore, budget: int, position: int, is_sample: bool) -> _Row:
+def _columns_of(source: Source, rows: np.ndarray) -> Iterator[pa.Table]:
+    """The other columns of each row, a table of one row each."""
+    for first in range(0, len(rows), _BATCH_ROWS):
+        batch = rows[first : first + _BATCH_ROWS]
+        columns = released_columns(source, batch)
+        for index in range(len(batch)):
+            yield columns.slice(index, 1)
+
+
+def _make_row(
+    source: Source, choice: Choice, noise: NoiseStore, budget: int, position: int, is_sample: bool
+) -> tuple[bytes, Outcome]:
     working = choice.working
     row, picture = int(working.rows[position]), int(working.image_of_row[position])
-    clean = read_image(source, row, choice.max_side)
-    if pixel_hash(clean) != working.hashes[picture]:
-        raise InputError(f"{source.origin(row)} changed while it was being protected; start again with --overwrite")
+    clean = _read_again(source, choice, row, working.hashes[picture])
     if choice.roles[picture] != Role.PROTECTED:
-        return _Row(encode_png(clean), None, False, None)
+        return encode_png(clean), Outcome(None, False, None)
     levels = noise.read(int(choice.noise_index[picture]))
     tensor, raised = protect_at_own_size(torch.from_numpy(clean).permute(2, 0, 1), levels, budget)
     protected = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
     change = measure_change(clean, protected)
     if not 0 < abs(change.largest) <= budget:
         raise RuntimeError(f"row {row}: the noise changes a pixel by {change.largest} levels of at most {budget}")
-    return _Row(encode_png(protected), change, raised, fit_cell(protected) if is_sample else None)
+    return encode_png(protected), Outcome(change, raised, fit_cell(protected) if is_sample else None)
+
+
+def _read_again(source: Source, choice: Choice, row: int, expected: str) -> np.ndarray:
+    try:
+        clean = read_image(source, row, choice.max_side)
+    except BadImage as error:
+        raise InputError(f"{source.origin(row)} cannot be read any more ({error.reason}); {_AGAIN}") from None
+    if pixel_hash(clean) != expected:
+        raise InputError(f"{source.origin(row)} changed while it was being protected; {_AGAIN}")
+    return clean
 
 
 def write_reserve(folder: Path, source: Source, choice: Choice) -> int:
@@ -137,12 +175,17 @@ def write_reserve(folder: Path, source: Source, choice: Choice) -> int:
     positions = np.flatnonzero(choice.row_roles() == Role.RESERVED)
     if len(positions) == 0:
         return 0
+    working = choice.working
+    rows = working.rows[positions]
+
+    def make_row(position: int) -> bytes:
+        expected = working.hashes[int(working.image_of_row[position])]
+        return encode_png(_read_again(source, choice, int(working.rows[position]), expected))
+
     with ShardWriter(folder, "reserve", released_features(source), source.image_column) as writer:
-        for first in range(0, len(positions), _BATCH_ROWS):
-            rows = choice.working.rows[positions[first : first + _BATCH_ROWS]]
-            columns = released_columns(source, rows)
-            for index, row in enumerate(rows):
-                writer.write([encode_png(read_image(source, int(row), choice.max_side))], columns.slice(index, 1))
+        made = map_in_order(make_row, [int(position) for position in positions])
+        for png, columns in zip(made, _columns_of(source, rows), strict=True):
+            writer.write([png], columns)
     return len(positions)
 
 

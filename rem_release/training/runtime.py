@@ -1,12 +1,17 @@
 """Device and processes, through accelerate."""
 
 import os
+from datetime import timedelta
 from typing import Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from rem_release.errors import InputError
+
+_PATIENCE = timedelta(days=2)
+"""how long a process waits for the others: one of them reads the images of its host, which can take hours"""
 
 
 def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
@@ -20,7 +25,8 @@ def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
     """
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    accelerator = Accelerator(mixed_precision=precision)
+    waits = InitProcessGroupKwargs(timeout=_PATIENCE)
+    accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[waits])
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched != accelerator.num_processes:
         raise InputError(

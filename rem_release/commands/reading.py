@@ -1,0 +1,120 @@
+"""How `protect` reads its pictures: once on each host, and what becomes of each of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from rem_release.commands.protect_options import ProtectOptions
+from rem_release.console import Console
+from rem_release.data.rows import PrivateCache
+from rem_release.data.selection import Role, choose_roles
+from rem_release.data.source import Source, label_by_clusters
+from rem_release.data.working_set import WorkingSet, open_working_set, read_working_set, save_index
+from rem_release.errors import RemReleaseError
+from rem_release.release.run_folder import RunFolder
+from rem_release.release.writing import Choice
+
+
+@contextmanager
+def pictures_read(
+    options: ProtectOptions, source: Source, run: RunFolder | None, accelerator: Accelerator, console: Console
+) -> Iterator[tuple[Source, Choice]]:
+    """Read every picture, label clusters, and decide what becomes of each picture.
+
+    One process of each host decodes and the others open what it made. What a stopped run has decoded is taken up again
+    while the files of its source are the same.
+
+    Args:
+        options: what the command line said.
+        source: opened; without labels where they come from clusters.
+        run: keeps the decoded pictures once it is opened, until it is finished; None for a plan, which keeps nothing.
+        accelerator: the processes.
+        console: told how far it is.
+
+    Raises:
+        InputError: pictures that cannot be read; nothing to protect.
+        RemReleaseError: the process that reads for this one failed.
+    """
+    keeper = run if accelerator.is_main_process else None
+    with _room(options, source, keeper, accelerator) as folder:
+        working = _read_once_a_host(options, source, folder, accelerator, console)
+        yield _choose(options, source, working, console)
+
+
+@contextmanager
+def _room(
+    options: ProtectOptions, source: Source, keeper: RunFolder | None, accelerator: Accelerator
+) -> Iterator[Path | None]:
+    """Where this process reads its pictures to; None where another process reads them."""
+    if not accelerator.is_local_main_process:
+        yield None
+    elif keeper is None:
+        cache = PrivateCache()
+        yield Path(cache.name)
+    elif options.resume and open_working_set(source, options.recipe.data.resolution, keeper.working):
+        yield keeper.working
+    else:
+        with keeper.read_into() as folder:
+            yield folder
+
+
+def _read_once_a_host(
+    options: ProtectOptions, source: Source, folder: Path | None, accelerator: Accelerator, console: Console
+) -> WorkingSet:
+    resolution, failure = options.recipe.data.resolution, None
+    try:
+        working = open_working_set(source, resolution, folder) if folder else None
+        if folder and working is None:
+            with console.stage("Reading images") as report:
+                working = read_working_set(source, resolution, folder, options.max_side, options.skip_bad, report)
+            save_index(working, source, folder)
+    except RemReleaseError as error:
+        working, failure = None, error
+    told = gather_object([(str(folder), str(failure) if failure else None)])
+    failures = [text for _, text in told if text]
+    if failures:
+        raise failure or RemReleaseError(failures[0])
+    if working is None:
+        theirs = Path(told[accelerator.process_index - accelerator.local_process_index][0])
+        working = open_working_set(source, resolution, theirs)
+    accelerator.wait_for_everyone()  # the folder may be renamed from here on
+    if working is None:
+        raise RemReleaseError(f"{options.source.source} changed while it was being read; start again")
+    return working
+
+
+def _choose(options: ProtectOptions, source: Source, working: WorkingSet, console: Console) -> tuple[Source, Choice]:
+    if source.labels_from == "clusters":
+        shown = working.images.subset(torch.from_numpy(working.image_of_row))
+        source = label_by_clusters(source, working.rows, shown, options.recipe.data.clusters, options.seed)
+        firsts = np.unique(working.image_of_row, return_index=True)[1]
+        working = replace(working, labels=torch.from_numpy(source.class_ids[working.rows[firsts]]))
+    _warn(working, source, console)
+    roles = choose_roles(working, source.classes, options.reserve, options.fraction, options.seed)
+    noise_index = np.full(len(roles), -1, np.int64)
+    protected = np.flatnonzero(roles == Role.PROTECTED)
+    noise_index[protected] = np.arange(len(protected))
+    return source, Choice(working, roles, noise_index, options.release_unprotected, options.max_side)
+
+
+def _warn(working: WorkingSet, source: Source, console: Console) -> None:
+    if working.bad:
+        console.warn(f"{len(working.bad)} files are left out; protect lists them in private/skipped.csv")
+    if others := source.other_columns():
+        console.warn(f"published as they are: the columns {', '.join(others)}; leave one out with --drop-column NAME")
+    labels = source.class_ids[working.rows]
+    counts = np.bincount(labels, minlength=len(source.classes))
+    empty = [name for name, count in zip(source.classes, counts, strict=True) if count == 0]
+    if empty:
+        console.warn(f"the card names classes without any image: {', '.join(empty[:10])}")
+    clashing = int((labels != working.labels.numpy()[working.image_of_row]).sum())
+    if clashing:
+        console.warn(
+            f"{clashing} rows show a picture that also stands in another class; its noise is made for the first"
+        )

@@ -1,0 +1,111 @@
+"""An array on disk, read and written by rows: memory holds the rows that are asked for, whatever the whole takes.
+
+Rows are read by position and not through a memory map, whose pages would count as this process's memory, and stay
+there, until the system needs them.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from torch import Tensor
+
+from rem_release.errors import InputError
+
+
+class ArrayFile:
+    """A `.npy` file of N rows. Safe to read from several threads, and from several processes once it is written.
+
+    Args:
+        path: the file.
+        shape: (N, ...).
+        dtype: of the values.
+        new: make it, as a file without content that takes no space yet; else open it.
+
+    Raises:
+        InputError: an existing file is damaged, or holds another array.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: type[np.generic], *, new: bool) -> None:
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
+        self._row_bytes = int(np.prod(shape[1:])) * self.dtype.itemsize
+        self._start = self._create() if new else self._check()
+        self._file = path.open("r+b" if new or os.access(path, os.W_OK) else "rb")
+
+    def _create(self) -> int:
+        with self.path.open("wb") as file:
+            header = {"descr": self.dtype.str, "fortran_order": False, "shape": self.shape}
+            npy.write_array_header_1_0(file, header)
+            start = file.tell()
+            file.truncate(start + len(self) * self._row_bytes)
+        return start
+
+    def _check(self) -> int:
+        try:
+            with self.path.open("rb") as file:
+                npy.read_magic(file)
+                shape, is_fortran, dtype = npy.read_array_header_1_0(file)
+                start, end = file.tell(), file.seek(0, os.SEEK_END)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path} is damaged ({error}); start again with --overwrite") from None
+        if (shape, is_fortran, dtype) != (self.shape, False, self.dtype) or end != start + len(self) * self._row_bytes:
+            raise InputError(f"{self.path} does not fit the images; start again with --overwrite")
+        return start
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Some rows, in the order asked for: [n, ...] for int64 [n]."""
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        if len(rows) == 0:
+            return found
+        target = found.data.cast("B")
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1  # neighbours come in one piece
+        for first, end in zip([0, *breaks], [*breaks, len(rows)], strict=True):
+            self._read_into(target[first * self._row_bytes : end * self._row_bytes], int(rows[first]))
+        return found
+
+    def _read_into(self, target: memoryview, row: int) -> None:
+        place = self._start + row * self._row_bytes
+        while len(target):
+            count = os.preadv(self._file.fileno(), [target], place)
+            if count == 0:
+                raise InputError(f"{self.path} ends early; start again with --overwrite")
+            target, place = target[count:], place + count
+
+    def write(self, start: int, rows: np.ndarray) -> None:
+        """Put rows in place from row `start` on. One thread at a time."""
+        self._file.seek(self._start + start * self._row_bytes)
+        self._file.write(np.ascontiguousarray(rows, self.dtype).data)
+
+    def flush(self) -> None:
+        """On return everything that was written survives a kill, and the loss of power."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+class StoredImages:
+    """Pictures on the working grid that stay on disk, indexed like a tensor uint8 [n, 3, R, R].
+
+    Args:
+        file: uint8 [N, 3, R, R].
+        rows: int64 [n], which of its rows these are.
+    """
+
+    def __init__(self, file: ArrayFile, rows: Tensor) -> None:
+        self._file, self._rows = file, rows
+        self.shape = torch.Size((len(rows), *file.shape[1:]))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, indices: Tensor) -> Tensor:
+        rows = self._rows[indices.cpu()]
+        return torch.from_numpy(self._file.read(rows.numpy())).to(indices.device)
+
+    def subset(self, indices: Tensor) -> "StoredImages":
+        """Some of the pictures, int64 [m]; nothing is read."""
+        return StoredImages(self._file, self._rows[indices])

@@ -1,0 +1,120 @@
+"""Which shards of a release are finished, and what was measured in them: what a stopped run goes on from.
+
+Beside each finished shard, in `private/`, stands a `.npz` file of what its rows found out. A shard counts where its
+bytes are those that were written; the first that does not, and all after it, are written again.
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from rem_release.data.shards import partial_shard
+from rem_release.release.canonical import sha256_file
+from rem_release.release.imperceptibility import Change
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What writing one row found out."""
+
+    change: Change | None
+    """None for a row without noise"""
+    raised: bool
+    """its noise rounded to nothing and was raised to the budget"""
+    sample: np.ndarray | None
+    """its cell of the figure, if it is shown there"""
+
+
+class ShardJournal:
+    """The shards of one release that are finished.
+
+    Args:
+        folder: where the journal lies, in `private/`.
+        staging: the folder that becomes the release. Shards that do not count are deleted from it.
+        split: of the shards.
+        fingerprint: everything that decides the released bytes; a journal of anything else is deleted.
+    """
+
+    def __init__(self, folder: Path, staging: Path, split: str, fingerprint: str) -> None:
+        self._folder = folder
+        self._fingerprint = fingerprint
+        self._noted: list[Outcome] = []
+        self.finished: list[int] = []
+        """rows of each finished shard"""
+        while self._is_finished(partial_shard(staging, split, len(self.finished))):
+            pass
+        if not self.finished:
+            for old in (folder, staging):
+                shutil.rmtree(old, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        staging.mkdir(exist_ok=True)
+
+    def _path(self, index: int) -> Path:
+        return self._folder / f"shard-{index:05d}.npz"
+
+    def _is_finished(self, part: Path) -> bool:
+        """Take the next shard, where it is whole; one that has its final name already gets back the other."""
+        for named in part.parent.glob(f"{part.stem[1:]}-of-*.parquet"):
+            named.replace(part)
+        try:
+            with np.load(self._path(len(self.finished))) as file:
+                record = dict(file)
+            is_ours = str(record["fingerprint"]) == self._fingerprint
+            if is_ours and str(record["sha256"]) == sha256_file(part):
+                self.finished.append(len(record["largest"]))
+                return True
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+            pass
+        return False
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What the rows of the finished shards found out, in order."""
+        for index in range(len(self.finished)):
+            with np.load(self._path(index)) as record:
+                yield from _read_outcomes(dict(record))
+
+    def note(self, outcome: Outcome) -> None:
+        """Take the next row, before it is written."""
+        self._noted.append(outcome)
+
+    def close_shard(self, part: Path, rows: int) -> None:
+        """Keep what the rows of a shard found out, once it is written: `ShardWriter`'s `on_shard`."""
+        partial = self._folder / ".shard.npz"
+        with partial.open("wb") as file:
+            record = _describe_outcomes(self._noted[:rows])
+            np.savez(file, fingerprint=self._fingerprint, sha256=sha256_file(part), **record)  # type: ignore[arg-type]
+        partial.replace(self._path(len(self.finished)))
+        self.finished.append(rows)
+        self._noted = self._noted[rows:]
+
+
+def _describe_outcomes(outcomes: list[Outcome]) -> dict[str, np.ndarray]:
+    none = Change(0, (0, 0, 0), 0.0, 0.0, None)  # nothing changed, which no protected row may say
+    changes = [outcome.change or none for outcome in outcomes]
+    samples = [outcome.sample for outcome in outcomes if outcome.sample is not None]
+    return {
+        "largest": np.array([change.largest for change in changes], np.int16),
+        "where": np.array([change.where for change in changes], np.int64).reshape(-1, 3),
+        "mean": np.array([change.mean for change in changes], np.float64),
+        "psnr": np.array([change.psnr for change in changes], np.float64),
+        "ssim": np.array([np.nan if change.ssim is None else change.ssim for change in changes], np.float64),
+        "raised": np.array([outcome.raised for outcome in outcomes], np.bool_),
+        "sampled": np.array([outcome.sample is not None for outcome in outcomes], np.bool_),
+        "samples": np.array(samples, np.uint8),
+    }
+
+
+def _read_outcomes(record: dict[str, np.ndarray]) -> Iterator[Outcome]:
+    samples = iter(record["samples"])
+    for row, largest in enumerate(record["largest"].tolist()):
+        change = None
+        if largest:
+            y, x, channel = record["where"][row].tolist()
+            ssim = float(record["ssim"][row])
+            ratio, mean = float(record["psnr"][row]), float(record["mean"][row])
+            change = Change(largest, (y, x, channel), mean, ratio, None if np.isnan(ssim) else ssim)
+        yield Outcome(change, bool(record["raised"][row]), next(samples) if record["sampled"][row] else None)
