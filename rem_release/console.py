@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -15,6 +16,15 @@ from rem_release.errors import InputError
 Report = Callable[[int, int], None]
 """(done, total)"""
 _PLAIN_EVERY = 15.0
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """What a stage took."""
+
+    seconds: float
+    cpu_seconds: float
+    """of all threads of this process together; divided by seconds and cores, the share of the cores that was busy"""
 
 
 class Console:
@@ -28,6 +38,8 @@ class Console:
     def __init__(self, as_json: bool = False, silent: bool = False) -> None:
         self.as_json = as_json
         self.silent = silent
+        self.times: dict[str, StageTime] = {}
+        """what the stages took that are over, by name"""
         self._err = RichConsole(stderr=True, highlight=False, quiet=silent)
         self._out = RichConsole(highlight=False, quiet=silent)
 
@@ -72,11 +84,13 @@ class Console:
     @contextmanager
     def stage(self, name: str) -> Iterator[Report]:
         """A stage of long work: a bar with rate and time left on a terminal, plain lines elsewhere."""
+        began, cpu_began = time.perf_counter(), time.process_time()
         if self._err.is_terminal and not self.silent:
             with self._bar(name) as report:
                 yield report
         else:
             yield self._lines(name)
+        self.times[name] = StageTime(time.perf_counter() - began, time.process_time() - cpu_began)
 
     @contextmanager
     def _bar(self, name: str) -> Iterator[Report]:

@@ -1,7 +1,7 @@
 """`rem-release protect`: the order of its stages."""
 
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +116,8 @@ def _protect(
         save_generator(run, method, options.recipe, options.recipe_name, classes)
         write_row_map(run.rows, source, choice)
         run.clear_scratch()
+        times = {name: asdict(time) for name, time in console.times.items()}
+        run.write_json(run.times, {"processes": accelerator.num_processes, "stages": times})
 
 
 def _make_noise(

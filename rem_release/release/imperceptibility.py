@@ -1,8 +1,8 @@
 """How far a protected picture is from its original: largest and mean change, PSNR and SSIM, on 8-bit pixels.
 
 Everything but SSIM comes from exact integer sums. SSIM is scikit-image's structural similarity (uniform window,
-float64, mean over the three channels), computed in bands of rows to bound the memory: the same mean, without holding
-a dozen float copies of a 12-megapixel photograph.
+float64, mean over the three channels). All of it is computed in bands of rows to bound the memory: the same figures,
+without holding a dozen copies of a 12-megapixel photograph.
 """
 
 import math
@@ -88,17 +88,21 @@ def measure_change(clean: np.ndarray, protected: np.ndarray) -> Change:
         clean: uint8 (H, W, 3).
         protected: uint8, the same shape.
     """
-    difference = _subtract(clean, protected)
-    absolute = np.abs(difference)
-    place = int(absolute.argmax())
-    y, x, channel = (int(index) for index in np.unravel_index(place, absolute.shape))
-    return Change(
-        largest=int(difference.flat[place]),
-        where=(y, x, channel),
-        mean=int(absolute.sum(dtype=np.int64)) / absolute.size,
-        psnr=_psnr(_sum_squares(difference), absolute.size),
-        ssim=ssim(clean, protected),
-    )
+    if clean.shape != protected.shape:
+        raise ValueError(f"pictures of different shape: {clean.shape} and {protected.shape}")
+    height, width, _ = clean.shape
+    band = max(1, _BAND_PIXELS // width)
+    largest, where, total, squares = 0, (0, 0, 0), 0, 0
+    for top in range(0, height, band):
+        difference = _subtract(clean[top : top + band], protected[top : top + band])
+        absolute = np.abs(difference)
+        place = int(absolute.argmax())
+        total += int(absolute.sum(dtype=np.int64))
+        squares += _sum_squares(difference)
+        if top == 0 or absolute.flat[place] > abs(largest):
+            y, x, channel = (int(index) for index in np.unravel_index(place, absolute.shape))
+            largest, where = int(difference.flat[place]), (top + y, x, channel)
+    return Change(largest, where, total / clean.size, _psnr(squares, clean.size), ssim(clean, protected))
 
 
 class ChangeMeter:
