@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from rem_release.audit.countermeasures.projection import fit_projection
+from rem_release.audit.material import sets
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.sets import add_random_signs, read_testing, read_training, split_protected
 from rem_release.audit.material.target import Target, open_target
+from rem_release.data.array_file import StoredImages
 from rem_release.data.decoding import fit_working_grid, pixel_hash
 from tests.command_line import draw, succeed
 
@@ -217,3 +220,15 @@ def test_no_share_and_the_whole() -> None:
 def test_a_split_that_is_none_is_refused(count: int, share: float) -> None:
     with pytest.raises(ValueError, match="3 labels for"):
         split_protected(count, np.array([0, 0, 1]), share, 0)
+
+
+def test_what_is_too_large_for_memory_is_the_same_on_disk(partial: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = read_training(partial, "protected", EVERY, None, (), 8, 0)
+    tested = fit_projection(expected.images, expected.labels, 2, 0)
+    monkeypatch.setattr(sets, "_MOST_IN_MEMORY", 0)
+    found = read_training(partial, "protected", EVERY, None, (), 8, 0)
+    assert isinstance(found.images, StoredImages)
+    assert found.digest == expected.digest
+    assert torch.equal(found.images[torch.arange(len(EVERY))], expected.images)
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(fit_projection(found.images, found.labels, 2, 0), tested)

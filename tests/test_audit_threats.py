@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rem_release.audit.calls import parse_calls
@@ -24,6 +24,7 @@ from rem_release.audit.parts import (
     Mixup,
     Orthogonal,
     Pgd,
+    ResizedCrop,
     TwoLayerProbe,
     Ueraser,
 )
@@ -41,6 +42,7 @@ EVERY = {
     "jpeg(quality=10)": ("jpeg(quality=10)", (Jpeg(quality=10),)),
     "bit_depth": ("bit_depth(bits=2)", (BitDepth(bits=2),)),
     "orthogonal(on=both)": ("orthogonal(on=both)", (Orthogonal(on="both"),)),
+    "resized_crop(size=0.5,views=8)": ("resized_crop(size=0.5)", (ResizedCrop(size=0.5),)),
     "cutout": ("cutout(share=0.5)", (Cutout(share=0.5),)),
     "mixup(alpha=0.2)": ("mixup(alpha=0.2)", (Mixup(alpha=0.2),)),
     "cutmix": ("cutmix(alpha=1)", (Cutmix(alpha=1.0),)),
@@ -254,8 +256,16 @@ filters = [
     st.builds(Jpeg, quality=st.integers(1, 100), on=where),
     st.builds(BitDepth, bits=st.integers(1, 7), on=where),
 ]
+crops = st.builds(
+    ResizedCrop,
+    size=st.floats(0.25, 4),
+    interpolation=st.sampled_from(["bilinear", "bicubic"]),
+    antialias=st.booleans(),
+    min_area=st.floats(0.001, 1),
+    views=st.integers(1, 64),
+)
 others = [
-    st.builds(Orthogonal, on=where),
+    st.one_of(st.builds(Orthogonal, on=where), crops),
     st.builds(Cutout, share=open_unit()),
     st.one_of(
         st.builds(Mixup, alpha=alphas),
@@ -273,7 +283,9 @@ others = [
 def threats(draw: st.DrawFn) -> Threat:
     chosen = draw(st.lists(st.sampled_from(range(len(filters))), unique=True, max_size=3))
     rest = draw(st.sets(st.sampled_from(range(len(others)))))
-    return Threat(tuple(draw(filters[n]) for n in chosen) + tuple(draw(others[n]) for n in sorted(rest)))
+    threat = Threat(tuple(draw(filters[n]) for n in chosen) + tuple(draw(others[n]) for n in sorted(rest)))
+    assume(not (threat.find(ResizedCrop) and threat.find(Eot)))
+    return threat
 
 
 @given(threats())

@@ -6,14 +6,17 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from rem_release.core.draws import Draws, Purpose, uniform
 from rem_release.core.levels import protect_at_own_size
 from rem_release.core.resampling import (
+    DRAW,
     NoiseRoute,
     draw_cifar,
     draw_imagenet,
+    draw_photograph,
     interpolation_matrix,
     resample,
 )
@@ -93,9 +96,66 @@ def test_imagenet_transformation_equals_torchvision():
     assert max(areas) > 0.85
 
 
+def read_photograph_draw(u: list[float], size: int) -> tuple[list[int], int, bool, bool, bool]:
+    """What `draw_photograph` reads from its numbers, one image at a time: window, r', cubic, antialiased, flipped."""
+    height = width = size
+    for area, ratio in zip(u[:10], u[10:20], strict=True):
+        pixels, aspect = size * size * (0.08 + 0.92 * area), 2 ** (2 * ratio - 1)
+        h, w = round((pixels / aspect) ** 0.5), round((pixels * aspect) ** 0.5)
+        if 0 < h <= size and 0 < w <= size:
+            height, width = h, w
+            break
+    least = -(-size // 2)
+    window = [int(u[20] * (size - height + 1)), int(u[21] * (size - width + 1)), height, width]
+    return window, least + int(u[23] * (size - least + 1)), u[24] < 0.5, u[25] < 0.5, u[22] < 0.5
+
+
+def test_photograph_transformation_equals_torchvision():
+    """Bilinear and antialiased bicubic everywhere; plain bicubic inside, because at the border torch repeats pixels."""
+    size = 24
+    keys = Draws(0, IDS[:600], 0).keys(Purpose.TRANSFORM)
+    images = torch.rand((600, 3, size, size), generator=torch.Generator().manual_seed(0))
+    out = resample(images, draw_photograph(keys, size))
+    seen = set()
+    for image, result, u in zip(images, out, uniform(keys, 26).tolist(), strict=True):
+        window, kept, is_cubic, is_smooth, is_flipped = read_photograph_draw(u, size)
+        mode = InterpolationMode.BICUBIC if is_cubic else InterpolationMode.BILINEAR
+        small = tv.resized_crop(image, *window, [kept, kept], mode, is_smooth)
+        expected = tv.resize(small, [size, size])
+        expected = tv.horizontal_flip(expected) if is_flipped else expected
+        difference = (result - expected).abs()
+        if is_cubic and not is_smooth:
+            difference = difference[:, 8:-8, 8:-8] if min(window[2:]) >= size // 2 else difference * 0
+        assert difference.max() < 1e-5, (window, kept, is_cubic, is_smooth)
+        seen |= {("kept", kept), ("how", is_cubic, is_smooth, is_flipped)}
+        seen |= {("wide", window[3] > 1.5 * window[2]), ("high", window[2] > 1.5 * window[3])}
+    assert len(seen) == 13 + 8 + 4  # every r' from 12 to 24, every way, and ratios beyond 3:2
+
+
+@pytest.mark.parametrize("resolution", [2, 3, 7, 32, 33])
+def test_photograph_matrices_keep_the_mean_and_bilinear_ones_are_convex(resolution):
+    keys = Draws(1, IDS, 0).keys(Purpose.TRANSFORM)
+    is_cubic = uniform(keys, 26)[:, 24] < 0.5
+    for matrix in draw_photograph(keys, resolution):
+        assert matrix.shape == (1000, resolution, resolution)
+        torch.testing.assert_close(matrix.sum(2), torch.ones(1000, resolution), atol=1e-5, rtol=0)
+        assert (matrix[~is_cubic] >= 0).all()
+        assert matrix.abs().sum(2).max() < 2.5
+    if resolution > 3:
+        assert (matrix[is_cubic] < -0.01).any()
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_a_transformation_does_not_depend_on_the_batch(name):
+    keys = Draws(4, IDS[:50], 2).keys(Purpose.TRANSFORM)
+    whole, some = DRAW[name](keys, 16), DRAW[name](keys[[9, 2]], 16)
+    for matrix, part in zip(whole or (), some or (), strict=True):
+        torch.testing.assert_close(part, matrix[[9, 2]], atol=1e-7, rtol=0)
+
+
 def test_gradient_through_a_transformation_is_its_adjoint():
     keys = Draws(0, IDS[:4], 0).keys(Purpose.TRANSFORM)
-    for draw in (draw_cifar, draw_imagenet):
+    for draw in (draw_cifar, draw_imagenet, draw_photograph):
         t = draw(keys, 8)
         x = torch.rand(4, 3, 8, 8).requires_grad_()
         y = torch.rand(4, 3, 8, 8)

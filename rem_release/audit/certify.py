@@ -34,7 +34,7 @@ _NEVER_COVERED = (
     "Diffusion purification of the images (AVATAR and its kin): published tests recover most of the accuracy with it.",
     "Self-supervised pretraining on the images, and other training without labels.",
     "People, and models that were trained on other images: the pictures stay recognisable to both.",
-    "Victims that see the pictures at another size than the one tested, or through another resizing.",
+    "Victims that see the pictures at other sizes than those tested, or through another resizing.",
     "Networks, training budgets and methods that are not in the tables.",
 )
 

@@ -18,11 +18,13 @@ from torch import Tensor
 import rem_release
 from rem_release.audit.countermeasures import filters as pictures
 from rem_release.audit.countermeasures.projection import fit_projection, project_out
+from rem_release.audit.countermeasures.resized_crop import Pipeline
 from rem_release.audit.learnability import perturbed_accuracies
 from rem_release.audit.ledger import Ledger, VictimRecord, key_of, pack
 from rem_release.audit.material.holdout import Holdout
 from rem_release.audit.material.sets import Filter as PictureFilter
 from rem_release.audit.material.sets import (
+    Fit,
     Kind,
     TestSet,
     TrainingSet,
@@ -31,13 +33,26 @@ from rem_release.audit.material.sets import (
     split_protected,
 )
 from rem_release.audit.material.target import Target
-from rem_release.audit.parts import BitDepth, Filter, Gaussian, Greyscale, Jpeg, Mean, Median, Mixed, Orthogonal, Pgd
+from rem_release.audit.parts import (
+    BitDepth,
+    Filter,
+    Gaussian,
+    Greyscale,
+    Jpeg,
+    Mean,
+    Median,
+    Mixed,
+    Orthogonal,
+    Pgd,
+    ResizedCrop,
+)
 from rem_release.audit.plan import Task
 from rem_release.audit.recipe import AuditRecipe
 from rem_release.audit.step import TrainingImages
 from rem_release.audit.threats import Threat
 from rem_release.audit.victim import Outcome, train_victim
 from rem_release.core.levels import to_float
+from rem_release.data.array_file import bring_near
 from rem_release.release.canonical import sha256_file
 from rem_release.training.loop import Progress
 
@@ -132,9 +147,8 @@ class Laboratory:
         projection: Orthogonal | None = task.threat.find(Orthogonal)
         if projection:
             Q = fit_projection(images.images, images.labels, images.classes, _PROJECTION_SEED)
-            images = replace(images, images=project_out(to_float(images.images), Q))
-            if task.threat.find(Pgd):  # the adversary moves inside the box
-                images = replace(images, images=images.images.clamp(0, 1))
+            is_boxed = task.threat.find(Pgd) is not None  # the adversary moves inside the box
+            images = replace(images, Q=Q, is_clamped=is_boxed)
             if projection.on == "both":
                 tests = project_out(to_float(tests), Q)
         return images, tests, test.labels.to(device)
@@ -143,10 +157,11 @@ class Laboratory:
         found = self._read("protected" if task.trained_on == "clean part" else task.trained_on, task.threat)
         images, labels = found.images, found.labels
         if task.trained_on == "clean part":
-            rows = torch.from_numpy(np.flatnonzero(~self.bench.protected_rows(task.threat)))
-            images, labels = images[rows], labels[rows]
+            clean = torch.from_numpy(~self.bench.protected_rows(task.threat))
+            rows = clean.repeat_interleave(len(labels) // len(clean)).nonzero()[:, 0]  # views stand together
+            images, labels = images[rows] if isinstance(images, Tensor) else images.subset(rows), labels[rows]
         device = self.accelerator.device
-        return TrainingImages(images.to(device), labels.to(device), len(self.bench.target.classes))
+        return TrainingImages(bring_near(images, device), labels.to(device), len(self.bench.target.classes))
 
     @property
     def is_partial(self) -> bool:
@@ -155,24 +170,31 @@ class Laboratory:
 
     def test_set(self, threat: Threat) -> TestSet:
         """The clean test images, filtered where the threat filters them too."""
-        chosen = threat.filters(test=True)
-        if str(chosen) not in self._tests:
+        chosen, fit = threat.filters(test=True), self._fit(threat)
+        name = f"{chosen} {fit}"
+        if name not in self._tests:
             functions = [_function_of(part) for part in chosen]
-            self._tests[str(chosen)] = read_testing(self.bench.holdout, functions, self.bench.resolution)
-        return self._tests[str(chosen)]
+            self._tests[name] = read_testing(self.bench.holdout, functions, fit)
+        return self._tests[name]
+
+    def _fit(self, threat: Threat) -> Fit:
+        """How pictures are brought to the network."""
+        crop: ResizedCrop | None = threat.find(ResizedCrop)
+        if crop is None:
+            return self.bench.resolution
+        side = crop.side(self.bench.resolution)
+        return Pipeline(side, crop.interpolation, crop.antialias, crop.min_area, crop.views)
 
     def _read(self, kind: Kind, threat: Threat) -> TrainingSet:
-        bench, chosen = self.bench, threat.filters(test=False)
+        bench, chosen, fit = self.bench, threat.filters(test=False), self._fit(threat)
         mixed = None if kind == "clean" else threat.find(Mixed)
-        name = f"{kind} {chosen} {mixed}"
+        name = f"{kind} {chosen} {mixed} {fit}"
         if name not in self._sets:
             rows = bench.holdout.train_rows
             protected_rows = bench.protected_rows(threat) if mixed else None
             functions = [_function_of(part) for part in chosen]
             target = replace(bench.target, rho_u=bench.rho_u)  # random signs need a radius even where nothing changed
-            self._sets[name] = read_training(
-                target, kind, rows, protected_rows, functions, bench.resolution, _SIGNS_SEED
-            )
+            self._sets[name] = read_training(target, kind, rows, protected_rows, functions, fit, _SIGNS_SEED)
             if len(self._sets) > _KEPT_SETS:
                 self._sets.popitem(last=False)
         self._sets.move_to_end(name)

@@ -12,6 +12,8 @@ from rem_release.radius import format_radius
 _strict = ConfigDict(extra="forbid")
 Where = Literal["train", "both"]
 """on the training images only, or on the test images too"""
+_LEAST_SIDE = 8
+"""pixels, below which no network is asked to learn"""
 OF_RHO_A = re.compile(r"(?:(?P<factor>\d+(?:\.\d+)?)\*)?rho_a(?:/(?P<divisor>\d+))?")
 
 
@@ -152,6 +154,30 @@ class Orthogonal:
 
 
 @dataclass(frozen=True, config=_strict)
+class ResizedCrop:
+    """The pipeline of photographs: random resized crops of each picture at its own size, flipped or not, to train on;
+    resize and centre crop to test on. In place of the recipe's augmentation."""
+
+    size: Annotated[float, Field(ge=0.25, le=4)] = 1.0
+    """side that the network sees, as a part of the working resolution"""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
+    """least area of a crop, as a part of the picture"""
+    views: Annotated[int, Field(ge=1, le=64)] = 8
+    """crops that are made of each training picture"""
+
+    def side(self, resolution: int) -> int:
+        """Side that the network sees, in pixels, at a working resolution."""
+        return max(_LEAST_SIDE, round(self.size * resolution))
+
+    def words(self) -> str:
+        """In plain words."""
+        how = f"{self.interpolation}{'' if self.antialias else ', not antialiased'}"
+        return f"random resized crops at {self.size:g} × the working resolution ({how})"
+
+
+@dataclass(frozen=True, config=_strict)
 class Cutout:
     """A square of that share of the side is blanked (DeVries and Taylor, 2017)."""
 
@@ -244,6 +270,7 @@ PARTS: dict[str, type] = {
     "jpeg": Jpeg,
     "bit_depth": BitDepth,
     "orthogonal": Orthogonal,
+    "resized_crop": ResizedCrop,
     "cutout": Cutout,
     "mixup": Mixup,
     "cutmix": Cutmix,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from rem_release.audit.curves import TrainedOn
-from rem_release.audit.parts import LinearProbe, Mixed, TwoLayerProbe
+from rem_release.audit.parts import LinearProbe, Mixed, ResizedCrop, TwoLayerProbe
 from rem_release.audit.recipe import SOURCE, Architecture, AuditRecipe, Network, parse_architecture
 from rem_release.audit.statistics import resamples_needed
 from rem_release.audit.threats import Threat
@@ -123,5 +123,5 @@ def _resolve(architecture: Architecture, source_model: str, threat: Threat) -> A
 
 
 def _material(task: Task) -> tuple[str, str]:
-    mixed = task.threat.find(Mixed)
-    return task.trained_on, f"{mixed} {task.threat.filters(test=False)}"
+    mixed, crop = task.threat.find(Mixed), task.threat.find(ResizedCrop)
+    return task.trained_on, f"{mixed} {task.threat.filters(test=False)} {crop}"

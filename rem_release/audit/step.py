@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rem_release.audit.countermeasures.augmentations import cutmix, cutout, mixup
+from rem_release.audit.countermeasures.projection import project_out
 from rem_release.audit.countermeasures.ueraser import ueraser
-from rem_release.audit.parts import Cutmix, Cutout, Eot, Mixup, Pgd, Ueraser
+from rem_release.audit.parts import Cutmix, Cutout, Eot, Mixup, Pgd, ResizedCrop, Ueraser
 from rem_release.audit.recipe import AuditRecipe
 from rem_release.audit.threats import Threat
 from rem_release.core.draws import Draws, Purpose, chain
@@ -17,6 +18,7 @@ from rem_release.core.levels import to_float
 from rem_release.core.norms import random_start
 from rem_release.core.pgd import frozen, pgd
 from rem_release.core.resampling import DRAW, resample
+from rem_release.data.array_file import StoredImages
 from rem_release.training.loop import LossOf
 
 _UERASER_DRAWS = 5
@@ -28,14 +30,18 @@ class TrainingImages:
     """What a victim learns from, on the device.
 
     Attributes:
-        images: [N, 3, R, R], uint8 levels, or float32 after a projection.
+        images: uint8 [N, 3, R, R]; where they are too many, on disk.
         labels: int64 [N].
         classes: number of classes.
+        Q: float32 [D, K], directions that are projected out of every batch; None for no projection.
+        is_clamped: bring projected images back to [0, 1].
     """
 
-    images: Tensor
+    images: Tensor | StoredImages
     labels: Tensor
     classes: int
+    Q: Tensor | None = None
+    is_clamped: bool = False
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,7 +53,10 @@ class TrainingImages:
 
     def floats(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Some of the images as float32 in [0, 1], with their labels."""
-        return as_floats(self.images[indices]), self.labels[indices]
+        images = as_floats(self.images[indices])
+        if self.Q is not None:
+            images = project_out(images, self.Q)
+        return images.clamp(0, 1) if self.is_clamped else images, self.labels[indices]
 
 
 def as_floats(images: Tensor) -> Tensor:
@@ -71,7 +80,7 @@ def make_step(
         seed: of the draws.
         watch: told the loss and the share of hits of each step.
     """
-    transform = DRAW[recipe.victim.augmentation]
+    transform = DRAW["none" if threat.find(ResizedCrop) else recipe.victim.augmentation]
     eot: Eot | None = threat.find(Eot)
     samples = eot.samples if eot else 1
 
@@ -106,12 +115,16 @@ def attack(
 
 
 def gradients_per_image(threat: Threat, recipe: AuditRecipe) -> float:
-    """Forward and backward passes of the network that a step spends on each image of its batch."""
+    """Forward and backward passes of the network that a step spends on each image of its batch.
+
+    Passes at the working resolution: one at another costs as many as it has times the pixels.
+    """
     eot: Eot | None = threat.find(Eot)
     each = 1.0 + (recipe.adversary.steps if threat.find(Pgd) else 0)
     strong: Ueraser | None = threat.find(Ueraser)
     chosen = _UERASER_DRAWS / 3 if strong and strong.mode == "max" else 0  # forward passes alone
-    return (eot.samples if eot else 1) * (each + chosen)
+    crop: ResizedCrop | None = threat.find(ResizedCrop)
+    return (eot.samples if eot else 1) * (each + chosen) * (crop.size**2 if crop else 1)
 
 
 def _start(adversary: Pgd, draws: Draws, shape: tuple[int, ...], samples: int) -> Tensor:

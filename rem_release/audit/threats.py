@@ -1,7 +1,8 @@
 """Threats: what a thief does with the released images. Named entries with parameters, which can be joined by `+`.
 
-Each acts where a thief would apply it: filters on the pictures at their own size, the projection on the whole training
-set, augmentations and the adversary in the training step. An unknown name or parameter is an error.
+Each acts where a thief would apply it: filters on the pictures at their own size, resized crops in place of the working
+grid, the projection on the whole training set, augmentations and the adversary in the training step. An unknown name or
+parameter is an error.
 """
 
 from dataclasses import fields, replace
@@ -20,7 +21,9 @@ from rem_release.audit.parts import (
     LinearProbe,
     Mixed,
     Mixup,
+    Orthogonal,
     Pgd,
+    ResizedCrop,
     TwoLayerProbe,
     Ueraser,
     factor_of,
@@ -29,7 +32,14 @@ from rem_release.radius import format_radius
 
 STANDARD = "standard"
 _NAMES = {entry: name for name, entry in PARTS.items()}
-_ONE_OF = ((Mixup, Cutmix, Ueraser, Eot), (LinearProbe, TwoLayerProbe))
+_ONE_OF = (
+    (Mixup, Cutmix, Ueraser, Eot),
+    (LinearProbe, TwoLayerProbe),
+    (ResizedCrop, Eot),  # which draws the recipe's augmentation, in whose place the crops stand
+    (ResizedCrop, Orthogonal),  # which is fitted to whole pictures
+)
+_UNSAID = ("on", "norm", *(field.name for field in fields(ResizedCrop)))
+"""parameters that a name leaves out where they have their default"""
 
 
 @dataclass(frozen=True)
@@ -112,15 +122,17 @@ def _place(part: Any) -> int:
 
 
 def _write(part: Any) -> str:
-    values = {field.name: getattr(part, field.name) for field in fields(part)}
-    if values.get("on") == "train":
-        del values["on"]
-    if values.get("norm") == "linf":
-        del values["norm"]
-    return write_call(_NAMES[type(part)], {key: _plain(value) for key, value in values.items()})
+    said = {
+        field.name: value
+        for field in fields(part)
+        if (value := getattr(part, field.name)) != field.default or field.name not in _UNSAID
+    }
+    return write_call(_NAMES[type(part)], {key: _plain(value) for key, value in said.items()})
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
     return repr(value).removesuffix(".0") if isinstance(value, float) else value
 
 

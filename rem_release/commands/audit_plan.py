@@ -12,7 +12,6 @@ from rem_release.audit.threats import Threat
 from rem_release.audit.victim import build_victim
 from rem_release.commands.plan import write_duration
 from rem_release.console import Console
-from rem_release.core.levels import to_float
 from rem_release.release.certificate import TIERS
 
 _ROUNDS = 3
@@ -74,7 +73,7 @@ def _seconds_per_pass(laboratory: Laboratory, task: Task) -> float:
     images, *_ = laboratory.prepare(Task(task.architecture, Threat(), "clean", 0))
     batch = min(laboratory.bench.recipe.victim.batch_size, len(images))
     model = build_victim(task, images.classes, images.resolution).to(device).train()
-    x = to_float(images.images[:batch])
+    x = images.floats(torch.arange(min(batch, len(images)), device=images.labels.device))[0]
     rounds = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()

@@ -1,7 +1,7 @@
 """Every geometric transformation here is separable and linear: rows · image · columnsᵀ, one pair of matrices an image.
 
-Flip, padded crop, resized crop, and the way of the noise to an image's own size and back are all of this form, so
-they batch, compose, run on the device, and differentiate exactly.
+Flip, padded crop, resized crop, loss of resolution, and the way of the noise to an image's own size and back are all of
+this form, so they batch, compose, run on the device, and differentiate exactly.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rem_release.core.draws import uniform
+
+_TRIES = 10
+_WINDOW_NUMBERS = 2 * _TRIES + 3
+"""for a crop: areas and ratios of the tries, top, left, flip"""
 
 
 class Resampling(NamedTuple):
@@ -53,21 +57,47 @@ def draw_imagenet(keys: Tensor, resolution: int) -> Resampling:
     Area 0.08 to 1 of the image, aspect ratio 3/4 to 4/3 uniform in its logarithm, whole pixels, the first of ten
     tries that fits, else the whole image; bilinear.
     """
-    tries = 10
-    numbers = uniform(keys, 2 * tries + 3)
-    area = resolution**2 * (0.08 + 0.92 * numbers[:, :tries])
-    ratio = torch.exp((numbers[:, tries : 2 * tries] * 2 - 1) * torch.log(torch.tensor(4 / 3, device=keys.device)))
+    numbers = uniform(keys, _WINDOW_NUMBERS)
+    top, left, height, width = _draw_window(numbers, resolution, 4 / 3)
+    rows = _crop_matrix(top, height, resolution)
+    return _flip(rows, _crop_matrix(left, width, resolution), numbers)
+
+
+def draw_photograph(keys: Tensor, resolution: int) -> Resampling:
+    """What photographs meet on their way to networks of any size: resized crop, flip, a loss of resolution. [N] keys.
+
+    A crop as in `draw_imagenet`, but of aspect ratio 1/2 to 2, because the working grid squashes pictures that are
+    released at their own. It is resized to r' pixels, R/2 to R, bilinear or bicubic, antialiased or not, each with even
+    odds, and enlarged to R again, bilinear. Bicubic resizing may overshoot.
+    """
+    numbers = uniform(keys, _WINDOW_NUMBERS + 3)
+    top, left, height, width = _draw_window(numbers, resolution, 2.0)
+    least = (resolution + 1) // 2
+    kept = least + (numbers[:, -3] * (resolution - least + 1)).floor()
+    is_cubic, is_smooth = numbers[:, -2] < 0.5, numbers[:, -1] < 0.5
+    back = _crop_matrix(torch.zeros_like(kept), kept, resolution)
+    rows = back @ _resize_matrix(top, height, kept, is_cubic, is_smooth, resolution)
+    return _flip(rows, back @ _resize_matrix(left, width, kept, is_cubic, is_smooth, resolution), numbers)
+
+
+def _draw_window(numbers: Tensor, resolution: int, widest: float) -> tuple[Tensor, ...]:
+    """(top, left, height, width) of random crops from the first of some numbers, whole pixels in float32, [N] each."""
+    area = resolution**2 * (0.08 + 0.92 * numbers[:, :_TRIES])
+    ratio = torch.exp((numbers[:, _TRIES : 2 * _TRIES] * 2 - 1) * torch.log(torch.tensor(widest, device=area.device)))
     heights, widths = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
     fits = (heights <= resolution) & (widths <= resolution) & (heights > 0) & (widths > 0)
     first = fits.to(torch.int8).argmax(1, keepdim=True)
     found = fits.any(1)
     height = torch.where(found, heights.gather(1, first)[:, 0], resolution)
     width = torch.where(found, widths.gather(1, first)[:, 0], resolution)
-    top = (numbers[:, -3] * (resolution - height + 1)).floor()
-    left = (numbers[:, -2] * (resolution - width + 1)).floor()
-    rows = _crop_matrix(top, height, resolution)
-    columns = _crop_matrix(left, width, resolution)
-    flipped = (numbers[:, -1] < 0.5)[:, None, None]
+    top = (numbers[:, 2 * _TRIES] * (resolution - height + 1)).floor()
+    left = (numbers[:, 2 * _TRIES + 1] * (resolution - width + 1)).floor()
+    return top, left, height, width
+
+
+def _flip(rows: Tensor, columns: Tensor, numbers: Tensor) -> Resampling:
+    """Half of the crops, mirrored."""
+    flipped = (numbers[:, _WINDOW_NUMBERS - 1] < 0.5)[:, None, None]
     return Resampling(rows, torch.where(flipped, columns.flip(1), columns))
 
 
@@ -79,10 +109,39 @@ def _crop_matrix(start: Tensor, length: Tensor, resolution: int) -> Tensor:
     return (1 - (centres.unsqueeze(-1) - position).abs()).clamp(min=0)
 
 
+def _resize_matrix(
+    start: Tensor, length: Tensor, kept: Tensor, is_cubic: Tensor, is_smooth: Tensor, resolution: int
+) -> Tensor:
+    """Resizing of [start, start + length) to `kept` points: [N, R, R]; rows sum to one, those from `kept` on are 0.
+
+    Antialiased where `is_smooth`. Weights beyond the window are left out and the others scaled up, which for bilinear
+    and for antialiased resizing is what torch does.
+    """
+    position = torch.arange(resolution, device=start.device, dtype=torch.float32)
+    scale = (length / kept)[:, None]
+    centres = start[:, None] + (position + 0.5) * scale - 0.5
+    width = torch.where(is_smooth[:, None], scale.clamp(min=1), 1.0).unsqueeze(-1)
+    distance = (centres.unsqueeze(-1) - position).abs() / width
+    cubic = _cubic(distance, torch.where(is_smooth, -0.5, -0.75)[:, None, None])
+    weights = torch.where(is_cubic[:, None, None], cubic, (1 - distance).clamp(min=0))
+    end = start + length
+    weights = weights * ((position >= start[:, None]) & (position < end[:, None])).unsqueeze(1)
+    weights = weights * (position < kept[:, None]).unsqueeze(-1)
+    return weights / weights.sum(2, keepdim=True).where((position < kept[:, None]).unsqueeze(-1), 1.0)
+
+
+def _cubic(distance: Tensor, a: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel (1981) of parameter a; distance at least 0."""
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = a * (((distance - 5) * distance + 8) * distance - 4)
+    return torch.where(distance <= 1, near, torch.where(distance < 2, far, 0.0))
+
+
 DRAW: dict[str, Callable[[Tensor, int], Resampling | None]] = {
     "none": draw_identity,
     "cifar": draw_cifar,
     "imagenet": draw_imagenet,
+    "photograph": draw_photograph,
 }
 
 

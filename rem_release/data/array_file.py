@@ -6,6 +6,7 @@ there, until the system needs them.
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -13,6 +14,9 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from rem_release.errors import InputError
+
+_SHARE_OF_GPU = 0.4
+"""of its free memory for the pictures; the rest is for the network and its batches"""
 
 
 class ArrayFile:
@@ -87,6 +91,26 @@ class ArrayFile:
         os.fsync(self._file.fileno())
 
 
+class TemporaryImages:
+    """Pictures on the working grid that are written once, to a file that has no name and goes with its last reader.
+
+    Args:
+        shape: (N, 3, R, R).
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        with TemporaryDirectory(prefix="rem-release-") as folder:  # an open file outlives its name
+            self._file = ArrayFile(Path(folder) / "images.npy", shape, np.uint8, new=True)
+
+    def __setitem__(self, rows: slice, images: Tensor) -> None:
+        self._file.write(rows.start, images.numpy())
+
+    def written(self) -> "StoredImages":
+        """All of them, to read."""
+        self._file.flush()
+        return StoredImages(self._file, torch.arange(len(self._file)))
+
+
 class StoredImages:
     """Pictures on the working grid that stay on disk, indexed like a tensor uint8 [n, 3, R, R].
 
@@ -109,3 +133,18 @@ class StoredImages:
     def subset(self, indices: Tensor) -> "StoredImages":
         """Some of the pictures, int64 [m]; nothing is read."""
         return StoredImages(self._file, self._rows[indices])
+
+
+def bring_near(images: Tensor | StoredImages, device: torch.device) -> Tensor | StoredImages:
+    """Bring pictures to the device.
+
+    Pictures on disk stay there, and are read batch by batch, where the device is a CPU, whose system keeps what it has
+    room for, or where they would take too much of a GPU's free memory.
+    """
+    if isinstance(images, Tensor):
+        return images.to(device)
+    return images[torch.arange(len(images))].to(device) if _fits(images, device) else images
+
+
+def _fits(images: StoredImages, device: torch.device) -> bool:
+    return device.type == "cuda" and images.shape.numel() <= _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]

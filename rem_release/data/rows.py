@@ -23,6 +23,7 @@ class SourceOptions:
     source: str
     """a folder, a Parquet file, or a Hub dataset id; `open_source` makes a local path absolute"""
     split: str = "train"
+    """its name, or several joined by `+`; `open_source` puts them in order"""
     image_column: str = "image"
     label_column: str = "label"
     label_from: Literal["albums", "clusters"] | None = None
@@ -43,14 +44,14 @@ class PrivateCache:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
-    """The rows of one split."""
+    """The rows of one split, or of several one after the other."""
 
     dataset: datasets.Dataset
     labels_from: LabelsFrom
     root: Path | None = None
     """the folder to which relative image paths belong"""
     origins: list[str] | None = None
-    """path of each row's file relative to `root`; None where rows have no files"""
+    """where each row comes from, see `Source.origin`; None where rows have no files and are of one split"""
     class_ids: np.ndarray | None = None
     """int64 [rows] where the folder gives the class, -1 for files outside every class folder; else None"""
     album_names: dict[str, str] = field(default_factory=dict)
@@ -59,8 +60,10 @@ class Rows:
     """the pictures, where they are not read from `dataset`, whose image column is null then"""
     files: tuple[Path, ...] = ()
     """the files that hold the rows, where they are few"""
-    cache: PrivateCache | None = None
+    caches: tuple[PrivateCache, ...] = ()
     """what lives as long as the rows do, and is deleted with them"""
+    left_out: tuple[str, ...] = ()
+    """other splits that the source has"""
 
 
 def point_at_files(paths: list[str]) -> pa.StructArray:

@@ -227,36 +227,6 @@ def _check(rows: Rows, options: SourceOptions) -> Source:
     return source
 
 
-def _drop_columns(dataset: datasets.Dataset, options: SourceOptions) -> datasets.Dataset:
-    for name in options.drop_columns:
-        if name not in dataset.column_names:
-            raise InputError(_name_columns(dataset, options, name, "--drop-column"))
-        if name in (options.image_column, options.label_column):
-            raise InputError(f"--drop-column {name}: a release needs its image and its label column")
-    dropped = [name for name in dataset.column_names if name in options.drop_columns]
-    if options.keep_columns is not None:
-        kept = {options.image_column, options.label_column, *options.keep_columns}
-        dropped += [name for name in dataset.column_names if name not in kept]
-    return dataset.remove_columns(dropped)
-
-
-def _read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> datasets.Dataset:
-    column = options.image_column
-    if column not in dataset.column_names:
-        raise InputError(_name_columns(dataset, options, column, "--image-column"))
-    if not is_image(dataset.features[column]):
-        raise InputError(f"column {column!r} of {options.source} does not hold images; choose one with --image-column")
-    try:
-        return dataset.cast_column(column, datasets.Image(decode=False))
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        raise InputError(f"column {column!r} of {options.source} cannot be read as images: {error}") from error
-
-
-def _name_columns(dataset: datasets.Dataset, options: SourceOptions, missing: str, option: str) -> str:
-    columns = ", ".join(dataset.column_names)
-    return f"{options.source} has no column {missing!r}; its columns are {columns}: choose with {option}"
-
-
 def require_two_classes(source: Source, class_ids: np.ndarray) -> None:
     """Refuse rows of fewer than two classes: the loss would be constant and the noise nothing.
 

@@ -9,12 +9,9 @@ from torch import Tensor
 
 from rem_release.core.levels import to_float
 from rem_release.core.resampling import NoiseRoute, Resampling
-from rem_release.data.array_file import StoredImages
+from rem_release.data.array_file import StoredImages, bring_near
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.loop import Progress
-
-_SHARE_OF_GPU = 0.4
-"""of its free memory for the working set; the rest is for the network and its batches"""
 
 
 @dataclass(frozen=True)
@@ -90,16 +87,6 @@ class Method(Protocol):
 def as_pictures(
     images: Tensor | StoredImages, labels: Tensor, keys: Tensor, sizes: Tensor, device: torch.device
 ) -> Pictures:
-    """Bring a working set to the device; sizes int64 [U, 2] are the (height, width) that will be released.
-
-    Pictures on disk stay there, and are read batch by batch, where the device is a CPU, whose system keeps what it has
-    room for, or where they would take too much of a GPU's free memory.
-    """
+    """Bring a working set to the device, see `bring_near`; sizes int64 [U, 2] are the released (height, width)."""
     route = NoiseRoute(sizes, images.shape[-1]).to(device)
-    if isinstance(images, Tensor) or _fits(images, device):
-        images = images[torch.arange(len(images))].to(device)
-    return Pictures(images, labels.to(device), keys.to(device), route)
-
-
-def _fits(images: StoredImages, device: torch.device) -> bool:
-    return device.type == "cuda" and images.shape.numel() <= _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
+    return Pictures(bring_near(images, device), labels.to(device), keys.to(device), route)

@@ -7,6 +7,7 @@ Only training images are projected; the victim is tested on images as they are, 
 import torch
 from torch import Tensor
 
+from rem_release.data.array_file import StoredImages
 from rem_release.training.batches import batch_indices
 
 _EPOCHS = 20
@@ -17,7 +18,7 @@ _LEAST = 1.0e-5
 """Directions whose singular value is a smaller share of the largest are rounding errors, not weights."""
 
 
-def fit_projection(images: Tensor, labels: Tensor, classes: int, seed: int) -> Tensor:
+def fit_projection(images: Tensor | StoredImages, labels: Tensor, classes: int, seed: int) -> Tensor:
     """The directions that a linear classifier of the training images uses.
 
     Softmax regression without bias on pixels in [0, 1], by SGD as the authors train it: 20 epochs of batches of 1024,
@@ -41,17 +42,18 @@ def fit_projection(images: Tensor, labels: Tensor, classes: int, seed: int) -> T
         Q: float32 [D, at most C], D = 3·R·R, orthonormal columns that span the weights. As weights that start at
         zero sum to zero over the classes, there are C - 1 columns, or fewer if classes are missing.
     """
-    count, values = len(images), images[0].numel()
+    count, values = len(images), images.shape[1:].numel()
     size = min(_BATCH, count)
-    mean = _mean_image(images)
-    weights = torch.zeros(values, classes, device=images.device)
+    device = labels.device
+    mean = _mean_image(images, device)
+    weights = torch.zeros(values, classes, device=device)
     steps = -(-count // size)
     for step in range(_EPOCHS * steps):
-        chosen = batch_indices(seed, step, count, size).to(images.device)
+        chosen = batch_indices(seed, step, count, size).to(device)
         pixels = _flatten(images[chosen]) - mean
         rate = _rate(step // steps) * _VALUES_AT_32 / values
-        with torch.autocast(images.device.type, enabled=False):
-            error = (pixels @ weights).softmax(1) - torch.eye(classes, device=images.device)[labels[chosen]]
+        with torch.autocast(device.type, enabled=False):
+            error = (pixels @ weights).softmax(1) - torch.eye(classes, device=device)[labels[chosen]]
             weights -= rate / size * (pixels.T @ error)
     basis, sizes, _ = torch.linalg.svd(weights, full_matrices=False)
     return basis[:, sizes > _LEAST * sizes[0]]
@@ -84,7 +86,8 @@ def _flatten(images: Tensor) -> Tensor:
     return images.flatten(1).float() / 255
 
 
-def _mean_image(images: Tensor) -> Tensor:
+def _mean_image(images: Tensor | StoredImages, device: torch.device) -> Tensor:
     """float32 [D]."""
-    total = sum(part.flatten(1).sum(0, dtype=torch.int64) for part in images.split(_BATCH))
+    parts = torch.arange(len(images), device=device).split(_BATCH)
+    total = sum(images[part].flatten(1).sum(0, dtype=torch.int64) for part in parts)
     return torch.as_tensor(total).double().div(255 * len(images)).float()

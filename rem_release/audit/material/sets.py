@@ -1,4 +1,4 @@
-"""What victims train and test on: pictures of a kind, filtered at their own size, brought to the working grid."""
+"""What victims train and test on: pictures of a kind, filtered at their own size, brought to the network's size."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -9,27 +9,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rem_release.audit.countermeasures.resized_crop import Pipeline
 from rem_release.audit.material.holdout import Holdout
-from rem_release.audit.material.pairs import Progress, Read
+from rem_release.audit.material.pairs import Progress
 from rem_release.audit.material.ranking import rank
 from rem_release.audit.material.target import Target
+from rem_release.data.array_file import StoredImages, TemporaryImages
 from rem_release.data.decoding import fit_working_grid
 from rem_release.data.in_order import map_in_order
 from rem_release.radius import whole_levels
 
+_MOST_IN_MEMORY = 2**31
+"""bytes"""
+_DIGESTED = 1024
 Kind = Literal["protected", "clean", "random"]
 Filter = Callable[[np.ndarray], np.ndarray]
 """uint8 (H, W, 3) to uint8 (H, W, 3), thread-safe"""
+Fit = int | Pipeline
+"""R, side of the square working grid that whole pictures are squashed onto; or a thief's pipeline"""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Training images of a victim, in the order of the rows that were asked for."""
+    """Training images of a victim, in the order of the rows that were asked for; a picture's V views stand together."""
 
-    images: Tensor
-    """uint8 [N, 3, R, R]"""
+    images: Tensor | StoredImages
+    """uint8 [N · V, 3, R, R]; on disk where they take more than 2 GiB"""
     labels: Tensor
-    """int64 [N]"""
+    """int64 [N · V]"""
     digest: str
     """sha256 over shape, images and labels"""
 
@@ -54,7 +61,7 @@ def read_training(
     rows: np.ndarray,
     protected_rows: np.ndarray | None,
     filters: Sequence[Filter],
-    resolution: int,
+    fit: Fit,
     seed: int,
     progress: Progress | None = None,
 ) -> TrainingSet:
@@ -66,9 +73,9 @@ def read_training(
             the release changed them; everywhere if it changed nothing.
         rows: int64 [N], rows of the target.
         protected_rows: bool [N], beside `rows`: where it is False the original stands instead (partial protection).
-        filters: applied one after another to each picture at its own size, before it is brought to the grid.
-        resolution: R, side of the grid.
-        seed: of the random signs.
+        filters: applied one after another to each picture at its own size, before it is brought to the network.
+        fit: the working grid, or the pipeline whose views are made; the same crops for every kind.
+        seed: of the random signs, and of the crops.
         progress: told (done, total) pictures.
 
     Raises:
@@ -89,42 +96,62 @@ def read_training(
             return add_random_signs(clean, levels, seed, target.clean_hash(row))
         return clean
 
-    return TrainingSet(*_gather(read, target.labels[rows], filters, resolution, progress))
+    def bring(picture: np.ndarray, index: int) -> Tensor:
+        if isinstance(fit, int):
+            return fit_working_grid(picture, fit)[None]
+        return fit.train(picture, f"{seed} {target.clean_hash(int(rows[index]))}")
+
+    def make(index: int) -> Tensor:
+        return bring(_apply(filters, read(index)), index)
+
+    return TrainingSet(*_gather(make, target.labels[rows], progress))
 
 
-def read_testing(
-    holdout: Holdout, filters: Sequence[Filter], resolution: int, progress: Progress | None = None
-) -> TestSet:
-    """Read the test images, filtered and brought to the grid like training images.
+def read_testing(holdout: Holdout, filters: Sequence[Filter], fit: Fit, progress: Progress | None = None) -> TestSet:
+    """Read the test images, filtered and brought to the grid like training images, or as the pipeline tests.
 
     Raises:
         InputError: a picture cannot be read any more, or changed.
     """
-    return TestSet(*_gather(holdout.picture, holdout.labels, filters, resolution, progress))
+
+    def bring(picture: np.ndarray, index: int) -> Tensor:
+        return fit_working_grid(picture, fit)[None] if isinstance(fit, int) else fit.test(picture)
+
+    def make(index: int) -> Tensor:
+        return bring(_apply(filters, holdout.picture(index)), index)
+
+    images, labels, digest = _gather(make, holdout.labels, progress)
+    return TestSet(images[torch.arange(len(images))], labels, digest)
+
+
+def _apply(filters: Sequence[Filter], picture: np.ndarray) -> np.ndarray:
+    for apply in filters:
+        picture = apply(picture)
+    return picture
 
 
 def _gather(
-    read: Read, labels: np.ndarray, filters: Sequence[Filter], resolution: int, progress: Progress | None
-) -> tuple[Tensor, Tensor, str]:
-    def make(index: int) -> Tensor:
-        picture = read(index)
-        for apply in filters:
-            picture = apply(picture)
-        return fit_working_grid(picture, resolution)
-
-    count = len(labels)
-    images = torch.empty((count, 3, resolution, resolution), dtype=torch.uint8)
-    for index, grid in enumerate(map_in_order(make, range(count))):
-        images[index] = grid
+    make: Callable[[int], Tensor], labels: np.ndarray, progress: Progress | None
+) -> tuple[Tensor | StoredImages, Tensor, str]:
+    """Images [N · V, 3, R, R], labels and digest; `make` gives the V views [V, 3, R, R] of a picture."""
+    count, store, each = len(labels), None, 1
+    for index, views in enumerate(map_in_order(make, range(count))):
+        if store is None:
+            each, shape = len(views), (count * len(views), *views.shape[1:])
+            is_large = count * views.numel() > _MOST_IN_MEMORY
+            store = TemporaryImages(shape) if is_large else torch.empty(shape, dtype=torch.uint8)
+        store[index * each : (index + 1) * each] = views
         if progress:
             progress(index + 1, count)
-    found = torch.from_numpy(labels.astype(np.int64))
-    return images, found, _digest(images, labels)
+    repeated = np.repeat(labels.astype(np.int64), each)
+    images = torch.empty(0) if store is None else store if isinstance(store, Tensor) else store.written()
+    return images, torch.from_numpy(repeated), _digest(images, repeated)
 
 
-def _digest(images: Tensor, labels: np.ndarray) -> str:
+def _digest(images: Tensor | StoredImages, labels: np.ndarray) -> str:
     digest = hashlib.sha256(f"{'x'.join(map(str, images.shape))}\n".encode())
-    digest.update(images.numpy().reshape(-1).data)
+    for part in torch.arange(len(images)).split(_DIGESTED):
+        digest.update(images[part].numpy().reshape(-1).data)
     digest.update(labels.astype("<i8").tobytes())
     return digest.hexdigest()
 
