@@ -122,12 +122,24 @@ PLANTED = {
     "DateTimeOriginal": (values.CAMERA, ["2020"] * ROWS),
     "a.b": (values.PATH, ["/home/ann/photo"] * ROWS),
     "meta": (values.FILE_NAME, [{"path": 3}] * ROWS),
+    "shelf": (values.FILE_NAME, [f"My Pictures/img {number}.jpg" for number in NUMBERS]),
+    "corner": (values.SPACED_NAME, [f"My Pictures/img {number}" for number in NUMBERS]),
+    "windows": (values.SPACED_NAME, [f"Anna's phone\\2019\\beach {number}" for number in NUMBERS]),
+    "data": (values.ENCODED, ["data:application/octet-stream;base64,AAECAwQFBgcICQ=="] * ROWS),
+    "bare": (values.ENCODED, [None] * 11 + ["base64,AAECAwQFBgcICQ=="]),
+    "typed": (values.ENCODED, ["image/webp;base64, AAECAwQF"] * ROWS),
+    "thumbnail": (values.THUMBNAIL, ["a"] * ROWS),
+    "face_emb": (values.NUMBERS, [0.5] * ROWS),
+    "src": (values.REFERENCE, [f"P{number:05}" for number in NUMBERS]),
+    "sourceRow": (values.REFERENCE, NUMBERS),
+    "original": (values.REFERENCE, [None, None, *(f"beach {number}" for number in range(10))]),
 }
 PICTURES = {
     "png": [None] * 11 + [encoded("PNG")],
     "jpeg": [encoded("JPEG")] * ROWS,
     "bmp": [encoded("BMP")] * ROWS,
     "inside": [json.dumps({"thumb": encoded("PNG")})] * ROWS,
+    "prefixed": [f"image/png;base64,{encoded('PNG')}"] * ROWS,
     "uri": [f"data:image/png;base64,{encoded('PNG')}"] * ROWS,
     "hexadecimal": [encode_png(np.zeros((4, 4, 3), np.uint8)).hex()] * ROWS,
     "pixels": [" ".join(["128"] * 300)] * ROWS,
@@ -221,6 +233,14 @@ ORDINARY = {
     "nothing": [None] * ROWS,
     "year2019": NUMBERS,
     "long": ["word " * 400] * ROWS,
+    "source": ["camera-a", "camera-b", "scanner of ward 3"] * 4,
+    "original_title": [f"a man and his dog number {number}" for number in NUMBERS],
+    "original": [number % 3 for number in NUMBERS],
+    "source_weight": [number / 7 for number in NUMBERS],
+    "dose": [f"{number} mg/ml" for number in NUMBERS],
+    "with_unit": [f"{110 + number}/{70 + number} mmHg" for number in NUMBERS],
+    "words": [f"A cat and/or dog, seen {number} times" for number in NUMBERS],
+    "either": ["base64, or not", "database64:x"] * 6,
 }
 
 
@@ -365,6 +385,25 @@ def test_long_texts_are_read_in_linear_time(text: str) -> None:
 @pytest.mark.parametrize("name", ["profile", "latency", "pathology", "sex", "plate", "hashtags", "model", "age_2"])
 def test_ordinary_names_announce_nothing(name: str) -> None:
     assert read_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (values.THUMBNAIL, ["thumbnail", "thumb", "imageThumb", "thumbs_128"]),
+        (values.NUMBERS, ["emb", "embedding", "clip_emb"]),
+        (values.FILE_NAME, ["path", "file", "filename", "image_path"]),
+        (values.ADDRESS, ["url"]),
+        (values.CAMERA, ["exif"]),
+    ],
+)
+def test_telling_names(kind: str, names: list[str]) -> None:
+    assert [read_name(name) for name in names] == [kind] * len(names)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("src", True), ("origFile", True), ("resource", False), ("id", False)])
+def test_names_that_may_refer_to_originals(name: str, expected: bool) -> None:
+    assert values.may_refer(name) is expected
 
 
 def test_lists_of_every_type_are_plain(release: Release) -> None:

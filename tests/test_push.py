@@ -126,8 +126,8 @@ def test_from_protect_to_load_dataset(tmp_path: Path, mode: str, request: pytest
     place.run("verify", out)
     place.run("audit", out, "--holdout", test, "--recipe", lenient)
     result = place.run("push", out, "owner/stripes", "--json")
-    repo, receipt = place.repo("owner/stripes"), read_receipt(out)
-    assert result.json == receipt
+    repo, (receipt,) = place.repo("owner/stripes"), read_receipt(out)["pushes"]
+    assert result.json | {"source": str(clean)} == receipt
     assert (receipt["commit"], receipt["tag"]) == (repo.refs["refs/heads/main"], "v1")
     assert repo.refs["refs/tags/v1"] == receipt["commit"]
     assert receipt["digest"] == json.loads((out / "release/protection.json").read_bytes())["digest"]
@@ -270,7 +270,8 @@ def test_public_is_asked_once_more_and_comes_last(ready: Path, place: Place) -> 
     type_in(place, "owner/open", 0, *command)
     repo, requests = place.repo("owner/open"), place.hub.requests[asked:]
     assert (repo.private, repo.gated) == (False, "manual")
-    assert (read_receipt(ready)["private"], read_receipt(ready)["gated"]) == (False, "manual")
+    (receipt,) = read_receipt(ready)["pushes"]
+    assert (receipt["private"], receipt["gated"]) == (False, "manual")
     settings = [index for index, request in enumerate(requests) if request.path.endswith("/settings")]
     last = max(index for index, request in enumerate(requests) if "/commit/" in request.path)
     proof = max(index for index, request in enumerate(requests) if request.origin == "storage")

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import DatasetInfo, constants
 
 from rem_release.hub.client import Hub, HubError
 from tests.command_line import Result, run
@@ -343,23 +344,75 @@ def test_offline(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert line == "error: logging in: the client is offline (HF_HUB_OFFLINE); unset it to reach the Hub"
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "words", "tries"),
-    [
-        ("http://127.0.0.1:9", "no answer from http://127.0.0.1:9 ([Errno 111] Connection refused); check the net", 5),
-        ("hub.example", "no answer from hub.example (Request URL is missing an 'http://' or 'https://' protocol", 1),
-    ],
-)
-def test_a_hub_that_is_not_there(
-    ready: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str, words: str, tries: int
-) -> None:
+def test_a_hub_that_is_not_there(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(time, "sleep", pauses.append)
+    words = "no answer from http://127.0.0.1:9 ([Errno 111] Connection refused); check the net"
     assert words in fail(run("push", ready, "owner/pets", *UNAUDITED))
-    assert pauses == [1.0, 2.0, 4.0, 8.0][: tries - 1]
+    assert pauses == [1.0, 2.0, 4.0, 8.0]
+
+
+@pytest.mark.parametrize("endpoint", ["hub.local", "http://", "ftp://x", "http://hub:port", "http://a b", "", "//x"])
+def test_an_endpoint_that_is_no_address(ready: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint.rstrip("/"))  # as it is set when the client is imported
+    words = f"error: HF_ENDPOINT={endpoint!r} is no address of a Hub; unset it, or write https://huggingface.co"
+    for command in (("push", ready, "owner/pets", "--dry-run"), ("verify", "owner/pets@v1")):
+        assert fail(run(*command), code=2) == words
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://huggingface.co", "http://127.0.0.1:8000", "http://[::1]:80", "HTTP://hub/x"]
+)
+def test_endpoints_that_are_addresses(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    assert Hub("owner/pets").url == f"{endpoint}/datasets/owner/pets"
+
+
+ODD = [
+    *("looking up the repository", "listing the refs", "listing the commits", "listing the files"),
+    *("listing the stored objects", "looking up the branch", "choosing the way", "asking for addresses"),
+    *("creating the repository", "making the commit"),
+]
+QUICKLY = ("looking up the repository", "listing the refs", "making the commit")
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=() if what in QUICKLY else pytest.mark.slow) for what in ODD]
+)
+def test_json_that_is_not_what_a_hub_answers(
+    hub: LoopbackHub, worker: PushWorker, ready: Path, name: str, what: str
+) -> None:
+    """As from a proxy, which answers `200` to everything."""
+    method, path = REQUESTS[what]
+    hub.faults.add(method, path, "status", times=99, status=200, message="log in first")
+    line = fail(worker.push(ready, name, *UNAUDITED))
+    assert "http://127.0.0.1:" in line
+    if what not in ("choosing the way", "asking for addresses"):  # the client itself says that these are malformed
+        assert " does not answer as a Hub does" in line
+        assert "check HF_ENDPOINT" in line
+    assert worker.pauses == []
+    hub.faults.clear()
+    check_safe(hub, ready, name)
+
+
+def test_odd_answers_of_the_client_are_told_from_bugs(hub: LoopbackHub, name: str) -> None:
+    """A line is for what an answer did inside the client. What our own code does wrong keeps its traceback."""
+    own = Hub(name)
+    for bug in (lambda: dict[str, str]()["branches"], lambda: len(3), lambda: own.api.none):  # type: ignore[arg-type,attr-defined]
+        with pytest.raises((KeyError, TypeError, AttributeError)):
+            own.ask("asking", bug)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        own.ask("asking", lambda: own.api.dataset_info(name, revison="main"))  # type: ignore[call-arg]
+    with pytest.raises(
+        HubError, match=r"asking: http.* does not answer as a Hub does \(KeyError: 'id'\); check HF_END"
+    ):
+        own.ask("asking", lambda: DatasetInfo(**{}))
+    with pytest.raises(HubError, match=r"does not answer as a Hub does \(InvalidURL: Invalid port: 'x'\)"):
+        own.ask("asking", lambda: httpx2.URL("http://hub:x"))
 
 
 def test_an_answer_that_is_no_json_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,6 +421,12 @@ def test_an_answer_that_is_no_json_is_asked_for_again(monkeypatch: pytest.Monkey
     tries = iter([1, 2])
     answers = iter(["<html>", "<html>", '"yes"'])
     assert Hub("owner/pets").ask("asking", lambda: json.loads(next(answers))) == "yes"
+    answers = iter(["<html>"] * 9)
+    with pytest.raises(
+        HubError, match=r"asking: http\S+ does not answer as a Hub does \(JSONDecodeError: .* check HF_E"
+    ):
+        Hub("owner/pets").ask("asking", lambda: json.loads(next(answers)))
+    assert len(list(answers)) == 4, "five were asked for"
     with pytest.raises(HubError, match=r"asking: invalid literal for int.*; push again"):
         Hub("owner/pets").ask("asking", lambda: int("x") if next(tries) else 0)
     assert next(tries) == 2, "the first failure was the last"

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from rem_release.gate.amend import amend_release
+from rem_release.gate.published import DELETE
 from rem_release.hub.upload import describe_of, title_of
 from rem_release.release.documents import read_facts
 from rem_release.release.run_folder import RunFolder
@@ -22,6 +23,8 @@ from tests.pushes import certify
 
 DATA = "data/train-00000-of-00001.parquet"
 MAIN, CONVERTED = "refs/heads/main", "refs/convert/parquet"
+IF_OURS = f"if that shows pictures of this release, clean or with other noise, {DELETE}"
+CLOSE = "close the pull request and have its ref removed, or push to a new name"
 UNAUDITED = ("--allow-uncertified", "--yes")
 
 
@@ -121,7 +124,8 @@ def plant_clean_then_delete(repo: Repo, ref: str) -> str:
 
 def plant_a_picture(repo: Repo, ref: str) -> str:
     commit = repo.plant({"a.png": clean_picture()}, ref=ref)
-    return f"{ref}, commit {commit[:12]} ('a commit'): a.png is not listed"
+    owner = ", in a pull request by somebody" if ref.startswith("refs/pr/") else ""
+    return f"{ref}, commit {commit[:12]} ('a commit'): a.png is not listed in its protection.json{owner}"
 
 
 def plant_and_close(repo: Repo, ref: str) -> str:
@@ -159,7 +163,8 @@ def damage_the_facts(repo: Repo, ref: str) -> str:
 
 def take_the_facts_out(repo: Repo, ref: str) -> str:
     repo.plant({"protection.json": None}, ref=ref, title="Less")
-    return f"('Less'): it was not made by rem-release: it holds README.md, {DATA}, figures/noise.png and 1 more files"
+    figures = "figures/noise.png, figures/protected.png"
+    return f"('Less'): it was not made by rem-release: it holds README.md, {DATA}, {figures} and no protection.json"
 
 
 def empty_what_was_foreign(repo: Repo, ref: str) -> str:
@@ -247,7 +252,42 @@ def test_what_is_no_push_of_this_tool_is_refused(
     words = [plant(repo, ref) for plant, ref in reversed(GROUPS[group])]
     said = refuse(hub, worker, ready, repo)
     assert [word for word in words if word not in said] == [], said
-    assert "push to a new name instead" in said
+    for line in said.splitlines()[1:]:
+        assert IF_OURS in line
+        assert line.endswith("; else push to a new name: what was uploaded once stays in the history of the repository")
+
+
+def test_texts_of_somebody_else_need_a_new_name_and_nothing_more(
+    hub: LoopbackHub, worker: PushWorker, ready: Path, repo: Repo
+) -> None:
+    repo.plant({f"notes {number}.txt": b"see also" for number in range(8)}, title="Notes")
+    words = [", ".join(f"notes {number}.txt" for number in range(5)), edit_the_card(repo, "refs/heads/a")]
+    said = refuse(hub, worker, ready, repo)
+    assert f"('Notes'): {words[0]} and 3 more files are not listed in its protection.json;" in said
+    assert words[1] in said
+    assert said.rstrip().endswith(
+        "lists; push to a new name: what was uploaded once stays in the history of the repository"
+    )
+    assert "delete" not in said
+
+
+@pytest.mark.parametrize(
+    ("files", "advice"),
+    [
+        ({"notes.txt": b"see also"}, f"; {CLOSE}"),
+        ({"a.md": clean_picture() * 2000, "b.txt": b"more"}, f"; {IF_OURS}; else {CLOSE}"),
+    ],
+)
+def test_a_pull_request_of_a_stranger_names_the_stranger(
+    hub: LoopbackHub, worker: PushWorker, ready: Path, repo: Repo, files: dict[str, bytes | None], advice: str
+) -> None:
+    """Long texts may be anything. Where the Hub has forgotten who it was, the push says so."""
+    repo.plant(files, ref="refs/pr/1", author="mallory", title="A gift")
+    history = next(line for line in refuse(hub, worker, ready, repo).splitlines() if line.startswith("  history: "))
+    assert "not listed in its protection.json, in a pull request by mallory; " in history
+    assert history.endswith(advice)
+    del repo.discussions[1]
+    assert ", in a pull request by somebody unknown; " in refuse(hub, worker, ready, repo)
 
 
 def test_a_commit_of_another_release_under_our_marker(
@@ -261,8 +301,8 @@ def test_a_commit_of_another_release_under_our_marker(
     repo.refs["refs/heads/audited"] = head.id
     repo.plant(certificate, ref="refs/heads/audited", title=head.title, message=head.message)
     said = refuse(hub, worker, ready, repo)
-    assert f"{MAIN}, commit {repo.head.id[:12]} ({head.title!r}): README.md is not the file that" in said
-    assert f"{DATA} is not the file that its protection.json lists" in said
+    assert f"{MAIN}, commit {repo.head.id[:12]} ({head.title!r}): README.md, {DATA}, figures/" in said
+    assert "are not the files that its protection.json lists" in said
     assert "its audit.json is of other data" in said
 
 
@@ -390,7 +430,7 @@ def test_a_second_noise_on_the_same_pictures(hub: LoopbackHub, worker: PushWorke
     assert "row 4 is out with other noise as row 4" in said
     assert "(and 3 more)" in said or "and 3 more" in said
     assert "two versions of a picture average the noise away" in said
-    assert "Publish these pictures as they are out, leave them out" in said
+    assert f"Publish these pictures as they are out, or leave them out; to publish this version, {DELETE}" in said
 
 
 def test_fewer_and_other_pictures_are_fine(

@@ -120,7 +120,8 @@ def after_merge(place: Place, name: str) -> Stop:
 def kill(place: Place, run: Path, name: str, stop: Stop) -> None:
     result = place.push(run, name, stop)
     assert result.code == -signal.SIGKILL, (result.code, result.err)
-    assert not (run / "private" / "push.json").exists()
+    record = run / "private" / "push.json"  # a push that has begun is on record, without a commit
+    assert not record.exists() or read_receipt(run)["pushes"][-1]["commit"] is None
 
 
 def finish(place: Place, run: Path, name: str, earlier: tuple[dict[str, str], ...] = ({},)) -> Repo:
@@ -130,7 +131,7 @@ def finish(place: Place, run: Path, name: str, earlier: tuple[dict[str, str], ..
     repo = place.repo(name)
     assert shown(repo) == [*earlier, hashes(run)], "neither a partial nor another dataset, and merged once"
     assert [discussion.status for discussion in repo.discussions.values()] == ["merged"] * len(earlier)
-    assert repo.refs[f"refs/tags/v{len(earlier)}"] == repo.refs[MAIN] == read_receipt(run)["commit"]
+    assert repo.refs[f"refs/tags/v{len(earlier)}"] == repo.refs[MAIN] == read_receipt(run)["pushes"][-1]["commit"]
     assert read_status(run) == {"state": "done", "exit_code": 0, "message": ""}
     return repo
 

@@ -13,6 +13,7 @@ from rem_release.commands.push_summary import Receipt, confirm_choices, show_pla
 from rem_release.console import Console
 from rem_release.errors import FellShortError, InputError, VerificationError
 from rem_release.gate.amend import amend_release
+from rem_release.gate.earlier_pushes import keep_pictures, keep_receipt
 from rem_release.gate.policy import find_lack
 from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
@@ -40,7 +41,7 @@ def push(options: PushOptions, console: Console) -> None:
         raise InputError(f"{options.run} holds no release{hint}")
     check_tag_name(options.tag)
     with run.adopted() if run.exists and not options.dry_run else nullcontext(), _linked_copy(run) as copy:
-        checks, facts = _check(options, run, copy, console)
+        checks, facts = _check(options, run, copy, hub.url, console)
         if options.dry_run:
             show_plan(options, copy, checks, console)
         _refuse(options.repo_id, checks)
@@ -58,6 +59,7 @@ def push(options: PushOptions, console: Console) -> None:
         if state is None:
             found, state = create_repository(hub, manifest, copy, facts, options.tag, console)
             _refuse(options.repo_id, found)
+        _note(hub, run, run.release, facts)
         with _stops_explained(console):
             receipt = _publish(options, hub, state, manifest, run.release, facts, console)
         show_receipt(receipt, run, checks, console)
@@ -67,9 +69,17 @@ def _amend(options: PushOptions, run: RunFolder, release: Path) -> None:
     amend_release(run, release, options.card_fields, options.card_file, options.clean_split, options.clean)
 
 
-def _check(options: PushOptions, run: RunFolder, release: Path, console: Console) -> tuple[list[Check], Facts | None]:
+def _check(
+    options: PushOptions, run: RunFolder, release: Path, url: str, console: Console
+) -> tuple[list[Check], Facts | None]:
     _amend(options, run, release)
-    return check_release(options, run, release, console)
+    return check_release(options, run, release, url, console)
+
+
+def _note(hub: Hub, run: RunFolder, release: Path, facts: Facts) -> None:
+    """Keep in `private/` what is about to go out: where a push breaks off, some of it may be out."""
+    keep_pictures(run, release, facts)
+    keep_receipt(run, {"repo": hub.repo_id, "url": hub.url, "digest": facts.digest, "commit": None})
 
 
 def _publish(

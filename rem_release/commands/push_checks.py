@@ -10,6 +10,7 @@ from rem_release.console import Console
 from rem_release.errors import VerificationError
 from rem_release.gate.audit_figures import check_audit_figures
 from rem_release.gate.columns import check_columns
+from rem_release.gate.earlier_pushes import check_earlier_pushes
 from rem_release.gate.figures import check_figures_show
 from rem_release.gate.history import read_history
 from rem_release.gate.near_duplicates import check_clean_split
@@ -35,15 +36,23 @@ _FILE_CHECKS = (
 
 
 def check_release(
-    options: PushOptions, run: RunFolder, release: Path, console: Console
+    options: PushOptions, run: RunFolder, release: Path, url: str, console: Console
 ) -> tuple[list[Check], Facts | None]:
     """Everything that must hold before a byte leaves and that needs no network.
+
+    Args:
+        options: what the command line said.
+        run: the run.
+        release: its release, or a copy of it.
+        url: of the repository that is pushed to.
+        console: for progress.
 
     Returns:
         The checks, and the facts under which they were made; None where these cannot be read.
 
     Raises:
-        InputError: the originals that were given cannot be opened, or a kept column does not exist.
+        InputError: the originals that were given cannot be opened, a kept column does not exist, or the run's record
+            of earlier pushes is damaged.
     """
     try:
         facts = read_facts(release)
@@ -55,6 +64,7 @@ def check_release(
     checks += [check_policy(release, facts, options.allow_uncertified), check_card_again(release, facts)]
     if any(check.passed is False for check in checks if check.name in _FILE_CHECKS):
         return [*checks, Check("leaks", None, "not looked for: the files are not what the facts say")], facts
+    checks.append(check_earlier_pushes(run, release, facts, url))
     checks += check_columns(release, facts, options.keep_columns)
     with console.stage("Looking for clean pictures") as report:
         checks += check_figures_show(release, facts, originals, row_map, report)

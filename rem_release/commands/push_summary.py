@@ -7,6 +7,7 @@ from typing import Any, Self
 from rem_release.commands.push_options import PushOptions
 from rem_release.console import Console
 from rem_release.errors import VerificationError
+from rem_release.gate.earlier_pushes import keep_receipt
 from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
 from rem_release.hub.repository import State, require_state
@@ -20,7 +21,7 @@ _WORDS = {True: "ok     ", False: "REFUSED", None: "unknown"}
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was published: printed, and kept in `private/push.json`."""
+    """What was published: printed, and kept in `private/push.json` beside those before."""
 
     repo: str
     url: str
@@ -35,8 +36,7 @@ class Receipt:
     def of(cls, hub: Hub, commit: str, tag: str, facts: Facts, proof: list[Check]) -> Self:
         """The receipt, with the settings that the Hub has now."""
         state = require_state(hub)
-        url = f"{hub.api.endpoint}/datasets/{hub.repo_id}"
-        return cls(hub.repo_id, url, commit, tag, facts.digest, state.private, state.gated, proof)
+        return cls(hub.repo_id, hub.url, commit, tag, facts.digest, state.private, state.gated, proof)
 
 
 def show_plan(options: PushOptions, release: Path, checks: list[Check], console: Console) -> None:
@@ -92,8 +92,7 @@ def confirm_choices(
 def show_receipt(receipt: Receipt, run: RunFolder, checks: list[Check], console: Console) -> None:
     """Print what was published, and keep it in `private/`."""
     document = asdict(receipt) | {"gate": [asdict(check) for check in checks]}
-    run.private.mkdir(mode=0o700, exist_ok=True)
-    run.write_json(run.receipt, document)
+    keep_receipt(run, document)
     access = "private" if receipt.private else "public"
     gated = f", gated ({receipt.gated})" if receipt.gated else ""
     lines = [

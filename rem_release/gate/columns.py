@@ -23,6 +23,8 @@ _MOST = 0.5
 _DIFFERENT = 0.9
 _LEAST_NAMES = 8
 _REMEMBERED = 10_000
+_TOLD_APART = (values.NUMBERED_NAME, values.SPACED_NAME, values.REFERENCE)
+"""Kinds that a column holds only where its values differ from row to row."""
 _DAMAGED = "not read: {}"
 
 
@@ -39,20 +41,29 @@ class _Seen:
 class _Scan:
     """The values of one column so far."""
 
+    may_refer: bool = False
+    """by its name"""
     count: int = 0
     seen: dict[str, _Seen] = field(default_factory=dict)
-    names: set[int] = field(default_factory=set)
-    """hashes of values that could be a folder and a name, the first ten thousand"""
+    different: dict[str, set[int]] = field(default_factory=dict)
+    """kind -> hashes of the values that could be of it, the first ten thousand"""
+    last_parts: set[int] = field(default_factory=set)
+    """of paths with spaces"""
 
     def take(self, value: Any, where: str) -> None:
         """Look at one value; missing ones do not count."""
         if value is None:
             return
         self.count += 1
-        for kind, excerpt in values.read_value(value).items():
+        found = values.read_value(value)
+        if self.may_refer and values.is_reference(value):
+            found[values.REFERENCE] = values.excerpt(value)
+        for kind, excerpt in found.items():
             self.seen.setdefault(kind, _Seen(0, where, excerpt)).rows += 1
-            if kind == values.NUMBERED_NAME and len(self.names) < _REMEMBERED:
-                self.names.add(hash(value) if isinstance(value, str) else hash(repr(value)))
+            if kind in _TOLD_APART and len(names := self.different.setdefault(kind, set())) < _REMEMBERED:
+                names.add(hash(repr(value)))
+                if kind == values.SPACED_NAME:
+                    self.last_parts.add(hash(values.read_last_part(str(value))))
 
     def conclude(self) -> dict[str, _Seen]:
         """What the column holds: of kinds that a few values do not prove, those of most values."""
@@ -61,10 +72,11 @@ class _Scan:
     def _counts(self, kind: str, rows: int) -> bool:
         if kind in (values.CHECKSUM, values.RELATIVE_PATH):
             return rows >= _MOST * self.count
-        if kind == values.NUMBERED_NAME:
+        if kind in _TOLD_APART:
             # `train/0017` in most rows, and nearly always another one: M/F and benign/malignant repeat themselves
-            differ = len(self.names) >= _DIFFERENT * min(rows, _REMEMBERED)
-            return rows >= max(_LEAST_NAMES, _MOST * self.count) and differ
+            differ = len(self.different[kind]) >= _DIFFERENT * min(rows, _REMEMBERED)
+            is_measure = kind == values.SPACED_NAME and len(self.last_parts) < _LEAST_NAMES  # `5 mg/ml`
+            return rows >= max(_LEAST_NAMES, _MOST * self.count) and differ and not is_measure
         return True
 
 
@@ -72,7 +84,8 @@ def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Ch
     """Look for what should not go out in the columns beside the pictures, and in the names of classes.
 
     Named and refused are paths, file names and addresses; camera data (EXIF); embeddings, also spread over columns;
-    checksums; and other encoded data. The owner can let them pass with `kept`. Pictures are refused in any case.
+    checksums; other encoded data; and, by their names, small copies, and sources that differ from row to row. The owner
+    can let them pass with `kept`. Pictures are refused in any case.
 
     Args:
         release: the folder; its files have been verified.
@@ -129,7 +142,7 @@ def _scan_columns(
     for names, kind in _spread_numbers(features, [name for name in others if name != label]):
         for name in names:
             found[name][kind] = _Seen(0, "", f"{len(names)} columns of numbers, {names[0]} to {names[-1]}")
-    texts = [name for name in others if name != label and _can_tell(features[name])]
+    texts = [name for name in others if name != label and _can_tell(name, features[name])]
     for name, seen in _read_columns(release, facts, texts).items():
         found[name] = seen | found[name]
     for name in others:
@@ -138,16 +151,16 @@ def _scan_columns(
     return {name: seen for name, seen in found.items() if seen}
 
 
-def _can_tell(feature: Any) -> bool:
-    """Whether the values of a column can be more than one number or one date."""
+def _can_tell(name: str, feature: Any) -> bool:
+    """Whether the values of a column can be more than one number or one date, or number the originals."""
     if isinstance(feature, datasets.Value):
-        return "string" in feature.dtype
+        return "string" in feature.dtype or (values.may_refer(name) and "int" in feature.dtype)
     return is_plain(feature) and not isinstance(feature, datasets.ClassLabel)
 
 
 def _read_columns(release: Path, facts: Facts, names: list[str]) -> dict[str, dict[str, _Seen]]:
     """Stream some columns of all shards, the pictures left where they are."""
-    scans = {name: _Scan() for name in names}
+    scans = {name: _Scan(values.may_refer(name)) for name in names}
     for file_name in sorted(name for name in facts.files if name.endswith(".parquet")) if names else ():
         of_file = "" if file_name.startswith("data/") else f" of {file_name}"
         row = 0 if of_file else _first_row(facts, file_name)
@@ -201,4 +214,4 @@ def _scan_names(names: Sequence[str], where: str) -> dict[str, _Seen]:
     scan = _Scan()
     for name in names:
         scan.take(name, where)
-    return {kind: seen for kind, seen in scan.conclude().items() if kind != values.NUMBERED_NAME}
+    return {kind: seen for kind, seen in scan.conclude().items() if kind not in _TOLD_APART}

@@ -5,18 +5,21 @@ commit names. So every commit behind every ref is looked at: its files must be t
 with the same bytes, and its message must bear the marker of a push.
 """
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rem_release.errors import VerificationError
 from rem_release.gate.converted import CONVERTED, check_converted
-from rem_release.gate.published import DataFile, HubFiles, Published
+from rem_release.gate.published import DELETE, DataFile, HubFiles, Published
 from rem_release.hub.client import Hub
 from rem_release.hub.manifest import HUB_FILES, Manifest
 from rem_release.hub.repository import (
     RemoteCommit,
     RemoteFile,
     download,
+    read_author,
     read_commits,
     read_refs,
     read_stored_objects,
@@ -28,7 +31,12 @@ from rem_release.release.documents import CARD, CERTIFICATE, FACTS, find_certifi
 from rem_release.release.facts import Facts
 from rem_release.verification.report import Check, Faults
 
-_ADVICE = "push to a new name instead, or delete the repository: what was uploaded once stays in its history"
+_REQUESTS = "refs/pr/"
+_SHOWN = 5
+_TEXTS = (".md", ".txt", ".rst", ".py", ".yaml", ".yml", ".toml", ".gitattributes", ".gitignore")
+_MOST_BYTES = 100_000
+_NEW_NAME = "push to a new name: what was uploaded once stays in the history of the repository"
+_CLOSE = "close the pull request and have its ref removed, or push to a new name"
 
 
 def read_history(hub: Hub, manifest: Manifest, folder: Path) -> tuple[list[Check], Published]:
@@ -56,20 +64,38 @@ def read_history(hub: Hub, manifest: Manifest, folder: Path) -> tuple[list[Check
     commits = faults.conclude(
         "history", f"{len(reader.judged)} commits behind {len(published.refs)} refs, all of them pushes of this tool"
     )
+    cure = _CLOSE if reader.strange and all(_is_request(ref) for ref in reader.strange) else _NEW_NAME
     converted = check_converted(hub, published, reader.judged, known, folder)
-    return [_advise(check) for check in (commits, converted, _check_objects(hub, known))], published
+    checks = [
+        _advise(commits, reader.may_show_pictures, cure),
+        _advise(converted, True, _NEW_NAME),
+        _advise(_check_objects(hub, known), True, _NEW_NAME),
+    ]
+    return checks, published
 
 
-def _advise(check: Check) -> Check:
-    return check if check.passed else replace(check, detail=f"{check.detail}; {_ADVICE}")
+def _advise(check: Check, may_show_pictures: bool, cure: str) -> Check:
+    """The check with what to do: what holds no pictures is somebody else's, and a new name will do."""
+    if check.passed:
+        return check
+    ours = f"if that shows pictures of this release, clean or with other noise, {DELETE}; else "
+    return replace(check, detail=f"{check.detail}; {ours if may_show_pictures else ''}{cure}")
+
+
+def _is_request(ref: str) -> bool:
+    return re.fullmatch(rf"{_REQUESTS}\d+", ref) is not None
 
 
 class _Reader:
     """Judges every commit once, and fetches every content once."""
 
     def __init__(self, hub: Hub, folder: Path) -> None:
-        self.judged: dict[str, list[str]] = {}
+        self.judged: set[str] = set()
         self.sha256: set[str] = set()
+        self.strange: set[str] = set()
+        """refs with something wrong behind them"""
+        self.may_show_pictures = False
+        """whether anything that is wrong could be a picture"""
         self._hub = hub
         self._folder = folder
         self._own = HubFiles(hub, folder)
@@ -81,28 +107,44 @@ class _Reader:
         """What is wrong with the commits behind a ref, the oldest first."""
         faults = []
         for commit in reversed(read_commits(self._hub, ref)):
-            if commit.oid not in self.judged:
-                self.judged[commit.oid] = self._judge(commit, published)
-                where = f"{ref}, commit {commit.oid[:12]} ({commit.title[:60]!r})"
-                faults += [f"{where}: {why}" for why in self.judged[commit.oid]]
+            if commit.oid in self.judged:
+                continue
+            self.judged.add(commit.oid)
+            where = f"{ref}, commit {commit.oid[:12]} ({commit.title[:60]!r})"
+            faults += [f"{where}: {why}" for why in self._judge(commit, published)]
+        if faults:
+            self.strange.add(ref)
+            faults = [f"{fault}{self._name_author(ref)}" for fault in faults]
         return faults
+
+    def _name_author(self, ref: str) -> str:
+        """Whose pull request it is; nothing for other refs."""
+        if not _is_request(ref):
+            return ""
+        author = read_author(self._hub, int(ref.removeprefix(_REQUESTS)))
+        return f", in a pull request by {author or 'somebody unknown'}"
 
     def _judge(self, commit: RemoteCommit, published: Published) -> list[str]:
         tree = read_tree(self._hub, commit.oid)
         named = [tree[name] for name in HUB_FILES if name in tree]
-        if strange := [file.name for file in named if not self._own.include(file, commit.oid)]:
-            return [f"{strange[0]} is not the Hub's own: it is large, or holds more than patterns"]
+        if strange := [file for file in named if not self._own.include(file, commit.oid)]:
+            self._suspect(strange)
+            return [f"{_list(strange)} is not the Hub's own: it is large, or holds more than patterns"]
         if len(named) == len(tree):
             return []
         if FACTS not in tree:
-            return [f"it was not made by rem-release: it holds {_list(set(tree) - set(HUB_FILES))} and no {FACTS}"]
+            others = [file for file in tree.values() if file not in named]
+            self._suspect(others)
+            return [f"it was not made by rem-release: it holds {_list(others)} and no {FACTS}"]
         try:
             facts = self._read_facts(commit, tree)
         except VerificationError as error:
+            self._suspect(tree.values())
             return [str(error)]
         contents = tuple(sorted((file.name, file.git_sha1) for file in tree.values()))
         faults = self._compare(commit, tree, facts)
         if not faults and not self._is_marked(commit, facts) and contents not in self._proven:
+            self._suspect(tree.values())
             return ["it does not bear the marker of a push of rem-release"]
         if not faults:
             self._proven.add(contents)
@@ -124,15 +166,24 @@ class _Reader:
     def _compare(self, commit: RemoteCommit, tree: dict[str, RemoteFile], facts: Facts) -> list[str]:
         """Files of a commit that its own facts do not explain."""
         stated = {name: file.sha256 for name, file in facts.files.items()} | {CARD: facts.readme_sha256}
-        faults = []
-        for name, file in tree.items():
-            if name in (*HUB_FILES, FACTS, CERTIFICATE):
-                continue
-            if name not in stated:
-                faults.append(f"{name} is not listed in its {FACTS}")
-            elif stated[name] != (file.sha256 or self._hash(commit, file)):
-                faults.append(f"{name} is not the file that its {FACTS} lists")
+        judged = [file for name, file in tree.items() if name not in (*HUB_FILES, FACTS, CERTIFICATE)]
+        strange = [file for file in judged if file.name not in stated]
+        known = [file for file in judged if file.name in stated]
+        changed = [file for file in known if stated[file.name] != (file.sha256 or self._hash(commit, file))]
+        self._suspect([*strange, *changed])
+        faults = (
+            [f"{_list(strange)} {'are' if len(strange) > 1 else 'is'} not listed in its {FACTS}"] if strange else []
+        )
+        if changed:
+            one = "is not the file" if len(changed) == 1 else "are not the files"
+            faults.append(f"{_list(changed)} {one} that its {FACTS} lists")
         return faults
+
+    def _suspect(self, files: Iterable[RemoteFile]) -> None:
+        """Note whether one of these could show a picture: all but short texts could."""
+        for file in files:
+            is_text = file.name.endswith(_TEXTS) and file.sha256 is None and file.size <= _MOST_BYTES
+            self.may_show_pictures |= not is_text
 
     def _hash(self, commit: RemoteCommit, file: RemoteFile) -> str:
         if file.git_sha1 not in self._hashes:
@@ -163,6 +214,8 @@ def _check_objects(hub: Hub, known: set[str]) -> Check:
     return faults.conclude("stored objects", f"{len(objects)} objects, all of known releases")
 
 
-def _list(names: set[str]) -> str:
-    shown = sorted(names)[:3]
-    return ", ".join(shown) + (f" and {len(names) - 3} more files" if len(names) > 3 else "")
+def _list(files: Sequence[RemoteFile]) -> str:
+    """The first names, and how many more there are."""
+    names = sorted(file.name for file in files)
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more file{'s' if more > 1 else ''}" if more > 0 else "")

@@ -8,6 +8,11 @@ from rem_release.hub.client import Hub
 from rem_release.hub.manifest import HUB_FILES
 from rem_release.hub.repository import RemoteFile, download
 
+DELETE = (
+    "delete that repository (or make it private, and ask the Hub's support to purge it if others may have it) before "
+    "publishing anywhere, and change nothing else"
+)
+"""What to do where pictures are out, clean or with other noise."""
 _MOST_BYTES = 20_000
 _ATTRIBUTE = rb"[-!]?(?:filter|diff|merge|text|eol|binary|linguist-[a-z]+)(?:=[a-z]+)?"
 _LINE = re.compile(rb"\s*(?:#.{0,80}|\S{1,100}(?:[ \t]+" + _ATTRIBUTE + rb")+)?\s*")

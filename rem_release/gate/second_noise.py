@@ -8,15 +8,15 @@ import numpy as np
 from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.data.decoding import pixel_hash
 from rem_release.data.near_pictures import Grids, find_near
-from rem_release.gate.published import DataFile, Published
+from rem_release.gate.published import DELETE, DataFile, Published
 from rem_release.hub.client import Hub
 from rem_release.hub.repository import download
 from rem_release.release.facts import Facts
 from rem_release.verification.report import Check, Faults
 
 _ADVICE = (
-    "two versions of a picture average the noise away. Publish these pictures as they are out, leave them out, or keep "
-    "this version to yourself"
+    "two versions of a picture average the noise away. Publish these pictures as they are out, or leave them out; to "
+    f"publish this version, {DELETE}"
 )
 Progress = Callable[[int, int], None]
 

@@ -1,7 +1,6 @@
 """What one value of a column, or its name, tells about the original picture: where it lies, or what it looks like.
 
-Not seen: relative paths with spaces and without an extension, coordinates without a telling name, and whatever a person
-would have to read to understand.
+Not seen: coordinates without a telling name, and whatever a person would have to read to understand.
 """
 
 import re
@@ -20,6 +19,9 @@ ENCODED = "encoded data"
 CHECKSUM = "a checksum"
 RELATIVE_PATH = "a path without a root"
 NUMBERED_NAME = "a folder and a name"
+SPACED_NAME = "a folder and a name, with spaces"
+THUMBNAIL = "a small copy"
+REFERENCE = "what names its original"
 
 LEAST_NUMBERS = 16
 _EXCERPT = 60
@@ -31,8 +33,13 @@ _FILE = re.compile(rf"[^\s'\"]{{,60}}[\w)\]]\.(?:{_EXTENSIONS})(?!\w)", re.IGNOR
 _WEB = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,9}://\S|www\.\w)\S*", re.IGNORECASE)
 _ROOTED = re.compile(r"(?:/[\w.-]+/|~/|\.{1,2}[/\\]|[A-Za-z]:[\\/]|\\\\)[^\s/\\]")
 _PARTS = re.compile(r"[^\s/\\]+(?:[/\\][^\s/\\]+)+")
+_SENTENCE = re.compile(r"[.,;:!?]\s|\s[/\\]|[/\\]\s")
+_BETWEEN_WORDS = re.compile(r"(?<![\d\s])[/\\]|[/\\](?![\d\s])")
+_MOST_SPACED = 80
+_MOST_WORDS = 3
 _DATE = re.compile(r"\d{1,4}[/\\](?:\d{1,2}|[A-Za-z]{3,9})(?:[/\\]\d{1,4})?(?:T\S+)?|[\d.]+[/\\][\d.]+")
 _HEXADECIMAL = re.compile(r"(?:[a-z0-9]{2,8}:|0x)?([0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})", re.IGNORECASE)
+_BASE64 = re.compile(r"(?:data:)?[\w./+;=-]{0,80}\bbase64[,:;]\s*(?=[A-Za-z0-9+/=_-]{8})", re.IGNORECASE)
 _OPAQUE = re.compile(r"[A-Za-z0-9+/=_-]{512,}")
 _KEY = re.compile(r"\b([A-Za-z]\w{0,40}|\d{3,5})[ '\"]{0,3}[:=]")
 _CAMERAS = re.compile(
@@ -60,27 +67,49 @@ _NAMES = {
         *("md5", "sha", "sha1", "sha224", "sha256", "sha512", "phash", "dhash", "ahash", "whash", "crc32", "blake3"),
         *("hash", "hashes", "checksum", "imagehash"),
     },
-    NUMBERS: {"embedding", "embeddings"},
+    NUMBERS: {"embedding", "embeddings", "emb", "embs"},
+    THUMBNAIL: {"thumbnail", "thumbnails", "thumb", "thumbs"},
 }
+_ORIGINAL = {"src", "source", "original", "orig"}
 
 
 def read_name(name: str) -> str | None:
     """What the name of a column, or a key inside it, announces; None for an ordinary one."""
-    words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+", name)}
+    words = _split_words(name)
     if name.lower().replace("_", "") in _TAGS:
         return CAMERA
     return next((kind for kind, telling in _NAMES.items() if words & telling), None)
+
+
+def _split_words(name: str) -> set[str]:
+    """The words of a name, in small letters: `imageURL` and `image_url` have two."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+", name)}
+
+
+def may_refer(name: str) -> bool:
+    """Whether a column of this name refers to the originals if its values tell the rows apart."""
+    return bool(_ORIGINAL & _split_words(name))
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a value is short enough for a name or a number of something: up to three words."""
+    return isinstance(value, int) or (isinstance(value, str) and len(value.split()) <= _MOST_WORDS)
+
+
+def read_last_part(path: str) -> str:
+    """What stands behind the last slash."""
+    return re.split(r"[/\\]", path)[-1]
 
 
 def read_value(value: Any) -> dict[str, str]:
     """What one value holds that tells about the original.
 
     Returns:
-        kind -> where it was seen, at most 60 characters. Of CHECKSUM, RELATIVE_PATH and NUMBERED_NAME a few prove
-        nothing: a column holds them if most of its values do.
+        kind -> where it was seen, at most 60 characters. Of CHECKSUM, RELATIVE_PATH, NUMBERED_NAME and SPACED_NAME a
+        few prove nothing: a column holds them if most of its values do.
     """
     found: dict[str, str] = {}
-    if (what := find_picture(value)) is not None:
+    if (what := find_picture(value) or _find_behind_prefix(value)) is not None:
         found[PICTURE] = f"{what}: {excerpt(value)}"
     if isinstance(value, (str, list, dict)) and _count_listed(value) >= LEAST_NUMBERS:
         found.setdefault(NUMBERS, excerpt(value))
@@ -105,7 +134,7 @@ def excerpt(value: Any) -> str:
 def _read_text(text: str) -> Iterator[tuple[str, str]]:
     if (match := _HEXADECIMAL.fullmatch(text)) and not match[1].isdecimal():
         yield CHECKSUM, text
-    elif _OPAQUE.fullmatch(text):
+    elif _OPAQUE.fullmatch(text) or _BASE64.match(text):
         yield ENCODED, text
     elif match := _WEB.search(text):
         yield ADDRESS, match[0]
@@ -115,6 +144,15 @@ def _read_text(text: str) -> Iterator[tuple[str, str]]:
         yield PATH, text
     elif _PARTS.fullmatch(text) and not _DATE.fullmatch(text):
         yield RELATIVE_PATH if len(re.findall(r"[/\\]", text)) > 1 else NUMBERED_NAME, text
+    elif len(text) <= _MOST_SPACED and " " in text and _BETWEEN_WORDS.search(text) and not _SENTENCE.search(text):
+        yield SPACED_NAME, text  # `My Pictures/img 1`, but neither `120/80 mmHg` nor a sentence
+
+
+def _find_behind_prefix(value: Any) -> str | None:
+    """A picture in base64 whose prefix is not the usual one."""
+    texts = (leaf.strip() for leaf in leaves(value) if isinstance(leaf, str))
+    found = (find_picture(text[match.end() :]) for text in texts if (match := _BASE64.match(text)))
+    return next(filter(None, found), None)
 
 
 def _count_listed(value: Any) -> int:

@@ -3,9 +3,12 @@
 Tokens come as `hf` takes them (`HF_TOKEN`, or `hf auth login`) and stay inside the client: no message shows one.
 """
 
+import os
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
 from huggingface_hub import HfApi, get_token, set_client_factory
@@ -15,7 +18,7 @@ from huggingface_hub.utils._http import default_client_factory
 
 import rem_release
 from rem_release.errors import InputError, RemReleaseError
-from rem_release.hub.failures import FAILURES, Failure
+from rem_release.hub.failures import FAILURES, ODD_ANSWERS, Failure, is_raised_in_client
 
 REPO_TYPE = "dataset"
 MAIN = "main"
@@ -47,16 +50,22 @@ class Hub:
         say: told, in one line, when a question is put again.
 
     Raises:
-        InputError: `repo_id` cannot be the name of a repository.
+        InputError: `repo_id` cannot be the name of a repository, or HF_ENDPOINT is no address of a Hub.
     """
 
     def __init__(self, repo_id: str, say: Say = lambda text: None) -> None:
         self.repo_id = check_repo_id(repo_id)
         self.api = HfApi(library_name="rem-release", library_version=rem_release.__version__)
+        check_endpoint(self.api.endpoint)
         self._say = say
         disable_progress_bars()
         logging.set_verbosity_error()  # what matters is said here
         set_client_factory(_make_client)
+
+    @property
+    def url(self) -> str:
+        """Where people see the repository."""
+        return f"{self.api.endpoint}/datasets/{self.repo_id}"
 
     def ask(self, what: str, call: Callable[[], T], already: Callable[[], T | None] | None = None) -> T:
         """Call the client, and again after a pause where the failure may pass: no answer, 429, 5xx.
@@ -75,7 +84,9 @@ class Hub:
                 if attempt > 1 and already and (found := already()) is not None:
                     return found
                 return call()
-            except FAILURES as error:
+            except (*FAILURES, *ODD_ANSWERS) as error:
+                if isinstance(error, ODD_ANSWERS) and not is_raised_in_client(error):
+                    raise
                 failure = Failure(error, self.api.endpoint, self.repo_id)
                 if failure.is_of_this_machine:
                     raise
@@ -102,6 +113,22 @@ def check_repo_id(repo_id: str) -> str:
     if repo_id.count("/") != 1:
         raise InputError(f"{repo_id!r} cannot name a repository; write NAMESPACE/NAME")
     return repo_id
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Refuse what cannot be the address of a Hub.
+
+    Raises:
+        InputError: it cannot; the message shows HF_ENDPOINT as it was given.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of the port
+        sound = False
+    if not sound or re.search(r"\s", endpoint):
+        value = os.environ.get("HF_ENDPOINT", endpoint)
+        raise InputError(f"HF_ENDPOINT={value!r} is no address of a Hub; unset it, or write https://huggingface.co")
 
 
 def _hide_token(text: str) -> str:

@@ -2,15 +2,22 @@
 
 import errno
 import json
+import traceback
 from collections.abc import Iterator
 
 import httpx2
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
-FAILURES = (HfHubHTTPError, httpx2.HTTPError, OSError, RuntimeError, ValueError)
+FAILURES = (HfHubHTTPError, httpx2.HTTPError, httpx2.InvalidURL, OSError, RuntimeError, ValueError)
 """What the client raises when a question fails; hf_xet and uploads raise RuntimeError, errors of a batch ValueError."""
+ODD_ANSWERS = (KeyError, IndexError, TypeError, AttributeError)
+"""What the client raises over JSON that is not what a Hub answers. Raised elsewhere they are bugs."""
 _OF_THIS_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
-_LASTING = (ValueError, OfflineModeIsEnabled, LocalTokenNotFoundError, httpx2.UnsupportedProtocol)
+_LASTING = (
+    *ODD_ANSWERS,
+    *(ValueError, OfflineModeIsEnabled, LocalTokenNotFoundError, httpx2.UnsupportedProtocol, httpx2.InvalidURL),
+)
+_CHECKS_ARGUMENTS = "huggingface_hub.utils._validators"
 _WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
 _LASTING_OF_STORAGE = (413, 501)
 _LONGEST_WAIT = 600.0
@@ -24,6 +31,7 @@ _ERRORS = {
     429: "too many requests",
 }
 _AGAIN = "push again: it goes on where it stopped"
+_CHECK_ENDPOINT = f"check HF_ENDPOINT, and what stands between, such as a proxy, and {_AGAIN}"
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN, which comes first"
 _ADVICE = {
     400: "mend what it names, and push again",
@@ -41,7 +49,7 @@ class Failure:
     """One failure of the client.
 
     Args:
-        error: what the client raised, one of FAILURES.
+        error: what the client raised, one of FAILURES or ODD_ANSWERS.
         endpoint: the Hub's address; an answer from elsewhere is one of the storage behind it.
         repo_id: the repository, for the advice.
     """
@@ -92,10 +100,14 @@ class Failure:
             return "the client is offline (HF_HUB_OFFLINE)", "unset it to reach the Hub"
         if isinstance(self._error, LocalTokenNotFoundError):
             return "nobody is logged in", _LOG_IN
-        cause = list(_chain(self._error))[-1]
+        chain = list(_chain(self._error))
+        if odd := [link for link in chain if isinstance(link, (*ODD_ANSWERS, json.JSONDecodeError, httpx2.InvalidURL))]:
+            words = f"{type(odd[0]).__name__}: {' '.join(str(odd[0]).split()):.200}"
+            return f"{self._endpoint} does not answer as a Hub does ({words})", _CHECK_ENDPOINT
+        cause = chain[-1]
         words = f"{' '.join(str(cause).split()) or type(cause).__name__:.300}"
         if isinstance(cause, (ValueError, RuntimeError)):
-            return words.rstrip("."), _AGAIN
+            return f"{words.rstrip('.')} ({self._endpoint})", _AGAIN
         return f"no answer from {self._endpoint} ({words.rstrip('.')})", f"check the network, and {_AGAIN}"
 
     def _read_words(self, answer: httpx2.Response) -> str:
@@ -106,6 +118,16 @@ class Failure:
     def _is_of_storage(self, answer: httpx2.Response) -> bool:
         asked, hub = answer.request.url, httpx2.URL(self._endpoint)
         return (asked.host, asked.port) != (hub.host, hub.port)
+
+
+def is_raised_in_client(error: BaseException) -> bool:
+    """Whether an error comes from inside the client, below the last line of our own.
+
+    A call with wrong arguments fails at that line, or in what checks the arguments: that is no answer's fault.
+    """
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = max((place for place, name in enumerate(modules) if name.startswith("rem_release.")), default=-1)
+    return any(name.startswith("huggingface_hub.") and name != _CHECKS_ARGUMENTS for name in modules[own + 1 :])
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

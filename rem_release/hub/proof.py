@@ -14,7 +14,7 @@ from rem_release.errors import VerificationError
 from rem_release.hub.client import REPO_TYPE, Hub
 from rem_release.hub.loading import load_rows
 from rem_release.hub.manifest import HUB_FILES, Manifest
-from rem_release.hub.repository import read_tree
+from rem_release.hub.repository import read_head, read_tree
 from rem_release.release.documents import FACTS
 from rem_release.release.facts import Facts
 from rem_release.verification.report import Check, Faults
@@ -39,10 +39,12 @@ def check_loading(hub: Hub, commit: str, release: Path, facts: Facts) -> list[Ch
         release: the folder to compare with.
         facts: of that folder.
     """
+    folders = dict.fromkeys(facts.data.split_images, "data")
+    if facts.clean_split:
+        folders[facts.clean_split.split] = "clean"
     checks = []
-    folders = {facts.data.split: "data"} | ({facts.clean_split.split: "clean"} if facts.clean_split else {})
     for split, folder in folders.items():
-        paths = sorted(release / name for name in facts.files if name.startswith(f"{folder}/"))
+        paths = sorted(release / name for name in facts.files if name.startswith(f"{folder}/{split}-"))
         checks.append(_check_split(hub, commit, split, paths, facts))
     return checks
 
@@ -86,7 +88,7 @@ def fetch(hub: Hub, revision: str, folder: Path) -> str:
         VerificationError: the repository holds no release.
     """
     info = hub.ask("looking up the revision", lambda: hub.api.dataset_info(hub.repo_id, revision=revision))
-    commit = str(info.sha)
+    commit = read_head(hub, info)
     if FACTS not in read_tree(hub, commit):
         raise VerificationError(f"{hub.repo_id} at {revision} is no release of rem-release: it has no {FACTS}")
     hub.ask(

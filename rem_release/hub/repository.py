@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import RepoFile
+from huggingface_hub import DatasetInfo, RepoFile
 
 from rem_release.hub.client import REPO_TYPE, Hub, HubError
 
@@ -61,7 +61,18 @@ def read_state(hub: Hub) -> State | None:
         if error.status == 404:
             return None
         raise
-    return State(str(info.sha), bool(info.private), info.gated or False)
+    return State(read_head(hub, info), bool(info.private), info.gated or False)
+
+
+def read_head(hub: Hub, info: DatasetInfo) -> str:
+    """The commit that an answer is about.
+
+    Raises:
+        HubError: it names none, as a Hub always does.
+    """
+    if not info.sha:
+        raise HubError(f"{hub.api.endpoint} does not answer as a Hub does: it names no commit; check HF_ENDPOINT")
+    return info.sha
 
 
 def require_state(hub: Hub) -> State:
@@ -101,6 +112,24 @@ def read_commits(hub: Hub, revision: str) -> list[RemoteCommit]:
         lambda: hub.api.list_repo_commits(hub.repo_id, repo_type=REPO_TYPE, revision=revision),
     )
     return [RemoteCommit(commit.commit_id, commit.title, commit.message) for commit in commits]
+
+
+def read_author(hub: Hub, number: int) -> str | None:
+    """Who opened a pull request; None where the Hub does not know.
+
+    Raises:
+        HubError: see `Hub.ask`.
+    """
+    try:
+        details = hub.ask(
+            "looking up the pull request",
+            lambda: hub.api.get_discussion_details(hub.repo_id, number, repo_type=REPO_TYPE),
+        )
+    except HubError as error:
+        if error.status == 404:
+            return None
+        raise
+    return details.author
 
 
 def read_tree(hub: Hub, revision: str) -> dict[str, RemoteFile]:

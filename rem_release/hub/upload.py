@@ -15,7 +15,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from rem_release.errors import VerificationError
 from rem_release.hub.client import MAIN, REPO_TYPE, Hub, HubError
 from rem_release.hub.manifest import LocalFile, Manifest
-from rem_release.hub.repository import read_commits, read_refs, read_tree
+from rem_release.hub.repository import read_commits, read_head, read_refs, read_tree
 from rem_release.release.documents import FACTS
 
 ONE_COMMIT_FILES = 100
@@ -217,7 +217,7 @@ def _split(files: Sequence[LocalFile], most: int, most_bytes: int) -> Iterator[l
 
 def _head(hub: Hub, revision: str) -> str:
     info = hub.ask("looking up the branch", lambda: hub.api.dataset_info(hub.repo_id, revision=revision))
-    return str(info.sha)
+    return read_head(hub, info)
 
 
 def _status(hub: Hub, number: int) -> str:

@@ -42,13 +42,14 @@ class RunFolder:
         self.albums = self.private / "albums.json"
         self.reserve = self.private / "reserve"
         self.status = self.private / "status.json"
+        self.times = self.private / "times.json"
         self.receipt = self.private / "push.json"
         self._is_ours = False
 
     @property
     def exists(self) -> bool:
         """Whether this is the folder of a run, finished or not."""
-        return self.options.is_file() or self.status.is_file()
+        return any(path.is_file() for path in (self.options, self.status, self.receipt))
 
     @property
     def finished(self) -> bool:
@@ -93,16 +94,15 @@ class RunFolder:
         Args:
             options: everything that decides the result, kept in `private/options.json`.
             resume: go on with an existing run of the same options.
-            overwrite: delete an existing run first.
+            overwrite: delete an existing run first, less its record of what it published: that is out.
 
         Raises:
             InputError: as `claim`, or the folder cannot be written.
         """
         self.claim(options, resume=resume, overwrite=overwrite)
         try:
-            for folder in (self.release, self.private, self.path / "audit") if overwrite else ():
-                if folder.exists():
-                    shutil.rmtree(folder)
+            if overwrite:
+                self._delete_run()
             self.private.mkdir(parents=True, exist_ok=True)
             self.private.chmod(0o700)
             if self.reading.exists():
@@ -113,6 +113,14 @@ class RunFolder:
             raise InputError(f"--out {self.path} cannot be written: {error.strerror or error}") from None
         self._is_ours = True
         self._record("running", None, "")
+
+    def _delete_run(self) -> None:
+        """Delete all but the receipts and what they name."""
+        _delete(self.release)
+        for path in self.private.iterdir() if self.private.is_dir() else ():
+            if path != self.receipt and not path.match(self.published("*").name):
+                _delete(path)
+        _delete(self.path / "audit")
 
     @contextmanager
     def read_into(self) -> Iterator[Path]:
@@ -181,6 +189,10 @@ class RunFolder:
         if self._is_ours:
             self.write_json(self.status, {"state": state, "exit_code": exit_code, "message": message})
 
+    def published(self, digest: str) -> Path:
+        """Where a push of the data with this digest notes which pictures went out."""
+        return self.private / f"published-{digest[:12]}.parquet"
+
     def clear_scratch(self) -> None:
         """Delete what only a run that is not finished needs: the decoded pictures, and the journal of its shards."""
         _delete(self.working)
@@ -211,9 +223,11 @@ class RunFolder:
             raise InputError(f"{path} is damaged: {error}") from None
 
 
-def _delete(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def check_apart(run: Path, other: Path, what: str) -> None:
