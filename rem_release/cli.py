@@ -49,7 +49,7 @@ def protect(
     method: Annotated[str | None, typer.Option(help="rem, em, sem or random.")] = None,
     rho_u: Annotated[str | None, typer.Option(help="Most that a pixel may change: 8/255, 0.0314 or 8px.")] = None,
     rho_a: Annotated[str | None, typer.Option(help="Adversarial radius that the noise is made to withstand.")] = None,
-    split: Annotated[str, typer.Option(help="Split to protect.")] = "train",
+    split: Annotated[str, typer.Option(help="Split to protect; several with a +: train+validation.")] = "train",
     image_column: Annotated[str, typer.Option(help="Column of the images.")] = "image",
     label_column: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
     label_from: Annotated[str | None, typer.Option(help="albums or clusters, for images without labels.")] = None,

@@ -113,8 +113,8 @@ def test_a_source_keeps_columns_and_types_and_unpacks_no_picture(tmp_path: Path)
         np.testing.assert_array_equal(decode(source.image_bytes(row)), pictures[row])
     for name in ("id", "label", "when", "scores", "place"):
         assert source.dataset.data.column(name).combine_chunks().equals(whole.data.column(name).combine_chunks())
-    assert source.cache is not None
-    unpacked = sum(path.stat().st_size for path in Path(source.cache.name).rglob("*") if not path.is_symlink())
+    assert source.caches
+    unpacked = sum(path.stat().st_size for path in Path(source.caches[0].name).rglob("*") if not path.is_symlink())
     assert unpacked < sum(len(png) for png in encoded) / 4
 
 

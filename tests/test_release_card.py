@@ -33,6 +33,7 @@ def state_facts(**changes) -> Facts:
         "cost": {"training_gradients": 359_040_000, "noise_gradients": 2_800_000},
         "data": {
             **{"split": "train", "image_column": "image", "label_column": "label", "labels_from": "folders"},
+            **{"split_images": {"train": 5000}},
             **{"columns": ["image", "label"], "images": 5000, "protected": 5000, "unprotected": 0, "held_back": 12},
             **{"skipped": 3, "duplicates": 0, "resized_noise": 0, "classes": ["cat", "dog"]},
             **{"class_counts": [2400, 2600], "max_side": None, "smallest": [32, 32], "largest": [32, 32]},

@@ -15,7 +15,7 @@ from rem_release.data.source import Source, SourceOptions, open_source
 from rem_release.data.working_set import read_working_set
 from rem_release.errors import InputError
 from rem_release.release import writing
-from rem_release.release.shard_journal import ShardJournal
+from rem_release.release.shard_journal import open_journals
 from rem_release.release.writing import Choice, Written, write_rows
 from tests.command_line import draw
 
@@ -51,8 +51,8 @@ def write(
         if done == stop_after and done < total:
             raise StoppedError
 
-    journal = ShardJournal(folder / "writing", folder / "staging", "train", fingerprint)
-    return write_rows(folder / "staging", source, choice, store, BUDGET, journal, SHARD, stop)
+    journals = open_journals(folder / "writing", folder / "staging", source.splits, fingerprint)
+    return write_rows(folder / "staging", source, choice, store, BUDGET, journals, SHARD, stop)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -107,7 +107,7 @@ def test_finished_shards_are_not_made_again(
 
 def damage_of(folder: Path) -> Iterator[Path]:
     yield sorted((folder / "staging/data").iterdir())[1]
-    yield folder / "writing/shard-00001.npz"
+    yield folder / "writing/shard-train-00001.npz"
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -131,8 +131,8 @@ def test_shards_of_another_release_are_deleted(
     material: tuple[Source, Choice, NoiseStore], undisturbed: tuple[Path, Written], tmp_path: Path
 ) -> None:
     shutil.copytree(undisturbed[0], tmp_path, dirs_exist_ok=True)
-    journal = ShardJournal(tmp_path / "writing", tmp_path / "staging", "train", "two")
-    assert journal.finished == []
+    journals = open_journals(tmp_path / "writing", tmp_path / "staging", ["train"], "two")
+    assert journals["train"].finished == []
     assert list((tmp_path / "staging").iterdir()) == list((tmp_path / "writing").iterdir()) == []
 
 

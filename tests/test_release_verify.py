@@ -62,6 +62,9 @@ class Clean:
     def label(self, index):
         return self.labels[index]
 
+    def split(self, index):
+        return "train"
+
     def others(self, index):
         return {"note": self.notes[index] if self.notes else f"note {index}"}
 
@@ -146,6 +149,7 @@ def state_facts(images, released):
             "cost": {"training_gradients": 561, "noise_gradients": 0},
             "data": {
                 **{"split": "train", "image_column": "image", "label_column": "label", "labels_from": "folders"},
+                **{"split_images": {"train": len(images)}},
                 **{"columns": list(FEATURES), "features": write_features(FEATURES), "images": len(images)},
                 **{"protected": len(images) - 1, "unprotected": 1, "held_back": 2, "skipped": 0, "duplicates": 1},
                 **{"resized_noise": 3, "classes": ["cat", "dög"], "class_counts": [5, 5], "max_side": None},
@@ -470,7 +474,11 @@ def test_figures_of_an_audit_belong_to_a_release_with_its_certificate(made):
         ({"features": "?"}, "does not describe columns"),
         ({"image_column": "label"}, "'label' is no column of images"),
         ({"label_column": "class"}, "'class' is no column"),
-        ({"split": "test"}, "other data files than shards of 'test'"),
+        ({"split": "test"}, "split_images names other splits than 'test'"),
+        ({"split": "test", "split_images": {"test": 10}}, "other data files than shards of 'test'"),
+        ({"split": "a/b", "split_images": {"a/b": 10}}, "other data files than shards of 'a/b'"),
+        ({"split_images": {"train": 9}}, "rows of the data files are not those of split_images"),
+        ({"split": "test+train", "split_images": {"test": 5, "train": 5}}, "are not those of split_images"),
         ({"duplicates": 10}, "duplicates is not below images"),
         ({"resized_noise": 10}, "resized_noise exceeds"),
     ],
@@ -620,7 +628,7 @@ def test_a_missing_label_is_named(made):
 def test_a_missing_row_is_named(made):
     made.edit_rows(lambda rows: rows.pop())
     assert "do not add up to images" in failures(made.verify())["facts"]
-    made.reseal(images=9, protected=8, class_counts=[5, 4])
+    made.reseal(images=9, split_images={"train": 9}, protected=8, class_counts=[5, 4])
     assert "has the path" in failures(made.verify())["rows"]
 
 

@@ -31,7 +31,7 @@ from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_gr
 from rem_release.release.generator import Generator, load_generator, save_generator
 from rem_release.release.private_record import fingerprint_of, fingerprint_of_release, write_row_map, write_skipped
 from rem_release.release.run_folder import RunFolder, check_apart
-from rem_release.release.shard_journal import ShardJournal
+from rem_release.release.shard_journal import open_journals
 from rem_release.release.writing import Choice, Written, write_reserve, write_rows
 from rem_release.training.checkpoints import Checkpoint
 
@@ -194,9 +194,9 @@ def _write_release(
 ) -> Facts:
     budget = whole_levels(options.recipe.noise.rho_u)
     decides = fingerprint_of_release(fingerprint, source, choice, options.shard_bytes)
-    journal = ShardJournal(run.writing, run.staging, source.options.split, decides)
+    journals = open_journals(run.writing, run.staging, source.splits, decides)
     with console.stage("Writing images") as report:
-        written = write_rows(run.staging, source, choice, noise, budget, journal, options.shard_bytes, report)
+        written = write_rows(run.staging, source, choice, noise, budget, journals, options.shard_bytes, report)
     if written.raised:
         console.warn(
             f"{written.raised} pictures are so small that their noise rounded to nothing; it was raised to the budget"

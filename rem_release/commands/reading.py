@@ -16,7 +16,7 @@ from rem_release.data.rows import PrivateCache
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.source import Source, label_by_clusters
 from rem_release.data.working_set import WorkingSet, open_working_set, read_working_set, save_index
-from rem_release.errors import RemReleaseError
+from rem_release.errors import InputError, RemReleaseError
 from rem_release.release.run_folder import RunFolder
 from rem_release.release.writing import Choice
 
@@ -100,10 +100,27 @@ def _choose(options: ProtectOptions, source: Source, working: WorkingSet, consol
     noise_index = np.full(len(roles), -1, np.int64)
     protected = np.flatnonzero(roles == Role.PROTECTED)
     noise_index[protected] = np.arange(len(protected))
-    return source, Choice(working, roles, noise_index, options.release_unprotected, options.max_side)
+    choice = Choice(working, roles, noise_index, options.release_unprotected, options.max_side)
+    _require_rows(choice, source)
+    return source, choice
+
+
+def _require_rows(choice: Choice, source: Source) -> None:
+    for split, count in choice.count_released(source.splits).items():
+        if count == 0:
+            raise InputError(
+                f"--split {source.options.split}: of {split!r} nothing would be released, for its "
+                f"{source.splits[split]} rows are reserved, not protected or unreadable; "
+                f"leave {split} out, lower --reserve or raise --fraction"
+            )
 
 
 def _warn(working: WorkingSet, source: Source, console: Console) -> None:
+    if source.left_out:
+        console.warn(
+            f"left out: {', '.join(source.left_out)}; protect more splits with --split NAME+NAME, or release one "
+            "without noise with push --publish-clean-split NAME"
+        )
     if working.bad:
         console.warn(f"{len(working.bad)} files are left out; protect lists them in private/skipped.csv")
     if others := source.other_columns():

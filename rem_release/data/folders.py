@@ -63,6 +63,14 @@ def find_split_folder(path: Path, options: SourceOptions) -> Path:
     return path
 
 
+def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
+    """The folders beside `root`, that of a split, which are named like splits; none where `root` is SOURCE itself."""
+    path = Path(options.source)
+    if root == path:
+        return ()
+    return tuple(e.name for e in _list(path) if e.is_dir() and e.name.lower() in _SPLIT_NAMES and e.name != root.name)
+
+
 def walk(root: Path) -> list[Parts]:
     """List every file below a folder as path parts, sorted by code points, part by part.
 
@@ -140,6 +148,7 @@ def _build_rows(
         origins=["/".join(parts) for parts in files],
         class_ids=class_ids,
         album_names=names if options.label_from == "albums" else {},
+        left_out=list_other_folders(root, options),
     )
 
 

@@ -1,5 +1,6 @@
-"""Which columns a release can have: one label column, read as classes, and others, none of which may hold pixels."""
+"""Which columns a release can have: one of images, one of labels, read as classes, and others without any pixels."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -8,9 +9,55 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rem_release.data.hidden_pictures import find_picture, is_plain
+from rem_release.data.rows import SourceOptions
 from rem_release.errors import InputError
 
 _ADVICE = "give every row one class, or name another column with --label-column"
+
+
+def drop_columns(tables: Sequence[datasets.Dataset], options: SourceOptions) -> list[datasets.Dataset]:
+    """Leave out of each split what the options leave out; a column that is dropped need not stand in all of them.
+
+    Raises:
+        InputError: a column that is to be dropped is in none of them, or is needed.
+    """
+    for name in options.drop_columns:
+        if not any(name in table.column_names for table in tables):
+            raise InputError(name_columns(tables[0], options, name, "--drop-column"))
+        if name in (options.image_column, options.label_column):
+            raise InputError(f"--drop-column {name}: a release needs its image and its label column")
+    return [table.remove_columns(_list_dropped(table, options)) for table in tables]
+
+
+def _list_dropped(table: datasets.Dataset, options: SourceOptions) -> list[str]:
+    dropped = [name for name in table.column_names if name in options.drop_columns]
+    if options.keep_columns is not None:
+        kept = {options.image_column, options.label_column, *options.keep_columns}
+        dropped += [name for name in table.column_names if name not in {*kept, *dropped}]
+    return dropped
+
+
+def name_columns(dataset: datasets.Dataset, options: SourceOptions, missing: str, option: str) -> str:
+    """Say that a column is missing, and which there are."""
+    columns = ", ".join(dataset.column_names)
+    return f"{options.source} has no column {missing!r}; its columns are {columns}: choose with {option}"
+
+
+def read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> datasets.Dataset:
+    """Read the image column as encoded pictures, which are not decoded.
+
+    Raises:
+        InputError: there is none, or it holds something else.
+    """
+    column = options.image_column
+    if column not in dataset.column_names:
+        raise InputError(name_columns(dataset, options, column, "--image-column"))
+    if not is_image(dataset.features[column]):
+        raise InputError(f"column {column!r} of {options.source} does not hold images; choose one with --image-column")
+    try:
+        return dataset.cast_column(column, datasets.Image(decode=False))
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise InputError(f"column {column!r} of {options.source} cannot be read as images: {error}") from error
 
 
 def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.ndarray]:
@@ -31,9 +78,8 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
     values = dataset.select_columns([column]).with_format("arrow")[:].column(column)
     if not _is_label(feature):
         first = values[0].as_py() if len(values) else None
-        raise InputError(
-            f"column {column!r} holds {_describe(feature)} (row 0: {first!r:.60}), not one class a row; {_ADVICE}"
-        )
+        kind = describe_feature(feature)
+        raise InputError(f"column {column!r} holds {kind} (row 0: {first!r:.60}), not one class a row; {_ADVICE}")
     _refuse_missing(values, column)
     if isinstance(feature, datasets.ClassLabel):
         return list(feature.names), values.to_numpy().astype(np.int64)
@@ -74,7 +120,7 @@ def refuse_pixels(dataset: datasets.Dataset, kept: set[str]) -> None:
     for name, feature in dataset.features.items():
         if name in kept:
             continue
-        what = _describe(feature) if not is_plain(feature) else _find_picture(dataset, name, feature)
+        what = describe_feature(feature) if not is_plain(feature) else _find_picture(dataset, name, feature)
         if what:
             raise InputError(
                 f"column {name!r} ({what}) could carry clean pixels into the release; "
@@ -94,11 +140,12 @@ def _find_picture(dataset: datasets.Dataset, name: str, feature: Any) -> str | N
     return None
 
 
-def _describe(feature: Any) -> str:
+def describe_feature(feature: Any) -> str:
+    """The type of a column in a few words."""
     if isinstance(feature, datasets.Value):
         return feature.dtype
     if isinstance(feature, (datasets.List, datasets.LargeList)):
-        return f"lists of {_describe(feature.feature)}"
+        return f"lists of {describe_feature(feature.feature)}"
     return "nested values" if isinstance(feature, dict) else type(feature).__name__
 
 

@@ -1,7 +1,7 @@
 """Parquet shards: the released rows, images embedded as PNG bytes, written and read as streams.
 
 A shard is `data/SPLIT-00000-of-0000N.parquet`; one without noise lies in `clean/` instead. Its `image` column is the
-struct {bytes, path} of a Hugging Face image with opaque paths (`000000017.png` in row 17 of the split); the schema
+struct {bytes, path} of a Hugging Face image with opaque paths (`000000017.png` in row 17 of `data/`); the schema
 carries the features, so that `datasets` restores images and class names from the file alone. Row groups depend on the
 rows alone, not on the batches in which they were handed over, so the same rows give the same bytes.
 """
@@ -76,6 +76,7 @@ class ShardWriter:
         subfolder: where in the release folder the shards go.
         finished: how many rows each of the shards has that an earlier writer finished and left in the folder.
         on_shard: told of each finished shard, its file and its rows; such shards stay when the body fails.
+        first_row: rows of the release before this split.
 
     Raises:
         InputError: `split` cannot be the name of a split.
@@ -92,6 +93,7 @@ class ShardWriter:
         subfolder: str = "data",
         finished: Sequence[int] = (),
         on_shard: Callable[[Path, int], None] | None = None,
+        first_row: int = 0,
     ) -> None:
         if not re.fullmatch(r"\w+(\.\w+)*", split):
             raise InputError(f"{split!r} cannot name a split; use letters, digits and _, as in --split train")
@@ -107,7 +109,7 @@ class ShardWriter:
         self._shard_bytes = 0
         self._pending: list[tuple[bytes, pa.Table]] = []
         self._pending_bytes = 0
-        self._rows = self._rows_before = sum(finished)
+        self._rows = self._rows_before = first_row + sum(finished)
         self.files: list[Path] = []
         self._folder.mkdir(parents=True, exist_ok=True)
         for stale in set(self._folder.glob(f".{split}-*.partial")) - set(self._parts):

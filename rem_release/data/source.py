@@ -23,10 +23,11 @@ from rem_release.data.array_file import StoredImages
 from rem_release.data.clusters import cluster_images
 from rem_release.data.decoding import BadImage
 from rem_release.data.folders import open_folder
-from rem_release.data.labels import is_image, read_classes, refuse_pixels
+from rem_release.data.labels import drop_columns, name_columns, read_classes, read_image_column, refuse_pixels
 from rem_release.data.parquet_column import ParquetColumn
 from rem_release.data.rows import LabelsFrom, PrivateCache, Rows
 from rem_release.data.rows import SourceOptions as SourceOptions
+from rem_release.data.splits import find_split, join_splits, read_split_names, require_splits
 from rem_release.data.tables import (
     find_metadata,
     holds_parquet,
@@ -56,6 +57,10 @@ class Source:
     """empty while clusters are not labelled"""
     class_ids: np.ndarray
     """int64 [rows], index into `classes`; -1 for rows without a class"""
+    splits: dict[str, int]
+    """name of each split -> its rows, in the order of the rows, which is that of the names"""
+    left_out: tuple[str, ...] = ()
+    """other splits that the source has"""
     root: Path | None = None
     origins: list[str] | None = None
     album_names: dict[str, str] = field(default_factory=dict)
@@ -64,15 +69,22 @@ class Source:
     """the pictures, where they are not read from `dataset`, whose image column is null then"""
     files: tuple[Path, ...] = ()
     """the files that hold the rows, where they are few"""
-    cache: PrivateCache | None = None
-    """deleted with the last Source that refers to it"""
+    caches: tuple[PrivateCache, ...] = ()
+    """deleted with the last Source that refers to them"""
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def origin(self, row: int) -> str:
-        """Say where a row comes from: its file's path relative to the source, or `row 17`, counted from 0."""
+        """Say where a row comes from: its file's path relative to the source, or `row 17`, counted from 0.
+
+        With several splits the name of the row's split and a slash stand before it, and rows count from the split's.
+        """
         return self.origins[row] if self.origins is not None else f"row {row}"
+
+    def split_of(self, row: int) -> str:
+        """The name of a row's split."""
+        return find_split(self.splits, row)
 
     def image_bytes(self, row: int) -> bytes:
         """Read the encoded bytes of one row.
@@ -139,8 +151,7 @@ def open_source(options: SourceOptions) -> Source:
         InputError: no such path, split or column; no rows; labels that are not one class a row; fewer than two classes;
             a column that could carry clean pixels into the release.
     """
-    if not re.fullmatch(r"\w+(\.\w+)*", options.split):
-        raise InputError(f"--split {options.split!r} cannot name a split; use letters, digits and _, such as train")
+    names = read_split_names(options.split)
     if options.image_column == options.label_column:
         raise InputError(f"--image-column and --label-column are both {options.image_column!r}")
     if not options.source:
@@ -149,12 +160,20 @@ def open_source(options: SourceOptions) -> Source:
     if path.exists():
         _require_text(path.resolve())
         options = replace(options, source=str(path.resolve()))
-        rows = _open_local(path.resolve(), options)
-    elif re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", options.source):
-        rows = open_hub(options)
-    else:
+    elif not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", options.source):
         raise InputError(f"{options.source} does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME")
-    return _check(rows, options)
+    options = replace(options, split="+".join(names))
+    if len(names) > 1:
+        require_splits(options)
+    parts = [_open_rows(replace(options, split=name)) for name in names]
+    tables = drop_columns([part.dataset for part in parts], options)
+    parts = [replace(part, dataset=table) for part, table in zip(parts, tables, strict=True)]
+    splits = {name: len(table) for name, table in zip(names, tables, strict=True)}
+    for name, count in splits.items():
+        if count == 0:
+            raise InputError(f"{options.source} has no rows in split {name!r}")
+    rows = join_splits(dict(zip(names, parts, strict=True)), options) if len(names) > 1 else parts[0]
+    return _check(rows, splits, options)
 
 
 def _require_text(path: Path) -> None:
@@ -162,6 +181,12 @@ def _require_text(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise InputError(f"the name of the source {os.fsencode(path)!r} is not UTF-8; rename it") from None
+
+
+def _open_rows(options: SourceOptions) -> Rows:
+    """One split."""
+    path = Path(options.source)
+    return _open_local(path, options) if path.exists() else open_hub(options)
 
 
 def _open_local(path: Path, options: SourceOptions) -> Rows:
@@ -187,11 +212,8 @@ def _open_table(rows: Rows, options: SourceOptions) -> Rows:
     return replace(rows, labels_from="clusters") if options.label_from == "clusters" else rows
 
 
-def _check(rows: Rows, options: SourceOptions) -> Source:
-    dataset = _drop_columns(rows.dataset, options)
-    if len(dataset) == 0:
-        raise InputError(f"{options.source} has no rows in split {options.split!r}")
-    dataset = _read_image_column(dataset, options)
+def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source:
+    dataset = read_image_column(rows.dataset, options)
     refuse_pixels(dataset, {options.image_column, options.label_column})
     if options.label_from == "clusters":
         if options.label_column in dataset.column_names:
@@ -202,7 +224,7 @@ def _check(rows: Rows, options: SourceOptions) -> Source:
         classes: list[str] = []
         class_ids = np.full(len(dataset), -1, np.int64)
     elif options.label_column not in dataset.column_names:
-        raise InputError(_name_columns(dataset, options, options.label_column, "--label-column"))
+        raise InputError(name_columns(dataset, options, options.label_column, "--label-column"))
     elif rows.class_ids is not None:
         classes, class_ids = list(dataset.features[options.label_column].names), rows.class_ids
     else:
@@ -215,12 +237,14 @@ def _check(rows: Rows, options: SourceOptions) -> Source:
         labels_from=rows.labels_from,
         classes=classes,
         class_ids=class_ids,
+        splits=splits,
+        left_out=rows.left_out,
         root=rows.root,
         origins=rows.origins,
         album_names=rows.album_names,
         cells=rows.cells,
         files=rows.files,
-        cache=rows.cache,
+        caches=rows.caches,
     )
     if options.label_from != "clusters":
         require_two_classes(source, class_ids)

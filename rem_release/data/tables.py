@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import HfHubHTTPError
 
+from rem_release.data.folders import list_other_folders
 from rem_release.data.hidden_pictures import is_plain
 from rem_release.data.labels import is_image
 from rem_release.data.parquet_column import ParquetColumn
@@ -64,7 +65,14 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
     }
     table = loaded.data.table.set_column(position, options.image_column, point_at_files(files))
     table = pa.Table.from_arrays(table.columns, schema=datasets.Features(features).arrow_schema)
-    return Rows(dataset=datasets.Dataset(table), labels_from="column", root=path.parent, origins=names, cache=cache)
+    return Rows(
+        dataset=datasets.Dataset(table),
+        labels_from="column",
+        root=path.parent,
+        origins=names,
+        caches=(cache,),
+        left_out=list_other_folders(path.parent, options),
+    )
 
 
 def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOptions) -> list[str]:
@@ -117,7 +125,15 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
         pictures = ParquetColumn(files, options.image_column) if is_image(features.get(options.image_column)) else None
         dataset = _add_unread(dataset, features, sum(pq.read_metadata(file).num_rows for file in files))
     root = path.parent if path.is_file() else path
-    return Rows(dataset=dataset, labels_from="column", root=root, cells=pictures, files=tuple(files), cache=cache)
+    return Rows(
+        dataset=dataset,
+        labels_from="column",
+        root=root,
+        cells=pictures,
+        files=tuple(files),
+        caches=(cache,),
+        left_out=_list_others(builder.config.data_files, options),
+    )
 
 
 def _load_columns(where: dict[str, Any], cache: PrivateCache, names: list[str], split: str) -> datasets.Dataset:
@@ -166,7 +182,7 @@ def open_saved(path: Path, options: SourceOptions) -> Rows:
     Raises:
         InputError: it cannot be read, or there is no such split.
     """
-    folder = path
+    folder, splits = path, [options.split]
     with _explaining(path):
         if (path / "dataset_dict.json").is_file():
             splits = json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
@@ -177,7 +193,7 @@ def open_saved(path: Path, options: SourceOptions) -> Rows:
         loaded = datasets.load_from_disk(str(folder))
     if folder == path and loaded.split is not None:
         _require_split([str(loaded.split)], str(path), options)
-    return Rows(dataset=loaded, labels_from="column", root=path)
+    return Rows(dataset=loaded, labels_from="column", root=path, left_out=_list_others(splits, options))
 
 
 def open_hub(options: SourceOptions) -> Rows:
@@ -189,12 +205,17 @@ def open_hub(options: SourceOptions) -> Rows:
     with _explaining(options.source):
         loaded = datasets.load_dataset(options.source)
     _require_split(loaded, options.source, options)
-    return Rows(dataset=loaded[options.split], labels_from="column")
+    return Rows(dataset=loaded[options.split], labels_from="column", left_out=_list_others(loaded, options))
+
+
+def _list_others(splits: Iterable[str], options: SourceOptions) -> tuple[str, ...]:
+    return tuple(str(name) for name in splits if str(name) != options.split)
 
 
 def _require_split(splits: Iterable[str], source: str, options: SourceOptions) -> None:
     if options.split not in splits:
-        raise InputError(f"{source} has no split {options.split!r}; choose one of {', '.join(splits)} with --split")
+        names = ", ".join(str(name) for name in splits)
+        raise InputError(f"{source} has no split {options.split!r}; choose one of {names} with --split")
 
 
 @contextmanager

@@ -87,6 +87,7 @@ def describe_data(source: Source, choice: Choice) -> DataFacts:
     classes = source.class_ids[working.rows[positions]]
     return DataFacts(
         split=source.options.split,
+        split_images=choice.count_released(source.splits),
         image_column=source.image_column,
         label_column=source.label_column,
         labels_from=source.labels_from,

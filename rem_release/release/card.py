@@ -121,7 +121,7 @@ def _write_metadata(facts: Facts) -> str:
 
 
 def _list_data_files(facts: Facts) -> list[dict[str, str]]:
-    found = [{"split": facts.data.split, "path": f"data/{facts.data.split}-*"}]
+    found = [{"split": split, "path": f"data/{split}-*"} for split in facts.data.split_images]
     if facts.clean_split is not None:
         found.append({"split": facts.clean_split.split, "path": f"clean/{facts.clean_split.split}-*"})
     return found

@@ -50,7 +50,7 @@ def open_clean_split(run: RunFolder, facts: Facts, split: str, clean: str | None
             of which class its rows are.
     """
     name, location = parse_clean_split(split)
-    if name == facts.data.split:
+    if name in facts.data.split_images:
         raise InputError(f"{OPTION} {name}: that is the protected split itself; name another one, such as test")
     if facts.data.labels_from == "clusters":
         raise InputError(f"{OPTION} {name}: the classes of this release are clusters, which other pictures do not have")
@@ -61,7 +61,8 @@ def open_clean_split(run: RunFolder, facts: Facts, split: str, clean: str | None
         is_elsewhere = location is None and _is_lacking(error, name)
         cure = f"; if it lies elsewhere, add that: {OPTION} {name}=SOURCE" if is_elsewhere else ""
         raise InputError(f"{OPTION} {name}: {reason}{cure}") from None
-    return replace(source, options=replace(source.options, split=name), classes=_name_classes(run, source))
+    options, classes = replace(source.options, split=name), _name_classes(run, source)
+    return replace(source, options=options, splits={name: len(source)}, classes=classes)
 
 
 def _open_beside(run: RunFolder, name: str, facts: Facts, clean: str | None) -> Source:

@@ -7,7 +7,7 @@ protection (noise, generator, which rows are protected) stays in `private/`.
 import hashlib
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
 class _Facts(BaseModel):
@@ -49,7 +49,8 @@ class CostFacts(_Facts):
 class DataFacts(_Facts):
     """What is in the release."""
 
-    split: str
+    split: str = Field(description="its name; of several the names, sorted and joined by +")
+    split_images: dict[str, PositiveInt] = Field(description="released rows of each split")
     image_column: str
     label_column: str
     labels_from: Literal["folders", "column", "albums", "clusters"]

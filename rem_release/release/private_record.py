@@ -43,7 +43,7 @@ def fingerprint_of_release(fingerprint: str, source: Source, choice: Choice, sha
     """
     rows = choice.working.rows[choice.released()]
     versions = [__version__, *(version(name) for name in ("pyarrow", "pillow", "numpy", "torch"))]
-    parts = [fingerprint, versions, shard_bytes, choice.max_side, str(released_features(source))]
+    parts = [fingerprint, versions, shard_bytes, choice.max_side, str(released_features(source)), source.splits]
     digest = hashlib.sha256(json.dumps(parts).encode())
     for first in range(0, len(rows), _BATCH_ROWS):
         batch = rows[first : first + _BATCH_ROWS]

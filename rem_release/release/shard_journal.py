@@ -5,7 +5,7 @@ bytes are those that were written; the first that does not, and all after it, ar
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -30,31 +30,27 @@ class Outcome:
 
 
 class ShardJournal:
-    """The shards of one release that are finished.
+    """The shards of one split that are finished. `open_journals` opens those of all splits.
 
     Args:
         folder: where the journal lies, in `private/`.
-        staging: the folder that becomes the release. Shards that do not count are deleted from it.
+        staging: the folder that becomes the release.
         split: of the shards.
-        fingerprint: everything that decides the released bytes; a journal of anything else is deleted.
+        fingerprint: everything that decides the released bytes; shards of anything else do not count.
     """
 
     def __init__(self, folder: Path, staging: Path, split: str, fingerprint: str) -> None:
         self._folder = folder
+        self._split = split
         self._fingerprint = fingerprint
         self._noted: list[Outcome] = []
         self.finished: list[int] = []
         """rows of each finished shard"""
         while self._is_finished(partial_shard(staging, split, len(self.finished))):
             pass
-        if not self.finished:
-            for old in (folder, staging):
-                shutil.rmtree(old, ignore_errors=True)
-        folder.mkdir(exist_ok=True)
-        staging.mkdir(exist_ok=True)
 
     def _path(self, index: int) -> Path:
-        return self._folder / f"shard-{index:05d}.npz"
+        return self._folder / f"shard-{self._split}-{index:05d}.npz"
 
     def _is_finished(self, part: Path) -> bool:
         """Take the next shard, where it is whole; one that has its final name already gets back the other."""
@@ -90,6 +86,24 @@ class ShardJournal:
         partial.replace(self._path(len(self.finished)))
         self.finished.append(rows)
         self._noted = self._noted[rows:]
+
+
+def open_journals(folder: Path, staging: Path, splits: Iterable[str], fingerprint: str) -> dict[str, ShardJournal]:
+    """Open the journal of every split; where no shard at all is finished, what an earlier attempt left is deleted.
+
+    Args:
+        folder: where the journals lie, in `private/`.
+        staging: the folder that becomes the release.
+        splits: names, in the order of the release.
+        fingerprint: everything that decides the released bytes.
+    """
+    journals = {split: ShardJournal(folder, staging, split, fingerprint) for split in splits}
+    if not any(journal.finished for journal in journals.values()):
+        for old in (folder, staging):
+            shutil.rmtree(old, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    staging.mkdir(exist_ok=True)
+    return journals
 
 
 def _describe_outcomes(outcomes: list[Outcome]) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """Writing the released rows: every picture read again, protected at its own size, encoded, and measured."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +55,12 @@ class Choice:
         chosen = (roles == Role.PROTECTED) | ((roles == Role.UNPROTECTED) & self.release_unprotected)
         return np.flatnonzero(chosen)
 
+    def count_released(self, splits: Mapping[str, int]) -> dict[str, int]:
+        """How many rows of each split are released, given how many rows of the source it has, in order."""
+        ends = np.cumsum(list(splits.values()))
+        split_of_row = np.searchsorted(ends, self.working.rows[self.released()], side="right")
+        return dict(zip(splits, np.bincount(split_of_row, minlength=len(ends)).tolist(), strict=True))
+
 
 @dataclass
 class Written:
@@ -83,11 +89,11 @@ def write_rows(
     choice: Choice,
     noise: NoiseStore,
     budget: int,
-    journal: ShardJournal,
+    journals: Mapping[str, ShardJournal],
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
 ) -> Written:
-    """Write `data/` of the release, from where an earlier attempt was stopped.
+    """Write `data/` of the release, split after split, from where an earlier attempt was stopped.
 
     Args:
         staging: the folder that becomes the release.
@@ -95,7 +101,7 @@ def write_rows(
         choice: what becomes of each row.
         noise: the noise of the protected pictures.
         budget: floor(255·ρ_u).
-        journal: of the shards that are finished.
+        journals: of the shards of each split that are finished.
         shard_bytes: a shard is closed once it holds that much.
         progress: told (done, total) rows.
 
@@ -105,32 +111,36 @@ def write_rows(
     """
     positions = choice.released()
     sampled = _choose_samples(choice, positions)
-    result = Written()
-    for outcome in journal.outcomes():
-        result.add(outcome)
+    result, first = Written(), 0
 
     def make_row(position: int) -> tuple[bytes, Outcome]:
         return _make_row(source, choice, noise, budget, position, position in sampled)
 
-    rest = positions[result.rows :]
-    with ShardWriter(
-        staging,
-        source.options.split,
-        released_features(source),
-        source.image_column,
-        max_shard_bytes=shard_bytes,
-        finished=journal.finished,
-        on_shard=journal.close_shard,
-    ) as writer:
-        made = map_in_order(make_row, [int(position) for position in rest])
-        for (png, outcome), columns in zip(made, _columns_of(source, choice.working.rows[rest]), strict=True):
-            journal.note(outcome)
+    for split, count in choice.count_released(source.splits).items():
+        journal = journals[split]
+        for outcome in journal.outcomes():
             result.add(outcome)
-            writer.write([png], columns)
-            if progress:
-                progress(result.rows, len(positions))
-    if result.rows != len(positions):
-        raise RuntimeError(f"{result.rows} rows written instead of {len(positions)}")
+        rest = positions[result.rows : first + count]
+        with ShardWriter(
+            staging,
+            split,
+            released_features(source),
+            source.image_column,
+            max_shard_bytes=shard_bytes,
+            finished=journal.finished,
+            on_shard=journal.close_shard,
+            first_row=first,
+        ) as writer:
+            made = map_in_order(make_row, [int(position) for position in rest])
+            for (png, outcome), columns in zip(made, _columns_of(source, choice.working.rows[rest]), strict=True):
+                journal.note(outcome)
+                result.add(outcome)
+                writer.write([png], columns)
+                if progress:
+                    progress(result.rows, len(positions))
+        first += count
+        if result.rows != first:
+            raise RuntimeError(f"{result.rows} rows written instead of {first}, up to the split {split}")
     return result
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rem_release.data.decoding import BadImage, pixel_hash
+from rem_release.data.splits import find_split
 from rem_release.release.facts import Facts, ImperceptibilityFacts
 from rem_release.release.imperceptibility import Change, ChangeMeter, WorstPixel, agree, measure_change
 from rem_release.verification.pairing import CleanRows, OriginalLostError, Pairing
@@ -76,10 +77,17 @@ class CleanChecks:
             sizes = f"{picture.pixels.shape[:2]} instead of {partner.pixels.shape[:2]}"
             result.faults.append(("originals", f"row {picture.row} has not the size of its original: {sizes}"))
         else:
+            self._compare_split(result, partner.index)
             self._compare_label(result, picture, partner.index)
             self._compare_others(result, columns, partner.index)
             self._compare_pixels(result, partner.pixels, picture.pixels, partner.protected)
         return result
+
+    def _compare_split(self, result: Comparison, index: int) -> None:
+        stands, belongs = find_split(self._facts.data.split_images, result.row), self._clean.split(index)
+        if stands != belongs:
+            fault = f"row {result.row} stands in the split {stands}, and its original in {belongs}"
+            result.faults.append(("originals", fault))
 
     def _compare_label(self, result: Comparison, picture: Picture, index: int) -> None:
         label = self._clean.label(index)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +47,8 @@ def _compare_facts(facts: Facts) -> Iterator[tuple[bool, str]]:
     yield sum(data.class_counts) == data.images, "class_counts do not add up to images"
     yield len(data.class_counts) == len(data.classes) == len(set(data.classes)), "classes and class_counts differ"
     yield sum(rows) == data.images, "rows of the data files do not add up to images"
+    yield data.split == "+".join(sorted(data.split_images)), f"split_images names other splits than {data.split!r}"
+    yield _count_split_rows(facts) == data.split_images, "rows of the data files are not those of split_images"
     yield _shard_names(facts) == _data_names(facts), f"files lists other data files than shards of {data.split!r}"
     yield from _compare_clean_split(facts)
     yield all(_is_allowed(facts, name) for name in facts.files), "files lists a name that a release cannot have"
@@ -71,7 +74,7 @@ def _compare_clean_split(facts: Facts) -> Iterator[tuple[bool, str]]:
     if clean is None:
         return
     rows = [facts.files[name].rows or 0 for name in _clean_names(facts)]
-    yield clean.split != data.split, f"clean_split has the name of the released split {data.split!r}"
+    yield clean.split not in data.split_images, f"clean_split has the name of the released split {clean.split!r}"
     yield sum(rows) == clean.images, "rows of the files in clean/ do not add up to the images of clean_split"
     yield sum(clean.class_counts) == clean.images, "class_counts of clean_split do not add up to its images"
     yield len(clean.class_counts) == len(data.classes), "class_counts of clean_split are not those of the classes"
@@ -117,8 +120,17 @@ def _clean_names(facts: Facts) -> list[str]:
     return sorted(name for name in facts.files if name.startswith(f"{CLEAN}/"))
 
 
+def _count_split_rows(facts: Facts) -> dict[str, int]:
+    """Rows of each split's data files."""
+    return {
+        split: sum(facts.files[name].rows or 0 for name in _data_names(facts) if name.startswith(f"data/{split}-"))
+        for split in facts.data.split_images
+    }
+
+
 def _shard_names(facts: Facts) -> list[str]:
-    return _number_shards("data", facts.data.split, len(_data_names(facts)))
+    counts = Counter(name.removeprefix("data/").partition("-")[0] for name in _data_names(facts))
+    return sorted(name for split in facts.data.split_images for name in _number_shards("data", split, counts[split]))
 
 
 def _clean_shard_names(facts: Facts) -> list[str]:

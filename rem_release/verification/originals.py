@@ -73,6 +73,10 @@ class Originals:
         name = self._source.classes[class_id]
         return self._published.get(self._source.album_names.get(name, ""), name)
 
+    def split(self, index: int) -> str:
+        """Name of its split."""
+        return self._source.split_of(int(self._rows[index]))
+
     def locate(self, records: Sequence[RowRecord]) -> list[RecordedRow]:
         """Find the originals of recorded rows again: by their files, or by number in a source whose rows have none."""
         origins = self._source.origins

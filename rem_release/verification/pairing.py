@@ -26,6 +26,9 @@ class CleanRows(Protocol):
     def label(self, index: int) -> str | None:
         """Name of its class as in `data.classes` of the facts; None where the originals carry no labels."""
 
+    def split(self, index: int) -> str:
+        """Name of its split."""
+
     def others(self, index: int) -> dict[str, Any]:
         """The columns beside image and label, as plain values; those that the originals have."""
 

@@ -1,0 +1,176 @@
+"""Several splits of one source, read as one table: the rows of each split after those of the one before it.
+
+Splits come in the order of their names, which is the order of the names of the files that they are released in.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+
+from rem_release.data.labels import describe_feature
+from rem_release.data.parquet_column import ParquetColumn
+from rem_release.data.rows import Rows, SourceOptions
+from rem_release.data.tables import is_one_split
+from rem_release.errors import InputError
+
+_APART = "or protect one split alone"
+
+
+def read_split_names(text: str) -> list[str]:
+    """Read `train` or `train+validation`.
+
+    Returns:
+        The names, sorted.
+
+    Raises:
+        InputError: one of them cannot name a split, or is given twice.
+    """
+    names = text.split("+")
+    for name in names:
+        if not re.fullmatch(r"\w+(\.\w+)*", name) or name.lower() == "all":  # which `datasets` takes for all splits
+            which = f" {text!r}: {name!r}" if len(names) > 1 else f" {name!r}"
+            raise InputError(f"--split{which} cannot name a split; use letters, digits and _, such as train")
+        if names.count(name) > 1:
+            raise InputError(f"--split {text!r} names {name!r} twice; name every split once")
+    return sorted(names)
+
+
+def find_split(splits: Mapping[str, int], row: int) -> str:
+    """Find the split in which a row stands.
+
+    Args:
+        splits: name -> rows, in order.
+        row: counted from 0 over all of them, and below their sum.
+    """
+    return list(splits)[bisect_right(list(accumulate(splits.values())), row)]
+
+
+def require_splits(options: SourceOptions) -> None:
+    """Refuse what cannot have several splits.
+
+    Raises:
+        InputError: a file, one saved `Dataset`, or labels from albums.
+    """
+    if is_one_split(Path(options.source)):
+        raise InputError(
+            f"{options.source} is one split, and --split {options.split} names several; name one, "
+            "or give a folder that holds them all"
+        )
+    if options.label_from == "albums":
+        raise InputError(
+            f"--split {options.split} with --label-from albums: albums are numbered within one split; "
+            "name one split, or give class folders"
+        )
+
+
+def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
+    """Put the rows of several splits one after the other.
+
+    Class folders may differ from split to split: the classes are those of all of them. Columns may not.
+
+    Args:
+        parts: name of the split -> its rows, none empty, in the order of the release.
+        options: of the source as a whole.
+
+    Raises:
+        InputError: the splits are not of one kind or have other columns, or one of them is the whole source.
+    """
+    _require_one_kind(parts, options)
+    parts = _share_classes(parts, options.label_column)
+    _require_same_columns(parts, options)
+    rows = list(parts.values())
+    columns = rows[0].dataset.column_names
+    ids = [part.class_ids for part in rows if part.class_ids is not None]
+    files = tuple(file for part in rows for file in part.files)
+    return Rows(
+        dataset=datasets.concatenate_datasets([part.dataset.select_columns(columns) for part in rows]),
+        labels_from=rows[0].labels_from,
+        root=None if rows[0].root is None else Path(options.source),
+        origins=[f"{name}/{origin}" for name, part in parts.items() for origin in _list_origins(part)],
+        class_ids=np.concatenate(ids) if ids else None,
+        cells=ParquetColumn(files, options.image_column) if rows[0].cells is not None else None,
+        files=files,
+        caches=tuple(cache for part in rows for cache in part.caches),
+        left_out=tuple(name for name in rows[0].left_out if name not in parts),
+    )
+
+
+def _list_origins(rows: Rows) -> list[str]:
+    return rows.origins if rows.origins is not None else [f"row {row}" for row in range(len(rows.dataset))]
+
+
+def _require_one_kind(parts: dict[str, Rows], options: SourceOptions) -> None:
+    for name, part in parts.items():
+        if part.origins is not None and part.root == Path(options.source):
+            raise InputError(
+                f"{options.source} has no folder for the split {name!r} alone; with --split {options.split} every "
+                f"split needs its own, {_APART}"
+            )
+    kinds = {(part.labels_from, bool(part.files), part.origins is None) for part in parts.values()}
+    if len(kinds) > 1:
+        raise InputError(
+            f"the splits {', '.join(parts)} of {options.source} are of several kinds (class folders, metadata, "
+            f"Parquet); bring them to one kind, {_APART}"
+        )
+
+
+def _share_classes(parts: dict[str, Rows], column: str) -> dict[str, Rows]:
+    """Number the class folders of all splits together."""
+    if any(part.class_ids is None for part in parts.values()):
+        return parts
+    names = sorted({name for part in parts.values() for name in part.dataset.features[column].names})
+    return {split: _number_anew(part, column, names) for split, part in parts.items()}
+
+
+def _number_anew(part: Rows, column: str, names: list[str]) -> Rows:
+    own = part.dataset.features[column].names
+    numbers = np.array([*(names.index(name) for name in own), -1], np.int64)  # -1, no class, is the last one
+    class_ids = numbers[part.class_ids]
+    labels = pa.array(class_ids, pa.int64(), mask=class_ids < 0)
+    dataset = part.dataset.remove_columns(column).add_column(column, labels, feature=datasets.ClassLabel(names=names))
+    return replace(part, dataset=dataset, class_ids=class_ids)
+
+
+def _require_same_columns(parts: dict[str, Rows], options: SourceOptions) -> None:
+    (first, rows), *others = parts.items()
+    expected = rows.dataset.features
+    for name, part in others:
+        found = part.dataset.features
+        for column in dict.fromkeys([*expected, *found]):
+            if column not in found or column not in expected:
+                where, lacking = (first, name) if column in expected else (name, first)
+                raise InputError(
+                    f"{options.source}: column {column!r} is in the split {where} and not in {lacking}; "
+                    f"add it there, {_advise(column, options)}"
+                )
+            if expected[column] != found[column]:
+                kinds = _tell_apart(expected[column], found[column])
+                raise InputError(
+                    f"{options.source}: column {column!r} holds {kinds[0]} in the split {first} and {kinds[1]} in "
+                    f"{name}; give it one type, {_advise(column, options)}"
+                )
+
+
+def _advise(column: str, options: SourceOptions) -> str:
+    needed = (options.image_column, options.label_column)
+    return _APART if column in needed else f"or leave it out with --drop-column {column}"
+
+
+def _tell_apart(one: Any, other: Any) -> tuple[str, str]:
+    """Two different types in words."""
+    if isinstance(one, datasets.ClassLabel) and isinstance(other, datasets.ClassLabel):
+        return f"the classes {_shorten(one.names)}", f"{_shorten(other.names)}"
+    words = describe_feature(one), describe_feature(other)
+    return words if words[0] != words[1] else (f"{one}"[:200], f"{other}"[:200])
+
+
+def _shorten(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
