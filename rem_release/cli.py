@@ -4,6 +4,8 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,7 +121,7 @@ def protect(
         resume=resume,
         overwrite=overwrite,
     )
-    with memory_watched("generator.batch_size", chosen.generator.batch_size):
+    with memory_watched("generator.batch_size", chosen.generator.batch_size), _disk_named(out):
         command.protect(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
 
 
@@ -177,7 +179,7 @@ def audit(
         plan=plan,
         resume=resume,
     )
-    with memory_watched("victim.batch_size", chosen.victim.batch_size):
+    with memory_watched("victim.batch_size", chosen.victim.batch_size), _disk_named(out or target):
         command.audit(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
 
 
@@ -328,6 +330,17 @@ def _console(as_json: bool, silent: bool = False) -> "Console":
     from rem_release.console import Console
 
     return Console(as_json, silent)
+
+
+@contextmanager
+def _disk_named(folder: Path) -> Iterator[None]:
+    """Let a failure of the disk that names no file, such as a full one, name the folder of the run."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(folder)
+        raise
 
 
 def _terminate(number: int, frame: object) -> None:

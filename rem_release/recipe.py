@@ -39,8 +39,8 @@ class Eot:
     """Expectation over transformation (paper 4.3, Appendix A.2)."""
 
     transform: Literal["none", "cifar", "imagenet", "photograph"]
-    """cifar: flip, pad 4, crop. imagenet: resized crop, flip. photograph: that and a random loss of resolution. none:
-    the identity."""
+    """cifar: flip, pad 4, crop. imagenet: resized crop, flip. photograph: that of half of the area or more,
+    and a random loss of resolution. none: the identity."""
     samples: Annotated[int, Field(ge=1)]
     """J, draws of the transformation for each step of the defensive noise."""
 

@@ -3,17 +3,20 @@
 `release/` appears only when it is complete; until then it is built in `private/staging`.
 """
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rem_release.errors import InputError, RemReleaseError
 from rem_release.recipe_files import flatten
 from rem_release.release.canonical import write_atomically
+
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class RunFolder:
@@ -160,21 +163,21 @@ class RunFolder:
         """Keep `private/status.json` true: running, then done, or failed with the exit code and the message.
 
         Until the folder is this command's own, which `open` makes it, nothing is written.
+
+        Raises:
+            InputError: the folder is read-only.
         """
-        self._record("running", None, "")
+        try:
+            self._record("running", None, "")
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+            raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
         try:
             yield
-        except RemReleaseError as error:
-            self._record("failed", error.exit_code, str(error))
-            raise
-        except KeyboardInterrupt:
-            self._record("failed", 130, "interrupted")
-            raise
-        except SystemExit as error:
-            self._record("failed", error.code if isinstance(error.code, int) else 1, "terminated")
-            raise
         except BaseException as error:
-            self._record("failed", 1, f"{type(error).__name__}: {error}")
+            with suppress(OSError):  # a full disk is what failed already
+                self._record("failed", *_describe_failure(error))
             raise
         self._record("done", 0, "")
 
@@ -221,6 +224,17 @@ class RunFolder:
             raise InputError(f"{path} is missing; is {path.parent.parent} a run folder?") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{path} is damaged: {error}") from None
+
+
+def _describe_failure(error: BaseException) -> tuple[int, str]:
+    """Exit code and message."""
+    if isinstance(error, RemReleaseError):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted"
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1, "terminated"
+    return 1, f"{type(error).__name__}: {error}"
 
 
 def _delete(path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -61,9 +61,9 @@ class Checkpoint:
             if momentum is not None:
                 tensors[f"momentum.{index}"] = momentum.contiguous()
         self.folder.mkdir(exist_ok=True)
-        path = self.folder / f"step-{step:08d}.safetensors"
+        path = self._path(step)
         temporary = path.with_suffix(".part")
-        save_file(tensors, temporary)
+        temporary.write_bytes(save(tensors))  # of its own writing safetensors raises no OSError
         note = {
             "step": step,
             "fingerprint": self.fingerprint,
@@ -100,6 +100,10 @@ class Checkpoint:
             raise InputError(f"{reasons[0]}; resume with what it belongs to, or start again with --overwrite")
         return 0
 
+    def _path(self, step: object) -> Path:
+        """Where the state after so many steps stands."""
+        return self.folder / f"step-{step!s:0>8}.safetensors"
+
     def _files(self) -> list[Path]:
         """The checkpoints, the newest first. One without its note was being written when the command was killed."""
         notes = sorted(self.folder.glob("step-*.json"), reverse=True)
@@ -112,6 +116,8 @@ class Checkpoint:
             version, fingerprint, sha256, step = (note[key] for key in ("version", "fingerprint", "sha256", "step"))
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(f"the checkpoint {path} is damaged (its .json cannot be read)") from None
+        if path != self._path(step):
+            raise InputError(f"the checkpoint {path} is damaged (its .json says step {step})")
         if version != __version__:
             raise InputError(f"the checkpoint {path} was written by version {version} and this is {__version__}")
         if fingerprint != self.fingerprint:
@@ -148,7 +154,7 @@ def save_weights(path: Path, model: nn.Module) -> None:
     """Write a network's weights as safetensors, atomically."""
     temporary = path.with_name(path.name + ".part")
     state: dict[str, Tensor] = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, temporary)
+    temporary.write_bytes(save(state))
     temporary.replace(path)
 
 
