@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
 
+from rem_release.atomic_files import write_atomically
 from rem_release.data.source import SourceOptions, open_source
 from rem_release.errors import InputError
-from rem_release.release.canonical import seal, write_atomically
+from rem_release.release.canonical import seal
 from rem_release.release.clean_source import open_clean_split, parse_clean_split
 from rem_release.release.clean_split import remove_clean_split, write_clean_split
 from rem_release.release.documents import FACTS, describe_files, find_certificate, read_facts, write_documents

@@ -206,7 +206,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(folders: Path, tmp_path: P
     source = open_source(SourceOptions(source=str(folders), split=BOTH))
     working = read_working_set(source, 8, tmp_path)
     pictures = len(working.hashes)
-    store = NoiseStore(tmp_path / "noise.npy", pictures, 8, "noise")
+    store = NoiseStore(tmp_path / "noise.npy", pictures, 8, "noise", warn=print)
     store.write(0, torch.from_numpy(np.random.default_rng(0).integers(-8, 9, (pictures, 3, 8, 8), np.int8)))
     choice = Choice(working, np.zeros(pictures, np.int8), np.arange(pictures), False, None)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rem_release.errors import VerificationError
-from rem_release.release.canonical import canonical_bytes, read_sealed, seal, sha256_file, write_atomically
+from rem_release.release.canonical import canonical_bytes, read_sealed, seal, sha256_file
 
 DOCUMENT = {"b": [1, 2.5, None, True], "a": {"ü": "ß\n", "empty": {}}, "n": -0.0}
 SEALED = seal(DOCUMENT)
@@ -92,23 +92,6 @@ def test_missing_files_links_and_folders_are_named(tmp_path):
     for name in ("missing.json", "link.json", "folder.json"):
         with pytest.raises(VerificationError, match=f"{name} is missing or is not a plain file"):
             read_sealed(tmp_path / name)
-
-
-def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "file.txt"
-    write_atomically(path, b"one")
-    write_atomically(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
-
-
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "file.txt"
-    write_atomically(path, b"one")
-    with pytest.raises(TypeError):
-        write_atomically(path, "text is not bytes")
-    assert path.read_bytes() == b"one"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file.txt"]
 
 
 def test_hash_of_a_file(tmp_path):

@@ -32,7 +32,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Source, Choice, 
     working = read_working_set(source, 8, folder)
     roles = np.array([Role.UNPROTECTED if number % 5 == 4 else Role.PROTECTED for number in range(COUNT)], np.int8)
     index = np.where(roles == Role.PROTECTED, np.cumsum(roles == Role.PROTECTED) - 1, -1)
-    store = NoiseStore(folder / "noise.npy", int(index.max()) + 1, 8, "noise")
+    store = NoiseStore(folder / "noise.npy", int(index.max()) + 1, 8, "noise", warn=print)
     levels = np.random.default_rng(0).integers(-BUDGET, BUDGET + 1, (len(np.unique(index)) - 1, 3, 8, 8), np.int8)
     store.write(0, writing.torch.from_numpy(levels))
     return source, Choice(working, roles, index.astype(np.int64), True, None), store

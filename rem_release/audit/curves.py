@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from rem_release.atomic_files import write_atomically
 from rem_release.errors import VerificationError
-from rem_release.release.canonical import write_atomically
 
 TrainedOn = Literal["protected", "clean", "random", "clean part"]
 

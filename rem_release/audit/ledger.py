@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from rem_release.atomic_files import write_atomically
 from rem_release.audit.curves import Curve, TrainedOn
-from rem_release.release.canonical import write_atomically
 
 
 class VictimRecord(BaseModel):

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rem_release.atomic_files import write_atomically
 from rem_release.audit.curves import Curve, write_curves
 from rem_release.audit.material.target import find_run
 from rem_release.audit.report.figures import card_figures
 from rem_release.audit.report.page import render_report
 from rem_release.errors import InputError
-from rem_release.release.canonical import seal, write_atomically
+from rem_release.release.canonical import seal
 from rem_release.release.certificate import Certificate
 from rem_release.release.documents import CERTIFICATE, describe_files, read_facts, write_documents
 from rem_release.release.run_folder import RunFolder

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from rem_release.atomic_files import write_atomically
 from rem_release.commands.disk import check_disk
 from rem_release.commands.plan import make_plan
 from rem_release.commands.protect_options import ProtectOptions
@@ -24,7 +25,6 @@ from rem_release.methods.apply import make_noise_in_order, padded_count
 from rem_release.methods.base import as_pictures, grey_batch
 from rem_release.radius import whole_levels
 from rem_release.release.assembling import assemble_facts
-from rem_release.release.canonical import write_atomically
 from rem_release.release.documents import write_documents
 from rem_release.release.facts import CostFacts, Facts
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, protected_grid
@@ -131,7 +131,9 @@ def _make_noise(
 ) -> NoiseStore | None:
     """Make what is missing of the noise; the first process gets the store, the others nothing."""
     resolution = pictures.images.shape[-1]
-    store = NoiseStore(run.noise, len(pictures), resolution, fingerprint) if accelerator.is_main_process else None
+    store = None
+    if accelerator.is_main_process:
+        store = NoiseStore(run.noise, len(pictures), resolution, fingerprint, console.warn)
     done = broadcast_object_list([store.done if store else 0])[0]
     batch_size = options.recipe.generator.batch_size
     with console.stage("Making noise") as report:

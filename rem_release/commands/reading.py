@@ -57,7 +57,7 @@ def _room(
     elif keeper is None:
         cache = PrivateCache()
         yield Path(cache.name)
-    elif options.resume and open_working_set(source, options.recipe.data.resolution, keeper.working):
+    elif options.resume and open_working_set(source, options.recipe.data.resolution, keeper.working, check=True):
         yield keeper.working
     else:
         with keeper.read_into() as folder:

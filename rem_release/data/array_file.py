@@ -5,6 +5,7 @@ there, until the system needs them.
 """
 
 import os
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from rem_release.errors import InputError
 
+_PIECE = 2**24
+"""bytes that a checksum reads at once"""
 _SHARE_OF_GPU = 0.4
 """of its free memory for the pictures; the rest is for the network and its batches"""
 
@@ -80,6 +83,13 @@ class ArrayFile:
                 raise InputError(f"{self.path} ends early; start again with --overwrite")
             target, place = target[count:], place + count
 
+    def crc32(self, rows: int) -> int:
+        """Checksum of the first so many rows."""
+        crc32, piece = 0, max(1, _PIECE // self._row_bytes)
+        for start in range(0, rows, piece):
+            crc32 = zlib.crc32(self.read(np.arange(start, min(start + piece, rows))).data, crc32)
+        return crc32
+
     def write(self, start: int, rows: np.ndarray) -> None:
         """Put rows in place from row `start` on. One thread at a time."""
         self._file.seek(self._start + start * self._row_bytes)
@@ -125,6 +135,10 @@ class StoredImages:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def crc32(self) -> int:
+        """Checksum of the file up to the last of these pictures."""
+        return self._file.crc32(int(self._rows.max()) + 1)
 
     def __getitem__(self, indices: Tensor) -> Tensor:
         rows = self._rows[indices.cpu()]

@@ -1,13 +1,18 @@
 """The noise of every picture on the working grid, on disk, in whole levels: what a killed command goes on from."""
 
 import json
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rem_release.atomic_files import write_atomically
 from rem_release.data.array_file import ArrayFile
+
+Warn = Callable[[str], None]
 
 
 class NoiseStore:
@@ -19,31 +24,40 @@ class NoiseStore:
         resolution: R.
         fingerprint: what the noise belongs to; a store of anything else is started afresh.
 
+        warn: told why noise that was there is made again.
+
     Raises:
-        InputError: the file is damaged.
+        InputError: the file has another length, or is of other images.
     """
 
-    def __init__(self, path: Path, pictures: int, resolution: int, fingerprint: str) -> None:
+    def __init__(self, path: Path, pictures: int, resolution: int, fingerprint: str, warn: Warn) -> None:
         self._progress = path.with_suffix(".json")
         self._fingerprint = fingerprint
-        self.done = self._read_progress()
-        self._file = ArrayFile(path, (pictures, 3, resolution, resolution), np.int8, new=self.done == 0)
+        shape = (pictures, 3, resolution, resolution)
+        self.done, self._crc32 = self._read_progress()
+        self._file = ArrayFile(path, shape, np.int8, new=self.done == 0)
+        if self._file.crc32(self.done) != self._crc32:
+            warn(f"{path} is damaged (its bytes do not fit their checksum); its noise is made again")
+            self.done, self._crc32 = 0, 0
 
-    def _read_progress(self) -> int:
+    def _read_progress(self) -> tuple[int, int]:
         try:
             progress = json.loads(self._progress.read_bytes())
-        except (OSError, ValueError):
-            return 0
-        return int(progress["done"]) if progress.get("fingerprint") == self._fingerprint else 0
+            done, fingerprint, crc32 = (progress[key] for key in ("done", "fingerprint", "crc32"))
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, 0
+        return (done, crc32) if fingerprint == self._fingerprint else (0, 0)
 
     def write(self, start: int, levels: Tensor) -> None:
         """Store the noise of pictures from `start` on, int8 [n, 3, R, R]; on return it survives a kill."""
+        if start != self.done:
+            raise ValueError(f"noise of picture {start} comes after that of {self.done} pictures")
         self._file.write(start, levels.numpy())
         self._file.flush()
+        self._crc32 = zlib.crc32(levels.contiguous().numpy().data, self._crc32)
         self.done = start + len(levels)
-        temporary = self._progress.with_name(self._progress.name + ".part")
-        temporary.write_text(json.dumps({"done": self.done, "fingerprint": self._fingerprint}))
-        temporary.replace(self._progress)
+        progress = {"done": self.done, "fingerprint": self._fingerprint, "crc32": self._crc32}
+        write_atomically(self._progress, json.dumps(progress).encode())
 
     def read(self, index: int) -> Tensor:
         """The noise of one picture: int8 [3, R, R]."""

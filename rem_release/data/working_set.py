@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
+from rem_release.atomic_files import read_arrays, write_arrays
 from rem_release.data.array_file import ArrayFile, StoredImages
 from rem_release.data.decoding import BadImage, decode, fit_working_grid, pixel_hash, shrink
 from rem_release.data.in_order import map_in_order
@@ -17,6 +17,7 @@ from rem_release.errors import BadImagesError, InputError
 Progress = Callable[[int, int], None]
 _IMAGES = "images.npy"
 _INDEX = "index.npz"
+_KNOWN = ("stamp", "crc32", "hashes", "sizes", "rows", "image_of_row", "bad")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,35 +135,37 @@ def _assemble(
 
 def save_index(working: WorkingSet, source: Source, folder: Path) -> None:
     """Write what is known of the pictures beside them, so that another process need not decode them again."""
-    partial = folder / f".{_INDEX}"
-    with partial.open("wb") as file:
-        np.savez(
-            file,
-            stamp=np.array(source.stamp()),
-            hashes=np.array(working.hashes),
-            sizes=working.sizes.numpy(),
-            rows=working.rows,
-            image_of_row=working.image_of_row,
-            bad=np.array(working.bad, np.str_).reshape(-1, 2),
-        )
-    partial.replace(folder / _INDEX)
+    write_arrays(
+        folder / _INDEX,
+        stamp=np.array(source.stamp()),
+        crc32=np.array(working.images.crc32()),
+        hashes=np.array(working.hashes),
+        sizes=working.sizes.numpy(),
+        rows=working.rows,
+        image_of_row=working.image_of_row,
+        bad=np.array(working.bad, np.str_).reshape(-1, 2),
+    )
 
 
-def open_working_set(source: Source, resolution: int, folder: Path) -> WorkingSet | None:
-    """The pictures that another process, or a run that was stopped, has decoded; None where the source changed since.
+def open_working_set(source: Source, resolution: int, folder: Path, check: bool = False) -> WorkingSet | None:
+    """The pictures that another process, or a run that was stopped, has decoded.
+
+    None where there are none, where the source changed since, and where they are damaged.
 
     Args:
         source: the same source, opened again.
         resolution: R.
         folder: as it was given to `read_working_set`.
+        check: read all pictures, and compare them with their checksum.
     """
-    try:
-        with np.load(folder / _INDEX) as index:
-            known = dict(index)
-        grids = ArrayFile(folder / _IMAGES, (len(source), 3, resolution, resolution), np.uint8, new=False)
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile, InputError):
+    known = read_arrays(folder / _INDEX, _KNOWN)
+    if known is None or str(known["stamp"]) != source.stamp():
         return None
-    if str(known["stamp"]) != source.stamp():
+    try:
+        grids = ArrayFile(folder / _IMAGES, (len(source), 3, resolution, resolution), np.uint8, new=False)
+    except InputError:
+        return None
+    if check and grids.crc32(len(known["hashes"])) != known["crc32"]:
         return None
     bad = [(str(origin), str(reason)) for origin, reason in known["bad"]]
     sizes, rows, shown = (known[name].tolist() for name in ("sizes", "rows", "image_of_row"))

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rem_release.atomic_files import written_atomically
 from rem_release.data.decoding import BadImage, decode, pixel_hash
 from rem_release.data.shards import iterate_rows
 from rem_release.errors import InputError
@@ -83,9 +84,8 @@ def keep_pictures(run: RunFolder, release: Path, facts: Facts) -> None:
         return
     path = run.published(facts.digest)
     pictures = sorted({*(_read_pictures(path) or []), *_list_pictures(run, release, facts)})
-    temporary = path.with_name(path.name + ".part")
-    pq.write_table(pa.table([pa.array(values) for values in zip(*pictures, strict=True)], _COLUMNS), temporary)
-    temporary.replace(path)
+    with written_atomically(path) as temporary:
+        pq.write_table(pa.table([pa.array(values) for values in zip(*pictures, strict=True)], _COLUMNS), temporary)
 
 
 def _read_pictures(path: Path) -> list[Picture] | None:

@@ -1,4 +1,4 @@
-"""Canonical JSON that carries a hash of itself, and the few file operations that a release is written and read with.
+"""Canonical JSON that carries a hash of itself, and the checksum of a file.
 
 The one form: keys sorted, indented by two spaces, UTF-8, no NaN or infinity, a newline at the end. A document is read
 back only if its bytes are exactly that form, so that a flipped bit is seen even where it would change no value.
@@ -6,7 +6,6 @@ back only if its bytes are exactly that form, so that a flipped bit is seen even
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +55,6 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if written != hashlib.sha256(canonical_bytes(document)).hexdigest():
         raise VerificationError(f"{path.name} is damaged or was edited: its contents do not fit the hash they carry")
     return document
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write under a temporary name in the same folder, bring it to the disk, then rename: whole or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def sha256_file(path: Path) -> str:

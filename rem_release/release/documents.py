@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from rem_release.atomic_files import write_atomically
 from rem_release.errors import VerificationError
-from rem_release.release.canonical import canonical_bytes, read_sealed, seal, sha256_file, write_atomically
+from rem_release.release.canonical import canonical_bytes, read_sealed, seal, sha256_file
 from rem_release.release.card import render_card
 from rem_release.release.certificate import Certificate, read_certificate
 from rem_release.release.facts import Facts, FileFacts

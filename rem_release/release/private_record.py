@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rem_release import __version__
+from rem_release.atomic_files import write_atomically, written_atomically
 from rem_release.data.selection import Role
 from rem_release.data.shards import released_columns, released_features
 from rem_release.data.source import Source
 from rem_release.errors import InputError
 from rem_release.recipe import Recipe
-from rem_release.release.canonical import write_atomically
 from rem_release.release.writing import Choice
 
 _BATCH_ROWS = 4096
@@ -70,9 +70,8 @@ def write_row_map(path: Path, source: Source, choice: Choice) -> None:
             "clean_sha256": pa.array([working.hashes[picture] for picture in working.image_of_row]),
         }
     )
-    temporary = path.with_name(path.name + ".part")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+    with written_atomically(path) as temporary:
+        pq.write_table(table, temporary)
 
 
 @dataclass(frozen=True)

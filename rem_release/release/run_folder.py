@@ -12,9 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rem_release.errors import InputError, RemReleaseError
+from rem_release.atomic_files import write_atomically
+from rem_release.errors import InputError
 from rem_release.recipe_files import flatten
-from rem_release.release.canonical import write_atomically
+from rem_release.release.run_status import describe_failure, entered
 
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -74,7 +75,7 @@ class RunFolder:
             str(self.path.absolute()).encode()
             if self.path.exists() and not self.path.is_dir():
                 raise InputError(f"--out {self.path} is a file; name a folder")
-            is_occupied = self.path.is_dir() and any(entry != self.reading for entry in self.path.iterdir())
+            is_occupied = self.path.is_dir() and self._holds_files()
         except UnicodeEncodeError:
             raise InputError(f"--out {os.fsencode(self.path.absolute())!r} is not UTF-8; name another folder") from None
         except OSError as error:
@@ -108,22 +109,35 @@ class RunFolder:
                 self._delete_run()
             self.private.mkdir(parents=True, exist_ok=True)
             self.private.chmod(0o700)
+            self.write_json(self.options, options)  # first of all: with it this is a run, whatever happens
             if self.reading.exists():
                 _delete(self.working)
                 self.reading.replace(self.working)
-            self.write_json(self.options, options)
         except OSError as error:
             raise InputError(f"--out {self.path} cannot be written: {error.strerror or error}") from None
         self._is_ours = True
         self._record("running", None, "")
 
+    def _holds_files(self) -> bool:
+        """Whether there is anything to lose; a command that is killed as it makes a run leaves empty folders."""
+
+        def fail(error: OSError) -> None:
+            raise error
+
+        for folder, folders, files in os.walk(self.path, onerror=fail):
+            if Path(folder) == self.path and self.reading.name in folders:
+                folders.remove(self.reading.name)
+            is_linked = any(Path(folder, name).is_symlink() for name in folders)
+            if is_linked or set(files) - {f".{self.options.name}.partial"}:
+                return True
+        return False
+
     def _delete_run(self) -> None:
-        """Delete all but the receipts and what they name."""
-        _delete(self.release)
-        for path in self.private.iterdir() if self.private.is_dir() else ():
-            if path != self.receipt and not path.match(self.published("*").name):
-                _delete(path)
-        _delete(self.path / "audit")
+        """Delete all but the receipts and what they name; last what shows that this is a run."""
+        private = [path for path in self.private.glob("*") if not path.match(self.published("*").name)]
+        others = [path for path in private if path not in (self.options, self.status, self.receipt)]
+        for path in (self.release, self.path / "audit", *others, self.status, self.options):
+            _delete(path)
 
     @contextmanager
     def read_into(self) -> Iterator[Path]:
@@ -134,18 +148,15 @@ class RunFolder:
         Raises:
             InputError: the folder cannot be written.
         """
-        is_new = not self.path.exists()
         try:
             _delete(self.reading)
-            self.reading.mkdir(parents=True, mode=0o700)
+            self.reading.mkdir(mode=0o700)
         except OSError as error:
             raise InputError(f"--out {self.path} cannot be written: {error.strerror or error}") from None
         try:
             yield self.reading
         finally:
             _delete(self.reading)
-            if is_new and not any(self.path.iterdir()):
-                self.path.rmdir()
 
     def _check_options(self, options: dict[str, Any]) -> None:
         before = flatten(self.read_json(self.options)) if self.options.is_file() else {}
@@ -162,24 +173,25 @@ class RunFolder:
     def recorded(self) -> Iterator[None]:
         """Keep `private/status.json` true: running, then done, or failed with the exit code and the message.
 
-        Until the folder is this command's own, which `open` makes it, nothing is written.
+        Until the folder is this command's own, which `open` makes it, no status is written.
 
         Raises:
-            InputError: the folder is read-only.
+            InputError: the folder is read-only, or another command works on it.
         """
-        try:
-            self._record("running", None, "")
-        except OSError as error:
-            if error.errno not in _READ_ONLY:
+        with entered(self.path):
+            try:
+                self._record("running", None, "")
+            except OSError as error:
+                if error.errno not in _READ_ONLY:
+                    raise
+                raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
+            try:
+                yield
+            except BaseException as error:
+                with suppress(OSError):  # a full disk is what failed already
+                    self._record("failed", *describe_failure(error))
                 raise
-            raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
-        try:
-            yield
-        except BaseException as error:
-            with suppress(OSError):  # a full disk is what failed already
-                self._record("failed", *_describe_failure(error))
-            raise
-        self._record("done", 0, "")
+            self._record("done", 0, "")
 
     @contextmanager
     def adopted(self) -> Iterator[None]:
@@ -224,17 +236,6 @@ class RunFolder:
             raise InputError(f"{path} is missing; is {path.parent.parent} a run folder?") from None
         except (OSError, ValueError) as error:
             raise InputError(f"{path} is damaged: {error}") from None
-
-
-def _describe_failure(error: BaseException) -> tuple[int, str]:
-    """Exit code and message."""
-    if isinstance(error, RemReleaseError):
-        return error.exit_code, str(error)
-    if isinstance(error, KeyboardInterrupt):
-        return 130, "interrupted"
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 1, "terminated"
-    return 1, f"{type(error).__name__}: {error}"
 
 
 def _delete(path: Path) -> None:

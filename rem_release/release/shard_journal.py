@@ -8,13 +8,16 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from rem_release.atomic_files import read_arrays, write_arrays
 from rem_release.data.shards import partial_shard
 from rem_release.release.canonical import sha256_file
 from rem_release.release.imperceptibility import Change
+
+_MEASURES = ("largest", "where", "mean", "psnr", "ssim", "raised", "sampled", "samples")
+_NAMES = ("fingerprint", "sha256", *_MEASURES)
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,13 @@ class ShardJournal:
         """Take the next shard, where it is whole; one that has its final name already gets back the other."""
         for named in part.parent.glob(f"{part.stem[1:]}-of-*.parquet"):
             named.replace(part)
-        try:
-            with np.load(self._path(len(self.finished))) as file:
-                record = dict(file)
-            is_ours = str(record["fingerprint"]) == self._fingerprint
-            if is_ours and str(record["sha256"]) == sha256_file(part):
-                self.finished.append(len(record["largest"]))
-                return True
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
-            pass
-        return False
+        record = read_arrays(self._path(len(self.finished)), _NAMES)
+        if record is None or str(record["fingerprint"]) != self._fingerprint or not part.is_file():
+            return False
+        is_whole = str(record["sha256"]) == sha256_file(part)
+        if is_whole:
+            self.finished.append(len(record["largest"]))
+        return is_whole
 
     def outcomes(self) -> Iterator[Outcome]:
         """What the rows of the finished shards found out, in order."""
@@ -79,11 +79,8 @@ class ShardJournal:
 
     def close_shard(self, part: Path, rows: int) -> None:
         """Keep what the rows of a shard found out, once it is written: `ShardWriter`'s `on_shard`."""
-        partial = self._folder / ".shard.npz"
-        with partial.open("wb") as file:
-            record = _describe_outcomes(self._noted[:rows])
-            np.savez(file, fingerprint=self._fingerprint, sha256=sha256_file(part), **record)  # type: ignore[arg-type]
-        partial.replace(self._path(len(self.finished)))
+        record = {"fingerprint": np.array(self._fingerprint), "sha256": np.array(sha256_file(part))}
+        write_arrays(self._path(len(self.finished)), **record, **_describe_outcomes(self._noted[:rows]))
         self.finished.append(rows)
         self._noted = self._noted[rows:]
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rem_release import __version__
+from rem_release.atomic_files import write_atomically
 from rem_release.errors import InputError
 
 Warn = Callable[[str], None]
@@ -62,17 +62,10 @@ class Checkpoint:
                 tensors[f"momentum.{index}"] = momentum.contiguous()
         self.folder.mkdir(exist_ok=True)
         path = self._path(step)
-        temporary = path.with_suffix(".part")
-        temporary.write_bytes(save(tensors))  # of its own writing safetensors raises no OSError
-        note = {
-            "step": step,
-            "fingerprint": self.fingerprint,
-            "version": __version__,
-            "sha256": _sha256(temporary),
-        }
-        _to_disk(temporary)
-        temporary.replace(path)
-        _write_note(path.with_suffix(".json"), note)
+        write_atomically(path, save(tensors))  # of its own writing safetensors raises no OSError
+        sha256 = _sha256(path)
+        note = {"step": step, "fingerprint": self.fingerprint, "version": __version__, "sha256": sha256}
+        write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
         kept = {file.stem for file in self._files()[: self._kept]}
         for file in sorted(self.folder.iterdir()):  # a note goes before its checkpoint
             if file.stem not in kept:
@@ -138,24 +131,10 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _write_note(path: Path, note: dict[str, object]) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(note))
-    _to_disk(temporary)
-    temporary.replace(path)
-
-
 def save_weights(path: Path, model: nn.Module) -> None:
     """Write a network's weights as safetensors, atomically."""
-    temporary = path.with_name(path.name + ".part")
     state: dict[str, Tensor] = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    temporary.write_bytes(save(state))
-    temporary.replace(path)
+    write_atomically(path, save(state))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
