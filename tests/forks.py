@@ -79,7 +79,7 @@ class Forks:
 
 _PARENT = """
 import json, os, sys
-import rem_release.commands.push
+import rem_release.commands.protect, rem_release.commands.push
 from rem_release.cli import main
 
 for line in sys.stdin:
