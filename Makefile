@@ -20,8 +20,9 @@ $(READY): requirements.lock pyproject.toml | $(UV)
 demo: $(READY)
 	$(VENV)/bin/rem-release demo --out runs/demo --overwrite
 
+# A worker for each core, four at most; the tests of one file share one.
 test: $(READY)
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 check: $(READY)
 	$(VENV)/bin/ruff check .
