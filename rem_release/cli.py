@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from rem_release.errors import InputError, RemReleaseError
+from rem_release.hub.endpoint import check_readable
 
 if TYPE_CHECKING:
     from rem_release.console import Console
@@ -349,23 +349,13 @@ def _terminate(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _check_endpoint() -> None:
-    """Refuse what the Hub's client, which reads it as it is imported, would fail over with a traceback."""
-    endpoint = os.environ.get("HF_ENDPOINT", "")
-    try:
-        urlsplit(endpoint)
-    except ValueError as error:
-        advice = "unset it, or write https://huggingface.co"
-        raise InputError(f"HF_ENDPOINT={endpoint!r} is no address ({error}); {advice}") from None
-
-
 def main() -> None:
     """Run the command line: a known failure is one line on stderr and its own exit code, a bug keeps its traceback."""
     # Threads that wait by spinning make torch several times slower where another program wants the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        _check_endpoint()
+        check_readable(os.environ.get("HF_ENDPOINT", ""))
         app()
     except RemReleaseError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,12 +1,19 @@
 """Fixtures that several test files share."""
 
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.command_line import draw_classes, succeed, write_recipe
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """A shell starts what it puts in the background with SIGINT ignored, and whatever that starts inherits it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

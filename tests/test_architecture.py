@@ -11,7 +11,7 @@ import rem_release
 
 PACKAGE = Path(rem_release.__file__).parent
 ORDER = [
-    *("__init__", "errors", "radius", "resources", "recipe_files", "recipe", "recipe_changes"),
+    *("__init__", "errors", "radius", "resources", "atomic_files", "recipe_files", "recipe", "recipe_changes"),
     *("core", "models", "data", "training", "methods", "release", "verification", "audit", "hub", "gate"),
     *("console", "commands", "cli", "__main__"),
 ]

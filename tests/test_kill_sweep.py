@@ -259,14 +259,6 @@ def children_of(process: int) -> list[int]:
 # --- the sweeps
 
 
-@pytest.fixture(autouse=True, scope="module")
-def sigint_works() -> Iterator[None]:
-    """A shell starts what it puts in the background with SIGINT ignored, and whatever that starts inherits it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory: pytest.TempPathFactory, process_env: dict[str, str]) -> Iterator[Forks]:
     with Forks(process_env, tmp_path_factory.mktemp("forks") / "forks") as forks:

@@ -355,7 +355,9 @@ def test_a_hub_that_is_not_there(ready: Path, monkeypatch: pytest.MonkeyPatch) -
     assert pauses == [1.0, 2.0, 4.0, 8.0]
 
 
-@pytest.mark.parametrize("endpoint", ["hub.local", "http://", "ftp://x", "http://hub:port", "http://a b", "", "//x"])
+@pytest.mark.parametrize(
+    "endpoint", ["hub.local", "http://", "ftp://x", "http://hub:port", "http://a b", "", "//x", "http://[x"]
+)
 def test_an_endpoint_that_is_no_address(ready: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     monkeypatch.setattr(constants, "ENDPOINT", endpoint.rstrip("/"))  # as it is set when the client is imported

@@ -3,12 +3,9 @@
 Tokens come as `hf` takes them (`HF_TOKEN`, or `hf auth login`) and stay inside the client: no message shows one.
 """
 
-import os
-import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 from huggingface_hub import HfApi, get_token, set_client_factory
@@ -18,6 +15,7 @@ from huggingface_hub.utils._http import default_client_factory
 
 import rem_release
 from rem_release.errors import InputError, RemReleaseError
+from rem_release.hub.endpoint import check_endpoint
 from rem_release.hub.failures import FAILURES, ODD_ANSWERS, Failure, is_raised_in_client
 
 REPO_TYPE = "dataset"
@@ -113,22 +111,6 @@ def check_repo_id(repo_id: str) -> str:
     if repo_id.count("/") != 1:
         raise InputError(f"{repo_id!r} cannot name a repository; write NAMESPACE/NAME")
     return repo_id
-
-
-def check_endpoint(endpoint: str) -> None:
-    """Refuse what cannot be the address of a Hub.
-
-    Raises:
-        InputError: it cannot; the message shows HF_ENDPOINT as it was given.
-    """
-    try:
-        parts = urlsplit(endpoint)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # of the port
-        sound = False
-    if not sound or re.search(r"\s", endpoint):
-        value = os.environ.get("HF_ENDPOINT", endpoint)
-        raise InputError(f"HF_ENDPOINT={value!r} is no address of a Hub; unset it, or write https://huggingface.co")
 
 
 def _hide_token(text: str) -> str:
