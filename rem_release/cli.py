@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rem_release.errors import InputError, RemReleaseError
-from rem_release.hub.endpoint import check_readable
 
 if TYPE_CHECKING:
     from rem_release.console import Console
@@ -351,6 +350,8 @@ def _terminate(number: int, frame: object) -> None:
 
 def main() -> None:
     """Run the command line: a known failure is one line on stderr and its own exit code, a bug keeps its traceback."""
+    from rem_release.hub.endpoint import check_readable
+
     # Threads that wait by spinning make torch several times slower where another program wants the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminate)

@@ -72,13 +72,15 @@ def test_rooms_for_a_bare_machine_import_nothing_more(room: str) -> None:
     for path in modules():
         if room_of(path) == room:
             assert third_party(path) <= BARE[room], path
-            assert project_rooms(path) <= {"__init__", "errors", *BARE}, path
+            assert project_rooms(path) <= {"__init__", "errors", "atomic_files", *BARE}, path
 
 
 def test_the_foundation_and_core_are_light() -> None:
     for path in modules():
         if room_of(path) in ("__init__", "errors", "radius", "resources"):
             assert not third_party(path), path
+        if room_of(path) == "atomic_files":
+            assert third_party(path) <= {"numpy"}, path
         if room_of(path) == "recipe":
             assert third_party(path) <= {"pydantic", "yaml"}, path
         if room_of(path) == "core":
