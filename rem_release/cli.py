@@ -365,6 +365,7 @@ def main() -> None:
         if error.errno not in _MACHINE_FAULTS:
             raise
         where = f": {error.filename}" if error.filename else ""
-        resume = " with --resume" if set(sys.argv[1:2]) & {"protect", "audit"} else ""
+        goes_on = sys.argv[1:2] in (["protect"], ["audit"]) and "--plan" not in sys.argv
+        resume = " with --resume" if goes_on else ""
         print(f"error: {error.strerror}{where}; mend that, then run it again{resume}", file=sys.stderr)
         sys.exit(1)

@@ -21,6 +21,7 @@ Radius = Annotated[
     WithJsonSchema({"type": "string"}),
 ]
 Method = Literal["rem", "em", "sem", "random"]
+Transform = Literal["none", "cifar", "imagenet", "photograph"]
 _strict = ConfigDict(extra="forbid", validate_default=True)
 
 
@@ -38,7 +39,7 @@ class Data:
 class Eot:
     """Expectation over transformation (paper 4.3, Appendix A.2)."""
 
-    transform: Literal["none", "cifar", "imagenet", "photograph"]
+    transform: Transform
     """cifar: flip, pad 4, crop. imagenet: resized crop, flip. photograph: that of half of the area or more,
     and a random loss of resolution. none: the identity."""
     samples: Annotated[int, Field(ge=1)]

@@ -5,13 +5,14 @@ import shutil
 import stat
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from rem_release.recipe import Transform
 from tests.command_line import (
     change,
     draw,
@@ -217,3 +218,11 @@ def test_a_generator_cannot_know_new_clusters(tmp_path: Path, source: Path, trai
     assert result.code == 2
     assert "new clusters are not those" in result.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("transform", get_args(Transform))
+def test_every_transform_is_released(tmp_path: Path, source: Path, recipe: Path, transform: str) -> None:
+    protect(source, tmp_path / "run", recipe, "--set", f"noise.eot.transform={transform}")
+    succeed("verify", tmp_path / "run")
+    facts = json.loads((tmp_path / "run/release/protection.json").read_bytes())
+    assert facts["protection"]["eot"]["transform"] == transform

@@ -104,6 +104,48 @@ def test_two_hosts_over_tcp(tmp_path: Path, command: tuple[object, ...], generat
 
 
 @pytest.mark.slow
+def test_two_hosts_without_a_common_folder_go_on_from_the_checkpoints_of_the_first(
+    tmp_path: Path, command: tuple[object, ...], undisturbed: Path
+) -> None:
+    """The second host sees no checkpoint: step, weights and momentum come from the first."""
+
+    def start_both() -> list["subprocess.Popen[str]"]:
+        port, outs = free_port(), (tmp_path / "first", tmp_path / "second")
+        arguments = [("-m", "rem_release", *command, "--out", out, "--resume") for out in outs]
+        return [launch(*each, machines=(2, rank), port=port) for rank, each in enumerate(arguments)]
+
+    hosts, deadline = start_both(), time.monotonic() + _PATIENCE
+    while not list((tmp_path / "first/private").glob("checkpoints/step-*.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    for host in hosts:
+        children = Path(f"/proc/{host.pid}/task/{host.pid}/children").read_text().split()
+        for process in (host.pid, *map(int, children)):
+            os.kill(process, signal.SIGKILL)
+    for host in hosts:
+        host.communicate(timeout=_PATIENCE)
+    assert not (tmp_path / "first/release").exists()
+    finish(*start_both())
+    assert digest_of(tmp_path / "first") == digest_of(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("differing", ["pictures", "seed"])
+def test_hosts_that_differ_are_refused(tmp_path: Path, command: tuple[object, ...], differing: str) -> None:
+    other = draw_classes(tmp_path / "other", count=5, seed=9) if differing == "pictures" else command[1]
+    options = ("--seed", 7) if differing == "seed" else ()
+    first = ("-m", "rem_release", *command, "--out", tmp_path / "run")
+    second = ("-m", "rem_release", command[0], other, *command[2:], "--out", tmp_path / "run", *options)
+    port = free_port()
+    hosts = [launch(*each, machines=(2, rank), port=port) for rank, each in enumerate((first, second))]
+    for host in hosts:
+        _, err = host.communicate(timeout=_PATIENCE)
+        assert host.returncode != 0
+        assert "error: process 1 has other pictures, seed or recipe than process 0; give every host the same" in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_more_processes_than_images_in_a_batch_are_refused(tmp_path: Path, command: tuple[object, ...]) -> None:
     recipe = write_recipe(tmp_path / "two.yaml", generator__batch_size=2)
     protect = ("-m", "rem_release", *command[:2], "--recipe", recipe, "--out", tmp_path / "run")

@@ -1,6 +1,7 @@
 """Pictures read from Parquet files where they lie: any order, any row groups, and nothing unpacked."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import datasets
@@ -10,10 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from rem_release.data.decoding import decode, encode_png
+from rem_release.data.labels import refuse_unwritable
 from rem_release.data.parquet_column import ParquetColumn
 from rem_release.data.source import SourceOptions, open_source
+from rem_release.errors import InputError
+from tests.command_line import succeed, write_recipe
 
 ROWS = 500
 NAMES = datasets.ClassLabel(names=["cat", "dog"])
@@ -124,3 +129,49 @@ def test_raw_bytes_are_pictures_too(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "x.parquet")
     source = open_source(SourceOptions(source=str(tmp_path / "x.parquet")))
     np.testing.assert_array_equal(decode(source.image_bytes(1)), picture)
+
+
+def test_a_damaged_page_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", 0, 40, 40)
+    data = bytearray((tmp_path / "train.parquet").read_bytes())
+    place = pq.read_metadata(tmp_path / "train.parquet").row_group(0).column(0).data_page_offset
+    data[place + 4 : place + 64] = bytes(60)
+    (tmp_path / "train.parquet").write_bytes(data)
+    column = ParquetColumn([tmp_path / "train.parquet"], "image")
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"train\.parquet is damaged .* from row 0 on; restore the file"):
+            column[3]
+
+
+def test_types_that_parquet_does_not_have_become_the_nearest(tmp_path: Path) -> None:
+    """Seconds are kept as milliseconds, in lists and structs too; the release says so and verifies."""
+    when = datetime(2020, 2, 29, 12, 30, 1)
+    values = {
+        "image": [Image.fromarray(np.full((8, 8, 3), 20 * row, np.uint8)) for row in range(8)],
+        "label": [row % 2 for row in range(8)],
+        "when": [when] * 8,
+        "in_berlin": [when] * 8,
+        "clock": [when.time()] * 8,
+        "nested": [{"days": [when], "kind": 1}] * 8,
+    }
+    second, milli = datasets.Value("timestamp[s]"), datasets.Value("timestamp[ms]")
+    features = {"image": datasets.Image(), "label": NAMES, "when": second}
+    features |= {"in_berlin": datasets.Value("timestamp[s, tz=Europe/Berlin]"), "clock": datasets.Value("time32[s]")}
+    features |= {"nested": {"days": datasets.List(second), "kind": NAMES}}
+    datasets.Dataset.from_dict(values, datasets.Features(features)).save_to_disk(tmp_path / "saved")
+    succeed("protect", tmp_path / "saved", "--out", tmp_path / "run", "--recipe", write_recipe(tmp_path / "r.yaml"))
+    succeed("verify", tmp_path / "run")
+    found = datasets.Dataset.from_parquet(str(next((tmp_path / "run/release/data").iterdir())))
+    assert found.features["when"] == milli
+    assert found.features["in_berlin"] == datasets.Value("timestamp[ms, tz=Europe/Berlin]")
+    assert found.features["clock"] == datasets.Value("time32[ms]")
+    assert found.features["nested"] == {"days": datasets.List(milli), "kind": NAMES}
+    row = found[0]
+    assert (row["when"], row["clock"], row["nested"]) == (when, when.time(), {"days": [when], "kind": 1})
+
+
+def test_a_column_that_parquet_cannot_hold_is_refused(tmp_path: Path) -> None:
+    table = datasets.Dataset.from_dict({"image": [b"", b""], "label": [0, 1]}).data.table
+    table = table.append_column("nothing", pa.StructArray.from_buffers(pa.struct([]), 2, [None]))
+    with pytest.raises(InputError, match=r"column 'nothing' .* cannot be written to Parquet .*--drop-column nothing"):
+        refuse_unwritable(datasets.Dataset(table))

@@ -248,6 +248,16 @@ def test_labels_that_are_refused(tmp_path: Path, values: list[object], feature: 
     assert "--label-column" in text or "--label-from" in text
 
 
+@pytest.mark.parametrize("label", [3, -2])
+def test_a_label_beyond_the_names_is_refused(tmp_path: Path, label: int) -> None:
+    """Other tools write what `datasets` would not: integers, with the names in the schema's metadata."""
+    path = write_parquet(tmp_path / "x.parquet", make([0, 1, 2], NAMES))
+    table = pq.read_table(path)
+    table = table.set_column(table.column_names.index("label"), table.schema.field("label"), pa.array([0, 1, label]))
+    pq.write_table(table, path)
+    assert f"'label' holds {label} in row 2, and names only the classes 0 to 2" in refuse(path)
+
+
 def test_clusters_of_a_table_need_a_free_name(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "x.parquet", make([0, 0], NAMES))
     assert "has a column 'label' already; give the clusters another name" in refuse(path, label_from="clusters")

@@ -1,6 +1,7 @@
 """Does it work? A small victim on clean pictures, on random ±ρ_u signs, on the REM release; with and without PGD."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,8 +28,10 @@ from rem_release.training.loop import Schedule, train
 EPOCHS, BATCH, ATTACK_STEPS = 12, 128, 3
 AT_RADIUS = 4 / 255
 # In points of test accuracy: by how much more the REM release costs the victim than random signs do. About half of the
-# least of five seeds, which were 46.7, 26.5, 47.5, 33.3, 41.0 without PGD, and 37.0, 9.7, 17.2, 12.0, 28.8 with it.
+# least of five seeds, which were 46.7, 26.5, 47.5, 33.3, 41.0 without PGD, and 37.0, 9.7, 17.2, 12.0, 28.8 with it;
+# with 250 steps of training instead of 600, without PGD, 52.2, 37.6, 31.8, 48.8, 37.9.
 LEAST_MARGIN = {0.0: 15.0, AT_RADIUS: 5.0}
+SHORT = ("--set", "generator.steps=250", "--set", "generator.decay_every=170")
 
 
 @dataclass
@@ -56,13 +59,13 @@ def read(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     return working.images[shown], working.labels[shown]
 
 
-def make_task(folder: Path, seed: int, monkeypatch) -> Task:
+def make_task(folder: Path, seed: int, monkeypatch, *arguments: str) -> Task:
     write_patches(folder / "photographs", seed=seed)
     source = folder / "photographs/train"
     clean, labels = read(source)
     test_images, test_labels = read(folder / "photographs/test")
     seeded = ("--seed", str(seed))
-    rem = protect(source, folder / "rem", monkeypatch, "--rho-a", "8/255", *seeded)
+    rem = protect(source, folder / "rem", monkeypatch, "--rho-a", "8/255", *seeded, *arguments)
     random = protect(source, folder / "random", monkeypatch, "--method", "random", *seeded)
     assert len(clean) == len(rem) == len(random) == 2000
     return Task(labels, test_images, test_labels, {"clean": clean, "random": random, "rem": rem})
@@ -97,22 +100,23 @@ def train_victim(images: torch.Tensor, task: Task, radius: float, seed: int) -> 
     return 100 * correct.float().mean().item()
 
 
-def measure(task: Task, seed: int) -> dict[tuple[str, float], float]:
+def measure(task: Task, seed: int, radii: Iterable[float] = LEAST_MARGIN) -> dict[tuple[str, float], float]:
     return {
         (name, radius): train_victim(images, task, radius, seed)
-        for radius in LEAST_MARGIN
+        for radius in radii
         for name, images in task.train.items()
     }
 
 
 def check(accuracy: dict[tuple[str, float], float]) -> None:
-    for radius, margin in LEAST_MARGIN.items():
+    for radius in {radius for _, radius in accuracy}:
         assert accuracy["clean", radius] > 60, "a weak victim would flatter the protection"
-        assert accuracy["random", radius] - accuracy["rem", radius] >= margin, accuracy
+        assert accuracy["random", radius] - accuracy["rem", radius] >= LEAST_MARGIN[radius], accuracy
 
 
 def test_rem_costs_a_victim_far_more_than_random_noise(tmp_path, monkeypatch):
-    check(measure(make_task(tmp_path, 0, monkeypatch), 0))
+    """Standard training, and noise of a short training; the five seeds below are thorough."""
+    check(measure(make_task(tmp_path, 0, monkeypatch, *SHORT), 0, [0.0]))
 
 
 @pytest.mark.slow

@@ -5,7 +5,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import torch
 
+from rem_release.data.noise_store import NoiseStore
 from rem_release.release import run_folder
 from rem_release.release.run_folder import RunFolder
 from tests.command_line import draw_classes, run, same_release, snapshot, succeed
@@ -70,3 +72,37 @@ def test_overwrite_may_be_killed_at_any_deletion(
     monkeypatch.undo()
     succeed("protect", photographs, "--recipe", recipe, "--out", out)  # nothing is left that it would replace
     assert same_release(out, finished_run)
+
+
+def test_what_a_kill_in_the_last_moment_left_goes_with_the_next_resume(
+    run_copy: Path, photographs: Path, recipe: Path
+) -> None:
+    """The run is complete then, and clean pictures at working size stay in it for nothing."""
+    (run_copy / "private/working").mkdir()
+    (run_copy / "private/working/images.npy").write_bytes(b"clean")
+    succeed("protect", photographs, "--recipe", recipe, "--out", run_copy, "--resume")
+    assert not (run_copy / "private/working").exists()
+
+
+def test_options_that_are_no_object_are_damaged(run_copy: Path, photographs: Path, recipe: Path) -> None:
+    options = run_copy / "private/options.json"
+    options.write_text("[]")
+    result = run("protect", photographs, "--recipe", recipe, "--out", run_copy, "--resume")
+    assert (result.code, result.err) == (2, f"error: {options} is damaged: it is no JSON object\n")
+
+
+def test_noise_that_was_cut_off_or_lost_is_made_again(tmp_path: Path) -> None:
+    said: list[str] = []
+    levels = torch.ones(4, 3, 8, 8, dtype=torch.int8)
+    for damage in (lambda path: path.write_bytes(path.read_bytes()[:200]), lambda path: path.unlink()):
+        path = tmp_path / str(len(list(tmp_path.iterdir()))) / "noise.npy"
+        path.parent.mkdir()
+        NoiseStore(path, 4, 8, "same", said.append).write(0, levels)
+        assert NoiseStore(path, 4, 8, "same", said.append).done == 4
+        assert not said
+        damage(path)
+        store = NoiseStore(path, 4, 8, "same", said.append)
+        assert store.done == 0
+        assert said.pop() == f"{path} is damaged (its bytes do not fit their checksum); its noise is made again"
+        store.write(0, levels)
+        assert torch.equal(store.read(3), levels[3])

@@ -223,3 +223,15 @@ def test_the_next_write_heals_a_damaged_one(folder: Path, step: int) -> None:
     found, state, warnings = load(folder)
     assert (found, warnings) == (step, [])
     assert same(state, state_of(*trained(step)))
+
+
+def test_other_conditions_are_taken_up_with_a_warning(tmp_path: Path) -> None:
+    """Another number of processes trains on as well, and not to the same bytes: nobody shall be told otherwise."""
+    warnings: list[str] = []
+    Checkpoint(tmp_path / "c", "same", "1 process, cpu, float32").save(*trained(3), 3)
+    model, optimizer = trained(1)
+    again = Checkpoint(tmp_path / "c", "same", "2 processes, cpu, float32", warn=warnings.append)
+    assert again.load(model, optimizer) == 3
+    assert same(state_of(model, optimizer), state_of(*trained(3)))
+    assert len(warnings) == 1
+    assert "was made by 1 process, cpu, float32, and this is 2 processes, cpu, float32" in warnings[0]

@@ -10,16 +10,15 @@ import torch
 
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.core.levels import protect_at_own_size
-from rem_release.data.decoding import BadImage, encode_png
+from rem_release.data.decoding import BadImage, decode, encode_png, shrink
 from rem_release.data.source import Source
-from rem_release.data.working_set import read_image
 from rem_release.errors import RemReleaseError
 from rem_release.models import build_model
 from rem_release.radius import whole_levels
 from rem_release.release.imperceptibility import measure_change
 from rem_release.release.run_folder import RunFolder
 
-_SAMPLE_ROWS = 24
+_SAMPLE_ROWS, _PASSES = 24, 4
 _MOST_SECONDS = 5.0
 _CHECKPOINTS = 3
 """two that are kept and one that is being written, each with the optimiser's momentum"""
@@ -63,12 +62,15 @@ def probe_rows(options: ProtectOptions, source: Source, rows: np.ndarray) -> Row
     generator = torch.Generator().manual_seed(0)
     chosen = rows[np.linspace(0, len(rows) - 1, min(_SAMPLE_ROWS, len(rows))).astype(int)]
     size, reading, writing, done = 0, 0.0, 0.0, 0
-    for row in chosen[torch.randperm(len(chosen), generator=generator).numpy()]:
-        if done and reading + writing > _MOST_SECONDS:
-            break
+    started = time.perf_counter()
+    for row in _spread(chosen):
         began = time.perf_counter()
+        if done and began - started > _MOST_SECONDS:
+            break
         try:
-            clean = read_image(source, int(row), options.max_side)
+            encoded = source.image_bytes(int(row))
+            began = time.perf_counter()  # where rows lie far apart, finding one is no measure of reading all in order
+            clean = shrink(decode(encoded), options.max_side)
         except BadImage:
             continue
         read = time.perf_counter()
@@ -80,6 +82,11 @@ def probe_rows(options: ProtectOptions, source: Source, rows: np.ndarray) -> Row
         reading, writing = reading + read - began, writing + time.perf_counter() - read
         done += 1
     return RowProbe(size / max(done, 1), reading / max(done, 1), (reading + writing) / max(done, 1))
+
+
+def _spread(rows: np.ndarray) -> np.ndarray:
+    """The rows in an order in which any first part is spread over all, in passes that go forward: files read so."""
+    return np.concatenate([rows[first::_PASSES] for first in range(_PASSES)])
 
 
 def count_disk(options: ProtectOptions, source: Source, png_bytes: float) -> DiskNeed:
@@ -119,7 +126,7 @@ def free_bytes(path: Path) -> int:
 
 
 def _size_of(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def write_size(count: int) -> str:

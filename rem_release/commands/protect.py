@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from rem_release import __version__
 from rem_release.atomic_files import write_atomically
 from rem_release.commands.disk import check_disk
 from rem_release.commands.plan import make_plan
@@ -34,6 +35,7 @@ from rem_release.release.run_folder import RunFolder, check_apart
 from rem_release.release.shard_journal import open_journals
 from rem_release.release.writing import Choice, Written, write_reserve, write_rows
 from rem_release.training.checkpoints import Checkpoint
+from rem_release.training.runtime import describe, require_agreement
 
 
 def protect(options: ProtectOptions, console: Console, accelerator: Accelerator) -> None:
@@ -71,6 +73,8 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
     with run.recorded() if accelerator.is_main_process else nullcontext():
         if is_complete:
             console.note(f"{run.path} is complete already")
+            if accelerator.is_main_process:
+                run.clear_scratch()  # a kill in the last moment left it
         else:
             with pictures_read(options, source, run, accelerator, console) as (source, choice):
                 _protect(options, run, source, choice, generator, accelerator, console)
@@ -103,21 +107,23 @@ def _protect(
     fingerprint = fingerprint_of(
         options.recipe, options.seed, choice, classes, generator.weights_sha256 if generator else None
     )
+    require_agreement(accelerator, {"pictures, seed or recipe": fingerprint, "version": __version__})
     if accelerator.is_main_process:  # only now: a command that could not begin leaves nothing, and replaces nothing
         run.open(options.deciding(), resume=options.resume, overwrite=options.overwrite)
     accelerator.wait_for_everyone()
     if not generator:
         with console.stage("Training the noise generator") as report:
-            method.train(pictures, Checkpoint(run.checkpoints, fingerprint, warn=console.warn), report)
+            checkpoint = Checkpoint(run.checkpoints, fingerprint, describe(accelerator), warn=console.warn)
+            method.train(pictures, checkpoint, report)
     noise = _make_noise(options, run, method, pictures, fingerprint, accelerator, console)
     if noise:
         cost = _cost(options, method, pictures, generator is not None, accelerator.num_processes)
         _write_release(options, run, source, choice, noise, method, pictures, cost, fingerprint, console)
         save_generator(run, method, options.recipe, options.recipe_name, classes)
-        write_row_map(run.rows, source, choice)
-        run.clear_scratch()
         times = {name: asdict(time) for name, time in console.times.items()}
         run.write_json(run.times, {"processes": accelerator.num_processes, "stages": times})
+        write_row_map(run.rows, source, choice)  # with it the run is finished
+        run.clear_scratch()
 
 
 def _make_noise(

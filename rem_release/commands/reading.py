@@ -56,7 +56,11 @@ def _room(
         yield None
     elif keeper is None:
         cache = PrivateCache()
-        yield Path(cache.name)
+        try:
+            yield Path(cache.name)
+        except OSError as error:
+            error.filename = error.filename or cache.name  # not --out, which lies elsewhere
+            raise
     elif options.resume and open_working_set(source, options.recipe.data.resolution, keeper.working, check=True):
         yield keeper.working
     else:

@@ -7,6 +7,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from rem_release.data.hidden_pictures import find_picture, is_plain
 from rem_release.data.rows import SourceOptions
@@ -82,6 +83,7 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
         raise InputError(f"column {column!r} holds {kind} (row 0: {first!r:.60}), not one class a row; {_ADVICE}")
     _refuse_missing(values, column)
     if isinstance(feature, datasets.ClassLabel):
+        _refuse_unnamed(values, column, feature.num_classes)
         return list(feature.names), values.to_numpy().astype(np.int64)
     distinct = sorted(pc.unique(values).to_pylist())
     found = pc.index_in(values, value_set=pa.array(distinct, values.type))
@@ -97,6 +99,16 @@ def _refuse_missing(values: pa.ChunkedArray, column: str) -> None:
         shown = "null" if values[int(rows[0])].as_py() is None else "-1, which means no label"
         raise InputError(
             f"column {column!r} has no label in {len(rows)} rows, first in row {rows[0]} ({shown}); {_ADVICE}"
+        )
+
+
+def _refuse_unnamed(values: pa.ChunkedArray, column: str, classes: int) -> None:
+    numbers = values.to_numpy()
+    rows = np.flatnonzero((numbers < 0) | (numbers >= classes))
+    if len(rows):
+        raise InputError(
+            f"column {column!r} holds {numbers[rows[0]]} in row {rows[0]}, and names only the classes "
+            f"0 to {classes - 1}; {_ADVICE}"
         )
 
 
@@ -126,6 +138,22 @@ def refuse_pixels(dataset: datasets.Dataset, kept: set[str]) -> None:
                 f"column {name!r} ({what}) could carry clean pixels into the release; "
                 f"leave it out with --drop-column {name}"
             )
+
+
+def refuse_unwritable(dataset: datasets.Dataset) -> None:
+    """Make sure that Parquet can hold every column.
+
+    Raises:
+        InputError: names the first column that it cannot.
+    """
+    for field in dataset.features.arrow_schema:
+        try:
+            pq.write_table(pa.schema([field]).empty_table(), pa.BufferOutputStream())
+        except pa.ArrowException as error:
+            raise InputError(
+                f"column {field.name!r} ({field.type}) cannot be written to Parquet ({error}); "
+                f"leave it out with --drop-column {field.name}"
+            ) from None
 
 
 def _find_picture(dataset: datasets.Dataset, name: str, feature: Any) -> str | None:

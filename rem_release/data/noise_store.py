@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rem_release.atomic_files import write_atomically
 from rem_release.data.array_file import ArrayFile
+from rem_release.errors import InputError
 
 Warn = Callable[[str], None]
 
@@ -23,11 +24,7 @@ class NoiseStore:
         pictures: U.
         resolution: R.
         fingerprint: what the noise belongs to; a store of anything else is started afresh.
-
         warn: told why noise that was there is made again.
-
-    Raises:
-        InputError: the file has another length, or is of other images.
     """
 
     def __init__(self, path: Path, pictures: int, resolution: int, fingerprint: str, warn: Warn) -> None:
@@ -35,10 +32,16 @@ class NoiseStore:
         self._fingerprint = fingerprint
         shape = (pictures, 3, resolution, resolution)
         self.done, self._crc32 = self._read_progress()
-        self._file = ArrayFile(path, shape, np.int8, new=self.done == 0)
-        if self._file.crc32(self.done) != self._crc32:
+        if self.done and not self._is_sound(path, shape):
             warn(f"{path} is damaged (its bytes do not fit their checksum); its noise is made again")
             self.done, self._crc32 = 0, 0
+        self._file = ArrayFile(path, shape, np.int8, new=self.done == 0)
+
+    def _is_sound(self, path: Path, shape: tuple[int, ...]) -> bool:
+        try:
+            return ArrayFile(path, shape, np.int8, new=False).crc32(self.done) == self._crc32
+        except InputError:
+            return False
 
     def _read_progress(self) -> tuple[int, int]:
         try:

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rem_release.errors import InputError
+
 _BATCH_ROWS = 16
 _BATCHES = 8
 
@@ -26,10 +28,13 @@ class ParquetColumn:
 
     Raises:
         ArrowException: a file is damaged.
+
+    Reading raises InputError where a page is damaged.
     """
 
     def __init__(self, files: Sequence[Path], column: str) -> None:
         self._column = column
+        self._paths = list(files)
         self._files = [pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) for file in files]
         self._groups: list[tuple[int, int]] = []
         self._starts: list[int] = []
@@ -53,6 +58,9 @@ class ParquetColumn:
                 self._advance(row)
         return value.as_py()
 
+    def _file_of(self, row: int) -> Path:
+        return self._paths[self._groups[bisect_right(self._starts, row) - 1][0]]
+
     def _find(self, row: int) -> pa.Scalar | None:
         for first, batch in self._seen:
             if first <= row < first + len(batch):
@@ -68,6 +76,13 @@ class ParquetColumn:
             self._coming = file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[self._column], use_threads=False)
             self._next = self._starts[place]
             self._end = self._next + file.metadata.row_group(group).num_rows
-        batch = next(self._coming).column(0)
+        try:
+            batch = next(self._coming).column(0)
+        except (pa.ArrowException, OSError) as error:
+            self._end = self._next  # whoever asks next begins again
+            raise InputError(
+                f"{self._file_of(row)} is damaged ({error}): column {self._column!r} cannot be read from row {row} on; "
+                "restore the file"
+            ) from None
         self._seen.append((self._next, batch))
         self._next += len(batch)

@@ -24,6 +24,7 @@ from rem_release.errors import InputError, VerificationError
 SHARD_BYTES = 500_000_000
 _IMAGE_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 _BATCH_ROWS = 64
+_PARQUET_TYPES = {"time32[s]": "time32[ms]", "date64": "date32"}
 
 
 def image_path(row: int) -> str:
@@ -41,14 +42,29 @@ def _partial_name(split: str, index: int) -> str:
 
 
 def released_features(source: Source) -> datasets.Features:
-    """Describe the released columns: those of the source in its order, the image column as a decoded image."""
-    features = dict(source.dataset.features)
+    """Describe the released columns: those of the source in its order, the image column as a decoded image.
+
+    Types are those of the source, but where Parquet has none for them: seconds become milliseconds, date64 date32.
+    """
+    features = {name: _in_parquet(feature) for name, feature in source.dataset.features.items()}
     features[source.image_column] = datasets.Image()
     return datasets.Features(features)
 
 
+def _in_parquet(feature: Any) -> Any:
+    if isinstance(feature, dict):
+        return {name: _in_parquet(inner) for name, inner in feature.items()}
+    if isinstance(feature, datasets.List):
+        return datasets.List(_in_parquet(feature.feature), length=feature.length)
+    if isinstance(feature, datasets.LargeList):
+        return datasets.LargeList(_in_parquet(feature.feature))
+    if isinstance(feature, datasets.Value):
+        return datasets.Value(_PARQUET_TYPES.get(feature.dtype, feature.dtype.replace("timestamp[s", "timestamp[ms")))
+    return feature
+
+
 def released_columns(source: Source, rows: np.ndarray) -> pa.Table:
-    """Take every column but the image of some source rows, with their exact Arrow types.
+    """Take every column but the image of some source rows, with the types of `released_features`.
 
     Args:
         source: an opened source, labelled.
@@ -58,7 +74,9 @@ def released_columns(source: Source, rows: np.ndarray) -> pa.Table:
         Table of n rows, ready for `ShardWriter.write`.
     """
     names = [name for name in source.dataset.column_names if name != source.image_column]
-    return source.dataset.select_columns(names).with_format("arrow")[[int(row) for row in rows]]
+    table = source.dataset.select_columns(names).with_format("arrow")[[int(row) for row in rows]]
+    schema = released_features(source).arrow_schema
+    return table.cast(pa.schema([schema.field(name) for name in names]))
 
 
 class ShardWriter:

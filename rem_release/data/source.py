@@ -23,7 +23,14 @@ from rem_release.data.array_file import StoredImages
 from rem_release.data.clusters import cluster_images
 from rem_release.data.decoding import BadImage
 from rem_release.data.folders import open_folder
-from rem_release.data.labels import drop_columns, name_columns, read_classes, read_image_column, refuse_pixels
+from rem_release.data.labels import (
+    drop_columns,
+    name_columns,
+    read_classes,
+    read_image_column,
+    refuse_pixels,
+    refuse_unwritable,
+)
 from rem_release.data.parquet_column import ParquetColumn
 from rem_release.data.rows import LabelsFrom, PrivateCache, Rows
 from rem_release.data.rows import SourceOptions as SourceOptions
@@ -215,6 +222,7 @@ def _open_table(rows: Rows, options: SourceOptions) -> Rows:
 def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source:
     dataset = read_image_column(rows.dataset, options)
     refuse_pixels(dataset, {options.image_column, options.label_column})
+    refuse_unwritable(dataset)
     if options.label_from == "clusters":
         if options.label_column in dataset.column_names:
             raise InputError(

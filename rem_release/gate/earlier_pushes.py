@@ -65,8 +65,8 @@ def keep_receipt(run: RunFolder, receipt: dict[str, Any]) -> None:
 
 def read_source(run: RunFolder) -> str | None:
     """The source of a run as it was given; None where the run does not say."""
-    options = run.read_json(run.options) if run.options.is_file() else {}
-    return options.get("source", {}).get("source")
+    source = run.read_options().get("source")
+    return source.get("source") if isinstance(source, dict) else None
 
 
 def keep_pictures(run: RunFolder, release: Path, facts: Facts) -> None:

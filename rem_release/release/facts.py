@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from rem_release.recipe import Method, Transform
+
 
 class _Facts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -17,14 +19,14 @@ class _Facts(BaseModel):
 class EotFacts(_Facts):
     """The expectation over transformation that the noise was trained under (paper 4.3)."""
 
-    transform: Literal["none", "cifar", "imagenet"]
+    transform: Transform
     samples: int = Field(ge=1, description="J, draws a step")
 
 
 class ProtectionFacts(_Facts):
     """How the noise was made. Radii are exact fractions written as in the recipe, such as `8/255`."""
 
-    method: Literal["rem", "em", "sem", "random"]
+    method: Method
     rho_u: str
     rho_u_levels: int = Field(ge=1, le=255, description="floor(255·ρ_u), the budget that verify enforces")
     rho_a: str

@@ -158,8 +158,19 @@ class RunFolder:
         finally:
             _delete(self.reading)
 
+    def read_options(self) -> dict[str, Any]:
+        """The options that decided the run; empty where it does not say.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        options = self.read_json(self.options) if self.options.is_file() else {}
+        if not isinstance(options, dict):
+            raise InputError(f"{self.options} is damaged: it is no JSON object")
+        return options
+
     def _check_options(self, options: dict[str, Any]) -> None:
-        before = flatten(self.read_json(self.options)) if self.options.is_file() else {}
+        before = flatten(self.read_options())
         now = flatten(json.loads(json.dumps(options)))
         differing = [key for key in {**now, **before} if before.get(key) != now.get(key)]
         if before and differing:

@@ -28,6 +28,7 @@ class Checkpoint:
     Args:
         folder: where they lie.
         fingerprint: what is being trained (recipe, images, seed); a checkpoint of anything else is refused.
+        conditions: what the last bits hang on, in words; a checkpoint of other ones is used, with a warning.
         every_seconds: least time between two writes.
         kept: how many are kept; the older ones stand in for a newer one that is damaged.
         warn: told why a checkpoint is refused while an older one is used.
@@ -37,12 +38,14 @@ class Checkpoint:
         self,
         folder: Path,
         fingerprint: str,
+        conditions: str = "",
         every_seconds: float = 30.0,
         kept: int = 2,
         warn: Warn = lambda text: None,
     ) -> None:
         self.folder = folder
         self.fingerprint = fingerprint
+        self.conditions = conditions
         self.every_seconds = every_seconds
         self._kept = kept
         self._warn = warn
@@ -65,6 +68,7 @@ class Checkpoint:
         write_atomically(path, save(tensors))  # of its own writing safetensors raises no OSError
         sha256 = _sha256(path)
         note = {"step": step, "fingerprint": self.fingerprint, "version": __version__, "sha256": sha256}
+        note["conditions"] = self.conditions
         write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
         kept = {file.stem for file in self._files()[: self._kept]}
         for file in sorted(self.folder.iterdir()):  # a note goes before its checkpoint
@@ -107,6 +111,7 @@ class Checkpoint:
         try:
             note = json.loads(path.with_suffix(".json").read_bytes())
             version, fingerprint, sha256, step = (note[key] for key in ("version", "fingerprint", "sha256", "step"))
+            conditions = note["conditions"]
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError(f"the checkpoint {path} is damaged (its .json cannot be read)") from None
         if path != self._path(step):
@@ -123,6 +128,11 @@ class Checkpoint:
         for index, parameter in enumerate(_parameters(optimizer)):
             if (momentum := tensors.get(f"momentum.{index}")) is not None:
                 optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter.device)
+        if conditions != self.conditions:
+            self._warn(
+                f"the checkpoint {path} was made by {conditions}, and this is {self.conditions}: "
+                "the result will be sound, but not the same bytes as without the stop"
+            )
         return int(step)
 
 

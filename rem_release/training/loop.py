@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast, broadcast_object_list
 from torch import Tensor, nn
 
 from rem_release.errors import InputError, NonFiniteLossError
@@ -64,7 +65,7 @@ def train(
         weight_decay=schedule.weight_decay,
     )
     model.to(accelerator.device)
-    first = checkpoint.load(model, optimizer) if checkpoint else 0
+    first = _take_up(accelerator, checkpoint, model, optimizer) if checkpoint else 0
     wrapped, wrapped_optimizer = accelerator.prepare(model, optimizer)
     batch_size = min(schedule.batch_size, images)
     if batch_size < accelerator.num_processes:
@@ -90,6 +91,33 @@ def train(
             if asked:
                 stop.obey(asked)
     accelerator.free_memory()
+
+
+def _take_up(accelerator: Accelerator, checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.SGD) -> int:
+    """Go on from the last state; the first process tells the others, who may not see its folder.
+
+    Returns:
+        The finished steps.
+
+    Raises:
+        InputError: see `Checkpoint.load`; on every process.
+    """
+    first, failure = 0, None
+    if accelerator.is_main_process:
+        try:
+            first = checkpoint.load(model, optimizer)
+        except InputError as error:
+            failure = str(error)
+    first, failure = broadcast_object_list([first, failure])
+    if failure:
+        raise InputError(failure)
+    if first and accelerator.num_processes > 1:
+        for tensor in model.state_dict().values():
+            broadcast(tensor)
+        for parameter in model.parameters():
+            state = optimizer.state[parameter]
+            state["momentum_buffer"] = broadcast(state.get("momentum_buffer", torch.zeros_like(parameter)))
+    return first
 
 
 def _agree(accelerator: Accelerator, loss: Tensor, signal_number: int, step: int, schedule: Schedule) -> int:

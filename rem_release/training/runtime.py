@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs, gather_object
 
 from rem_release.errors import InputError
 
@@ -34,3 +34,35 @@ def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
             "on CPUs set ACCELERATE_USE_CPU=true"
         )
     return accelerator
+
+
+def describe(accelerator: Accelerator) -> str:
+    """What decides the last bits of a training, in a few words."""
+    count = accelerator.num_processes
+    return (
+        f"{count} process{'es' if count > 1 else ''}, {accelerator.device.type}, precision {precision_of(accelerator)}"
+    )
+
+
+def precision_of(accelerator: Accelerator) -> str:
+    """float32, or the mixed precision."""
+    return "float32" if accelerator.mixed_precision == "no" else str(accelerator.mixed_precision)
+
+
+def require_agreement(accelerator: Accelerator, facts: dict[str, str]) -> None:
+    """Make sure that all processes, which may be on several hosts, work on the same.
+
+    Args:
+        accelerator: the processes.
+        facts: what is compared, under its name for the message; the precision is compared as well.
+
+    Raises:
+        InputError: one of them differs from the first; on every process.
+    """
+    told = gather_object([{**facts, "precision": precision_of(accelerator)}])
+    for process, theirs in enumerate(told):
+        if differing := [name for name, value in theirs.items() if value != told[0][name]]:
+            raise InputError(
+                f"process {process} has other {' and '.join(differing)} than process 0; "
+                "give every host the same command and the same files"
+            )
