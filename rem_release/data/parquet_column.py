@@ -80,9 +80,10 @@ class ParquetColumn:
             batch = next(self._coming).column(0)
         except (pa.ArrowException, OSError) as error:
             self._end = self._next  # whoever asks next begins again
+            words = " ".join(str(error).split())
             raise InputError(
-                f"{self._file_of(row)} is damaged ({error}): column {self._column!r} cannot be read from row {row} on; "
-                "restore the file"
+                f"{self._file_of(row)} is damaged ({words}): column {self._column!r} cannot be read from row "
+                f"{self._next} on; restore the file"
             ) from None
         self._seen.append((self._next, batch))
         self._next += len(batch)
