@@ -116,7 +116,8 @@ def _take_up(accelerator: Accelerator, checkpoint: Checkpoint, model: nn.Module,
             broadcast(tensor)
         for parameter in model.parameters():
             state = optimizer.state[parameter]
-            state["momentum_buffer"] = broadcast(state.get("momentum_buffer", torch.zeros_like(parameter)))
+            momentum = state.get("momentum_buffer", torch.zeros_like(parameter))
+            state["momentum_buffer"] = broadcast(momentum.contiguous())  # it is sent as it lies in memory
     return first
 
 
