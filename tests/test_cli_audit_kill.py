@@ -207,6 +207,18 @@ for _ in range(2):
 """
 
 
+DIFFER = """
+import os
+import sys
+from rem_release.cli import main
+
+other = sys.argv.pop()
+if os.environ["RANK"] == "1":
+    sys.argv[sys.argv.index("--holdout") + 1] = other
+main()
+"""
+
+
 def run_together(command: list[str], env: dict[str, str]) -> tuple[str, str]:
     """Run a launcher to its end; what it started ends with it. Returns stdout and stderr."""
     env = {**os.environ, **env, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
@@ -217,6 +229,22 @@ def run_together(command: list[str], env: dict[str, str]) -> tuple[str, str]:
     finally:
         process.terminate()  # after a timeout: the launcher ends its processes
         process.wait(_PATIENCE)
+
+
+@pytest.mark.slow
+def test_hosts_that_differ_are_refused(
+    location: Path, undisturbed: Undisturbed, process_env: dict[str, str], tmp_path: Path
+) -> None:
+    """The second process is given other test pictures."""
+    other = Path(shutil.copytree(undisturbed.options[1], tmp_path / "other"))
+    sorted(other.rglob("*.png"))[0].unlink()
+    (tmp_path / "differ.py").write_text(DIFFER, encoding="utf-8")
+    launch = ("--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")
+    command = (tmp_path / "differ.py", "audit", location, *undisturbed.options, other)
+    launcher = ("-m", "accelerate.commands.launch", *launch, "--dynamo_backend", "no", *command)
+    _, err = run_together([sys.executable, *map(str, launcher)], process_env)
+    assert "error: process 1 has other pictures or recipe than process 0; give every host the same" in err
+    assert not (location / "release/audit.json").exists()
 
 
 def test_two_processes_with_caches_of_their_own_audit_twice(

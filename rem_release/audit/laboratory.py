@@ -116,6 +116,11 @@ class Laboratory:
         self._pictures = key_of({"pictures": hashes})
         self._digests = {kind: self._read(kind, Threat()).digest for kind in ("clean", "protected")}
 
+    def fingerprint(self) -> str:
+        """A hash over what all processes must have in common: pictures, test pictures and recipe."""
+        sets = {**self._digests, "own size": self._pictures, "test": self.test_set(Threat()).digest}
+        return key_of({"sets": sets, "recipe": self.bench.recipe.to_dict()})
+
     def known(self, task: Task) -> VictimRecord | None:
         """The record of a victim that was trained before."""
         return self.ledger.find(self._key(task))

@@ -9,7 +9,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from rem_release.audit.certify import Auditor
-from rem_release.audit.laboratory import Bench, Laboratory
+from rem_release.audit.laboratory import Bench, Laboratory, code_digest
 from rem_release.audit.ledger import Ledger, baseline_folder
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.target import Target, open_target
@@ -24,6 +24,7 @@ from rem_release.errors import FellShortError
 from rem_release.radius import format_radius
 from rem_release.release.certificate import Certificate
 from rem_release.release.run_folder import check_apart
+from rem_release.training.runtime import require_agreement
 
 _STAND_IN_RHO_U = Fraction(8, 255)
 """of the random control where nothing carries noise"""
@@ -71,7 +72,9 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
             folder.open(resume=options.resume)
         accelerator.wait_for_everyone()
         ledger = Ledger(folder.victims, cache, writes=accelerator.is_main_process)
-        auditor = Auditor(Laboratory(bench, ledger, accelerator), options.recipe_name, rho_a)
+        laboratory = Laboratory(bench, ledger, accelerator)
+        require_agreement(accelerator, {"pictures or recipe": laboratory.fingerprint(), "code": code_digest()})
+        auditor = Auditor(laboratory, options.recipe_name, rho_a)
         certificate = _audit(auditor, rows, folder, options.target, console)
         accelerator.wait_for_everyone()
         if not certificate.passed:

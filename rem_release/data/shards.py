@@ -58,9 +58,9 @@ def _in_parquet(feature: Any) -> Any:
         return datasets.List(_in_parquet(feature.feature), length=feature.length)
     if isinstance(feature, datasets.LargeList):
         return datasets.LargeList(_in_parquet(feature.feature))
-    if isinstance(feature, datasets.Value):
-        return datasets.Value(_PARQUET_TYPES.get(feature.dtype, feature.dtype.replace("timestamp[s", "timestamp[ms")))
-    return feature
+    if not isinstance(feature, datasets.Value):
+        return feature
+    return datasets.Value(_PARQUET_TYPES.get(feature.dtype, feature.dtype.replace("timestamp[s", "timestamp[ms")))
 
 
 def released_columns(source: Source, rows: np.ndarray) -> pa.Table:
