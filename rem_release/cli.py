@@ -74,7 +74,9 @@ def protect(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides every draw.", min=0, max=2**63 - 1)] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides every draw. [a secret one, drawn anew]", min=0, max=2**63 - 1)
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it would take, and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,

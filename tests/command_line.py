@@ -62,6 +62,18 @@ class Result:
         return json.loads(self.out)
 
 
+SECRET = ("--seed", "secret")
+"""Stands for no --seed at all, so that protect draws a secret one."""
+
+
+def with_seed(arguments: Iterable[object]) -> list[str]:
+    """The arguments as text; a protect that names no seed gets one, so that its bytes can be known beforehand."""
+    words = [str(argument) for argument in arguments]
+    if words[-2:] == list(SECRET):
+        return words[:-2]
+    return [*words, "--seed", "0"] if words[:1] == ["protect"] and "--seed" not in words else words
+
+
 def run(*arguments: object) -> Result:
     """Run the command in this process; what is not a known failure comes through as it is.
 
@@ -70,7 +82,7 @@ def run(*arguments: object) -> Result:
     out, err, before, threads = io.StringIO(), io.StringIO(), sys.argv, torch.get_num_threads()
     code: str | int | None = 0
     torch.set_num_threads(1)
-    sys.argv = ["rem-release", *(str(argument) for argument in arguments)]
+    sys.argv = ["rem-release", *with_seed(arguments)]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             main()
@@ -92,7 +104,7 @@ def succeed(*arguments: object) -> Result:
 def start(*arguments: object, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
     """Start the command as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "rem_release", *(str(argument) for argument in arguments)],
+        [sys.executable, "-m", "rem_release", *with_seed(arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from tests.command_line import Result
+from tests.command_line import Result, with_seed
 
 _LOOK_EVERY = 0.0005
 _PATIENCE = 300.0
@@ -65,7 +65,7 @@ class Forks:
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
         out, err = self._folder / "out.txt", self._folder / "err.txt"
-        order = [[str(argument) for argument in arguments], str(out), str(err), stdin, str(cwd or Path.cwd())]
+        order = [with_seed(arguments), str(out), str(err), stdin, str(cwd or Path.cwd())]
         self._parent.stdin.write(f"{json.dumps(order)}\n".encode())
         process = int(self._parent.stdout.readline())
         while not select.select([self._parent.stdout], [], [], _LOOK_EVERY if stop else _PATIENCE)[0]:

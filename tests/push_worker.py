@@ -20,9 +20,11 @@ class PushWorker:
         hub: the Hub.
         folder: empty or absent; `home` (`HF_HOME`) and `temporary` are made in it.
         xet: whether uploads go through Xet.
+        script: run first, in the process; may define `prepare(words)`, which is given the words of each command and
+            returns those that are left.
     """
 
-    def __init__(self, hub: LoopbackHub, folder: Path, *, xet: bool = False) -> None:
+    def __init__(self, hub: LoopbackHub, folder: Path, *, xet: bool = False, script: str = "") -> None:
         self.folder = folder
         self.pauses: list[float] = []
         """seconds, of the last command"""
@@ -30,7 +32,7 @@ class PushWorker:
         self._token = hub.token
         self._errors = (folder / "errors.txt").open("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _WORKER],
+            [sys.executable, "-c", _WORKER.replace("# SCRIPT", script)],
             env={
                 **os.environ,
                 **hub.environment(folder / "home", xet=xet),
@@ -89,11 +91,13 @@ time.sleep = pause
 from rem_release.hub import client, upload
 from tests.command_line import run
 
+prepare = list
+# SCRIPT
 for line in sys.stdin:
     token, parts, client.PATIENCE, arguments = json.loads(line)
     upload.ONE_COMMIT_FILES, upload._PART_FILES = parts, min(parts, 50)
     os.environ["HF_TOKEN"] = token
     pauses.clear()
-    result = run(*arguments)
+    result = run(*prepare(arguments))
     print(json.dumps([result.code, result.out, result.err, pauses]), flush=True)
 """

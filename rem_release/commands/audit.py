@@ -23,6 +23,7 @@ from rem_release.console import Console, Report
 from rem_release.errors import FellShortError
 from rem_release.radius import format_radius
 from rem_release.release.certificate import Certificate
+from rem_release.release.documents import require_current
 from rem_release.release.run_folder import check_apart
 from rem_release.training.runtime import require_agreement
 
@@ -87,6 +88,8 @@ def _prepare(options: AuditOptions, processes: int, console: Console) -> tuple[B
     recipe = options.recipe
     with console.stage("Reading") as report:
         target = open_target(options.target, options.clean, recipe.victim.resolution, progress=report)
+    if target.run and target.facts:
+        require_current(target.facts, options.target)
     console.note(describe_target(target))
     rho_u = target.rho_u or _STAND_IN_RHO_U
     rho_a = target.rho_a or rho_u / 2

@@ -4,7 +4,14 @@ from pathlib import Path
 
 from rem_release.console import Console
 from rem_release.errors import InputError
-from rem_release.release.documents import CARD, CERTIFICATE, find_certificate, read_facts, write_documents
+from rem_release.release.documents import (
+    CARD,
+    CERTIFICATE,
+    find_certificate,
+    read_facts,
+    require_current,
+    write_documents,
+)
 from rem_release.release.owner import apply_card_fields, read_card_fields
 from rem_release.release.run_folder import RunFolder
 
@@ -27,6 +34,7 @@ def render(target: Path, fields: list[str], file: Path | None, console: Console)
     if not run.release.is_dir():
         raise InputError(f"{target} holds no release; give a run folder")
     facts, audit = read_facts(run.release), find_certificate(run.release)
+    require_current(facts, target)
     if audit is not None and audit.digest != facts.digest:
         console.warn(f"{CERTIFICATE} is void: it is of other data. The card says that these were not audited")
         audit = None

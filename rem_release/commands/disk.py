@@ -96,7 +96,7 @@ def count_disk(options: ProtectOptions, source: Source, png_bytes: float) -> Dis
     classes = len(source.classes) or recipe.data.clusters
     weights = 0
     if recipe.noise.method != "random":
-        model = build_model(recipe.generator.model, classes, recipe.data.resolution, options.seed)
+        model = build_model(recipe.generator.model, classes, recipe.data.resolution, options.known_seed)
         weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     return DiskNeed(grid, grid, weights * 2 * _CHECKPOINTS, round(png_bytes * rows))
 

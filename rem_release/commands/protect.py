@@ -15,6 +15,7 @@ from rem_release.commands.disk import check_disk
 from rem_release.commands.plan import make_plan
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.commands.reading import pictures_read
+from rem_release.commands.seed import with_seed
 from rem_release.commands.summary import summarise
 from rem_release.console import Console
 from rem_release.data.noise_store import NoiseStore
@@ -59,14 +60,14 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
     if generator:
         options = replace(options, recipe=generator.recipe, recipe_name=generator.recipe_name)
     source = open_source(options.source)
-    options = replace(options, source=source.options)
+    run = RunFolder(options.out)
+    options = with_seed(replace(options, source=source.options), run, generator, accelerator, console)
     if options.plan:
         with pictures_read(options, source, None, accelerator, console) as (source, choice):
             pictures, method, _ = _prepare(options, source, choice, generator, accelerator)
             cost = _cost(options, method, pictures, generator is not None, accelerator.num_processes)
             make_plan(options, source, choice, pictures, method, cost, accelerator, console)
         return
-    run = RunFolder(options.out)
     if accelerator.is_main_process:
         _claim(options, run, source)
     is_complete = broadcast_object_list([options.resume and run.finished])[0]  # another host may not see the folder
@@ -105,7 +106,7 @@ def _protect(
 ) -> None:
     pictures, method, classes = _prepare(options, source, choice, generator, accelerator)
     fingerprint = fingerprint_of(
-        options.recipe, options.seed, choice, classes, generator.weights_sha256 if generator else None
+        options.recipe, options.known_seed, choice, classes, generator.weights_sha256 if generator else None
     )
     require_agreement(accelerator, {"pictures, seed or recipe": fingerprint, "version": __version__})
     if accelerator.is_main_process:  # only now: a command that could not begin leaves nothing, and replaces nothing
@@ -166,7 +167,7 @@ def _prepare(
         working.images.subset(index), labels, working.keys[index], working.sizes[index], accelerator.device
     )
     classes = generator.classes if generator else names
-    method = build_method(options.recipe, len(classes), options.seed, accelerator)
+    method = build_method(options.recipe, len(classes), options.known_seed, accelerator)
     if generator:
         method.load(generator.weights)
     return pictures, method, classes

@@ -10,6 +10,7 @@ from rem_release.data.rows import SourceOptions
 from rem_release.data.shards import SHARD_BYTES
 from rem_release.errors import InputError
 from rem_release.recipe import Recipe
+from rem_release.release.run_folder import RUN_FORMAT
 
 
 def read_shard_size(text: str) -> int:
@@ -35,7 +36,8 @@ class ProtectOptions:
     out: Path
     recipe: Recipe
     recipe_name: str
-    seed: int = 0
+    seed: int | None = None
+    """None: a secret one, see `commands.seed`"""
     fraction: float = 1.0
     release_unprotected: bool = False
     reserve: float = 0.0
@@ -47,13 +49,20 @@ class ProtectOptions:
     resume: bool = False
     overwrite: bool = False
 
+    @property
+    def known_seed(self) -> int:
+        """The seed, once it is chosen."""
+        assert self.seed is not None
+        return self.seed
+
     def deciding(self) -> dict[str, Any]:
-        """All that decides the result: what a resumed run must have in common with the first."""
+        """All that decides the result, the seed included: what a resumed run must have in common with the first."""
         return {
+            "format": RUN_FORMAT,
             "source": asdict(self.source),
             "recipe": self.recipe.to_dict(),
             "recipe_name": self.recipe_name,
-            "seed": self.seed,
+            "seed": self.known_seed,
             "fraction": self.fraction,
             "release_unprotected": self.release_unprotected,
             "reserve": self.reserve,

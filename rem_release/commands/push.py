@@ -1,7 +1,6 @@
 """`rem-release push`: the order of its stages."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,8 +20,9 @@ from rem_release.hub.proof import check_files, check_loading
 from rem_release.hub.repository import State, read_refs
 from rem_release.hub.settings import check_tag_name, choose_tag, set_gating, set_tag, set_visibility
 from rem_release.hub.upload import upload
+from rem_release.release.copying import copy_release, link_release
 from rem_release.release.facts import Facts
-from rem_release.release.run_folder import RunFolder
+from rem_release.release.run_folder import DRY_RUN_COPY, PUSH_COPY, RunFolder
 from rem_release.verification.report import Check
 
 
@@ -40,7 +40,7 @@ def push(options: PushOptions, console: Console) -> None:
         hint = "; finish the run with --resume" if run.exists else "; give a run folder"
         raise InputError(f"{options.run} holds no release{hint}")
     check_tag_name(options.tag)
-    with run.adopted() if run.exists and not options.dry_run else nullcontext(), _linked_copy(run) as copy:
+    with run.adopted() if run.exists and not options.dry_run else nullcontext(), _copied(run, options.dry_run) as copy:
         checks, facts = _check(options, run, copy, hub.url, console)
         if options.dry_run:
             show_plan(options, copy, checks, console)
@@ -48,20 +48,19 @@ def push(options: PushOptions, console: Console) -> None:
         if options.dry_run:
             return
         assert facts is not None
-        checked = Manifest(copy, facts)
-        found, state = check_repository(hub, checked, copy, facts, options.tag, console)
+        manifest = Manifest(copy, facts)
+        found, state = check_repository(hub, manifest, copy, facts, options.tag, console)
         checks += found
         _refuse(options.repo_id, checks)
         confirm_choices(options, state, find_lack(copy, facts), checks, console)
         _amend(options, run, run.release)
-        manifest = Manifest(run.release, facts)
-        manifest.require(checked)
+        manifest.require_in(run.release)
         if state is None:
             found, state = create_repository(hub, manifest, copy, facts, options.tag, console)
             _refuse(options.repo_id, found)
-        _note(hub, run, run.release, facts)
+        _note(hub, run, copy, facts)
         with _stops_explained(console):
-            receipt = _publish(options, hub, state, manifest, run.release, facts, console)
+            receipt = _publish(options, hub, state, manifest, copy, facts, console)
         show_receipt(receipt, run, checks, console)
 
 
@@ -124,17 +123,15 @@ def _refuse(repo_id: str, checks: list[Check]) -> None:
 
 
 @contextmanager
-def _linked_copy(run: RunFolder) -> Iterator[Path]:
-    """The release once more, by links: its documents may change there, and what changes in the run does not."""
+def _copied(run: RunFolder, is_dry: bool) -> Iterator[Path]:
+    """The release once more: what is checked there is what is sent, whatever becomes of the run's own files meanwhile.
+
+    A dry run sends nothing, and links will do.
+    """
     room = run.private if run.private.is_dir() and os.access(run.private, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="push-", dir=room) as folder:
+    if room and not is_dry:
+        run.clear_copies()
+    with tempfile.TemporaryDirectory(prefix=DRY_RUN_COPY if is_dry else PUSH_COPY, dir=room) as folder:
         copy = Path(folder) / "release"
-        shutil.copytree(run.release, copy, symlinks=True, copy_function=_link)
+        (link_release if is_dry else copy_release)(run.release, copy)
         yield copy
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)

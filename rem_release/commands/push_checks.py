@@ -20,7 +20,7 @@ from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
 from rem_release.hub.repository import State, read_state
 from rem_release.hub.settings import check_tag, create
-from rem_release.release.documents import find_certificate, read_facts
+from rem_release.release.documents import explain_format, find_certificate, read_facts
 from rem_release.release.facts import Facts
 from rem_release.release.run_folder import RunFolder
 from rem_release.verification.originals import Originals, SourceMovedError, find_originals
@@ -60,7 +60,10 @@ def check_release(
         return [Check("facts", False, str(error))], None
     originals, row_map = _find_originals(run, facts, options.clean, console)
     with console.stage("Verifying") as report:
-        checks = list(verify_release(release, originals, row_map, report).checks)
+        verified = verify_release(release, originals, row_map, report).checks
+    checks = [check for check in verified if check.name != "format"]  # which verify only notes
+    if reason := explain_format(facts, str(options.run)):
+        return [*checks, Check("format", False, reason)], facts
     checks += [check_policy(release, facts, options.allow_uncertified), check_card_again(release, facts)]
     if any(check.passed is False for check in checks if check.name in _FILE_CHECKS):
         return [*checks, Check("leaks", None, "not looked for: the files are not what the facts say")], facts

@@ -96,11 +96,11 @@ def _read_once_a_host(
 def _choose(options: ProtectOptions, source: Source, working: WorkingSet, console: Console) -> tuple[Source, Choice]:
     if source.labels_from == "clusters":
         shown = working.images.subset(torch.from_numpy(working.image_of_row))
-        source = label_by_clusters(source, working.rows, shown, options.recipe.data.clusters, options.seed)
+        source = label_by_clusters(source, working.rows, shown, options.recipe.data.clusters, options.known_seed)
         firsts = np.unique(working.image_of_row, return_index=True)[1]
         working = replace(working, labels=torch.from_numpy(source.class_ids[working.rows[firsts]]))
     _warn(working, source, console)
-    roles = choose_roles(working, source.classes, options.reserve, options.fraction, options.seed)
+    roles = choose_roles(working, source.classes, options.reserve, options.fraction, options.known_seed)
     noise_index = np.full(len(roles), -1, np.int64)
     protected = np.flatnonzero(roles == Role.PROTECTED)
     noise_index[protected] = np.arange(len(protected))

@@ -36,7 +36,7 @@ def amend_release(
         facts, audit = read_facts(release), find_certificate(release)
     except VerificationError:
         return
-    if audit is not None and audit.digest != facts.digest:
+    if not facts.is_current or (audit is not None and audit.digest != facts.digest):
         return
     card = release / CARD
     if not card.is_file() or hashlib.sha256(card.read_bytes()).hexdigest() != facts.readme_sha256:

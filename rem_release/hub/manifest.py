@@ -1,8 +1,12 @@
-"""What a release consists of, file by file: what is sent, and what the Hub must then show."""
+"""What a release consists of, file by file: what is sent, and what the Hub must then show.
+
+Sizes and hashes are those that the gate checked: of data and figures the facts', of the documents those of the very
+bytes that are kept here and sent. No file is asked again what it holds now.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,37 +14,68 @@ from typing import Any
 from rem_release.errors import VerificationError
 from rem_release.hub.repository import RemoteFile
 from rem_release.release.canonical import sha256_file
-from rem_release.release.documents import CARD, CERTIFICATE, FACTS
+from rem_release.release.documents import CARD, CERTIFICATE, FACTS, read_facts
 from rem_release.release.facts import Facts
 
 HUB_FILES = (".gitattributes",)
 """What the Hub itself puts into a repository."""
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
 class LocalFile:
-    """One file of the release, as it was when the manifest was read."""
+    """One file of the release, as the gate checked it."""
 
     name: str
     path: Path
     size: int
     sha256: str
+    data: bytes | None = field(default=None, repr=False)
+    """the bytes themselves, of a document; None for other files, which stay on disk"""
 
     @cached_property
     def git_sha1(self) -> str:
-        """The id that git gives the contents; the Hub names files that are not in LFS by it."""
+        """The id that git gives the contents; the Hub names files that are not in LFS by it.
+
+        Raises:
+            VerificationError: the file on disk is no longer the checked one.
+        """
         digest = hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
+        if self.data is not None:
+            digest.update(self.data)
+            return digest.hexdigest()
+        checked = hashlib.sha256()
         with self.path.open("rb") as file:
-            while piece := file.read(1 << 20):
+            while piece := file.read(_PIECE):
                 digest.update(piece)
+                checked.update(piece)
+        if checked.hexdigest() != self.sha256:
+            raise self.changed()
         return digest.hexdigest()
+
+    def changed(self) -> VerificationError:
+        """The refusal of a file that is no longer the checked one."""
+        return VerificationError(f"{self.path} changed since the gate looked at it; nothing of it was published")
+
+    def require(self) -> None:
+        """Make sure that the file on disk still is the checked one.
+
+        Raises:
+            VerificationError: it is not.
+        """
+        if self.data is None and sha256_file(self.path) != self.sha256:
+            raise self.changed()
 
     def to_json(self) -> dict[str, Any]:
         """Name, size and sha256."""
         return {"name": self.name, "bytes": self.size, "sha256": self.sha256}
 
     def is_same(self, remote: RemoteFile | None) -> bool:
-        """Whether the Hub holds these bytes."""
+        """Whether the Hub holds these bytes.
+
+        Raises:
+            VerificationError: see `git_sha1`.
+        """
         if remote is None or remote.size != self.size:
             return False
         return remote.sha256 == self.sha256 if remote.sha256 else remote.git_sha1 == self.git_sha1
@@ -52,23 +87,33 @@ class Manifest:
     Args:
         release: the folder.
         facts: its facts, which must have been verified.
+
+    Raises:
+        VerificationError: facts or card are no longer those that were checked.
     """
 
     def __init__(self, release: Path, facts: Facts) -> None:
         self.digest = facts.digest
-        names = [CARD, FACTS, *([CERTIFICATE] if (release / CERTIFICATE).is_file() else []), *sorted(facts.files)]
-        self.files = {name: _describe(release, name) for name in names}
+        names = [CARD, FACTS, *([CERTIFICATE] if (release / CERTIFICATE).is_file() else [])]
+        self.files = {name: _read_document(release, name) for name in names}
+        if read_facts(release) != facts:
+            raise self.files[FACTS].changed()
+        if self.files[CARD].sha256 != facts.readme_sha256:
+            raise self.files[CARD].changed()
+        for name, stated in sorted(facts.files.items()):
+            self.files[name] = LocalFile(name, release / name, stated.bytes, stated.sha256)
 
-    def require(self, checked: "Manifest") -> None:
-        """Make sure that the files are those that were checked.
+    def require_in(self, release: Path) -> None:
+        """Make sure that a folder holds these very files.
 
         Raises:
-            VerificationError: a file changed meanwhile.
+            VerificationError: one of them is another, or missing.
         """
-        for name in sorted(self.files.keys() | checked.files.keys()):
-            mine, other = self.files.get(name), checked.files.get(name)
-            if mine is None or other is None or mine.sha256 != other.sha256:
-                raise VerificationError(f"{name} of the release changed since the gate looked at it; nothing was sent")
+        for file in self:
+            path = release / file.name
+            if not path.is_file() or sha256_file(path) != file.sha256:
+                words = f"{file.name} of the release changed since the gate looked at it"
+                raise VerificationError(f"{words}; nothing was sent")
 
     def __iter__(self) -> Iterator[LocalFile]:
         return iter(self.files.values())
@@ -91,6 +136,6 @@ class Manifest:
         return not self.missing_in(tree) and not self.stale_in(tree)
 
 
-def _describe(release: Path, name: str) -> LocalFile:
-    path = release / name
-    return LocalFile(name, path, path.stat().st_size, sha256_file(path))
+def _read_document(release: Path, name: str) -> LocalFile:
+    data = (release / name).read_bytes()
+    return LocalFile(name, release / name, len(data), hashlib.sha256(data).hexdigest(), data)

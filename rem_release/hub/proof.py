@@ -15,6 +15,7 @@ from rem_release.hub.client import REPO_TYPE, Hub
 from rem_release.hub.loading import load_rows
 from rem_release.hub.manifest import HUB_FILES, Manifest
 from rem_release.hub.repository import read_head, read_tree
+from rem_release.release.canonical import sha256_file
 from rem_release.release.documents import FACTS
 from rem_release.release.facts import Facts
 from rem_release.verification.report import Check, Faults
@@ -31,21 +32,29 @@ def check_files(hub: Hub, commit: str, manifest: Manifest) -> Check:
 
 
 def check_loading(hub: Hub, commit: str, release: Path, facts: Facts) -> list[Check]:
-    """Whether `load_dataset` of a commit, in a fresh process and cache, gives the release's images and labels.
+    """Whether `load_dataset` of a commit, in a fresh process and cache, gives the images and labels that were checked.
 
     Args:
         hub: the repository.
         commit: its commit.
         release: the folder to compare with.
-        facts: of that folder.
+        facts: of that folder; a data file that is no longer the one that they state is no evidence.
+
+    Raises:
+        VerificationError: a data file of the folder is no longer the checked one.
     """
     folders = dict.fromkeys(facts.data.split_images, "data")
     if facts.clean_split:
         folders[facts.clean_split.split] = "clean"
     checks = []
     for split, folder in folders.items():
-        paths = sorted(release / name for name in facts.files if name.startswith(f"{folder}/{split}-"))
-        checks.append(_check_split(hub, commit, split, paths, facts))
+        names = sorted(name for name in facts.files if name.startswith(f"{folder}/{split}-"))
+        for name in names:
+            if sha256_file(release / name) != facts.files[name].sha256:
+                raise VerificationError(
+                    f"{release / name} changed since it was checked; what the Hub gives is not proven"
+                )
+        checks.append(_check_split(hub, commit, split, [release / name for name in names], facts))
     return checks
 
 

@@ -175,7 +175,7 @@ def _merge(hub: Hub, manifest: Manifest, number: int, base: str) -> str:
 def _upload_contents(
     hub: Hub, files: Sequence[LocalFile], revision: str, meter: "_Meter"
 ) -> Iterator[CommitOperationAdd]:
-    """Send the contents that the Hub does not hold yet, a few files at a time; what was sent is what the gate saw."""
+    """Send the contents that the Hub does not hold yet, a few files at a time; what is sent is what the gate saw."""
     for group in _split(files, _TOGETHER_FILES, _TOGETHER_BYTES):
         additions = [_add(file) for file in group]
 
@@ -183,23 +183,22 @@ def _upload_contents(
             hub.api.preupload_lfs_files(hub.repo_id, additions, repo_type=REPO_TYPE, revision=revision, num_threads=4)
 
         hub.ask(f"uploading {group[0].name}", send)
-        for file, addition in zip(group, additions, strict=True):
-            if addition.upload_info.sha256.hex() != file.sha256:
-                raise _changed(file)
+        for file in group:
+            file.require()  # it was not written to while it was being sent
         meter.add(group)
         yield from additions
 
 
 def _add(file: LocalFile) -> CommitOperationAdd:
     """Small files are read once, so that nothing can change between the check and the commit."""
-    if file.size > _READ_AT_ONCE:
+    if file.data is None and file.size > _READ_AT_ONCE:
         addition = CommitOperationAdd(file.name, str(file.path))
         if addition.upload_info.sha256.hex() != file.sha256:  # read once more, and before anything is sent
-            raise _changed(file)
+            raise file.changed()
         return addition
-    data = file.path.read_bytes()
+    data = file.path.read_bytes() if file.data is None else file.data
     if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise _changed(file)
+        raise file.changed()
     return CommitOperationAdd(file.name, data)
 
 
@@ -233,10 +232,6 @@ def _moved(hub: Hub, at: "_Place", head: str) -> HubError:
         f"{hub.repo_id}: {at.revision} moved from {at.parent[:12]} to {head[:12]} while this was going on; nothing was "
         "overwritten. Look at what changed there, and push again"
     )
-
-
-def _changed(file: LocalFile) -> VerificationError:
-    return VerificationError(f"{file.path} changed since the gate looked at it; nothing of it was published")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from rem_release.atomic_files import write_atomically
-from rem_release.errors import VerificationError
+from rem_release.errors import InputError, VerificationError
 from rem_release.release.canonical import canonical_bytes, read_sealed, seal, sha256_file
 from rem_release.release.card import render_card
 from rem_release.release.certificate import Certificate, read_certificate
@@ -36,6 +36,33 @@ def read_facts(release: Path) -> Facts:
         where = ".".join(str(part) for part in first["loc"])
         more = f" and {error.error_count() - 1} more faults" if error.error_count() > 1 else ""
         raise VerificationError(f"{FACTS} does not follow its schema: {where}: {first['msg']}{more}") from None
+
+
+def explain_format(facts: Facts, run: str = "RUN") -> str | None:
+    """Why a release of an earlier version goes out no more, and what makes it anew; None for one of this version.
+
+    Args:
+        facts: of the release.
+        run: where it lies, for the command.
+    """
+    if facts.is_current:
+        return None
+    maker = facts.versions.get("rem-release", "an earlier version")
+    return (
+        f"it was made by rem-release {maker} (format {facts.format}), whose seed was 0 unless the owner chose another, "
+        "and which looked neither for near copies nor for all that other columns and files can carry; make it anew: "
+        f"rem-release protect SOURCE --out {run} --overwrite"
+    )
+
+
+def require_current(facts: Facts, run: Path) -> None:
+    """Refuse to write into a release that an earlier version made.
+
+    Raises:
+        InputError: it is one; with the command that makes it anew.
+    """
+    if reason := explain_format(facts, str(run)):
+        raise InputError(f"{run}: {reason}")
 
 
 def find_certificate(release: Path) -> Certificate | None:

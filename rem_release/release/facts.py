@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from rem_release.recipe import Method, Transform
 
+FORMAT: Literal["rem-release/2"] = "rem-release/2"
+"""The format that this version writes. `rem-release/1`, of version 0.2.0, is read by `verify` and goes out no more."""
+
 
 class _Facts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -117,7 +120,7 @@ class FileFacts(_Facts):
 class Facts(_Facts):
     """The whole of `protection.json`, less the hash that it carries of itself."""
 
-    format: Literal["rem-release/1"] = "rem-release/1"
+    format: Literal["rem-release/1", "rem-release/2"] = FORMAT
     protection: ProtectionFacts
     recipe_name: str
     recipe: dict[str, Any] = Field(description="the resolved recipe, every key")
@@ -131,6 +134,11 @@ class Facts(_Facts):
     files: dict[str, FileFacts] = Field(description="every file but README.md, protection.json and audit.json")
     digest: str = Field(description="sha256 over the data files' names and hashes, see `data_digest`")
     readme_sha256: str
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this version makes releases of this format."""
+        return self.format == FORMAT
 
 
 def data_digest(files: dict[str, FileFacts]) -> str:

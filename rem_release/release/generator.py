@@ -22,6 +22,7 @@ class Generator:
         recipe: what it was trained with, and what it makes noise with.
         recipe_name: the name of that recipe.
         classes: names of the classes it knows, in the order of its logits.
+        seed: of its run; with it a picture gets the noise that it has there.
     """
 
     weights: Path
@@ -29,6 +30,7 @@ class Generator:
     recipe: Recipe
     recipe_name: str
     classes: list[str]
+    seed: int
 
     def map_classes(self, classes: list[str]) -> np.ndarray:
         """The generator's index of each class, int64 [classes].
@@ -67,4 +69,4 @@ def load_generator(path: Path) -> Generator:
     recipe = parse_recipe(run.read_json(run.recipe), str(run.recipe))
     facts = run.read_json(run.generator_facts)
     digest = hashlib.sha256(run.generator.read_bytes()).hexdigest()
-    return Generator(run.generator, digest, recipe, facts["recipe_name"], facts["classes"])
+    return Generator(run.generator, digest, recipe, facts["recipe_name"], facts["classes"], run.read_options()["seed"])

@@ -17,6 +17,10 @@ from rem_release.errors import InputError
 from rem_release.recipe_files import flatten
 from rem_release.release.run_status import describe_failure, entered
 
+RUN_FORMAT = "rem-release-run/2"
+"""What a run says of itself in `private/options.json`. Runs of version 0.2.0 say nothing there."""
+PUSH_COPY, DRY_RUN_COPY = "push-", "dry-run-"
+"""First letters of the folders in `private/` that hold a copy of the release while it is checked and sent."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -171,14 +175,17 @@ class RunFolder:
 
     def _check_options(self, options: dict[str, Any]) -> None:
         before = flatten(self.read_options())
+        if before and before.get("format") != RUN_FORMAT:
+            raise InputError(
+                f"--resume: {self.path} was begun by an earlier version of rem-release, and this one would go on "
+                "otherwise; start again with --overwrite"
+            )
         now = flatten(json.loads(json.dumps(options)))
         differing = [key for key in {**now, **before} if before.get(key) != now.get(key)]
         if before and differing:
             key = differing[0]
-            raise InputError(
-                f"--resume: {self.path} was started with {key} {before.get(key)!r}, not {now.get(key)!r}; "
-                "give the same options, or --overwrite"
-            )
+            shown = "another seed" if key == "seed" else f"{key} {before.get(key)!r}, not {now.get(key)!r}"
+            raise InputError(f"--resume: {self.path} was started with {shown}; give the same options, or --overwrite")
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
@@ -223,6 +230,11 @@ class RunFolder:
         """Delete what only a run that is not finished needs: the decoded pictures, and the journal of its shards."""
         _delete(self.working)
         _delete(self.writing)
+
+    def clear_copies(self) -> None:
+        """Delete the copies of the release that pushes left which were killed. For the one command at work here."""
+        for copy in self.private.glob(f"{PUSH_COPY}????????"):  # as `tempfile` names them
+            _delete(copy)
 
     def publish(self) -> None:
         """Move the staged release into place, whole."""

@@ -20,7 +20,7 @@ from rem_release.release.assembling import describe_protection
 from rem_release.release.canonical import sha256_file
 from rem_release.release.card import RENDERERS, render_card
 from rem_release.release.certificate import AUDIT_FIGURES, Certificate
-from rem_release.release.documents import CARD, CERTIFICATE, CLEAN, FACTS, find_certificate
+from rem_release.release.documents import CARD, CERTIFICATE, CLEAN, FACTS, explain_format, find_certificate
 from rem_release.release.facts import Facts, data_digest
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE
 from rem_release.release.schema import read_features
@@ -198,6 +198,12 @@ def check_hashes(release: Path, facts: Facts) -> tuple[Check, set[str]]:
         else:
             intact.add(name)
     return faults.conclude("file hashes", f"{len(intact)} files have the recorded size and sha256"), intact
+
+
+def check_format(facts: Facts) -> Check | None:
+    """What the facts of an earlier version cannot prove; None for those of this one."""
+    reason = explain_format(facts)
+    return None if reason is None else Check("format", None, f"what it can say was checked, but {reason}")
 
 
 def check_card(release: Path, facts: Facts, audit: Certificate | None) -> Check:

@@ -21,6 +21,7 @@ from rem_release.verification.file_checks import (
     check_consistency,
     check_figures,
     check_file_list,
+    check_format,
     check_hashes,
 )
 from rem_release.verification.pairing import CleanRows, RecordedRow, choose_pairing
@@ -60,8 +61,10 @@ def verify_release(
     consistency = check_consistency(facts)
     hashes, intact = check_hashes(release, facts)
     certificate, audit = check_certificate(release, facts)
+    old = check_format(facts)
     checks = [
         consistency,
+        *([old] if old else []),
         check_file_list(release, facts),
         hashes,
         check_card(release, facts, audit),
