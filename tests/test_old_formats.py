@@ -1,0 +1,82 @@
+"""Releases and runs of version 0.2.0: read for what they are, and never published or gone on with.
+
+`release_0_2_0/` is the release of eight random pictures of 8 x 8 pixels that version 0.2.0 made.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rem_release.release.documents import read_facts
+from tests.command_line import run, snapshot, succeed
+
+OLD = Path(__file__).with_name("release_0_2_0")
+
+
+@pytest.fixture
+def old_run(tmp_path: Path, finished_run: Path) -> Path:
+    """A run of version 0.2.0: that release, and options that name no format."""
+    folder = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    shutil.rmtree(folder / "release")
+    shutil.copytree(OLD, folder / "release")
+    options = json.loads((folder / "private/options.json").read_bytes())
+    assert options.pop("format") == "rem-release-run/2"
+    (folder / "private/options.json").write_text(json.dumps(options))
+    return folder
+
+
+def test_verify_reads_an_old_release_and_says_what_it_cannot_prove(photographs: Path) -> None:
+    assert read_facts(OLD).format == "rem-release/1"
+    document = succeed("verify", OLD, "--clean", photographs, "--json").json
+    assert document["passed"]
+    (old,) = (check for check in document["checks"] if check["name"] == "format")
+    assert old["passed"] is None
+    for words in ("rem-release 0.2.0", "rem-release/1", "seed was 0", "near copies", "rem-release protect SOURCE"):
+        assert words in old["detail"]
+    assert {check["passed"] for check in document["checks"] if check["name"] != "format"} == {True}
+    assert "unknown format: " in succeed("verify", OLD).out
+
+
+def test_a_flipped_byte_of_an_old_release_is_seen(tmp_path: Path) -> None:
+    release = Path(shutil.copytree(OLD, tmp_path / "release"))
+    data = bytearray((release / "data/train-00000-of-00001.parquet").read_bytes())
+    data[1000] ^= 1
+    (release / "data/train-00000-of-00001.parquet").write_bytes(data)
+    assert run("verify", release).code == 1
+
+
+def test_a_new_release_says_its_format(finished_run: Path) -> None:
+    facts = read_facts(finished_run / "release")
+    assert (facts.format, facts.versions["rem-release"]) == ("rem-release/2", "0.3.0")
+    document = succeed("verify", finished_run, "--json").json
+    assert "format" not in {check["name"] for check in document["checks"]}
+
+
+def test_an_old_release_is_not_pushed(old_run: Path) -> None:
+    before = snapshot(old_run)
+    result = run("push", old_run, "owner/old", "--dry-run", "--allow-uncertified", "--yes")
+    assert result.code == 3
+    assert f"rem-release protect SOURCE --out {old_run} --overwrite" in result.err
+    assert snapshot(old_run) == before
+
+
+def test_an_old_run_does_not_go_on(old_run: Path, photographs: Path, recipe: Path) -> None:
+    before = snapshot(old_run)
+    result = run("protect", photographs, "--out", old_run, "--recipe", recipe, "--resume")
+    assert result.code == 2
+    assert "an earlier version of rem-release" in result.err
+    assert "--overwrite" in result.err
+    assert snapshot(old_run) == before
+    succeed("protect", photographs, "--out", old_run, "--recipe", recipe, "--overwrite")
+    assert read_facts(old_run / "release").format == "rem-release/2"
+
+
+@pytest.mark.parametrize("command", ["card", "audit"])
+def test_nothing_is_written_into_an_old_release(old_run: Path, photographs: Path, command: str) -> None:
+    before = snapshot(old_run / "release")
+    result = run(command, old_run)
+    assert result.code == 2
+    assert f"rem-release protect SOURCE --out {old_run} --overwrite" in result.err
+    assert snapshot(old_run / "release") == before
