@@ -130,7 +130,7 @@ def test_verify_says_that_the_split_is_clean(split: Path) -> None:
     for arguments in ((split,), (split / "release",)):
         checks = succeed("verify", *arguments, "--json").json["checks"]
         found = {check["name"]: check for check in checks if check["name"].startswith("clean split")}
-        assert set(found) == {"clean split", "clean split schema", "clean split images"}
+        assert set(found) == {*("clean split", "clean split file bytes", "clean split schema", "clean split images")}
         assert found["clean split"]["detail"] == "7 pictures of the split test are clean, by the owner's choice"
         assert all(check["passed"] for check in found.values())
         assert next(check for check in checks if check["name"] == "rows")["detail"].startswith("8 rows")
@@ -618,7 +618,8 @@ def edit(location: Path, change: Callable[[list[dict[str, Any]]], object], schem
     table = pq.read_table(path)
     rows = table.to_pylist()
     change(rows)
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema or table.schema), path, write_statistics=["label"])
+    made = pa.Table.from_pylist(rows, schema=schema or table.schema)
+    pq.write_table(made, path, write_statistics=["label"], use_dictionary=["label"])
     reseal(location)
 
 
@@ -669,7 +670,9 @@ def test_several_shards_are_one_split(mine: Path) -> None:
     (mine / "release" / SHARD).unlink()
     for number in range(2):
         part = table.slice(4 * number, 4)
-        pq.write_table(part, folder / f"test-0000{number}-of-00002.parquet", write_statistics=["label"])
+        pq.write_table(
+            part, folder / f"test-0000{number}-of-00002.parquet", write_statistics=["label"], use_dictionary=["label"]
+        )
     reseal(mine)
     assert not failures(mine / "release")
     (folder / "test-00001-of-00002.parquet").rename(folder / "test-00002-of-00002.parquet")

@@ -29,8 +29,8 @@ from rem_release.verification.report import Check
 from rem_release.verification.verify import verify_release
 
 _FILE_CHECKS = (
-    *("facts", "file list", "file hashes", "schema", "data files", "rows", "images", "certificate"),
-    *("clean split", "clean split schema", "clean split images", "clean split data files"),
+    *("facts", "file list", "file hashes", "file bytes", "schema", "data files", "rows", "images", "certificate"),
+    *("clean split", "clean split file bytes", "clean split schema", "clean split images", "clean split data files"),
 )
 """Only files that passed these are opened to look for leaks."""
 

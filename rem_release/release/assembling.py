@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rem_release import __version__
 from rem_release.data.selection import Role
 from rem_release.data.shards import released_features
 from rem_release.data.source import Source
@@ -38,7 +39,7 @@ def assemble_facts(
         recipe_name=recipe_name,
         recipe=recipe.to_dict(),
         recipe_sha256=recipe.sha256(),
-        versions={name: version(name) for name in (*RENDERERS, *_MEASURERS)},
+        versions={name: version(name) for name in (*RENDERERS, *_MEASURERS)} | {"rem-release": __version__},
         cost=cost,
         data=describe_data(source, choice),
         imperceptibility=written.meter.facts(),

@@ -8,6 +8,8 @@ import numpy as np
 
 from rem_release.data.decoding import MAX_PIXELS, BadImage, decode
 
+_FREE_PIXELS, _PIXELS_A_BYTE = 16_000_000, 64
+"""Any picture may have so many pixels, a larger one so many for each byte: zlib packs blank ones a thousand to one."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -20,8 +22,12 @@ def inspect_png(data: bytes) -> list[str]:
     return read_png(data)[1]
 
 
-def read_png(data: bytes) -> tuple[np.ndarray | None, list[str]]:
+def read_png(data: bytes, most_pixels: int | None = None) -> tuple[np.ndarray | None, list[str]]:
     """Decode a bare PNG, and say why if it is not one.
+
+    Args:
+        data: the file. What announces more pixels than its bytes can be a picture of is not unpacked.
+        most_pixels: what it may have at most; None: as many as any picture.
 
     Returns:
         The pixels, uint8 (H, W, 3), or None where they cannot be read; and the reasons of `inspect_png`.
@@ -39,6 +45,8 @@ def read_png(data: bytes) -> tuple[np.ndarray | None, list[str]]:
             reasons.append("carries a second IHDR block")
         elif kind != b"IEND":
             reasons.append(f"carries a {_name(kind)} block")
+    if len(header) == 13 and not _may_be_unpacked(header, len(data), most_pixels, reasons):
+        return None, reasons
     if _check_header(header, reasons):
         _check_stream(b"".join(stream), header, reasons)
     try:
@@ -85,12 +93,22 @@ def _check_header(header: bytes, reasons: list[str]) -> bool:
     return (depth, colour, compression, filtering, interlace) == (8, 2, 0, 0, 0)
 
 
+def _may_be_unpacked(header: bytes, size: int, most_pixels: int | None, reasons: list[str]) -> bool:
+    """Whether a picture takes no more memory than its bytes, and what is stated elsewhere, give reason for."""
+    width, height = struct.unpack_from(">II", header)
+    pixels, before = width * height, len(reasons)
+    if not 0 < pixels <= MAX_PIXELS:
+        reasons.append(f"announces {width} x {height} pixels")
+    elif most_pixels is not None and pixels > most_pixels:
+        reasons.append(f"announces {width} x {height} pixels, more than the largest picture of the facts")
+    elif pixels > max(_FREE_PIXELS, _PIXELS_A_BYTE * size):
+        reasons.append(f"announces {width} x {height} pixels in {size:,} bytes")
+    return len(reasons) == before
+
+
 def _check_stream(stream: bytes, header: bytes, reasons: list[str]) -> None:
     """Whether the compressed stream holds the pixels and nothing behind them."""
     width, height = struct.unpack_from(">II", header)
-    if not 0 < width * height <= MAX_PIXELS:
-        reasons.append(f"announces {width} x {height} pixels")
-        return
     expected = height * (1 + 3 * width)
     inflater = zlib.decompressobj()
     try:

@@ -1,7 +1,6 @@
 """The checks of verify that look at each released row by itself: path, picture, label."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,32 @@ from datasets import ClassLabel, Features
 from rem_release.data.shards import ReleasedRow, image_path
 from rem_release.release.facts import CleanSplitFacts, Facts
 from rem_release.release.schema import compare_schema
+from rem_release.verification.parquet_bytes import inspect_bytes, read_footer
 from rem_release.verification.png import read_png
 from rem_release.verification.report import Check, Faults
 
-_FOOTER_KEYS = {b"huggingface", b"ARROW:schema"}
-_FIELD_KEYS = {b"PARQUET:field_id"}
+
+def check_bytes(release: Path, facts: Facts, features: Features, names: list[str]) -> tuple[Check, list[str]]:
+    """Whether every byte of the data files is accounted for, see `parquet_bytes`.
+
+    Args:
+        release: the folder.
+        facts: consistent facts.
+        features: the promised features.
+        names: the data files that may be opened.
+
+    Returns:
+        The check, and the files that may be opened further.
+    """
+    faults = Faults()
+    sound = []
+    for name in names:
+        found = list(inspect_bytes(release / name, features, facts.data.image_column))
+        for fault in found:
+            faults.add(f"{name} {fault}")
+        if not found:
+            sound.append(name)
+    return faults.conclude("file bytes", f"{len(sound)} data files hold their rows and nothing else"), sound
 
 
 def check_schema(release: Path, facts: Facts, features: Features, names: list[str]) -> tuple[Check, list[str]]:
@@ -37,9 +57,10 @@ def check_schema(release: Path, facts: Facts, features: Features, names: list[st
     readable = []
     for name in names:
         try:
+            with (release / name).open("rb") as file:
+                read_footer(file)  # strictly, and so in bounds
             footer = pq.read_metadata(release / name)
-            schema = footer.schema.to_arrow_schema()
-            found = [*compare_schema(schema, features), *_inspect_footer(footer, schema, facts.data.image_column)]
+            found = compare_schema(footer.schema.to_arrow_schema(), features)
         except (pa.ArrowException, OSError, ValueError) as error:
             faults.add(f"{name} is no Parquet file: {str(error).splitlines()[0]}")
             continue
@@ -50,30 +71,6 @@ def check_schema(release: Path, facts: Facts, features: Features, names: list[st
         if not found:
             readable.append(name)
     return faults.conclude("schema", f"{len(readable)} data files have the recorded columns, types and rows"), readable
-
-
-def _inspect_footer(footer: pq.FileMetaData, schema: pa.Schema, image_column: str) -> Iterator[str]:
-    """What a file carries beside its rows where nobody looks: notes, or pictures as statistics."""
-    if extra := sorted(set(footer.metadata or {}) - _FOOTER_KEYS):
-        yield f"carries the notes {_list_keys(extra)} in its footer"
-    for field in _walk_fields(schema):
-        if extra := sorted(set(field.metadata or {}) - _FIELD_KEYS):
-            yield f"carries the notes {_list_keys(extra)} on the field {field.name}"
-    groups = [footer.row_group(index) for index in range(footer.num_row_groups)]
-    chunks = [group.column(index) for group in groups for index in range(group.num_columns)]
-    paths = {f"{image_column}.bytes", f"{image_column}.path"}
-    if any(chunk.is_stats_set for chunk in chunks if chunk.path_in_schema in paths):
-        yield f"carries statistics of the column {image_column}, which may hold whole pictures"
-
-
-def _walk_fields(fields: Iterable[pa.Field]) -> Iterator[pa.Field]:
-    for field in fields:
-        yield field
-        yield from _walk_fields(field.type.field(index) for index in range(field.type.num_fields))
-
-
-def _list_keys(keys: list[bytes]) -> str:
-    return ", ".join(key.decode("utf-8", "backslashreplace") for key in keys)
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,8 @@ class RowChecks:
         self._counts = clean_split.class_counts if clean_split else facts.data.class_counts
         self._names = ("clean split", "clean split images") if clean_split else ("rows", "images")
         self._label = features[facts.data.label_column]
+        largest = facts.data.largest
+        self._most_pixels = None if clean_split else largest[0] * largest[1]
         self._pictures, self._rows = Faults(), Faults()
         self._classes: Counter[str | None] = Counter()
         self._sizes: set[tuple[int, int]] = set()
@@ -120,7 +119,7 @@ class RowChecks:
             name = None
         if row.png is None:
             return Picture(number, None, name, [f"row {number} has no picture"], row_faults)
-        pixels, reasons = read_png(row.png)
+        pixels, reasons = read_png(row.png, self._most_pixels)
         return Picture(number, pixels, name, [f"row {number} {reason}" for reason in reasons], row_faults)
 
     def take(self, picture: Picture) -> None:

@@ -26,7 +26,7 @@ from rem_release.verification.file_checks import (
 )
 from rem_release.verification.pairing import CleanRows, RecordedRow, choose_pairing
 from rem_release.verification.report import Check, Report
-from rem_release.verification.row_checks import Picture, RowChecks, check_schema
+from rem_release.verification.row_checks import Picture, RowChecks, check_bytes, check_schema
 
 __all__ = ["Check", "CleanRows", "Report", "verify_release"]
 
@@ -106,7 +106,9 @@ def _check_rows(
     """Stream all rows of the files that can be trusted through the row checks and the clean checks."""
     features = read_features(facts.data.features)
     names = sorted(name for name in facts.files if name.startswith("data/"))
-    schema, readable = check_schema(release, facts, features, [name for name in names if name in intact])
+    content, sound = check_bytes(release, facts, features, [name for name in names if name in intact])
+    schema, fitting = check_schema(release, facts, features, [name for name in names if name in intact])
+    readable = [name for name in fitting if name in sound]
     by_row = RowChecks(facts, features)
     by_clean, in_order = None, False
     if clean is not None:
@@ -124,7 +126,7 @@ def _check_rows(
         if by_clean and comparison:
             by_clean.take(comparison)
         count.advance()
-    checks = [schema, *damaged, *by_row.conclude(count.done == facts.data.images)]
+    checks = [content, schema, *damaged, *by_row.conclude(count.done == facts.data.images)]
     if by_clean is None:
         return Report([*checks, *list_unchecked()])
     return Report([*checks, *by_clean.conclude()], by_clean.imperceptibility, by_clean.worst)
@@ -136,14 +138,16 @@ def _check_clean_split(
     """Stream all rows of the split without noise through the row checks."""
     features = read_features(facts.data.features)
     names = sorted(name for name in facts.files if name.startswith(f"{CLEAN}/"))
-    schema, readable = check_schema(release, facts, features, [name for name in names if name in intact])
+    content, sound = check_bytes(release, facts, features, [name for name in names if name in intact])
+    schema, fitting = check_schema(release, facts, features, [name for name in names if name in intact])
+    readable = [name for name in fitting if name in sound]
     by_row, first = RowChecks(facts, features, clean_split), count.done
     damaged: list[Check] = []
     rows = _number_rows(release, facts, names, readable, damaged)
     for picture in map_in_order(lambda numbered: by_row.read(numbered[1], numbered[0]), rows):
         by_row.take(picture)
         count.advance()
-    checks = [replace(check, name=f"clean split {check.name}") for check in (schema, *damaged)]
+    checks = [replace(check, name=f"clean split {check.name}") for check in (content, schema, *damaged)]
     return [*checks, *by_row.conclude(count.done - first == clean_split.images)]
 
 

@@ -1,0 +1,249 @@
+"""Every byte of a data file, accounted for: it lies in a page that rows show, in a header, or under a known key.
+
+A reader skips what it does not need, so that a file can carry bytes which no row shows: before the footer, behind a
+stream, in fields that nobody knows, as values of a dictionary that no row uses. Not byte equality with a writer, whose
+versions differ: the layout of the Parquet format is read here, and nothing may be left over. What stays is the choice
+that any writer has, such as where a page ends.
+"""
+
+import base64
+import json
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rem_release.verification import parquet_headers as parquet
+from rem_release.verification.compact_protocol import CompactReader
+from rem_release.verification.parquet_pages import Chunk, Column, decompress
+
+_MAGIC = b"PAR1"
+_MOST_FOOTER = 1 << 24
+_MOST_HEADER = 1 << 16
+_LEAST_ROW = 4
+"""bytes that a picture and its path take, even where Snappy finds that all are alike"""
+_MAKER = re.compile(rb"parquet-cpp-arrow version \d{1,3}(\.\d{1,3}){2}(-SNAPSHOT)?")
+_ZEROS = {struct.pack(form, zero) for form in ("<f", "<d") for zero in (0.0, -0.0)}
+"""what may stand for the other one as the smallest or largest number"""
+_STRUCTURE = {b"schema", b"list", b"element", b"item", b"key_value", b"key", b"value", b"bytes", b"path"}
+_WHOLE = {"int8": (-(2**7), 2**7 - 1), "int16": (-(2**15), 2**15 - 1), "uint8": (0, 2**8 - 1), "uint16": (0, 2**16 - 1)}
+
+
+def inspect_bytes(path: Path, features: datasets.Features, image_column: str) -> Iterator[str]:
+    """What of a Parquet file is not accounted for: sentences that follow its name, the first of each part.
+
+    Args:
+        path: the file.
+        features: the promised columns.
+        image_column: the column of pictures.
+    """
+    try:
+        with path.open("rb") as file:
+            metadata, start = read_footer(file)
+            if not _MAKER.fullmatch(metadata.get(6, b"")):
+                yield "does not say in its footer that it was made by parquet-cpp-arrow"
+            yield from _inspect_keys(metadata.get(5, []), features)
+            yield from _inspect_names(metadata, features)
+            yield from _inspect_chunks(file, metadata, start, path, image_column)
+    except (ValueError, KeyError, IndexError, OSError, pa.ArrowException) as error:
+        words = str(error).splitlines()[0] if not isinstance(error, KeyError) else f"a header without its field {error}"
+        yield f"is not laid out as protect writes it: it has {words}"
+
+
+def read_footer(file: IO[bytes]) -> tuple[dict[int, Any], int]:
+    """The file's metadata, and where they begin.
+
+    Raises:
+        ValueError: it has none, or they hold what has no place there.
+    """
+    size = file.seek(0, 2)
+    if size < 12:
+        raise ValueError("too few bytes")
+    file.seek(size - 8)
+    tail = file.read(8)
+    length = int.from_bytes(tail[:4], "little")
+    start = size - 8 - length
+    file.seek(0)
+    if file.read(4) != _MAGIC or tail[4:] != _MAGIC or start < 4 or length > _MOST_FOOTER:
+        raise ValueError("no footer where one belongs")
+    file.seek(start)
+    reader = CompactReader(file.read(length))
+    metadata = reader.read_struct(parquet.FILE_METADATA)
+    if reader.position != length:
+        raise ValueError(f"{length - reader.position:,} bytes behind its metadata")
+    return metadata, start
+
+
+def _inspect_keys(pairs: list[dict[int, bytes]], features: datasets.Features) -> Iterator[str]:
+    """The notes of the footer: the features as `datasets` writes them, and the Arrow schema, and nothing in between."""
+    notes = {pair[1]: pair.get(2, b"") for pair in pairs}
+    if extra := sorted(set(notes) - {b"ARROW:schema", b"huggingface"}):
+        yield f"carries the notes {_list_keys(extra)} in its footer"
+        return
+    if len(pairs) != 2 or len(notes) != 2:
+        yield "does not carry the notes ARROW:schema and huggingface, once each, in its footer"
+        return
+    if not _is_plain_json(notes[b"huggingface"], features):
+        yield "carries other notes under huggingface than its features"
+    schema = base64.b64decode(notes[b"ARROW:schema"], validate=True)
+    stated = pa.ipc.read_schema(pa.py_buffer(schema))
+    again = stated.serialize().to_pybytes()
+    if len(schema) > len(again) or base64.b64encode(schema) != notes[b"ARROW:schema"]:
+        yield f"carries {len(schema) - len(again):,} bytes behind its Arrow schema"
+    if extra := sorted(set(stated.metadata or {}) - {b"huggingface"}):
+        yield f"carries the notes {_list_keys(extra)} in its Arrow schema"
+    for field in _walk_fields(stated):
+        if field.metadata:
+            yield f"carries the notes {_list_keys(sorted(field.metadata))} on the field {field.name}"
+    if not _is_plain_json((stated.metadata or {}).get(b"huggingface", notes[b"huggingface"]), features):
+        yield "carries other notes in its Arrow schema than its features"
+
+
+def _is_plain_json(text: bytes, features: datasets.Features) -> bool:
+    """Whether a note is the features and nothing else, without room between its marks."""
+    try:
+        document = json.loads(text)
+        written = {json.dumps(document, ensure_ascii=is_ascii).encode() for is_ascii in (True, False)}
+    except (ValueError, RecursionError):
+        return False
+    return text in written and document == {"info": {"features": features.to_dict()}}
+
+
+def _walk_fields(fields: Iterable[pa.Field]) -> Iterator[pa.Field]:
+    for field in fields:
+        yield field
+        yield from _walk_fields(field.type.field(index) for index in range(field.type.num_fields))
+
+
+def _list_keys(keys: list[bytes]) -> str:
+    return ", ".join(key.decode("utf-8", "backslashreplace") for key in keys)
+
+
+def _inspect_names(metadata: dict[int, Any], features: datasets.Features) -> Iterator[str]:
+    known = _STRUCTURE | set(_list_names(features))
+    named = [element[4] for element in metadata[2]]
+    named += [part for group in metadata[4] for chunk in group[1] for part in chunk[3][3]]
+    if strange := sorted({name for name in named if name not in known}):
+        yield f"names {strange[0][:40]!r} in its schema, which is no column"
+
+
+def _list_names(feature: Any) -> Iterator[bytes]:
+    """The names of columns, and of the fields of groups, at any depth."""
+    if isinstance(feature, dict):
+        for name, inner in feature.items():
+            yield name.encode()
+            yield from _list_names(inner)
+    elif isinstance(feature, (datasets.List, datasets.LargeList)):
+        yield from _list_names(feature.feature)
+    elif isinstance(feature, (datasets.Translation, datasets.TranslationVariableLanguages)):
+        yield from (name.encode() for name in ["language", "translation", *(feature.languages or [])])
+
+
+def _inspect_chunks(
+    file: IO[bytes], metadata: dict[int, Any], end: int, path: Path, image_column: str
+) -> Iterator[str]:
+    """Walk through all pages, which lie one behind the other from the first byte to the footer."""
+    if sum(group[3] for group in metadata[4]) > end // _LEAST_ROW:
+        raise ValueError("more rows than its bytes can hold")
+    columns = _describe_columns(pq.read_schema(path), pq.ParquetFile(path).schema, metadata, image_column)
+    position = len(_MAGIC)
+    for number, group in enumerate(metadata[4]):
+        if len(group[1]) != len(columns):
+            raise ValueError(f"{len(group[1])} columns in row group {number}")
+        for column, outer in zip(columns, group[1], strict=True):
+            chunk = outer[3]
+            if not 0 < chunk[7] <= end - position:
+                raise ValueError(f"pages of {column.name} that reach into the footer")
+            file.seek(position)
+            try:
+                _walk_chunk(file.read(chunk[7]), position, chunk, group[3], column)
+            except ValueError as error:
+                yield f"has, in the column {column.name} of row group {number}, {error}"
+            position += chunk[7]
+    if position != end:
+        raise ValueError(f"{end - position:,} bytes between its last page and its footer")
+
+
+def _describe_columns(
+    schema: pa.Schema, leaves: "pq.ParquetSchema", metadata: dict[int, Any], image_column: str
+) -> list[Column]:
+    elements = [element for element in metadata[2] if 5 not in element or not element[5]]
+    types = list(_list_types(schema))
+    if not len(elements) == len(leaves) == len(types):
+        raise ValueError("a schema that is not the one of its columns")
+    found = []
+    for index, (element, type_) in enumerate(zip(elements, types, strict=True)):
+        leaf = leaves.column(index)
+        is_picture = leaf.path == f"{image_column}.bytes"
+        found.append(
+            Column(
+                *(leaf.path, element[1], element.get(2, 0), leaf.max_definition_level, leaf.max_repetition_level),
+                bounds=_WHOLE.get(str(type_)),
+                is_picture=is_picture,
+            )
+        )
+    return found
+
+
+def _list_types(types: Any) -> Iterator[pa.DataType]:
+    """The types of the leaves of a schema, in order."""
+    for field in types:
+        if field.type.num_fields:
+            yield from _list_types([field.type.field(index) for index in range(field.type.num_fields)])
+        else:
+            yield field.type
+
+
+def _walk_chunk(data: bytes, start: int, stated: dict[int, Any], rows: int, column: Column) -> None:
+    """One column of one row group.
+
+    Raises:
+        ValueError: something in it is not accounted for.
+    """
+    chunk, position = Chunk(column, rows), 0
+    statistics = [stated.get(12)]
+    first_data = None
+    while position < len(data):
+        reader = CompactReader(data[position : position + _MOST_HEADER])
+        header = reader.read_struct(parquet.PAGE_HEADER)
+        kind, where = header[1], position
+        position += reader.position
+        body = data[position : position + header[3]]
+        position += header[3]
+        if header[3] < 0 or position > len(data):
+            raise ValueError("a page that is cut off")
+        plain = decompress(body, header[2], stated[4])
+        if kind == parquet.DICTIONARY_PAGE and 7 in header and 5 not in header:
+            chunk.read_dictionary(plain, header[7][1], header[7][2])
+        elif kind == parquet.DATA_PAGE and 5 in header and 7 not in header:
+            first_data = where if first_data is None else first_data
+            statistics.append(header[5].get(5))
+            chunk.read_data(plain, header[5])
+        else:
+            raise ValueError(f"a page of the kind {kind}, which protect does not write")
+    chunk.finish()
+    if (chunk.values, chunk.rows) != (stated[5], rows):
+        raise ValueError(f"{chunk.rows} rows and {chunk.values} values, not {rows} and {stated[5]} as it says")
+    if start + (first_data or 0) != stated[9] or (11 in stated and stated[11] not in (0, start)):
+        raise ValueError("pages that begin elsewhere than it says")
+    for numbers in (stated.get(16, {}).get(2, []), stated.get(16, {}).get(3, [])):
+        if len(numbers) > 1 + max(column.definition, column.repetition):
+            raise ValueError("more counts of levels than it has levels")
+    _require_found(statistics, chunk)
+
+
+def _require_found(statistics: list[dict[int, Any] | None], chunk: Chunk) -> None:
+    """Make sure that smallest and largest values, which stand beside the rows, are values of rows."""
+    for stated in filter(None, statistics):
+        values = [stated[number] for number in parquet.STATED_VALUES if number in stated]
+        if chunk.column.physical == parquet.BOOLEAN:
+            strange = any(value not in (b"\0", b"\1") for value in values)
+        else:
+            strange = any(value not in chunk.seen for value in values if value not in _ZEROS)
+        if strange or (values and chunk.column.is_picture):
+            raise ValueError("a smallest or largest value beside it that no row shows")
