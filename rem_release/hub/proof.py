@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
@@ -14,11 +14,14 @@ from rem_release.errors import VerificationError
 from rem_release.hub.client import REPO_TYPE, Hub
 from rem_release.hub.loading import load_rows
 from rem_release.hub.manifest import HUB_FILES, Manifest
-from rem_release.hub.repository import read_head, read_tree
-from rem_release.release.canonical import sha256_file
-from rem_release.release.documents import FACTS
+from rem_release.hub.repository import RemoteFile, download, read_head, read_tree
+from rem_release.release.canonical import MOST_BYTES, sha256_file
+from rem_release.release.documents import CARD, CERTIFICATE, FACTS, read_facts
 from rem_release.release.facts import Facts
 from rem_release.verification.report import Check, Faults
+
+_MOST_STRANGE = 1_000_000
+"""bytes of a file that the facts do not state: it is downloaded to be named"""
 
 
 def check_files(hub: Hub, commit: str, manifest: Manifest) -> Check:
@@ -86,6 +89,26 @@ def _hash_rows(paths: list[Path], image_column: str, label_column: str) -> Itera
         yield f"{hashlib.sha256(row.png or b'').hexdigest()} {json.dumps(row.columns[label_column])}"
 
 
+def _require_stated(hub: Hub, commit: str, tree: Mapping[str, RemoteFile]) -> None:
+    """Refuse what is larger than it says, before it is downloaded.
+
+    Raises:
+        HubError: see `Hub.ask`.
+        VerificationError: a document or another file is too large, or a file is not of the size that the facts state.
+    """
+    documents = (FACTS, CARD, CERTIFICATE, *HUB_FILES)
+    large = [tree[name] for name in documents if name in tree and tree[name].size > MOST_BYTES]
+    if not large:
+        with tempfile.TemporaryDirectory(prefix="rem-release-") as folder:
+            facts = read_facts(download(hub, FACTS, commit, Path(folder)).parent)
+        stated = {name: file.bytes for name, file in facts.files.items()}
+        others = [file for name, file in tree.items() if name not in documents]
+        large = [file for file in others if file.size > stated.get(file.name, _MOST_STRANGE)]
+    if large:
+        words = f"{large[0].name} has {large[0].size:,} bytes there, more than a release that says what this one says"
+        raise VerificationError(f"{hub.repo_id} at {commit} is not what it says, and was not downloaded: {words}")
+
+
 def fetch(hub: Hub, revision: str, folder: Path) -> str:
     """Download a whole revision into an empty folder, less what the Hub and its client add.
 
@@ -98,8 +121,10 @@ def fetch(hub: Hub, revision: str, folder: Path) -> str:
     """
     info = hub.ask("looking up the revision", lambda: hub.api.dataset_info(hub.repo_id, revision=revision))
     commit = read_head(hub, info)
-    if FACTS not in read_tree(hub, commit):
+    tree = read_tree(hub, commit)
+    if FACTS not in tree:
         raise VerificationError(f"{hub.repo_id} at {revision} is no release of rem-release: it has no {FACTS}")
+    _require_stated(hub, commit, tree)
     hub.ask(
         "downloading",
         lambda: hub.api.snapshot_download(hub.repo_id, repo_type=REPO_TYPE, revision=commit, local_dir=folder),

@@ -11,6 +11,8 @@ from typing import Any
 
 from rem_release.errors import VerificationError
 
+MOST_BYTES = 32_000_000
+"""of a document: facts that list 200,000 files"""
 _SEAL = "sha256"
 
 
@@ -43,6 +45,10 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """
     if path.is_symlink() or not path.is_file():
         raise VerificationError(f"{path.name} is missing or is not a plain file")
+    if path.stat().st_size > MOST_BYTES:
+        raise VerificationError(
+            f"{path.name} has {path.stat().st_size:,} bytes, and no such document has {MOST_BYTES:,}"
+        )
     try:
         found = path.read_bytes()
         document = json.loads(found.decode("utf-8"))

@@ -17,7 +17,7 @@ from rem_release.errors import InputError, VerificationError
 from rem_release.radius import parse_radius, whole_levels
 from rem_release.recipe import parse_recipe
 from rem_release.release.assembling import describe_protection
-from rem_release.release.canonical import sha256_file
+from rem_release.release.canonical import MOST_BYTES, sha256_file
 from rem_release.release.card import RENDERERS, render_card
 from rem_release.release.certificate import AUDIT_FIGURES, Certificate
 from rem_release.release.documents import CARD, CERTIFICATE, CLEAN, FACTS, explain_format, find_certificate
@@ -211,6 +211,8 @@ def check_card(release: Path, facts: Facts, audit: Certificate | None) -> Check:
     path = release / CARD
     if path.is_symlink() or not path.is_file():
         return Check("card", False, f"{CARD} is missing or is not a plain file")
+    if path.stat().st_size > MOST_BYTES:
+        return Check("card", False, f"{CARD} has {path.stat().st_size:,} bytes, and no card has {MOST_BYTES:,}")
     found = path.read_bytes()
     if hashlib.sha256(found).hexdigest() != facts.readme_sha256:
         return Check("card", False, f"{CARD} was changed: its sha256 is not that of {FACTS}")

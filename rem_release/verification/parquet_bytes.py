@@ -27,8 +27,9 @@ _MOST_FOOTER = 1 << 24
 _MOST_HEADER = 1 << 16
 _LEAST_ROW = 4
 """bytes that a picture and its path take, even where Snappy finds that all are alike"""
+_MOST_ENCODINGS = 24
 _MAKER = re.compile(rb"parquet-cpp-arrow version \d{1,3}(\.\d{1,3}){2}(-SNAPSHOT)?")
-_ZEROS = {struct.pack(form, zero) for form in ("<f", "<d") for zero in (0.0, -0.0)}
+_ZEROS = {struct.pack(form, zero) for form in ("<e", "<f", "<d") for zero in (0.0, -0.0)}
 """what may stand for the other one as the smallest or largest number"""
 _STRUCTURE = {b"schema", b"list", b"element", b"item", b"key_value", b"key", b"value", b"bytes", b"path"}
 _WHOLE = {"int8": (-(2**7), 2**7 - 1), "int16": (-(2**15), 2**15 - 1), "uint8": (0, 2**8 - 1), "uint16": (0, 2**16 - 1)}
@@ -49,7 +50,7 @@ def inspect_bytes(path: Path, features: datasets.Features, image_column: str) ->
                 yield "does not say in its footer that it was made by parquet-cpp-arrow"
             yield from _inspect_keys(metadata.get(5, []), features)
             yield from _inspect_names(metadata, features)
-            yield from _inspect_chunks(file, metadata, start, path, image_column)
+            yield from _inspect_chunks(file, metadata, start, path, features, image_column)
     except (ValueError, KeyError, IndexError, OSError, pa.ArrowException) as error:
         words = str(error).splitlines()[0] if not isinstance(error, KeyError) else f"a header without its field {error}"
         yield f"is not laid out as protect writes it: it has {words}"
@@ -145,16 +146,17 @@ def _list_names(feature: Any) -> Iterator[bytes]:
 
 
 def _inspect_chunks(
-    file: IO[bytes], metadata: dict[int, Any], end: int, path: Path, image_column: str
+    file: IO[bytes], metadata: dict[int, Any], end: int, path: Path, features: datasets.Features, image_column: str
 ) -> Iterator[str]:
     """Walk through all pages, which lie one behind the other from the first byte to the footer."""
-    if sum(group[3] for group in metadata[4]) > end // _LEAST_ROW:
+    if metadata[3] != sum(group[3] for group in metadata[4]) or metadata[1] not in (1, 2):
+        raise ValueError("numbers of rows that do not add up, or an unknown version")
+    if metadata[3] > end // _LEAST_ROW:
         raise ValueError("more rows than its bytes can hold")
-    columns = _describe_columns(pq.read_schema(path), pq.ParquetFile(path).schema, metadata, image_column)
+    columns = _describe_columns(features.arrow_schema, pq.ParquetFile(path).schema, metadata, image_column)
     position = len(_MAGIC)
     for number, group in enumerate(metadata[4]):
-        if len(group[1]) != len(columns):
-            raise ValueError(f"{len(group[1])} columns in row group {number}")
+        _require_sums(group, number, position, len(columns))
         for column, outer in zip(columns, group[1], strict=True):
             chunk = outer[3]
             if not 0 < chunk[7] <= end - position:
@@ -167,6 +169,19 @@ def _inspect_chunks(
             position += chunk[7]
     if position != end:
         raise ValueError(f"{end - position:,} bytes between its last page and its footer")
+
+
+def _require_sums(group: dict[int, Any], number: int, position: int, columns: int) -> None:
+    """Make sure that what a row group says of itself follows from its columns."""
+    chunks = [outer[3] for outer in group[1]]
+    stated = (len(chunks), group[2], group.get(6), group.get(7, number), group.get(5, position))
+    sums = (columns, sum(chunk[6] for chunk in chunks), sum(chunk[7] for chunk in chunks), number, position)
+    if stated != sums or any(outer.get(2, 0) not in (0, *_list_offsets(outer[3])) for outer in group[1]):
+        raise ValueError(f"a row group {number} that does not add up")
+
+
+def _list_offsets(chunk: dict[int, Any]) -> list[int]:
+    return [chunk[number] for number in (9, 11) if number in chunk]
 
 
 def _describe_columns(
@@ -205,36 +220,47 @@ def _walk_chunk(data: bytes, start: int, stated: dict[int, Any], rows: int, colu
     Raises:
         ValueError: something in it is not accounted for.
     """
-    chunk, position = Chunk(column, rows), 0
-    statistics = [stated.get(12)]
+    chunk, position, size = Chunk(column, rows), 0, 0
     first_data = None
     while position < len(data):
         reader = CompactReader(data[position : position + _MOST_HEADER])
         header = reader.read_struct(parquet.PAGE_HEADER)
-        kind, where = header[1], position
-        position += reader.position
-        body = data[position : position + header[3]]
-        position += header[3]
-        if header[3] < 0 or position > len(data):
+        kind, where, length = header[1], position, header[3]
+        position += reader.position + length
+        size += reader.position + header[2]
+        if length < 0 or position > len(data):
             raise ValueError("a page that is cut off")
-        plain = decompress(body, header[2], stated[4])
+        plain = decompress(data[position - length : position], header[2], stated[4])
         if kind == parquet.DICTIONARY_PAGE and 7 in header and 5 not in header:
             chunk.read_dictionary(plain, header[7][1], header[7][2])
         elif kind == parquet.DATA_PAGE and 5 in header and 7 not in header:
             first_data = where if first_data is None else first_data
-            statistics.append(header[5].get(5))
             chunk.read_data(plain, header[5])
         else:
             raise ValueError(f"a page of the kind {kind}, which protect does not write")
     chunk.finish()
-    if (chunk.values, chunk.rows) != (stated[5], rows):
-        raise ValueError(f"{chunk.rows} rows and {chunk.values} values, not {rows} and {stated[5]} as it says")
+    if (chunk.values, chunk.rows, size) != (stated[5], rows, stated[6]):
+        raise ValueError(f"{chunk.rows} rows, {chunk.values} values and {size} bytes, which is not what it says")
     if start + (first_data or 0) != stated[9] or (11 in stated and stated[11] not in (0, start)):
         raise ValueError("pages that begin elsewhere than it says")
-    for numbers in (stated.get(16, {}).get(2, []), stated.get(16, {}).get(3, [])):
-        if len(numbers) > 1 + max(column.definition, column.repetition):
-            raise ValueError("more counts of levels than it has levels")
-    _require_found(statistics, chunk)
+    _require_counts(stated, chunk)
+    _require_found([stated.get(12), *chunk.statistics], chunk)
+
+
+def _require_counts(stated: dict[int, Any], chunk: Chunk) -> None:
+    """Make sure that encodings and counts, which nobody reads, say nothing else than the pages."""
+    sizes = stated.get(16, {})
+    for levels, counts in zip((2, 3), chunk.levels, strict=True):
+        if levels in sizes and sizes[levels] not in ([], counts.tolist()):
+            raise ValueError("counts of levels that are not those of its pages")
+    if sizes.get(1, chunk.expanded) != chunk.expanded:
+        raise ValueError("a size that is not that of its values")
+    stats = stated.get(13, [])
+    known = [number for one in stats for number in (one[1], one[2])] + stated[2]
+    if len(known) > _MOST_ENCODINGS or max(known, default=0) > parquet.RLE_DICTIONARY or min(known, default=0) < 0:
+        raise ValueError("unknown encodings")
+    if stats and sum(one[3] for one in stats) != chunk.pages:
+        raise ValueError("counts of pages that do not add up")
 
 
 def _require_found(statistics: list[dict[int, Any] | None], chunk: Chunk) -> None:
@@ -247,3 +273,5 @@ def _require_found(statistics: list[dict[int, Any] | None], chunk: Chunk) -> Non
             strange = any(value not in chunk.seen for value in values if value not in _ZEROS)
         if strange or (values and chunk.column.is_picture):
             raise ValueError("a smallest or largest value beside it that no row shows")
+        if not 0 <= stated.get(3, 0) <= chunk.missing or not 0 <= stated.get(4, 0) <= chunk.values:
+            raise ValueError("a count beside it that is not that of its values")

@@ -6,6 +6,7 @@ and on nested data (Dremel levels). A row's value is named by the bytes that it 
 
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,15 +59,24 @@ class Chunk:
     stated_rows: int
     values: int = 0
     """missing ones included"""
+    missing: int = 0
+    pages: int = 0
+    statistics: list[dict[int, Any] | None] = field(default_factory=list)
+    """that stand in the headers of its pages"""
+    levels: list[np.ndarray] = field(init=False)
+    """how many values there are of each repetition level, and of each definition level"""
     rows: int = 0
     longest: int = 0
     """bytes of the largest value"""
     expanded: int = 0
-    """bytes of all values as rows show them"""
+    """bytes of all values as rows show them, of text and pictures"""
     seen: set[bytes] = field(default_factory=set)
     """values that stand in data pages; for the statistics. Not kept of pictures"""
     _dictionary: list[bytes] | None = None
     _used: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+    def __post_init__(self) -> None:
+        self.levels = [np.zeros(highest + 1, np.int64) for highest in (self.column.repetition, self.column.definition)]
 
     def read_dictionary(self, body: bytes, count: int, encoding: int) -> None:
         """Take the dictionary page."""
@@ -80,8 +90,9 @@ class Chunk:
         if len(set(self._dictionary)) != count:
             raise ValueError("a dictionary that holds a value twice")
         self._used = np.zeros(count, bool)
+        self.pages += 1
 
-    def read_data(self, body: bytes, header: dict[int, int]) -> None:
+    def read_data(self, body: bytes, header: dict[int, Any]) -> None:
         """Take a data page, decompressed."""
         count, encoding = header[1], header[2]
         if not 0 < count <= _MOST_VALUES + _VALUES_A_ROW * self.stated_rows - self.values:
@@ -90,9 +101,12 @@ class Chunk:
             raise ValueError("levels of an unknown encoding")
         repeated, body = self._read_levels(body, count, self.column.repetition)
         defined, body = self._read_levels(body, count, self.column.definition)
-        present = count if defined is None else int((defined == self.column.definition).sum())
-        self.values += count
-        self.rows += count if repeated is None else int((repeated == 0).sum())
+        self.levels[0] += repeated
+        self.levels[1] += defined
+        present = int(defined[-1])
+        self.values, self.rows, self.pages = self.values + count, self.rows + int(repeated[0]), self.pages + 1
+        self.missing += count - present
+        self.statistics.append(header.get(5))
         if encoding in (parquet.PLAIN_DICTIONARY, parquet.RLE_DICTIONARY):
             self._read_indices(body, present)
         elif encoding == parquet.RLE and self.column.physical == parquet.BOOLEAN:
@@ -100,13 +114,14 @@ class Chunk:
             _require_empty(rest)
         elif encoding == parquet.PLAIN:
             found = self._read_plain(body, present)
+            self.expanded += sum(map(len, found))
             if not self.column.is_picture:
                 self.longest = max(self.longest, max(map(len, found), default=0))
-                self.expanded += sum(map(len, found))
                 self.seen.update(found)
         else:
             raise ValueError(f"a page of the encoding {encoding}")
-        if self.longest > _MOST_VALUE or self.expanded > _MOST_BYTES + _BYTES_A_ROW * self.stated_rows:
+        is_large = self.expanded > _MOST_BYTES + _BYTES_A_ROW * self.stated_rows
+        if self.longest > _MOST_VALUE or (is_large and not self.column.is_picture):
             raise ValueError(
                 f"values of up to {self.longest:,} bytes, {self.expanded:,} in all for {self.stated_rows:,} rows, "
                 "which is too much"
@@ -117,13 +132,14 @@ class Chunk:
         if not self._used.all():
             raise ValueError(f"{int((~self._used).sum())} values in its dictionary that no row shows")
 
-    def _read_levels(self, body: bytes, count: int, highest: int) -> tuple[np.ndarray | None, bytes]:
+    def _read_levels(self, body: bytes, count: int, highest: int) -> tuple[np.ndarray, bytes]:
+        """How many values there are of each level, and what follows the levels."""
         if not highest:
-            return None, body
+            return np.array([count]), body
         levels, rest = _read_prefixed(body, count, highest.bit_length())
         if levels.max(initial=0) > highest:
             raise ValueError("a level that its column does not have")
-        return levels, rest
+        return np.bincount(levels, minlength=highest + 1), rest
 
     def _read_indices(self, body: bytes, count: int) -> None:
         if self._dictionary is None:

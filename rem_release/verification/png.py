@@ -1,4 +1,7 @@
-"""Is a PNG bare? Only pixels may leave the building: no text, profile, thumbnail, time or stowaway bytes."""
+"""Is a PNG bare? Only pixels may leave the building: no text, profile, thumbnail, time or stowaway bytes.
+
+Not seen: what a packer says by the choices that every packer has, among streams that unpack to the same pixels.
+"""
 
 import struct
 import zlib
@@ -10,6 +13,8 @@ from rem_release.data.decoding import MAX_PIXELS, BadImage, decode
 
 _FREE_PIXELS, _PIXELS_A_BYTE = 16_000_000, 64
 """Any picture may have so many pixels, a larger one so many for each byte: zlib packs blank ones a thousand to one."""
+_SLACK = 1024
+"""Pixels that cannot be packed grow by at most a thousandth. A stream of many empty blocks is longer."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -39,8 +44,10 @@ def read_png(data: bytes, most_pixels: int | None = None) -> tuple[np.ndarray | 
     for kind, body in _read_chunks(data, reasons):
         if kind == b"IHDR" and not header:
             header = body
-        elif kind == b"IDAT":
+        elif kind == b"IDAT" and body:
             stream.append(body)
+        elif kind == b"IDAT":
+            reasons.append("carries an empty IDAT block")
         elif kind == b"IHDR":
             reasons.append("carries a second IHDR block")
         elif kind != b"IEND":
@@ -110,6 +117,9 @@ def _check_stream(stream: bytes, header: bytes, reasons: list[str]) -> None:
     """Whether the compressed stream holds the pixels and nothing behind them."""
     width, height = struct.unpack_from(">II", header)
     expected = height * (1 + 3 * width)
+    if len(stream) > expected + expected // _SLACK + _SLACK:
+        reasons.append(f"carries {len(stream):,} compressed bytes for {expected:,}")
+        return
     inflater = zlib.decompressobj()
     try:
         found = len(inflater.decompress(stream, expected + 1))
