@@ -1,9 +1,5 @@
-"""The command line: arguments, and the one place that catches errors. Nothing heavy is imported before it is needed."""
+"""The command line: its arguments. Nothing heavy is imported before it is needed."""
 
-import errno
-import os
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rem_release.errors import InputError, RemReleaseError
+from rem_release.errors import InputError
 
 if TYPE_CHECKING:
     from rem_release.console import Console
@@ -26,8 +22,6 @@ app = typer.Typer(
 )
 recipes_app = typer.Typer(help="The shipped recipes, and your own.", no_args_is_help=True)
 app.add_typer(recipes_app, name="recipes")
-
-_MACHINE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 CardField = Annotated[
@@ -343,29 +337,8 @@ def _disk_named(folder: Path) -> Iterator[None]:
         raise
 
 
-def _terminate(number: int, frame: object) -> None:
-    """Leave in good order, so that temporary copies are deleted and the status is written."""
-    sys.exit(128 + number)
-
-
 def main() -> None:
-    """Run the command line: a known failure is one line on stderr and its own exit code, a bug keeps its traceback."""
-    from rem_release.hub.endpoint import check_readable
+    """Run the command line, and exit."""
+    from rem_release.ending import run_to_its_end
 
-    # Threads that wait by spinning make torch several times slower where another program wants the same cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        check_readable(os.environ.get("HF_ENDPOINT", ""))
-        app()
-    except RemReleaseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in _MACHINE_FAULTS:
-            raise
-        where = f": {error.filename}" if error.filename else ""
-        goes_on = sys.argv[1:2] in (["protect"], ["audit"]) and "--plan" not in sys.argv
-        resume = " with --resume" if goes_on else ""
-        print(f"error: {error.strerror}{where}; mend that, then run it again{resume}", file=sys.stderr)
-        sys.exit(1)
+    run_to_its_end(app)

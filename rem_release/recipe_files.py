@@ -76,8 +76,7 @@ def validate(adapter: TypeAdapter[T], document: dict[str, Any], name: str, keys:
     try:
         return adapter.validate_python(document)
     except ValidationError as error:
-        reasons = "".join(f"\n  {_describe(item, keys)}" for item in error.errors())
-        raise InputError(f"recipe {name} is not valid:{reasons}") from None
+        raise InputError(f"recipe {name} is not valid:", (_describe(item, keys) for item in error.errors())) from None
 
 
 def with_settings(document: dict[str, Any], settings: Mapping[str, str], valid: list[str]) -> dict[str, Any]:

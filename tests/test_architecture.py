@@ -11,9 +11,10 @@ import rem_release
 
 PACKAGE = Path(rem_release.__file__).parent
 ORDER = [
-    *("__init__", "errors", "radius", "resources", "atomic_files", "recipe_files", "recipe", "recipe_changes"),
+    *("__init__", "plain_text", "errors", "radius", "resources", "atomic_files"),
+    *("recipe_files", "recipe", "recipe_changes"),
     *("core", "models", "data", "training", "methods", "release", "verification", "audit", "hub", "gate"),
-    *("console", "commands", "cli", "__main__"),
+    *("console", "commands", "ending", "cli", "__main__"),
 ]
 """From the foundation up to the door. A room may import those before it in this list, and itself."""
 BARE = {"core": {"torch", "torchvision"}, "models": {"torch", "torchvision"}}

@@ -85,7 +85,7 @@ def _find_originals(
         return None, None
 
 
-def _describe(report: Report, name: str) -> str:
+def _describe(report: Report, name: str) -> list[str]:
     words = {True: "ok     ", False: "FAILED ", None: "unknown"}
     lines = [f"{words[check.passed]} {check.name}: {check.detail}" for check in report.checks]
     change, worst = report.imperceptibility, report.worst
@@ -100,4 +100,4 @@ def _describe(report: Report, name: str) -> str:
     count = len(report.unchecked)
     cure = ", give the originals with --clean" if any("--clean" in check.detail for check in report.unchecked) else ""
     unknown = f"; {count} checks could not be made{cure}" if count else ""
-    return "\n".join([*lines, f"{name}: {verdict}{unknown}"])
+    return [*lines, f"{name}: {verdict}{unknown}"]

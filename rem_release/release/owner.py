@@ -2,19 +2,18 @@
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from rem_release.errors import InputError
+from rem_release.plain_text import find_unseen
 from rem_release.release.facts import OwnerFacts
 from rem_release.release.markdown import is_mail, is_url
 
 CARD_FIELDS = tuple(OwnerFacts.model_fields)
 _LONG = ("about", "intended_use", "gated_prompt")
-_REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def read_card_fields(fields: list[str], file: Path | None) -> dict[str, str]:
@@ -81,9 +80,8 @@ def _tidy(key: str, value: str) -> str:
     text = "\n".join(lines).strip("\n")
     if "\n" in text and key not in _LONG:
         raise _refuse(key, text, f"give one line; only {', '.join(_LONG)} may have several")
-    for character in text.replace("\n", ""):
-        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _REORDERING:
-            raise _refuse(key, text, f"it holds the control character U+{ord(character):04X}; remove it")
+    if character := find_unseen(text):
+        raise _refuse(key, text, f"it holds the control character U+{ord(character):04X}; remove it")
     return text
 
 
