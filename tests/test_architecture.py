@@ -11,7 +11,7 @@ import rem_release
 
 PACKAGE = Path(rem_release.__file__).parent
 ORDER = [
-    *("__init__", "plain_text", "errors", "radius", "resources", "atomic_files"),
+    *("__init__", "plain_text", "errors", "paths", "plain_yaml", "radius", "resources", "atomic_files"),
     *("recipe_files", "recipe", "recipe_changes"),
     *("core", "models", "data", "training", "methods", "release", "verification", "audit", "hub", "gate"),
     *("console", "commands", "ending", "cli", "__main__"),
