@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rem_release.arguments import CardField, CardFields, Json, NewRun, Run, path_of
 from rem_release.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,24 +24,13 @@ app = typer.Typer(
 recipes_app = typer.Typer(help="The shipped recipes, and your own.", no_args_is_help=True)
 app.add_typer(recipes_app, name="recipes")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
-CardField = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--card-field",
-        metavar="KEY=VALUE",
-        help="The owner's words on the card: license, contact, about and more. Repeatable; an empty value removes.",
-    ),
-]
-CardFields = Annotated[Path | None, typer.Option("--card-fields", help="The same as a YAML file of keys and texts.")]
-
 
 @app.command()
 def protect(
     source: Annotated[
         str, typer.Argument(help="Class folders, a folder with metadata, Parquet, save_to_disk, or a Hub id.")
     ],
-    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    out: NewRun,
     recipe: Annotated[str | None, typer.Option(help="Name of a shipped recipe, or a YAML file. [quickstart]")] = None,
     method: Annotated[str | None, typer.Option(help="rem, em, sem or random.")] = None,
     rho_u: Annotated[str | None, typer.Option(help="Most that a pixel may change: 8/255, 0.0314 or 8px.")] = None,
@@ -63,7 +53,12 @@ def protect(
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, and list them.")
     ] = False,
     generator: Annotated[
-        Path | None, typer.Option(help="Run whose trained generator is used instead of a new one.")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            parser=path_of("--generator"),
+            help="Run whose trained generator is used instead of a new one.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key.")
@@ -139,7 +134,12 @@ def verify(
 @app.command()
 def audit(
     target: Annotated[
-        Path, typer.Argument(metavar="RUN|PROTECTED", help="A run folder, a release, or any protected copy.")
+        Path,
+        typer.Argument(
+            metavar="RUN|PROTECTED",
+            parser=path_of("RUN|PROTECTED"),
+            help="A run folder, a release, or any protected copy.",
+        ),
     ],
     clean: Annotated[str | None, typer.Option(help="The originals. A run remembers its own.")] = None,
     holdout: Annotated[
@@ -149,7 +149,12 @@ def audit(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the audit of what is no run. [NAME-audit]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", parser=path_of("--out"), help="Folder of the audit of what is no run. [NAME-audit]"
+        ),
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Price the audit, and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an audit that was stopped.")] = False,
     as_json: Json = False,
@@ -179,7 +184,7 @@ def audit(
 
 @app.command()
 def card(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Run,
     card_field: CardField = None,
     card_fields: CardFields = None,
     as_json: Json = False,
@@ -192,7 +197,7 @@ def card(
 
 @app.command()
 def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Run,
     repo: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The dataset on the Hub.")],
     clean: Annotated[str | None, typer.Option(help="The originals. A run remembers its own.")] = None,
     public: Annotated[
@@ -246,7 +251,7 @@ def push(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="The run folder to make.")] = Path("runs/demo"),
+    out: NewRun = Path("runs/demo"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
     as_json: Json = False,
 ) -> None:

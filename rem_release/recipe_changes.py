@@ -6,8 +6,11 @@ from fractions import Fraction
 
 from rem_release import recipe_files
 from rem_release.errors import InputError
+from rem_release.plain_text import show
 from rem_release.radius import format_radius, parse_radius
 from rem_release.recipe import Eot, Method, Recipe, check_consistency, load_recipe, parse_recipe
+
+_MOST_CHARACTERS = 40
 
 
 def load_changed(
@@ -40,6 +43,8 @@ def load_changed(
 
 
 def _read_radius(option: str, value: str | None) -> Fraction | None:
+    if value is not None and len(value) > _MOST_CHARACTERS:
+        raise InputError(f"{option} {show(value, _MOST_CHARACTERS)}: write a radius in few digits, such as 8/255")
     try:
         return None if value is None else parse_radius(value)
     except ValueError as error:

@@ -10,6 +10,7 @@ from rem_release.errors import InputError, VerificationError
 from rem_release.gate.remote_files import check_remote
 from rem_release.hub.client import MAIN, Hub
 from rem_release.hub.proof import check_loading, fetch
+from rem_release.paths import check_path
 from rem_release.release.documents import read_facts
 from rem_release.release.run_folder import RunFolder
 from rem_release.verification.originals import Originals, SourceMovedError, find_originals
@@ -28,7 +29,7 @@ def verify(target: str, clean: str | None, console: Console) -> None:
         HubError: the Hub refuses, or cannot be reached.
         VerificationError: a check failed.
     """
-    path = Path(target)
+    path = check_path(target, "RUN|RELEASE|REPO")
     if not path.exists() and re.fullmatch(r"[^/@]+/[^/@]+(@.+)?", target):
         _verify_remote(target, clean, console)
         return

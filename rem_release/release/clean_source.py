@@ -7,6 +7,7 @@ from pathlib import Path
 from rem_release.data.source import Source, SourceOptions, open_source
 from rem_release.data.tables import is_one_split
 from rem_release.errors import InputError
+from rem_release.paths import check_path
 from rem_release.release.facts import DataFacts, Facts
 from rem_release.release.run_folder import RunFolder
 
@@ -70,7 +71,7 @@ def _open_beside(run: RunFolder, name: str, facts: Facts, clean: str | None) -> 
     if clean is None and not run.options.is_file():
         raise InputError(f"nobody remembers the source of this release; say where it lies: {OPTION} {name}=SOURCE")
     location = clean or str(run.read_json(run.options)["source"]["source"])
-    path = Path(location).expanduser()
+    path = check_path(location, "the source")
     if is_one_split(path):
         raise InputError(f"{location} has no split {name!r}: it is one split, {facts.data.split!r}")
     source = open_source(_choose_options(location, name, facts.data))
@@ -85,7 +86,7 @@ def _open_given(location: str, name: str, facts: Facts) -> Source:
     try:
         return open_source(options)
     except InputError as error:
-        path = Path(location).expanduser()
+        path = check_path(location, "the source")
         if not (_is_lacking(error, name) and path.is_dir()):
             raise
         whole = open_source(replace(options, split="train"))
