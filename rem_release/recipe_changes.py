@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
+from pydantic import ValidationError
+
 from rem_release import recipe_files
 from rem_release.errors import InputError
 from rem_release.plain_text import show
@@ -67,7 +69,18 @@ def with_method(recipe: Recipe, method: Method) -> Recipe:
 
 
 def with_radii(recipe: Recipe, rho_u: Fraction | None, rho_a: Fraction | None) -> Recipe:
-    """The same recipe at other radii. Step sizes follow in proportion, as Table 5 states them (α = ρ/5)."""
+    """The same recipe at other radii. Step sizes follow in proportion, as Table 5 states them (α = ρ/5).
+
+    Raises:
+        InputError: there is no adversary that ρ_a could be for, or a step size becomes an endless fraction.
+    """
+    try:
+        return _scale(recipe, rho_u, rho_a)
+    except ValidationError as error:
+        raise InputError(f"--rho-u or --rho-a: {error.errors()[0]['msg']}; write fewer digits") from None
+
+
+def _scale(recipe: Recipe, rho_u: Fraction | None, rho_a: Fraction | None) -> Recipe:
     noise = recipe.noise
     if rho_u is not None:
         step = noise.step_size * rho_u / noise.rho_u if noise.rho_u else noise.step_size

@@ -1,4 +1,4 @@
-"""Random misuse of the command line, in this process: each case is a function of (seed, number) and can be repeated alone.
+"""Random misuse of the command line, in this process: each case is a function of (seed, number), to be repeated alone.
 
 A case spoils something (a command line, a recipe, a document, a file) and runs a command on it. It may end in any exit
 code of the contract; what comes through as another exception, or writes outside the case's folder, is a bug.
@@ -29,9 +29,11 @@ import pyarrow.parquet as pq
 from rem_release.audit.recipe import AuditRecipe
 from rem_release.plain_text import show
 from rem_release.recipe import Recipe
-from rem_release.recipe_files import dotted_keys, recipe_text
+from rem_release.recipe_files import dotted_keys, hash_document, recipe_text
 from rem_release.release.canonical import seal
+from rem_release.release.facts import FileFacts, data_digest
 from rem_release.release.owner import CARD_FIELDS
+from tests.audits import QUICK, write_audit_recipe
 from tests.command_line import Result, draw_classes, run, succeed, write_recipe
 from tests.pushes import certify
 
@@ -119,9 +121,9 @@ OPTIONS = {
     "protect": (
         *("--recipe", "--method", "--rho-u", "--rho-a", "--split", "--image-column", "--label-column", "--label-from"),
         *("--drop-column", "--fraction", "--release-unprotected", "--reserve", "--max-shard-size", "--max-side"),
-        *("--skip-bad", "--generator", "--set", "--seed", "--resume", "--overwrite", "--json", "--out", "--nonsense"),
+        *("--skip-bad", "--generator", "--set", "--seed", "--resume", "--overwrite", "--json", "--out", "--set"),
     ),
-    "verify": ("--clean", "--json", "--nonsense"),
+    "verify": ("--clean", "--json", "--clean", "--nonsense"),
     "audit": ("--clean", "--holdout", "--recipe", "--set", "--out", "--resume", "--json"),
     "card": ("--card-field", "--card-fields", "--json"),
     "push": (
@@ -134,6 +136,22 @@ FLAGS = (
     *("--release-unprotected", "--skip-bad", "--resume", "--overwrite", "--json", "--public", "--private", "--yes"),
     *("--allow-uncertified", "list"),
 )
+RADII = ("8/255", "16/255", "4/255", "0", "0.03", "8px", "1/3", "1", "1e-3", "127/255", "0." + "3" * 38)
+SHARES = ("0.5", "0.1", "1", "0", "1e-300", "0.9999999", "0.25")
+FITTING = {
+    **{"--rho-u": RADII, "--rho-a": RADII, "--fraction": SHARES, "--reserve": SHARES},
+    **{"--method": ("rem", "em", "sem", "random"), "--label-from": ("albums", "clusters"), "--gated": ("auto", "no")},
+    **{
+        "--max-side": ("1", "4", "8", "99999999999"),
+        "--seed": ("0", "1", "9223372036854775807"),
+        "--tag": ("v1", "1.0"),
+    },
+    **{"--max-shard-size": ("1B", "1KB", "500MB", "9" * 30), "--recipe": ("tiny", "quickstart", "audit-quick")},
+    **{"--split": ("train", "cat", "dog", "cat+dog"), "--keep-column": ("label", "image", "x")},
+    **{"--image-column": ("image", "label"), "--label-column": ("label", "note", "image", "when")},
+    **{"--drop-column": ("note", "when", "label"), "--publish-clean-split": ("test", "cat", "train", "test=source")},
+    **{"--set": ("noise.rho_u=9/255", "noise.steps=0", "generator.decay=1", "seeds.grid=2", "noise.eot.samples=3")},
+}
 SLOW = ("data.resolution", "data.clusters", "generator.model", "victim.resolution", "victim.source_model")
 """keys whose valid values could make a plan's probe take long"""
 
@@ -150,6 +168,7 @@ class Fuzzer:
         self.root, self.seed = root, seed
         self.source = draw_classes(root / "source")
         self.recipe = write_recipe(root / "tiny.yaml")
+        self.audit_recipe = write_audit_recipe(root / "audit.yaml", **QUICK)
         for name in ("run", "plain"):
             succeed("protect", self.source, "--out", root / name, "--recipe", self.recipe, "--seed", 0)
         self.run = certify(root / "run")
@@ -328,8 +347,10 @@ def spoil_document(document: Any, draws: random.Random) -> Any:
 
 def _spoil_at(place: Any, key: Any, draws: random.Random) -> None:
     how = draws.random()
-    if how < 0.6:
+    if how < 0.3:
         place[key] = draws.choice(VALUES)
+    elif how < 0.6:  # of the same kind
+        place[key] = draws.choice([value for value in VALUES if type(value) is type(place[key])] or VALUES)
     elif how < 0.7 and isinstance(place[key], (int, float)) and not isinstance(place[key], bool):
         place[key] += draws.choice((1, -1, 10**9))
     elif how < 0.8:
@@ -347,7 +368,7 @@ def command_lines(fuzzer: Fuzzer, draws: random.Random) -> Cases:
     here = {
         "protect": [str(fuzzer.source), "--out", str(fuzzer.root / "new"), "--recipe", str(fuzzer.recipe)],
         "verify": [str(fuzzer.root / "plain")],
-        "audit": [str(fuzzer.root / "plain"), "--clean", str(fuzzer.source)],
+        "audit": [str(fuzzer.root / "plain"), "--clean", str(fuzzer.source), "--recipe", str(fuzzer.audit_recipe)],
         "card": [str(fuzzer.root / "plain")],
         "push": [str(fuzzer.root / "plain"), "me/mine"],
         "recipes": [draws.choice(("show", "check"))],
@@ -357,7 +378,7 @@ def command_lines(fuzzer: Fuzzer, draws: random.Random) -> Cases:
         option = draws.choice(OPTIONS[command])
         value = _fit_value(fuzzer, command, option, draws)
         arguments += [option] if option in FLAGS else [f"{option}={value}"] if draws.random() < 0.3 else [option, value]
-    if draws.random() < 0.6:
+    if draws.random() < 0.3:
         arguments[draws.randrange(1, len(arguments))] = draws.choice(words)
     if draws.random() < 0.05:
         draws.shuffle(arguments)
@@ -368,6 +389,9 @@ def command_lines(fuzzer: Fuzzer, draws: random.Random) -> Cases:
 
 def _fit_value(fuzzer: Fuzzer, command: str, option: str, draws: random.Random) -> str:
     word = draws.choice(WORDS + tuple(fuzzer.paths))
+    if option in FITTING and draws.random() < 0.5:
+        fitting = draws.choice(FITTING[option])
+        return fitting.replace("source", str(fuzzer.source)).replace("tiny", str(fuzzer.recipe))
     if option == "--set":
         key = draws.choice(fuzzer.keys[command])
         slow = key in SLOW and word.strip().isdecimal()
@@ -420,7 +444,7 @@ def _commands(fuzzer: Fuzzer, draws: random.Random) -> Cases:
             ["verify", str(run), "--json"],
             ["card", str(run)],
             ["card", str(run), "--card-field", "about=x"],
-            ["audit", str(run), "--plan"],
+            ["audit", str(run), "--recipe", str(fuzzer.audit_recipe), "--plan"],
             ["push", str(run), "me/mine", "--dry-run", "--json"],
         )
     )
@@ -448,11 +472,22 @@ def _spoilt_sealed(fuzzer: Fuzzer, draws: random.Random, name: str) -> Cases:
         data = seal(document)
     else:
         try:
-            data = seal(spoil_document(document, draws))
+            data = seal(_mend_hashes(spoil_document(document, draws)))
         except ValueError:  # a key `sha256`, or half a character
             return
     with _documents_kept(fuzzer.run), fuzzer.spoilt(path, data):
         yield from _commands(fuzzer, draws)
+
+
+def _mend_hashes(document: Any) -> Any:
+    """The hashes that facts carry of parts of themselves, so that the spoilt value is what is looked at."""
+    with contextlib.suppress(Exception):
+        document["recipe_sha256"] = hash_document(document["recipe"])
+        rows = sum(file["rows"] for name, file in document["files"].items() if name.startswith("data/"))
+        document["data"]["images"] = document["data"]["protected"] = rows
+        files = {name: FileFacts(**file) for name, file in document["files"].items()}
+        document["digest"] = data_digest(files)
+    return document
 
 
 def curves(fuzzer: Fuzzer, draws: random.Random) -> Cases:
