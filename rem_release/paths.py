@@ -1,6 +1,7 @@
 """Paths and files that people name: refused in one line where the system could not use them."""
 
 import errno
+import os
 import stat
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from rem_release.plain_text import show
 
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 _SHOWN = 200
+_LONGEST_NAME = 255
+"""bytes of one name, on the file systems of today"""
 
 
 def check_path(text: str, what: str) -> Path:
@@ -26,6 +29,8 @@ def check_path(text: str, what: str) -> Path:
         raise InputError(f"{what} is empty; name a file or folder, or . for the folder here")
     try:
         path = Path(text).expanduser()
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):  # also below what is yet to be made
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         path.stat()
     except OSError as error:
         if error.errno not in _NOT_THERE:
