@@ -83,7 +83,8 @@ def test_plain_values_come_back(value: Any) -> None:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
-    assert read_yaml(yaml.dump(value, Dumper=Dumper, allow_unicode=True), "it") == value
+    text = yaml.dump(value, Dumper=Dumper, allow_unicode=True)
+    assert read_yaml(text, "it") == yaml.safe_load(text)
 
 
 def refusal_of(text: str, as_texts: bool) -> str:
@@ -140,7 +141,7 @@ main()
 
 def test_a_recipe_of_aliases_takes_no_memory(tmp_path: Path) -> None:
     """A billion laughs (CWE-776): ten lines that stand for 3.5 GB of values."""
-    (tmp_path / "laughs.yaml").write_text(LAUGHS)
+    (tmp_path / "laughs.yaml").write_text(f"{LAUGHS}data: {{resolution: *j}}\nnoise: {{}}\ngenerator: {{}}\n")
     done = subprocess.run(
         [sys.executable, "-c", HUNGRY, str(tmp_path / "laughs.yaml")], capture_output=True, text=True, check=False
     )
