@@ -1,9 +1,5 @@
-"""The command line: arguments, and the one place that catches errors. Nothing heavy is imported before it is needed."""
+"""The command line: its arguments. Nothing heavy is imported before it is needed."""
 
-import errno
-import os
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rem_release.errors import InputError, RemReleaseError
+from rem_release.arguments import CardField, CardFields, Json, NewRun, Run, path_of
+from rem_release.errors import InputError
 
 if TYPE_CHECKING:
     from rem_release.console import Console
@@ -27,26 +24,13 @@ app = typer.Typer(
 recipes_app = typer.Typer(help="The shipped recipes, and your own.", no_args_is_help=True)
 app.add_typer(recipes_app, name="recipes")
 
-_MACHINE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
-CardField = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--card-field",
-        metavar="KEY=VALUE",
-        help="The owner's words on the card: license, contact, about and more. Repeatable; an empty value removes.",
-    ),
-]
-CardFields = Annotated[Path | None, typer.Option("--card-fields", help="The same as a YAML file of keys and texts.")]
-
 
 @app.command()
 def protect(
     source: Annotated[
         str, typer.Argument(help="Class folders, a folder with metadata, Parquet, save_to_disk, or a Hub id.")
     ],
-    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    out: NewRun,
     recipe: Annotated[str | None, typer.Option(help="Name of a shipped recipe, or a YAML file. [quickstart]")] = None,
     method: Annotated[str | None, typer.Option(help="rem, em, sem or random.")] = None,
     rho_u: Annotated[str | None, typer.Option(help="Most that a pixel may change: 8/255, 0.0314 or 8px.")] = None,
@@ -69,7 +53,12 @@ def protect(
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, and list them.")
     ] = False,
     generator: Annotated[
-        Path | None, typer.Option(help="Run whose trained generator is used instead of a new one.")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            parser=path_of("--generator"),
+            help="Run whose trained generator is used instead of a new one.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key.")
@@ -147,7 +136,12 @@ def verify(
 @app.command()
 def audit(
     target: Annotated[
-        Path, typer.Argument(metavar="RUN|PROTECTED", help="A run folder, a release, or any protected copy.")
+        Path,
+        typer.Argument(
+            metavar="RUN|PROTECTED",
+            parser=path_of("RUN|PROTECTED"),
+            help="A run folder, a release, or any protected copy.",
+        ),
     ],
     clean: Annotated[str | None, typer.Option(help="The originals. A run remembers its own.")] = None,
     holdout: Annotated[
@@ -157,7 +151,12 @@ def audit(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the audit of what is no run. [NAME-audit]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", parser=path_of("--out"), help="Folder of the audit of what is no run. [NAME-audit]"
+        ),
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Price the audit, and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an audit that was stopped.")] = False,
     as_json: Json = False,
@@ -187,7 +186,7 @@ def audit(
 
 @app.command()
 def card(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Run,
     card_field: CardField = None,
     card_fields: CardFields = None,
     as_json: Json = False,
@@ -200,7 +199,7 @@ def card(
 
 @app.command()
 def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Run,
     repo: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The dataset on the Hub.")],
     clean: Annotated[str | None, typer.Option(help="The originals. A run remembers its own.")] = None,
     public: Annotated[
@@ -254,7 +253,7 @@ def push(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="The run folder to make.")] = Path("runs/demo"),
+    out: NewRun = Path("runs/demo"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -345,29 +344,8 @@ def _disk_named(folder: Path) -> Iterator[None]:
         raise
 
 
-def _terminate(number: int, frame: object) -> None:
-    """Leave in good order, so that temporary copies are deleted and the status is written."""
-    sys.exit(128 + number)
-
-
 def main() -> None:
-    """Run the command line: a known failure is one line on stderr and its own exit code, a bug keeps its traceback."""
-    from rem_release.hub.endpoint import check_readable
+    """Run the command line, and exit."""
+    from rem_release.ending import run_to_its_end
 
-    # Threads that wait by spinning make torch several times slower where another program wants the same cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        check_readable(os.environ.get("HF_ENDPOINT", ""))
-        app()
-    except RemReleaseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in _MACHINE_FAULTS:
-            raise
-        where = f": {error.filename}" if error.filename else ""
-        goes_on = sys.argv[1:2] in (["protect"], ["audit"]) and "--plan" not in sys.argv
-        resume = " with --resume" if goes_on else ""
-        print(f"error: {error.strerror}{where}; mend that, then run it again{resume}", file=sys.stderr)
-        sys.exit(1)
+    run_to_its_end(app)

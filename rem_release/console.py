@@ -1,9 +1,11 @@
-"""What a person sees: progress, warnings and results. Results go to stdout, everything else to stderr."""
+"""What a person sees: progress, warnings and results. Results go to stdout, everything else to stderr.
 
-import json
+Whatever is printed may hold names that a stranger chose: each line is escaped here, and stays one line.
+"""
+
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rem_release.errors import InputError
+from rem_release.plain_text import show, write_json
 
 Report = Callable[[int, int], None]
 """(done, total)"""
@@ -40,8 +43,8 @@ class Console:
         self.silent = silent
         self.times: dict[str, StageTime] = {}
         """what the stages took that are over, by name"""
-        self._err = RichConsole(stderr=True, highlight=False, quiet=silent)
-        self._out = RichConsole(highlight=False, quiet=silent)
+        self._err = RichConsole(stderr=True, highlight=False, markup=False, emoji=False, quiet=silent)
+        self._out = RichConsole(highlight=False, markup=False, emoji=False, quiet=silent)
 
     def without_results(self) -> "Console":
         """The same terminal for a part of a longer command, whose results are not the command's: they become notes."""
@@ -51,12 +54,12 @@ class Console:
         return part
 
     def note(self, text: str) -> None:
-        """Say something on the way."""
-        self._err.print(text, markup=False, soft_wrap=True)
+        """Say something on the way, in one line."""
+        self._err.print(show(text), soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Say something that the owner should think about."""
-        self._err.print(f"warning: {text}", markup=False, style="yellow", soft_wrap=True)
+        """Say something that the owner should think about, in one line."""
+        self._err.print(f"warning: {show(text)}", style="yellow", soft_wrap=True)
 
     def confirm(self, text: str, word: str) -> None:
         """Ask for a word before what cannot be taken back.
@@ -67,19 +70,19 @@ class Console:
         if not sys.stdin.isatty():
             raise InputError(f"{text} Nobody is at a terminal to confirm it; add --yes")
         self.warn(text)
-        self._err.print(f"Type {word} to go on: ", markup=False, end="")
+        self._err.print(f"Type {show(word)} to go on: ", end="", soft_wrap=True)
         if sys.stdin.readline().strip() != word:
             raise InputError("not confirmed; nothing was sent")
 
-    def result(self, document: dict[str, Any], text: str) -> None:
-        """The result of the command: the document as JSON, or the text."""
+    def result(self, document: dict[str, Any], lines: Sequence[str]) -> None:
+        """The result of the command: the document as JSON, or the lines of text."""
         if self.silent:
             return
         if self.as_json:
-            sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+            sys.stdout.write(write_json(document) + "\n")
             sys.stdout.flush()
         else:
-            self._out.print(text, markup=False, soft_wrap=True)
+            self._out.print("\n".join(show(line) for line in lines), soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Report]:
@@ -95,16 +98,16 @@ class Console:
     @contextmanager
     def _bar(self, name: str) -> Iterator[Report]:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._err) as progress:
-            task = progress.add_task(name, total=None, rate="")
+            task = progress.add_task(show(name), total=None, rate="")
             began = time.monotonic()
 
             def report(done: int, total: int) -> None:

@@ -1,16 +1,33 @@
 """The error taxonomy. Each error carries the exit code that the command line promises to scripts.
 
-A known failure is one line: what, which value, where, and the command that mends it. Anything else is a bug
-and keeps its traceback.
+A known failure is one line: what, which value, where, and the command that mends it; where several things are wrong at
+once, a line of each follows. Anything else is a bug and keeps its traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from rem_release.plain_text import show
 
 
 class RemReleaseError(Exception):
-    """A known failure: printed as one line, without a traceback."""
+    """A known failure: printed as one line, without a traceback.
+
+    Args:
+        message: the line. Names in it may be anybody's: it is escaped, and no name makes another line of it.
+        items: what the message counts, a line of each, indented.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: object = "", items: Iterable[str] = ()) -> None:
+        super().__init__("\n  ".join(show(line) for line in (message, *items)))
+
+    @classmethod
+    def again(cls, text: str) -> Self:
+        """The failure whose text this is, with its lines."""
+        message, *items = text.split("\n  ")
+        return cls(message, items)
 
 
 class InputError(RemReleaseError):
@@ -28,9 +45,9 @@ class BadImagesError(InputError):
 
     def __init__(self, bad: Sequence[tuple[str, str]]) -> None:
         self.bad = list(bad)
-        lines = "".join(f"\n  {path}: {reason}" for path, reason in self.bad)
         count = f"{len(self.bad)} files" if len(self.bad) > 1 else "1 file"
-        super().__init__(f"{count} cannot be read as a photograph. Mend or remove them, or add --skip-bad:{lines}")
+        lines = [f"{path}: {reason}" for path, reason in self.bad]
+        super().__init__(f"{count} cannot be read as a photograph. Mend or remove them, or add --skip-bad:", lines)
 
 
 class NonFiniteLossError(RemReleaseError):

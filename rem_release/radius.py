@@ -4,7 +4,13 @@ import math
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
+from rem_release.plain_text import show
+
 _MOST_DIGITS = 30
+"""before or after the point, where an exponent says so in few letters"""
+_MOST_CHARACTERS, _MOST_OF_A_FRACTION = 40, 400
+"""a step size that follows in proportion from radii may be a long fraction, and is read again"""
+_SHOWN = 60
 
 
 def parse_radius(value: object) -> Fraction:
@@ -13,18 +19,21 @@ def parse_radius(value: object) -> Fraction:
     Raises:
         ValueError: the value is none of these, is negative, or is above 1.
     """
+    said = show(value, _SHOWN)
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Fraction)):
-        raise ValueError(f"{value!r} is not a radius; write 8/255, 0.0314 or 8px")
+        raise ValueError(f"{show(repr(value), _SHOWN)} is not a radius; write 8/255, 0.0314 or 8px")
     try:
         radius = _read(str(value).strip())
     except (InvalidOperation, ValueError, ZeroDivisionError, OverflowError):
-        raise ValueError(f"{str(value)!r} is not a radius; write 8/255, 0.0314 or 8px") from None
+        raise ValueError(f"{said!r} is not a radius; write 8/255, 0.0314 or 8px") from None
     if not 0 <= radius <= 1:
-        raise ValueError(f"{value} lies outside 0 to 1; write pixels as {value}/255 or {value}px")
+        raise ValueError(f"{said} lies outside 0 to 1; write pixels as {said}/255 or {said}px")
     return radius
 
 
 def _read(text: str) -> Fraction:
+    if len(text) > (_MOST_OF_A_FRACTION if "/" in text else _MOST_CHARACTERS) or not text.isascii():
+        raise ValueError("longer than a radius is, or not in these digits")
     if text.endswith("px"):
         return _exact(text[:-2]) / 255
     if "/" in text:
@@ -35,7 +44,7 @@ def _read(text: str) -> Fraction:
 
 def _exact(text: str) -> Fraction:
     number = Decimal(text.strip())
-    if not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS:
+    if not number.is_finite() or ("e" in text.lower() and abs(number.adjusted()) > _MOST_DIGITS):
         raise ValueError("not a size that a radius can have")
     return Fraction(number)
 

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
+from pydantic import ValidationError
+
 from rem_release import recipe_files
 from rem_release.errors import InputError
+from rem_release.plain_text import show
 from rem_release.radius import format_radius, parse_radius
 from rem_release.recipe import Eot, Method, Recipe, check_consistency, load_recipe, parse_recipe
+
+_MOST_CHARACTERS = 40
 
 
 def load_changed(
@@ -40,6 +45,8 @@ def load_changed(
 
 
 def _read_radius(option: str, value: str | None) -> Fraction | None:
+    if value is not None and len(value) > _MOST_CHARACTERS:
+        raise InputError(f"{option} {show(value, _MOST_CHARACTERS)}: write a radius in few digits, such as 8/255")
     try:
         return None if value is None else parse_radius(value)
     except ValueError as error:
@@ -62,7 +69,18 @@ def with_method(recipe: Recipe, method: Method) -> Recipe:
 
 
 def with_radii(recipe: Recipe, rho_u: Fraction | None, rho_a: Fraction | None) -> Recipe:
-    """The same recipe at other radii. Step sizes follow in proportion, as Table 5 states them (α = ρ/5)."""
+    """The same recipe at other radii. Step sizes follow in proportion, as Table 5 states them (α = ρ/5).
+
+    Raises:
+        InputError: there is no adversary that ρ_a could be for, or a step size becomes an endless fraction.
+    """
+    try:
+        return _scale(recipe, rho_u, rho_a)
+    except ValidationError as error:
+        raise InputError(f"--rho-u or --rho-a: {error.errors()[0]['msg']}; write fewer digits") from None
+
+
+def _scale(recipe: Recipe, rho_u: Fraction | None, rho_a: Fraction | None) -> Recipe:
     noise = recipe.noise
     if rho_u is not None:
         step = noise.step_size * rho_u / noise.rho_u if noise.rho_u else noise.step_size

@@ -5,13 +5,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from rem_release.errors import InputError
+from rem_release.paths import check_path, read_small_text
+from rem_release.plain_text import show
+from rem_release.plain_yaml import MOST_CHARACTERS, read_yaml
 from rem_release.resources import resource_folder
 
 T = TypeVar("T")
@@ -30,15 +31,12 @@ def recipe_text(name: str) -> str:
     """
     path = resource_folder("recipes") / f"{name}.yaml"
     if name not in recipe_names():
-        path = Path(name)
+        path = check_path(name, "the recipe")
         if path.suffix not in (".yaml", ".yml"):
             close = difflib.get_close_matches(name, recipe_names(), 1)
             hint = f"did you mean {close[0]!r}?" if close else f"shipped: {', '.join(recipe_names())}."
-            raise InputError(f"no recipe {name!r}; {hint} A file of your own ends in .yaml")
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the recipe {path}: {error}") from None
+            raise InputError(f"no recipe {show(repr(name), 120)}; {hint} A file of your own ends in .yaml")
+    return read_small_text(path, f"the recipe {path}", MOST_CHARACTERS)
 
 
 def read_document(name: str) -> dict[str, Any]:
@@ -47,10 +45,7 @@ def read_document(name: str) -> dict[str, Any]:
     Raises:
         InputError: unreadable, or not a mapping.
     """
-    try:
-        document = yaml.safe_load(recipe_text(name))
-    except yaml.YAMLError as error:
-        raise InputError(f"recipe {name} is not YAML: {' '.join(str(error).split())}") from None
+    document = read_yaml(recipe_text(name), f"recipe {name}")
     if not isinstance(document, dict):
         raise InputError(f"recipe {name} is not a mapping of keys to values; see rem-release recipes list")
     return document
@@ -76,8 +71,7 @@ def validate(adapter: TypeAdapter[T], document: dict[str, Any], name: str, keys:
     try:
         return adapter.validate_python(document)
     except ValidationError as error:
-        reasons = "".join(f"\n  {_describe(item, keys)}" for item in error.errors())
-        raise InputError(f"recipe {name} is not valid:{reasons}") from None
+        raise InputError(f"recipe {name} is not valid:", (_describe(item, keys) for item in error.errors())) from None
 
 
 def with_settings(document: dict[str, Any], settings: Mapping[str, str], valid: list[str]) -> dict[str, Any]:
@@ -89,15 +83,12 @@ def with_settings(document: dict[str, Any], settings: Mapping[str, str], valid: 
     for key, value in settings.items():
         if key not in valid:
             close = difflib.get_close_matches(key, valid, 1, cutoff=0.3)
-            raise InputError(f"--set {key}: no such key; the nearest is {close[0] if close else valid[0]}")
+            raise InputError(f"--set {show(key, 80)}: no such key; the nearest is {close[0] if close else valid[0]}")
         *path, last = key.split(".")
         place: dict[str, Any] = document
         for part in path:
             place = place[part]
-        try:
-            place[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set {key}={value}: the value is not YAML") from None
+        place[last] = read_yaml(value, f"--set {key}={show(value, 60)}: the value")
     return document
 
 
@@ -130,4 +121,4 @@ def _describe(item: Any, keys: list[str]) -> str:
         return f"{key}: no such key; the nearest is {close[0]}" if close else f"{key}: no such key"
     if item["type"] == "missing":
         return f"{key}: missing"
-    return f"{key}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"
+    return f"{key}: {item['msg'].removeprefix('Value error, ')} (got {show(repr(item['input']), 80)})"

@@ -138,7 +138,8 @@ def test_a_figure_that_is_missing_is_named(audited: Path) -> None:
 
 def test_curves_come_back_as_they_were_written(tmp_path: Path) -> None:
     curves = make_curves(make_certificate())
-    curves[0] = replace(curves[0], loss=[float("nan"), float("inf"), 1 / 3])
+    shares = {"train_accuracy": [0.0, 0.1, 1.0], "test_accuracy": [0.5, 1 / 3, 0.2]}
+    curves[0] = replace(curves[0], steps=[1, 2, 3], loss=[float("nan"), float("inf"), 1 / 3], **shares)
     write_curves(tmp_path / "curves.json", curves)
     assert repr(read_curves(tmp_path / "curves.json")) == repr(curves)
     assert [path.name for path in tmp_path.iterdir()] == ["curves.json"]

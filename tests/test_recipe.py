@@ -110,7 +110,7 @@ def test_all_mistakes_of_a_file_are_named_at_once(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("rem-cifar", "did you mean 'rem-cifar10'"), ("nothing", "shipped:"), ("absent.yaml", "cannot read")],
+    [("rem-cifar", "did you mean 'rem-cifar10'"), ("nothing", "shipped:"), ("absent.yaml", "cannot be read")],
 )
 def test_recipes_that_do_not_exist(name, message):
     with pytest.raises(InputError, match=message):

@@ -1,16 +1,19 @@
 """The learning curve of one victim, and the file that keeps those of an audit."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rem_release.atomic_files import write_atomically
 from rem_release.errors import VerificationError
 
 TrainedOn = Literal["protected", "clean", "random", "clean part"]
+_MOST_STEPS, _MOST_LOSS = 10**12, 1e30
+"""more than any training has; what is beyond cannot be drawn"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,20 @@ class _Curves(BaseModel):
 
     curves: list[Curve]
 
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        for number, curve in enumerate(self.curves):
+            lists: list[Sequence[float]] = [curve.steps, curve.loss, curve.train_accuracy, curve.test_accuracy]
+            if len({len(values) for values in lists}) > 1:
+                raise ValueError(f"the lists of curve {number} are not of one length")
+            if any(not 0 <= step <= _MOST_STEPS for step in curve.steps):
+                raise ValueError(f"a step of curve {number} is not from 0 to {_MOST_STEPS:,}")
+            if any(value < 0 or value > 1 for value in (*curve.train_accuracy, *curve.test_accuracy)):
+                raise ValueError(f"an accuracy of curve {number} is not from 0 to 1")
+            if any(_MOST_LOSS < abs(value) < math.inf for value in curve.loss):
+                raise ValueError(f"a loss of curve {number} is above {_MOST_LOSS:g}")
+        return self
+
 
 def write_curves(path: Path, curves: Sequence[Curve]) -> None:
     """Keep the curves that the figures of an audit are drawn from."""
@@ -49,6 +66,8 @@ def read_curves(path: Path) -> list[Curve]:
     Raises:
         VerificationError: the file is missing or damaged.
     """
+    if path.exists() and not path.is_file():
+        raise VerificationError(f"{path} cannot be read: it is no file")
     try:
         return _Curves.model_validate_json(path.read_bytes()).curves
     except OSError as error:

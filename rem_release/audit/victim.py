@@ -17,6 +17,7 @@ from rem_release.audit.step import TrainingImages, as_floats, attack, make_step
 from rem_release.core.pgd import frozen
 from rem_release.errors import NonFiniteLossError
 from rem_release.models import build_model
+from rem_release.paths import check_path
 from rem_release.training.loop import Progress, Schedule, train
 from rem_release.training.pretrained import build_pretrained
 
@@ -119,6 +120,7 @@ def build_victim(task: Task, classes: int, resolution: int) -> nn.Module:
     architecture, seed = task.architecture, _derive("weights", task.seed)
     if architecture.network.weights:
         weights = Path(architecture.network.weights)
+        check_path(str(weights), "the file of weights")
         return build_pretrained(architecture.name, classes, weights, architecture.network.resize, seed=seed)
     return build_model(architecture.name, classes, resolution, seed)
 

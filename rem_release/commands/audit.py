@@ -21,6 +21,7 @@ from rem_release.commands.audit_plan import show_plan
 from rem_release.commands.audit_summary import describe_target, summarise_audit
 from rem_release.console import Console, Report
 from rem_release.errors import FellShortError
+from rem_release.paths import check_path
 from rem_release.radius import format_radius
 from rem_release.release.certificate import Certificate
 from rem_release.release.documents import require_current
@@ -147,8 +148,8 @@ def _report_step(report: Report, finished: int, total: int, step: int, steps: in
 def _require_apart(folder: AuditFolder, options: AuditOptions) -> None:
     """Refuse a folder inside the originals or the test images, which would read it as a class."""
     for name, source in (("--clean", options.clean), ("--holdout", options.holdout)):
-        if folder.run is None and source and Path(source).exists():
-            check_apart(folder.path, Path(source), name)
+        if folder.run is None and source and (path := check_path(source, name)).exists():
+            check_apart(folder.path, path, name)
 
 
 def _recorded(folder: AuditFolder) -> AbstractContextManager[None]:

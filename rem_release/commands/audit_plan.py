@@ -49,7 +49,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
     ]
     if share:
         text.append(f"         and up to about {write_duration(seconds * share)} for more seeds of the worst rows")
-    console.result(document, "\n".join([*text, "Nothing was written."]))
+    console.result(document, [*text, "Nothing was written."])
 
 
 def _passes(laboratory: Laboratory, task: Task) -> float:

@@ -32,7 +32,7 @@ def summarise_audit(certificate: Certificate, folder: AuditFolder, console: Cons
         lines.append(f"{tier.name}: {tier.outcome}, limit {tier.limit:.0%}{'' if tier.required else ' (not required)'}")
         lines += [_line(row) for row in certificate.rows if row.tier == tier.name]
     lines += ["", *certificate.summary, "", f"Report:      {folder.report}", f"Certificate: {folder.certificate}"]
-    console.result(document, "\n".join(lines))
+    console.result(document, lines)
 
 
 _HEAD = f"  {'network':<16} {'threat':<44} {'clean':>6} {'random':>6} {'prot.':>6} {'leakage':>8} {'at most':>8}"

@@ -41,4 +41,4 @@ def render(target: Path, fields: list[str], file: Path | None, console: Console)
     facts = facts.model_copy(update={"owner": apply_card_fields(facts.owner, changes)})
     write_documents(run.release, facts, audit)
     document = {"card": str(run.release / CARD), "owner": facts.owner.model_dump(mode="json")}
-    console.result(document, f"Card: {run.release / CARD}")
+    console.result(document, [f"Card: {run.release / CARD}"])

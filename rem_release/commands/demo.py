@@ -66,7 +66,7 @@ def run_demo(out: Path, overwrite: bool, console: Console) -> None:
         f"Compare: {photographs}, the originals and a test set of other parts of the same photographs",
     ]
     document = {"run": str(out), "photographs": str(photographs), "verdict": verdict}
-    console.result(document, "\n".join(text))
+    console.result(document, text)
 
 
 def _audit(out: Path, test: Path, console: Console, accelerator: Accelerator) -> str:

@@ -77,7 +77,7 @@ def make_plan(
     ]
     if disk.total > free:
         console.warn(f"the disk of --out {options.out} is too small: it needs {write_size(disk.total)}")
-    console.result(document, "\n".join(text))
+    console.result(document, text)
 
 
 def _peak_bytes() -> int:

@@ -117,9 +117,9 @@ def _refuse(repo_id: str, checks: list[Check]) -> None:
     """Stop with every reason at once, where there is one."""
     failed = [check for check in checks if check.passed is False]
     if failed:
-        reasons = "".join(f"\n  {check.name}: {check.detail}" for check in failed)
+        reasons = [f"{check.name}: {check.detail}" for check in failed]
         count = f"{len(failed)} reasons" if len(failed) > 1 else "1 reason"
-        raise FellShortError(f"nothing was sent to {repo_id}: the gate refuses for {count}:{reasons}")
+        raise FellShortError(f"nothing was sent to {repo_id}: the gate refuses for {count}:", reasons)
 
 
 @contextmanager

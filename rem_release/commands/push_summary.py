@@ -54,7 +54,7 @@ def show_plan(options: PushOptions, release: Path, checks: list[Check], console:
         total = sum(file.size for file in manifest)
         lines.append(f"{len(manifest.files)} files, {total:,} bytes; digest of the data {manifest.digest}")
     lines.append(f"Dry run: nothing was sent, and {options.repo_id} was not looked at; push checks its history, too")
-    console.result(document | {"gate": [asdict(check) for check in checks]}, "\n".join(lines))
+    console.result(document | {"gate": [asdict(check) for check in checks]}, lines)
 
 
 def confirm_choices(
@@ -103,7 +103,7 @@ def show_receipt(receipt: Receipt, run: RunFolder, checks: list[Check], console:
         f"Digest:    {receipt.digest}",
         f"Anyone can check it: rem-release verify {receipt.repo}@{receipt.tag}",
     ]
-    console.result(document, "\n".join(lines))
+    console.result(document, lines)
 
 
 def _passed(checks: list[Check]) -> bool:

@@ -83,7 +83,7 @@ def _read_once_a_host(
     told = gather_object([(str(folder), str(failure) if failure else None)])
     failures = [text for _, text in told if text]
     if failures:
-        raise failure or RemReleaseError(failures[0])
+        raise failure or RemReleaseError.again(failures[0])
     if working is None:
         theirs = Path(told[accelerator.process_index - accelerator.local_process_index][0])
         working = open_working_set(source, resolution, theirs)

@@ -10,7 +10,7 @@ def list_recipes(console: Console) -> None:
     """Name the shipped recipes, each with the first line of its head."""
     heads = {name: recipe_text(name).splitlines()[0].lstrip("# ") for name in recipe_names()}
     width = max(len(name) for name in heads)
-    console.result({"recipes": heads}, "\n".join(f"{name:<{width}}  {head}" for name, head in heads.items()))
+    console.result({"recipes": heads}, [f"{name:<{width}}  {head}" for name, head in heads.items()])
 
 
 def show_recipe(name: str, console: Console) -> None:
@@ -20,7 +20,7 @@ def show_recipe(name: str, console: Console) -> None:
         InputError: no such recipe.
     """
     text = recipe_text(name)
-    console.result({"name": name, "yaml": text}, text.rstrip("\n"))
+    console.result({"name": name, "yaml": text}, text.rstrip("\n").split("\n"))
 
 
 def check_recipe(name: str, console: Console) -> None:
@@ -33,4 +33,4 @@ def check_recipe(name: str, console: Console) -> None:
     resolved = (load_audit_recipe(name) if is_audit else load_recipe(name)).to_dict()
     sha256 = hash_document(resolved)
     document = {"name": name, "kind": "audit" if is_audit else "protect", "sha256": sha256, "recipe": resolved}
-    console.result(document, f"{name} is valid; sha256 {sha256}")
+    console.result(document, [f"{name} is valid; sha256 {sha256}"])

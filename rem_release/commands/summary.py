@@ -40,4 +40,4 @@ def summarise(run: RunFolder, console: Console) -> None:
         f"Next:    rem-release verify {run.path}, then rem-release audit {run.path}",
         "Not audited yet: nobody has measured what a model learns from these images.",
     ]
-    console.result(document, "\n".join(text))
+    console.result(document, text)

@@ -10,6 +10,7 @@ from rem_release.errors import InputError, VerificationError
 from rem_release.gate.remote_files import check_remote
 from rem_release.hub.client import MAIN, Hub
 from rem_release.hub.proof import check_loading, fetch
+from rem_release.paths import check_path
 from rem_release.release.documents import read_facts
 from rem_release.release.run_folder import RunFolder
 from rem_release.verification.originals import Originals, SourceMovedError, find_originals
@@ -28,7 +29,7 @@ def verify(target: str, clean: str | None, console: Console) -> None:
         HubError: the Hub refuses, or cannot be reached.
         VerificationError: a check failed.
     """
-    path = Path(target)
+    path = check_path(target, "RUN|RELEASE|REPO")
     if not path.exists() and re.fullmatch(r"[^/@]+/[^/@]+(@.+)?", target):
         _verify_remote(target, clean, console)
         return
@@ -85,7 +86,7 @@ def _find_originals(
         return None, None
 
 
-def _describe(report: Report, name: str) -> str:
+def _describe(report: Report, name: str) -> list[str]:
     words = {True: "ok     ", False: "FAILED ", None: "unknown"}
     lines = [f"{words[check.passed]} {check.name}: {check.detail}" for check in report.checks]
     change, worst = report.imperceptibility, report.worst
@@ -100,4 +101,4 @@ def _describe(report: Report, name: str) -> str:
     count = len(report.unchecked)
     cure = ", give the originals with --clean" if any("--clean" in check.detail for check in report.unchecked) else ""
     unknown = f"; {count} checks could not be made{cure}" if count else ""
-    return "\n".join([*lines, f"{name}: {verdict}{unknown}"])
+    return [*lines, f"{name}: {verdict}{unknown}"]

@@ -45,6 +45,7 @@ from rem_release.data.tables import (
     open_saved,
 )
 from rem_release.errors import InputError
+from rem_release.paths import check_path
 
 _MAX_FILE_BYTES = 2**31
 
@@ -163,7 +164,7 @@ def open_source(options: SourceOptions) -> Source:
         raise InputError(f"--image-column and --label-column are both {options.image_column!r}")
     if not options.source:
         raise InputError("the source is empty; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME")
-    path = Path(options.source).expanduser()
+    path = check_path(options.source, "the source")
     if path.exists():
         _require_text(path.resolve())
         options = replace(options, source=str(path.resolve()))

@@ -1,7 +1,5 @@
 """The facts of a release, put together from what protect knows and what it measured."""
 
-from dataclasses import replace
-from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,12 +9,12 @@ from rem_release import __version__
 from rem_release.data.selection import Role
 from rem_release.data.shards import released_features
 from rem_release.data.source import Source
-from rem_release.radius import format_radius, whole_levels
-from rem_release.recipe import Eot, Recipe
+from rem_release.recipe import Recipe
 from rem_release.release.card import RENDERERS
 from rem_release.release.documents import describe_files
-from rem_release.release.facts import CostFacts, DataFacts, EotFacts, Facts, ProtectionFacts, data_digest
+from rem_release.release.facts import CostFacts, DataFacts, Facts, data_digest
 from rem_release.release.schema import write_features
+from rem_release.release.stated_protection import describe_protection
 from rem_release.release.writing import Choice, Written
 
 _MEASURERS = ("torch", "torchvision", "accelerate", "pyarrow", "pillow", "numpy", "scikit-image")
@@ -46,32 +44,6 @@ def assemble_facts(
         files=files,
         digest=data_digest(files),
         readme_sha256="",
-    )
-
-
-def describe_protection(recipe: Recipe, generator_reused: bool) -> ProtectionFacts:
-    """The recipe's part of the facts."""
-    noise, is_random = recipe.noise, recipe.noise.method == "random"
-    if is_random:  # none of this had a part in it
-        nothing = Fraction(0)
-        noise = replace(
-            noise, steps=0, step_size=nothing, rho_a=nothing, adversary_steps=0, adversary_step_size=nothing
-        )
-        noise = replace(noise, eot=Eot(transform="none", samples=1))
-    return ProtectionFacts(
-        method=noise.method,
-        rho_u=format_radius(noise.rho_u),
-        rho_u_levels=whole_levels(noise.rho_u),
-        rho_a=format_radius(noise.rho_a),
-        steps=noise.steps,
-        step_size=format_radius(noise.step_size),
-        adversary_steps=noise.adversary_steps,
-        adversary_step_size=format_radius(noise.adversary_step_size),
-        eot=EotFacts(transform=noise.eot.transform, samples=noise.eot.samples),
-        source_model=None if is_random else recipe.generator.model,
-        generator_steps=0 if is_random else recipe.generator.steps,
-        generator_reused=generator_reused,
-        resolution=recipe.data.resolution,
     )
 
 

@@ -14,6 +14,8 @@ from rem_release.errors import VerificationError
 MOST_BYTES = 32_000_000
 """of a document: facts that list 200,000 files"""
 _SEAL = "sha256"
+_MOST_DIGITS = 19
+"""of an integer: those of 64 bits"""
 
 
 def canonical_bytes(document: dict[str, Any]) -> bytes:
@@ -51,7 +53,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         )
     try:
         found = path.read_bytes()
-        document = json.loads(found.decode("utf-8"))
+        document = json.loads(found.decode("utf-8"), parse_int=_read_integer)
         is_canonical = isinstance(document, dict) and canonical_bytes(document) == found
     except (OSError, ValueError, RecursionError) as error:
         raise VerificationError(f"{path.name} is damaged: it cannot be read as JSON ({error})") from None
@@ -61,6 +63,12 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if written != hashlib.sha256(canonical_bytes(document)).hexdigest():
         raise VerificationError(f"{path.name} is damaged or was edited: its contents do not fit the hash they carry")
     return document
+
+
+def _read_integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"an integer has {len(text)} digits")
+    return int(text)
 
 
 def sha256_file(path: Path) -> str:

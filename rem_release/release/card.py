@@ -5,8 +5,10 @@ from typing import Any
 from datasets import DatasetInfo
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
+from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from rem_release.plain_text import escape, find_unseen
 from rem_release.release import wording
 from rem_release.release.certificate import Certificate
 from rem_release.release.facts import Facts
@@ -78,7 +80,7 @@ def render_card(facts: Facts, audit: Certificate | None = None) -> str:
     environment.filters["percent"] = wording.write_percent
     environment.filters["leakage"] = wording.write_leakage
     environment.filters["upper"] = wording.write_upper
-    return environment.get_template("dataset_card.md.jinja").render(
+    text = environment.get_template("dataset_card.md.jinja").render(
         **facts.model_dump(exclude={"readme_sha256"}),
         metadata=_write_metadata(facts),
         title=_title(facts),
@@ -87,6 +89,7 @@ def render_card(facts: Facts, audit: Certificate | None = None) -> str:
         noise_figure=NOISE_FIGURE,
         **(_describe_audit(audit) if audit else {}),
     )
+    return escape(text)
 
 
 def _describe_audit(audit: Certificate) -> dict[str, Any]:
@@ -117,7 +120,10 @@ def _write_metadata(facts: Facts) -> str:
             card[key] = value
     info = DatasetInfo(features=read_features(data.features))
     DatasetInfosDict({"default": info}).to_dataset_card_data(card)
-    return card.to_yaml()
+    text = card.to_yaml()
+    if find_unseen(text) is not None:
+        text = yaml_dump(card.to_dict(), sort_keys=False, allow_unicode=False).strip()
+    return text
 
 
 def _list_data_files(facts: Facts) -> list[dict[str, str]]:

@@ -7,11 +7,12 @@ is impossible. Nothing here names a machine, a path or a time: the file is publi
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rem_release.errors import VerificationError
+from rem_release.radius import parse_radius
 from rem_release.release.canonical import read_sealed
 
 TierName = Literal["standard", "adversarial", "adaptive", "transfer"]
@@ -25,6 +26,7 @@ CURVES_FIGURE = "figures/audit-curves.png"
 CLASSES_FIGURE = "figures/audit-classes.png"
 AUDIT_FIGURES = (RADIUS_FIGURE, CURVES_FIGURE, CLASSES_FIGURE)
 """What an audit adds to the figures of a release. They are listed and hashed in `protection.json` like the others."""
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Part(BaseModel):
@@ -37,8 +39,8 @@ class Accuracies(_Part):
     final: float = Field(ge=0, le=1, description="after the last training step; the mean of the classes' accuracies")
     peak: float = Field(ge=0, le=1, description="the best that was seen on the way, as if stopped early")
     train: float = Field(ge=0, le=1, description="on its own training images, under the threat, near the end")
-    per_class: list[float] = Field(description="final accuracy of each class, in the order of the classes")
-    spread: float = Field(ge=0, description="standard deviation of `final` over seeds; 0 for one seed")
+    per_class: list[Share] = Field(description="final accuracy of each class, in the order of the classes")
+    spread: Share = Field(description="standard deviation of `final` over seeds; 0 for one seed")
 
 
 class RowFacts(_Part):
@@ -53,7 +55,7 @@ class RowFacts(_Part):
     protected: Accuracies
     clean: Accuracies
     random: Accuracies = Field(description="trained on the originals with random ±ρ_u signs")
-    floor: float = Field(description="what costs nothing: chance, or the accuracy from the clean part alone")
+    floor: Share = Field(description="what costs nothing: chance, or the accuracy from the clean part alone")
     floor_is: Literal["chance", "clean part"]
     leakage: float | None = Field(description="(protected − floor) / (clean − floor); None where it is not defined")
     low: float | None = Field(description="one-sided lower bound; None where leakage is not defined")
@@ -112,7 +114,7 @@ class Certificate(_Part):
     tiers: list[TierFacts] = Field(description="all four, in order")
     rows: list[RowFacts]
     classes: list[str]
-    chance: float
+    chance: Share
     images: int = Field(ge=1, description="training images of a victim")
     rho_u: str
     rho_a: str = Field(description="the radius that the adversarial tier covers")
@@ -134,6 +136,8 @@ class Certificate(_Part):
         for tier in self.tiers:
             if tier.worst is not None and not 0 <= tier.worst < len(self.rows):
                 raise ValueError(f"the worst row of the tier {tier.name} is {tier.worst} of {len(self.rows)} rows")
+        for radius in (self.rho_u, self.rho_a, *(row.radius for row in self.rows if row.radius is not None)):
+            parse_radius(radius)
         for number, row in enumerate(self.rows):
             if any(len(kind.per_class) != len(self.classes) for kind in (row.protected, row.clean, row.random)):
                 raise ValueError(f"per_class of row {number} is not of {len(self.classes)} classes")

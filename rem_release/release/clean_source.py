@@ -7,7 +7,9 @@ from pathlib import Path
 from rem_release.data.source import Source, SourceOptions, open_source
 from rem_release.data.tables import is_one_split
 from rem_release.errors import InputError
+from rem_release.paths import check_path
 from rem_release.release.facts import DataFacts, Facts
+from rem_release.release.remembered import read_album_names, read_source_options
 from rem_release.release.run_folder import RunFolder
 
 OPTION = "--publish-clean-split"
@@ -69,8 +71,8 @@ def _open_beside(run: RunFolder, name: str, facts: Facts, clean: str | None) -> 
     """Another split of the source that was protected. A source that has no splits would give the protected one."""
     if clean is None and not run.options.is_file():
         raise InputError(f"nobody remembers the source of this release; say where it lies: {OPTION} {name}=SOURCE")
-    location = clean or str(run.read_json(run.options)["source"]["source"])
-    path = Path(location).expanduser()
+    location = clean or read_source_options(run).source
+    path = check_path(location, "the source")
     if is_one_split(path):
         raise InputError(f"{location} has no split {name!r}: it is one split, {facts.data.split!r}")
     source = open_source(_choose_options(location, name, facts.data))
@@ -85,7 +87,7 @@ def _open_given(location: str, name: str, facts: Facts) -> Source:
     try:
         return open_source(options)
     except InputError as error:
-        path = Path(location).expanduser()
+        path = check_path(location, "the source")
         if not (_is_lacking(error, name) and path.is_dir()):
             raise
         whole = open_source(replace(options, split="train"))
@@ -116,7 +118,7 @@ def _is_whole(source: Source, path: Path) -> bool:
 
 def _name_classes(run: RunFolder, source: Source) -> list[str]:
     """The classes as the release names them: an album by its number there, or by its folder where it has none."""
-    albums = run.read_json(run.albums) if source.album_names and run.albums.is_file() else {}
+    albums = read_album_names(run) if source.album_names else {}
     numbered = {folder: name for name, folder in albums.items()}
     folders = [source.album_names.get(name) for name in source.classes]
     named = zip(source.classes, folders, strict=True)

@@ -13,17 +13,30 @@ from rem_release.errors import InputError, VerificationError
 from rem_release.release.canonical import canonical_bytes, read_sealed, seal, sha256_file
 from rem_release.release.card import render_card
 from rem_release.release.certificate import Certificate, read_certificate
+from rem_release.release.consistency import CLEAN as CLEAN
+from rem_release.release.consistency import find_contradictions
 from rem_release.release.facts import Facts, FileFacts
 
 CARD = "README.md"
 FACTS = "protection.json"
 CERTIFICATE = "audit.json"
-CLEAN = "clean"
-"""The folder of the split that goes out without noise, where the owner chose one."""
 
 
 def read_facts(release: Path) -> Facts:
     """Read protection.json.
+
+    Raises:
+        VerificationError: it is missing, damaged, does not follow the schema, or contradicts itself.
+    """
+    facts = read_stated_facts(release)
+    if faults := find_contradictions(facts):
+        more = f", and {len(faults) - 1} more faults" if len(faults) > 1 else ""
+        raise VerificationError(f"{FACTS} contradicts itself: {faults[0]}{more}; restore it, or protect again")
+    return facts
+
+
+def read_stated_facts(release: Path) -> Facts:
+    """Read protection.json for `verify`, which says of each contradiction in it what it is.
 
     Raises:
         VerificationError: it is missing, damaged, or does not follow the schema.

@@ -3,12 +3,14 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rem_release.errors import InputError
 from rem_release.methods import Method
 from rem_release.recipe import Recipe, parse_recipe
+from rem_release.release.remembered import read_record
 from rem_release.release.run_folder import RunFolder
 
 
@@ -47,6 +49,14 @@ class Generator:
         return np.array([self.classes.index(name) for name in classes], np.int64)
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What is kept beside the weights."""
+
+    recipe_name: str
+    classes: list[str]
+
+
 def save_generator(run: RunFolder, method: Method, recipe: Recipe, recipe_name: str, classes: list[str]) -> None:
     """Write the generator, with its recipe and classes beside it."""
     method.save(run.generator)
@@ -66,7 +76,10 @@ def load_generator(path: Path) -> Generator:
     if not run.generator.is_file():
         cure = "its noise is random and needs none" if run.finished else "finish that run with --resume first"
         raise InputError(f"--generator {path} has no trained generator; {cure}")
-    recipe = parse_recipe(run.read_json(run.recipe), str(run.recipe))
-    facts = run.read_json(run.generator_facts)
+    recipe = parse_recipe(read_record(run.recipe, dict[str, Any]), str(run.recipe))
+    facts = read_record(run.generator_facts, _Facts)
     digest = hashlib.sha256(run.generator.read_bytes()).hexdigest()
-    return Generator(run.generator, digest, recipe, facts["recipe_name"], facts["classes"], run.read_options()["seed"])
+    seed = run.read_options().get("seed")
+    if not isinstance(seed, int):
+        raise InputError(f"--generator {path}: {run.options} names no seed; restore it, or train a new generator")
+    return Generator(run.generator, digest, recipe, facts.recipe_name, facts.classes, seed)

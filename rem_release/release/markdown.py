@@ -2,6 +2,8 @@
 
 import re
 
+from rem_release.plain_text import escape
+
 _SPECIAL = re.compile(r"[\\`*_\[\]<>#|~&$]")
 _STARTS_A_BLOCK = re.compile(r"^(?=[-+=]|\d{1,9}[.)](?: |$))(\d*)")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -10,8 +12,8 @@ _MAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_{{}}~-]+@{_LABEL}(?:\.{_LABEL})+")
 
 
 def write_plain(text: str) -> str:
-    """A text as plain words on one line. A bare address stays one: it shows where it leads."""
-    escaped = _SPECIAL.sub(_escape, " ".join(text.split()))
+    """A text as plain words on one line, unseen characters written out. A bare address stays one: it shows its goal."""
+    escaped = _SPECIAL.sub(_escape, escape(" ".join(text.split())))
     return _STARTS_A_BLOCK.sub(r"\1\\", escaped)
 
 

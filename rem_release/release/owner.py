@@ -2,19 +2,17 @@
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from rem_release.errors import InputError
+from rem_release.plain_text import find_unseen, show
+from rem_release.plain_yaml import read_yaml_file
 from rem_release.release.facts import OwnerFacts
 from rem_release.release.markdown import is_mail, is_url
 
 CARD_FIELDS = tuple(OwnerFacts.model_fields)
 _LONG = ("about", "intended_use", "gated_prompt")
-_REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def read_card_fields(fields: list[str], file: Path | None) -> dict[str, str]:
@@ -31,7 +29,7 @@ def read_card_fields(fields: list[str], file: Path | None) -> dict[str, str]:
     for field in fields:
         key, separator, value = field.partition("=")
         if not separator:
-            raise InputError(f"--card-field {field}: write KEY=VALUE, such as --card-field license=cc-by-4.0")
+            raise InputError(f"--card-field {show(field, 80)}: write KEY=VALUE, such as --card-field license=cc-by-4.0")
         changes[_check_key("--card-field", key.strip())] = value
     return changes
 
@@ -53,12 +51,7 @@ def apply_card_fields(owner: OwnerFacts, changes: Mapping[str, str]) -> OwnerFac
 def _read_file(file: Path) -> dict[str, str]:
     """Scalars are texts as written: `1.0`, `no` and dates too."""
     option = f"--card-fields {file}"
-    try:
-        document = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{option} cannot be read: {error}") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{option} is not YAML: {' '.join(str(error).split())}") from None
+    document = read_yaml_file(file, option, as_texts=True)
     if not isinstance(document, dict):
         raise InputError(f"{option} is not a mapping; write lines of KEY: TEXT, such as license: cc-by-4.0")
     for key, value in document.items():
@@ -72,7 +65,9 @@ def _check_key(option: str, key: str) -> str:
     if key in CARD_FIELDS:
         return key
     nearest = difflib.get_close_matches(key, CARD_FIELDS, 1, cutoff=0)[0]
-    raise InputError(f"{option}: no field {key!r}; the nearest is {nearest}. Fields: {', '.join(CARD_FIELDS)}")
+    raise InputError(
+        f"{option}: no field {show(repr(key), 80)}; the nearest is {nearest}. Fields: {', '.join(CARD_FIELDS)}"
+    )
 
 
 def _tidy(key: str, value: str) -> str:
@@ -81,9 +76,8 @@ def _tidy(key: str, value: str) -> str:
     text = "\n".join(lines).strip("\n")
     if "\n" in text and key not in _LONG:
         raise _refuse(key, text, f"give one line; only {', '.join(_LONG)} may have several")
-    for character in text.replace("\n", ""):
-        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _REORDERING:
-            raise _refuse(key, text, f"it holds the control character U+{ord(character):04X}; remove it")
+    if character := find_unseen(text):
+        raise _refuse(key, text, f"it holds the control character U+{ord(character):04X}; remove it")
     return text
 
 

@@ -105,7 +105,7 @@ def read_row_map(path: Path) -> list[RowRecord]:
                 record = RowRecord(row["source_row"], origin, seen[origin], is_protected, row["clean_sha256"])
                 released.append((number, record))
             seen[origin] += 1
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
     return [record for _, record in sorted(released, key=lambda pair: pair[0])]
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rem_release.errors import InputError, RemReleaseError
+from rem_release.plain_text import show
 
 
 @contextmanager
@@ -58,4 +59,4 @@ def describe_failure(error: BaseException) -> tuple[int, str]:
         return 130, "interrupted"
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1, "terminated"
-    return 1, f"{type(error).__name__}: {error}"
+    return 1, f"{type(error).__name__}: {show(error)}"

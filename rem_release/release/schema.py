@@ -5,6 +5,14 @@ import json
 import pyarrow as pa
 from datasets import Features
 
+from rem_release.plain_text import show
+
+_UNREADABLE = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError),
+    *(RecursionError, OverflowError, pa.ArrowException),
+)
+"""what `datasets` raises over features that are none"""
+
 
 def write_features(features: Features) -> str:
     """Features as JSON text for the facts. Text, because the order of its keys (fields of a struct) matters."""
@@ -18,9 +26,11 @@ def read_features(text: str) -> Features:
         ValueError: the text does not describe features.
     """
     try:
-        return Features.from_dict(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"data.features does not describe columns ({error})") from None
+        features = Features.from_dict(json.loads(text))
+        features.arrow_schema  # noqa: B018 - which not all that can be read has
+    except _UNREADABLE as error:
+        raise ValueError(f"data.features does not describe columns ({show(error, 200)})") from None
+    return features
 
 
 def compare_schema(found: pa.Schema, features: Features) -> list[str]:
@@ -49,5 +59,5 @@ def compare_schema(found: pa.Schema, features: Features) -> list[str]:
 def _restore(schema: pa.Schema) -> Features | None:
     try:
         return Features.from_arrow_schema(schema)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except _UNREADABLE:
         return None

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rem_release.data.working_set import read_image
 from rem_release.errors import InputError
 from rem_release.release.facts import DataFacts
 from rem_release.release.private_record import RowRecord, read_row_map
+from rem_release.release.remembered import read_album_names, read_source_options
 from rem_release.release.run_folder import RunFolder
 from rem_release.verification.pairing import RecordedRow
 
@@ -141,16 +143,14 @@ def find_originals(
             return None, None
         return Originals(open_originals(clean, data), data.max_side, skip_bad=data.skipped > 0), None
     records = read_row_map(run.rows)
-    remembered = run.read_json(run.options)["source"]
-    options = SourceOptions(**(remembered | {"drop_columns": tuple(remembered["drop_columns"])}))
+    options = read_source_options(run)
     if clean is not None:
-        options = SourceOptions(**(options.__dict__ | {"source": clean}))
+        options = replace(options, source=clean)
     try:
         source = open_source(options)
     except InputError as error:
         if clean is not None:
             raise
         raise SourceMovedError(f"the originals are not where they were ({error}); give them with --clean") from None
-    album_names = run.read_json(run.albums) if run.albums.is_file() else None
-    originals = Originals(source, data.max_side, album_names=album_names)
+    originals = Originals(source, data.max_side, album_names=read_album_names(run))
     return originals, originals.locate(records)

@@ -11,7 +11,7 @@ from pathlib import Path
 from rem_release.data.in_order import map_in_order
 from rem_release.data.shards import ReleasedRow, iterate_rows
 from rem_release.errors import InputError, VerificationError
-from rem_release.release.documents import CLEAN, read_facts
+from rem_release.release.documents import CLEAN, read_stated_facts
 from rem_release.release.facts import CleanSplitFacts, Facts
 from rem_release.release.schema import read_features
 from rem_release.verification.clean_checks import CleanChecks, Comparison, list_unchecked
@@ -55,7 +55,7 @@ def verify_release(
     if not release.is_dir():
         raise InputError(f"{release} is not a folder; give a run folder or its release/ folder")
     try:
-        facts = read_facts(release)
+        facts = read_stated_facts(release)
     except VerificationError as error:
         return Report([Check("facts", False, str(error))])
     consistency = check_consistency(facts)

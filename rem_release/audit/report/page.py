@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rem_release.audit.curves import Curve
 from rem_release.audit.report.drawing import to_svg
 from rem_release.audit.report.figures import KINDS, draw_figures
+from rem_release.plain_text import escape
 from rem_release.release import wording
 from rem_release.release.certificate import CLASSES_FIGURE, Certificate
 from rem_release.resources import resource_folder
@@ -38,7 +39,7 @@ def render_report(certificate: Certificate, curves: Sequence[Curve], title: str)
     environment.filters["leakage"] = wording.write_leakage
     environment.filters["upper"] = wording.write_upper
     figures = _write_figures(certificate, curves)
-    return environment.get_template("audit_report.html.jinja").render(
+    text = environment.get_template("audit_report.html.jinja").render(
         audit=certificate,
         title=" ".join(title.split()),
         kinds=KINDS,
@@ -49,6 +50,7 @@ def render_report(certificate: Certificate, curves: Sequence[Curve], title: str)
         figures=[figure for name, figure in figures.items() if name != CLASSES_FIGURE],
         classes_figure=figures.get(CLASSES_FIGURE),
     )
+    return escape(text)
 
 
 def _write_figures(certificate: Certificate, curves: Sequence[Curve]) -> dict[str, tuple[str, str, list[str]]]:

@@ -1,0 +1,29 @@
+"""Misuse of the command line, drawn at random: no traceback, and nothing written elsewhere; see `tests/fuzzing.py`."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.fuzzing import KINDS, make_fuzzer
+
+
+def fuzz(folder: Path, seed: int, cases: int) -> Counter[str]:
+    """Run so many cases; every fault is shown, with the command that repeats it."""
+    fuzzer = make_fuzzer(seed, folder)
+    faults, kinds = [], Counter[str]()
+    for number in range(cases):
+        if fault := fuzzer.check(number):
+            faults.append(fault)
+        kinds[fuzzer.kind] += 1
+    assert not faults, "\n\n".join(faults)
+    return kinds
+
+
+def test_a_few_hundred_misuses(tmp_path: Path) -> None:
+    assert set(fuzz(tmp_path, seed=11, cases=200)) == set(KINDS)
+
+
+@pytest.mark.slow
+def test_ten_thousand_misuses(tmp_path: Path) -> None:
+    assert fuzz(tmp_path, seed=12, cases=10_000).total() == 10_000
