@@ -558,9 +558,10 @@ def test_an_empty_folder_and_a_link_are_refused(bare: Path, mine: Path, tmp_path
     (mine / "release" / "clean").rename(tmp_path / "elsewhere")
     (mine / "release" / "clean").symlink_to(tmp_path / "elsewhere")
     assert "clean is a link" in failures(mine / "release")["file list"]
-    drop_split(mine)
-    assert not failures(mine / "release")
-    assert (tmp_path / "elsewhere").is_dir()
+    before = snapshot(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="clean is a link"):
+        drop_split(mine)
+    assert snapshot(tmp_path / "elsewhere") == before
 
 
 def test_facts_that_list_the_files_of_no_clean_split_are_refused(mine: Path) -> None:

@@ -3,12 +3,13 @@
 import shutil
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from rem_release.data.noise_store import NoiseStore
-from rem_release.release import run_folder
+from rem_release.release import deletion
 from rem_release.release.run_folder import RunFolder
 from tests.command_line import draw_classes, run, same_release, snapshot, succeed
 
@@ -44,7 +45,7 @@ def test_overwrite_may_be_killed_at_any_deletion(
     tmp_path: Path, photographs: Path, recipe: Path, finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is left of the old run then is a run still, until nothing of it is left."""
-    delete, out = run_folder._delete, tmp_path / "run"
+    remove, out = deletion._remove, tmp_path / "run"
 
     def delete_some(number: int) -> bool:
         """Begin to replace a copy of the run, and stop before the deletion of that number, if there are so many."""
@@ -52,12 +53,12 @@ def test_overwrite_may_be_killed_at_any_deletion(
         shutil.copytree(finished_run, out)
         numbers = count(1)
 
-        def delete_or_stop(path: Path) -> None:
+        def remove_or_stop(*what: Any, **how: Any) -> None:
             if next(numbers) == number:
                 raise KeyboardInterrupt
-            delete(path)
+            remove(*what, **how)
 
-        monkeypatch.setattr(run_folder, "_delete", delete_or_stop)
+        monkeypatch.setattr(deletion, "_remove", remove_or_stop)
         try:
             RunFolder(out)._delete_run()
         except KeyboardInterrupt:
