@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rem_release.errors import InputError, RemReleaseError
+from rem_release.tokens import show_bug
 
 if TYPE_CHECKING:
     from rem_release.console import Console
@@ -355,6 +356,7 @@ def main() -> None:
     # Threads that wait by spinning make torch several times slower where another program wants the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminate)
+    sys.excepthook = show_bug
     try:
         check_readable(os.environ.get("HF_ENDPOINT", ""))
         app()

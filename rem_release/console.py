@@ -1,4 +1,7 @@
-"""What a person sees: progress, warnings and results. Results go to stdout, everything else to stderr."""
+"""What a person sees: progress, warnings and results. Results go to stdout, everything else to stderr.
+
+Nothing of it shows an access token.
+"""
 
 import json
 import sys
@@ -12,6 +15,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rem_release.errors import InputError
+from rem_release.tokens import hide_tokens, hide_tokens_within
 
 Report = Callable[[int, int], None]
 """(done, total)"""
@@ -52,11 +56,11 @@ class Console:
 
     def note(self, text: str) -> None:
         """Say something on the way."""
-        self._err.print(text, markup=False, soft_wrap=True)
+        self._err.print(hide_tokens(text), markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Say something that the owner should think about."""
-        self._err.print(f"warning: {text}", markup=False, style="yellow", soft_wrap=True)
+        self._err.print(f"warning: {hide_tokens(text)}", markup=False, style="yellow", soft_wrap=True)
 
     def confirm(self, text: str, word: str) -> None:
         """Ask for a word before what cannot be taken back.
@@ -76,10 +80,11 @@ class Console:
         if self.silent:
             return
         if self.as_json:
-            sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+            shown = hide_tokens_within(document)
+            sys.stdout.write(json.dumps(shown, ensure_ascii=False, allow_nan=False) + "\n")
             sys.stdout.flush()
         else:
-            self._out.print(text, markup=False, soft_wrap=True)
+            self._out.print(hide_tokens(text), markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Report]:

@@ -6,11 +6,16 @@ and keeps its traceback.
 
 from collections.abc import Sequence
 
+from rem_release.tokens import hide_tokens
+
 
 class RemReleaseError(Exception):
-    """A known failure: printed as one line, without a traceback."""
+    """A known failure: printed as one line, without a traceback. What it says shows no access token."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return hide_tokens(super().__str__())
 
 
 class InputError(RemReleaseError):

@@ -11,7 +11,17 @@ import rem_release
 
 PACKAGE = Path(rem_release.__file__).parent
 ORDER = [
-    *("__init__", "errors", "radius", "resources", "atomic_files", "recipe_files", "recipe", "recipe_changes"),
+    *(
+        "__init__",
+        "tokens",
+        "errors",
+        "radius",
+        "resources",
+        "atomic_files",
+        "recipe_files",
+        "recipe",
+        "recipe_changes",
+    ),
     *("core", "models", "data", "training", "methods", "release", "verification", "audit", "hub", "gate"),
     *("console", "commands", "cli", "__main__"),
 ]
@@ -72,12 +82,12 @@ def test_rooms_for_a_bare_machine_import_nothing_more(room: str) -> None:
     for path in modules():
         if room_of(path) == room:
             assert third_party(path) <= BARE[room], path
-            assert project_rooms(path) <= {"__init__", "errors", "atomic_files", *BARE}, path
+            assert project_rooms(path) <= {"__init__", "errors", "tokens", "atomic_files", *BARE}, path
 
 
 def test_the_foundation_and_core_are_light() -> None:
     for path in modules():
-        if room_of(path) in ("__init__", "errors", "radius", "resources"):
+        if room_of(path) in ("__init__", "tokens", "errors", "radius", "resources"):
             assert not third_party(path), path
         if room_of(path) == "atomic_files":
             assert third_party(path) <= {"numpy"}, path
@@ -97,7 +107,7 @@ def test_nothing_heavy_is_imported_at_the_door() -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
-    assert names - sys.stdlib_module_names <= {"typer", "rem_release.errors"}
+    assert names - sys.stdlib_module_names <= {"typer", "rem_release.errors", "rem_release.tokens"}
 
 
 def test_core_has_no_files_clock_printing_or_global_random_numbers() -> None:

@@ -564,6 +564,19 @@ def test_an_empty_folder_and_a_link_are_refused(bare: Path, mine: Path, tmp_path
     assert snapshot(tmp_path / "elsewhere") == before
 
 
+@pytest.mark.parametrize("name", [".release-clean/cat.png", ".release-clean/clean/cat.png", "release/clean/cat.png"])
+@pytest.mark.parametrize("write", [True, False])
+def test_what_we_did_not_write_is_not_deleted_with_a_split(mine: Path, name: str, write: bool) -> None:
+    path = mine / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mine")
+    if write or name.startswith("release"):
+        before = snapshot(mine)
+        with pytest.raises(InputError, match=f"holds .*{path.name}, which rem-release did not write; move it away"):
+            add_split(mine, "test") if write else drop_split(mine)
+        assert snapshot(mine) == before
+
+
 def test_facts_that_list_the_files_of_no_clean_split_are_refused(mine: Path) -> None:
     facts = read_facts(mine / "release")
     write_documents(mine / "release", facts.model_copy(update={"clean_split": None}))

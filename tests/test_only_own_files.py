@@ -321,18 +321,6 @@ def test_checkpoints_of_others_outlive_a_training(
     assert mine.read_bytes() == b"mine"
 
 
-@pytest.mark.parametrize("name", [".release-clean/cat.png", "release/clean/cat.png"])
-def test_a_clean_split_replaces_nothing_of_others(tmp_path: Path, run_copy: Path, photographs: Path, name: str) -> None:
-    """The dry run looks at a copy; a push stops before the network, which is not there."""
-    test = draw_classes(tmp_path / "test", count=2, seed=1000)
-    (run_copy / name).parent.mkdir()
-    (run_copy / name).write_bytes(b"mine")
-    options = ("--publish-clean-split", f"test={test}", "--allow-uncertified", "--yes")
-    for option in ((), ("--dry-run",)):
-        run("push", run_copy, "owner/pets", *options, *option)
-        assert (run_copy / name).read_bytes() == b"mine"
-
-
 def test_a_clean_split_in_the_run_is_refused(tmp_path: Path, run_copy: Path) -> None:
     inside, outside = run_copy / "private/reserve", tmp_path / "test"
     draw_classes(inside, count=2, seed=1000)
