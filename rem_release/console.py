@@ -1,6 +1,7 @@
 """What a person sees: progress, warnings and results. Results go to stdout, everything else to stderr.
 
-Whatever is printed may hold names that a stranger chose: each line is escaped here, and stays one line.
+Whatever is printed may hold names that a stranger chose: each line is escaped here, and stays one line. Nothing of it
+shows an access token.
 """
 
 import sys
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rem_release.errors import InputError
 from rem_release.plain_text import show, write_json
+from rem_release.tokens import hide_tokens, hide_tokens_within
 
 Report = Callable[[int, int], None]
 """(done, total)"""
@@ -55,11 +57,11 @@ class Console:
 
     def note(self, text: str) -> None:
         """Say something on the way, in one line."""
-        self._err.print(show(text), soft_wrap=True)
+        self._err.print(show(hide_tokens(text)), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Say something that the owner should think about, in one line."""
-        self._err.print(f"warning: {show(text)}", style="yellow", soft_wrap=True)
+        self._err.print(f"warning: {show(hide_tokens(text))}", style="yellow", soft_wrap=True)
 
     def confirm(self, text: str, word: str) -> None:
         """Ask for a word before what cannot be taken back.
@@ -79,10 +81,10 @@ class Console:
         if self.silent:
             return
         if self.as_json:
-            sys.stdout.write(write_json(document) + "\n")
+            sys.stdout.write(write_json(hide_tokens_within(document)) + "\n")
             sys.stdout.flush()
         else:
-            self._out.print("\n".join(show(line) for line in lines), soft_wrap=True)
+            self._out.print("\n".join(show(hide_tokens(line)) for line in lines), soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Report]:

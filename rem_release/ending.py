@@ -15,6 +15,7 @@ import typer
 from rem_release.errors import RemReleaseError
 from rem_release.hub.endpoint import check_readable
 from rem_release.plain_text import escape, show
+from rem_release.tokens import hide_tokens
 
 _MACHINE_FAULTS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENXIO),
@@ -46,7 +47,7 @@ def run_to_its_end(app: typer.Typer) -> None:
         sys.exit(1)
     except Exception as error:
         if not hasattr(error, "format_message"):  # of usage, which the library does not export
-            sys.excepthook = _show_bug
+            sys.excepthook = show_bug
             raise
         sys.exit(_show_usage(error))
 
@@ -76,8 +77,9 @@ def _show_usage(error: Exception) -> int:
     return int(error.exit_code)  # type: ignore[attr-defined]
 
 
-def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(escape("".join(traceback.format_exception(kind, error, trace))))
+def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback as Python does, escaped and without tokens: `sys.excepthook`."""
+    sys.stderr.write(escape(hide_tokens("".join(traceback.format_exception(kind, error, trace)))))
 
 
 class _EscapedRecord(logging.LogRecord):

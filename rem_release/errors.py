@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 from rem_release.plain_text import show
+from rem_release.tokens import hide_tokens
 
 
 class RemReleaseError(Exception):
-    """A known failure: printed as one line, without a traceback.
+    """A known failure: printed as one line, without a traceback. What it says shows no access token.
 
     Args:
         message: the line. Names in it may be anybody's: it is escaped, and no name makes another line of it.
@@ -22,6 +23,9 @@ class RemReleaseError(Exception):
 
     def __init__(self, message: object = "", items: Iterable[str] = ()) -> None:
         super().__init__("\n  ".join(show(line) for line in (message, *items)))
+
+    def __str__(self) -> str:
+        return hide_tokens(super().__str__())
 
     @classmethod
     def again(cls, text: str) -> Self:

@@ -11,7 +11,7 @@ import rem_release
 
 PACKAGE = Path(rem_release.__file__).parent
 ORDER = [
-    *("__init__", "plain_text", "errors", "paths", "plain_yaml", "radius", "resources", "atomic_files"),
+    *("__init__", "plain_text", "tokens", "errors", "paths", "plain_yaml", "radius", "resources", "atomic_files"),
     *("recipe_files", "recipe", "recipe_changes"),
     *("core", "models", "data", "training", "methods", "release", "verification", "audit", "hub", "gate"),
     *("console", "commands", "ending", "arguments", "cli", "__main__"),
@@ -73,12 +73,12 @@ def test_rooms_for_a_bare_machine_import_nothing_more(room: str) -> None:
     for path in modules():
         if room_of(path) == room:
             assert third_party(path) <= BARE[room], path
-            assert project_rooms(path) <= {"__init__", "errors", "atomic_files", *BARE}, path
+            assert project_rooms(path) <= {"__init__", "errors", "tokens", "atomic_files", *BARE}, path
 
 
 def test_the_foundation_and_core_are_light() -> None:
     for path in modules():
-        if room_of(path) in ("__init__", "plain_text", "errors", "paths", "radius", "resources"):
+        if room_of(path) in ("__init__", "plain_text", "tokens", "errors", "paths", "radius", "resources"):
             assert not third_party(path), path
         if room_of(path) == "atomic_files":
             assert third_party(path) <= {"numpy"}, path

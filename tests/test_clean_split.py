@@ -558,9 +558,23 @@ def test_an_empty_folder_and_a_link_are_refused(bare: Path, mine: Path, tmp_path
     (mine / "release" / "clean").rename(tmp_path / "elsewhere")
     (mine / "release" / "clean").symlink_to(tmp_path / "elsewhere")
     assert "clean is a link" in failures(mine / "release")["file list"]
-    drop_split(mine)
-    assert not failures(mine / "release")
-    assert (tmp_path / "elsewhere").is_dir()
+    before = snapshot(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="clean is a link"):
+        drop_split(mine)
+    assert snapshot(tmp_path / "elsewhere") == before
+
+
+@pytest.mark.parametrize("name", [".release-clean/cat.png", ".release-clean/clean/cat.png", "release/clean/cat.png"])
+@pytest.mark.parametrize("write", [True, False])
+def test_what_we_did_not_write_is_not_deleted_with_a_split(mine: Path, name: str, write: bool) -> None:
+    path = mine / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mine")
+    if write or name.startswith("release"):
+        before = snapshot(mine)
+        with pytest.raises(InputError, match=f"holds .*{path.name}, which rem-release did not write; move it away"):
+            add_split(mine, "test") if write else drop_split(mine)
+        assert snapshot(mine) == before
 
 
 def test_facts_that_list_the_files_of_no_clean_split_are_refused(mine: Path) -> None:

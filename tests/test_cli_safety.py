@@ -40,12 +40,15 @@ def test_a_demo_that_was_killed_early_can_be_started_again(tmp_path: Path) -> No
     process.wait()
     assert not (tmp_path / "d").exists()
     assert "--overwrite" in run("demo", "--out", tmp_path / "d").err
+    (tmp_path / "d-photographs/notes.txt").write_text("mine")
     again = start("demo", "--out", tmp_path / "d", "--overwrite")
     while not (tmp_path / "d/private/status.json").exists():
         assert again.poll() is None
         time.sleep(0.05)
     again.kill()
     again.wait()
+    assert (tmp_path / "d-photographs/notes.txt").read_text() == "mine"
+    assert len(list((tmp_path / "d-photographs").rglob("*.png"))) == 2600
 
 
 @pytest.mark.parametrize(

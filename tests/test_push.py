@@ -355,7 +355,10 @@ def test_names_that_the_hub_does_not_take(finished_run: Path, repo: str, words: 
 def test_what_is_no_run_and_what_is_not_finished(tmp_path: Path) -> None:
     assert "give a run folder" in run("push", tmp_path / "none", "owner/pets").err
     (tmp_path / "run/private").mkdir(parents=True)
-    (tmp_path / "run/private/options.json").write_text("{}")
+    options = tmp_path / "run/private/options.json"
+    options.write_text("{}")
+    assert "give a run folder" in run("push", tmp_path / "run", "owner/pets").err
+    options.write_text('{"source": {"source": "pets"}, "recipe": {}}')
     result = run("push", tmp_path / "run", "owner/pets")
     assert result.code == 2
     assert "finish the run with --resume" in result.err

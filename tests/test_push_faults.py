@@ -1,6 +1,7 @@
 """A Hub that fails: a push ends well after retries, or in one clear line; and no token shows anywhere."""
 
 import json
+import random
 import re
 import shutil
 import time
@@ -16,6 +17,7 @@ from rem_release.hub.client import Hub, HubError
 from tests.command_line import Result, run
 from tests.loopback_hub import LoopbackHub
 from tests.push_worker import PushWorker
+from tests.test_tokens import SPELLINGS, parts_of
 
 UNAUDITED = ("--allow-uncertified", "--yes")
 
@@ -479,3 +481,46 @@ def test_faults_of_xet(hub: LoopbackHub, tmp_path: Path, ready: Path, name: str,
         assert "403" in line
         kept = [path for path in worker.folder.rglob("*") if path.is_file()]
         assert [path for path in kept if hub.token.encode() in path.read_bytes()] == []
+
+
+def test_no_token_is_shown_or_kept_in_any_spelling(
+    hub: LoopbackHub, worker: PushWorker, run_copy: Path, name: str
+) -> None:
+    """Questions fail, each time with the token in another spelling; the last is what the push ends in."""
+    ways, said = [way for way in SPELLINGS if way != "wide"], ""
+    assert len(ways) % 3 == 0
+    for first in range(0, len(ways), 3):
+        echoes = [spell_for_a_header(hub.token, way) for way in ways[first : first + 3]]
+        for echo in echoes[:2]:
+            hub.faults.add("GET", "/whoami-v2", "status", status=500, message=f"again, {echo}")
+        hub.faults.add("GET", "/whoami-v2", "status", status=403, message=f"not you: {echoes[2]}")
+        result = worker.push(run_copy, name, *UNAUDITED)
+        status = (run_copy / "private/status.json").read_text()
+        shown = [*re.findall("again, (.*); trying again in ", result.err), fail(result), json.loads(status)["message"]]
+        assert len(shown) == 4, result
+        assert all("(token)" in line for line in shown), result
+        assert not [echo for echo in echoes if echo in result.err + status]
+        said += result.err + status
+    assert parts_of(hub.token, said) == []
+    kept = [path for folder in (worker.folder, run_copy / "private") for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in kept if parts_of(hub.token, path.read_text(errors="replace"))] == []
+
+
+def spell_for_a_header(token: str, way: str) -> str:
+    """What an answer may carry in a header: one line of plain characters."""
+    return "".join(letter if " " <= letter <= "~" else " " for letter in SPELLINGS[way](token, random.Random(3)))
+
+
+def test_other_commands_that_read_the_hub_show_no_token(hub: LoopbackHub, worker: PushWorker, tmp_path: Path) -> None:
+    """`protect` and `verify` of a name; what the client's log passes on of a server is not said at all."""
+    hub.faults.clear()
+    echo = hub.token.swapcase()
+    warning = {"X-HF-Warning": f"topic; {echo}"}
+    hub.faults.add("*", "/owner/nothing", "status", times=99, status=403, message=f"no: {echo}", headers=warning)
+    for command in (("protect", "owner/nothing", "--out", tmp_path / "run"), ("verify", "owner/nothing")):
+        result = worker.run(*command)
+        assert result.code in (1, 2), result
+        assert result.err.splitlines()[-1].startswith("error: ")
+        assert parts_of(hub.token, result.out + result.err) == [], result
+    assert parts_of(hub.token, (worker.folder / "errors.txt").read_text()) == []
+    hub.faults.clear()

@@ -79,11 +79,11 @@ def test_receipts_are_kept(ready: Path, place: Place, photographs: Path, recipe:
     (notes,) = (ready / "private").glob("published-*")
     noted = notes.read_bytes()
     assert notes.name == f"published-{before[0]['digest'][:12]}.parquet"
-    (ready / "private/old.txt").write_text("from before")
+    (ready / "private/skipped.csv").write_text("from before")
     change_noise(ready, photographs, recipe)
     assert read_receipt(ready)["pushes"] == before
     assert notes.read_bytes() == noted
-    assert not (ready / "private/old.txt").exists()
+    assert not (ready / "private/skipped.csv").exists()
 
 
 def test_a_second_noise_in_another_repository_is_refused(

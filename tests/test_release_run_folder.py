@@ -1,34 +1,98 @@
 """The run folder: one command at a time, and what a kill leaves of it while it is made or replaced."""
 
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from rem_release.data.noise_store import NoiseStore
-from rem_release.release import run_folder
+from rem_release.release import deletion
 from rem_release.release.run_folder import RunFolder
 from tests.command_line import draw_classes, run, same_release, snapshot, succeed
 
+_HOLD = """
+import fcntl, os, sys
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
 
-@pytest.mark.parametrize("command", ["protect", "audit", "push"])
-def test_a_second_command_on_the_same_run_is_refused(
-    command: str, run_copy: Path, photographs: Path, recipe: Path
-) -> None:
-    commands = {
-        "protect": ("protect", photographs, "--recipe", recipe, "--out", run_copy, "--overwrite"),
-        "audit": ("audit", run_copy, "--clean", photographs, "--set", "statistics.half_width=0.99"),
-        "push": ("push", run_copy, "name/space"),
-    }
-    with RunFolder(run_copy).adopted():
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Another process works in the folder, and then ends."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield
+        process.communicate()
+
+
+def test_a_second_command_on_the_same_run_is_refused(run_copy: Path, photographs: Path, recipe: Path) -> None:
+    protect = ("protect", photographs, "--recipe", recipe, "--out", run_copy)
+    commands: list[tuple[object, ...]] = [
+        (*protect, "--overwrite"),
+        (*protect, "--resume"),
+        ("audit", run_copy, "--clean", photographs, "--set", "statistics.half_width=0.99"),
+        ("push", run_copy, "name/space"),
+        ("push", run_copy, "name/space", "--dry-run"),
+        ("push", run_copy, "name/space", "--publish-clean-split", f"test={photographs}"),
+        ("card", run_copy),
+        ("card", run_copy, "--card-field", "license=mit"),
+    ]
+    with held(run_copy):
         before = snapshot(run_copy)
-        result = run(*commands[command])
-        assert result.code == 2
-        assert result.err.endswith(f"error: {run_copy} is in use by another command; wait until that has ended\n")
+        for command in commands:
+            result = run(*command)
+            assert result.code == 2, command
+            assert result.err.endswith(f"error: {run_copy} is in use by another command; wait until that has ended\n")
+            assert snapshot(run_copy) == before
+        succeed("verify", run_copy)
+        run("audit", run_copy, "--clean", photographs, "--set", "statistics.half_width=0.99", "--plan")
+    succeed("card", run_copy, "--card-field", "license=mit")
+    succeed(*protect, "--resume")
+
+
+def test_a_release_without_its_record_is_worked_on_by_one_command_only(run_copy: Path, photographs: Path) -> None:
+    """It is no run any more, and gets no status; what works on it writes to it all the same."""
+    shutil.rmtree(run_copy / "private")
+    with held(run_copy):
+        before = snapshot(run_copy)
+        for command in (
+            ("card", run_copy),
+            ("push", run_copy, "name/space"),
+            ("audit", run_copy, "--clean", photographs, "--set", "statistics.half_width=0.99"),
+        ):
+            result = run(*command)
+            assert (result.code, "is in use by another command" in result.err) == (2, True), command
         assert snapshot(run_copy) == before
-    succeed("protect", photographs, "--recipe", recipe, "--out", run_copy, "--resume")
+    succeed("card", run_copy)
+    assert not (run_copy / "private").exists()
+
+
+def test_the_audit_of_a_copy_and_the_demo_work_alone(tmp_path: Path, photographs: Path) -> None:
+    copy, test = draw_classes(tmp_path / "copy"), draw_classes(tmp_path / "test", seed=1000)
+    audit = ("audit", copy, "--clean", photographs, "--holdout", test, "--set", "statistics.half_width=0.99")
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "demo-photographs").mkdir()
+    for folder, command in (
+        (tmp_path / "audit", (*audit, "--out", tmp_path / "audit")),
+        (tmp_path / "demo-photographs", ("demo", "--out", tmp_path / "demo", "--overwrite")),
+    ):
+        with held(folder):
+            result = run(*command)
+            assert result.code == 2
+            assert f"{folder} is in use by another command" in result.err
+            assert not list(folder.iterdir())
 
 
 def test_a_new_folder_that_stays_empty_is_not_left_behind(tmp_path: Path) -> None:
@@ -44,7 +108,7 @@ def test_overwrite_may_be_killed_at_any_deletion(
     tmp_path: Path, photographs: Path, recipe: Path, finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is left of the old run then is a run still, until nothing of it is left."""
-    delete, out = run_folder._delete, tmp_path / "run"
+    remove, out = deletion._remove, tmp_path / "run"
 
     def delete_some(number: int) -> bool:
         """Begin to replace a copy of the run, and stop before the deletion of that number, if there are so many."""
@@ -52,12 +116,12 @@ def test_overwrite_may_be_killed_at_any_deletion(
         shutil.copytree(finished_run, out)
         numbers = count(1)
 
-        def delete_or_stop(path: Path) -> None:
+        def remove_or_stop(*what: Any, **how: Any) -> None:
             if next(numbers) == number:
                 raise KeyboardInterrupt
-            delete(path)
+            remove(*what, **how)
 
-        monkeypatch.setattr(run_folder, "_delete", delete_or_stop)
+        monkeypatch.setattr(deletion, "_remove", remove_or_stop)
         try:
             RunFolder(out)._delete_run()
         except KeyboardInterrupt:

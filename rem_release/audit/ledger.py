@@ -126,6 +126,13 @@ def baseline_folder() -> Path:
     return Path(home) / "rem-release" / "baselines"
 
 
+def begins_as_ledger(path: Path) -> bool:
+    """Whether a file begins as `victims.jsonl` does, whose first line a kill may have cut off, or is empty."""
+    first = b'{"key":"'
+    with path.open("rb") as file:
+        return first.startswith(file.read(len(first)))
+
+
 def _read_lines(path: Path) -> list[VictimRecord]:
     """The whole lines of the file; anything else is left out, and its victims are trained again."""
     if not path.is_file():

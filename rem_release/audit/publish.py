@@ -7,17 +7,16 @@ from pathlib import Path
 
 from rem_release.atomic_files import write_atomically
 from rem_release.audit.curves import Curve, write_curves
+from rem_release.audit.ledger import begins_as_ledger
 from rem_release.audit.material.target import find_run
 from rem_release.audit.report.figures import card_figures
 from rem_release.audit.report.page import render_report
-from rem_release.errors import InputError
+from rem_release.errors import InputError, VerificationError
 from rem_release.release.canonical import seal
-from rem_release.release.certificate import Certificate
-from rem_release.release.documents import CERTIFICATE, describe_files, read_facts, write_documents
+from rem_release.release.certificate import AUDIT_FIGURES, Certificate
+from rem_release.release.deletion import AUDIT_OF_A_COPY, RELEASE, refuse_links, require_own
+from rem_release.release.documents import CERTIFICATE, describe_files, find_certificate, read_facts, write_documents
 from rem_release.release.run_folder import RunFolder
-
-_PREFIX = "audit-"
-"""of the figures that an audit adds to a release"""
 
 
 @dataclass(frozen=True)
@@ -101,22 +100,36 @@ class AuditFolder:
         for place in (there, self.certificate.parent):
             if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
                 raise InputError(f"{place} is read-only; an audit is written there")
-        is_audit = self.victims.exists() or self.report.exists()
-        if self.run is None and there == self.path and any(self.path.iterdir()) and not is_audit:
+        if self.run is not None:
+            self.run.refuse_links()
+            require_own(self.run.path, self.run.release.name, RELEASE)  # its files get into the facts
+        elif there == self.path and any(self.path.iterdir()) and not self._is_audit():
             raise InputError(f"--out {self.path} is not empty and not an audit; name a new folder")
+        elif there == self.path:
+            refuse_links(self.path, "", AUDIT_OF_A_COPY)
+
+    def _is_audit(self) -> bool:
+        """Whether an audit was written here: its first file says so, or is empty beside a certificate or alone."""
+        if not self.victims.is_file() or not begins_as_ledger(self.victims):
+            return False
+        try:
+            is_begun_anew = self.victims.stat().st_size == 0 and find_certificate(self.path) is None
+        except VerificationError:
+            return False
+        return not is_begun_anew or len(list(self.path.iterdir())) == 1
 
     def open(self, *, resume: bool) -> None:
         """Make the folder. Unless it is resumed, what a finished audit found there is forgotten, baselines excepted.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: it cannot be written, or something else is there by now.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._check_place()
             self.report.unlink(missing_ok=True)
-            if not resume:
-                self.victims.unlink(missing_ok=True)
-            self.victims.touch()
+            if not (resume and self.victims.exists()):
+                write_atomically(self.victims, b"")
         except OSError as error:
             raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
 
@@ -129,9 +142,9 @@ def publish_audit(folder: AuditFolder, certificate: Certificate, curves: Sequenc
     figures = card_figures(certificate, curves)
     root = folder.run.release if folder.run else folder.path
     (root / "figures").mkdir(exist_ok=True)
-    for path in (root / "figures").iterdir():
-        if path.name.lstrip(".").startswith(_PREFIX):  # half-written ones of a killed audit are hidden
-            path.unlink()
+    for path in (root / name for name in AUDIT_FIGURES):
+        path.unlink(missing_ok=True)
+        path.with_name(f".{path.name}.partial").unlink(missing_ok=True)  # which a killed audit left
     for name, data in figures.items():
         write_atomically(root / name, data)
     write_atomically(folder.certificate, seal(certificate.model_dump(mode="json")))

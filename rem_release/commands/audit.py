@@ -23,9 +23,10 @@ from rem_release.console import Console, Report
 from rem_release.errors import FellShortError
 from rem_release.paths import check_path
 from rem_release.radius import format_radius
+from rem_release.release.apart import check_apart
 from rem_release.release.certificate import Certificate
 from rem_release.release.documents import require_current
-from rem_release.release.run_folder import check_apart
+from rem_release.release.run_status import entered
 from rem_release.training.runtime import require_agreement
 
 _STAND_IN_RHO_U = Fraction(8, 255)
@@ -146,15 +147,15 @@ def _report_step(report: Report, finished: int, total: int, step: int, steps: in
 
 
 def _require_apart(folder: AuditFolder, options: AuditOptions) -> None:
-    """Refuse a folder inside the originals or the test images, which would read it as a class."""
+    """Refuse a folder inside the originals or the test images, which would read it as a class, and the reverse."""
     for name, source in (("--clean", options.clean), ("--holdout", options.holdout)):
-        if folder.run is None and source and (path := check_path(source, name)).exists():
+        if source and (path := check_path(source, name)).exists():
             check_apart(folder.path, path, name)
 
 
 def _recorded(folder: AuditFolder) -> AbstractContextManager[None]:
-    """Keep the run's status, where there is one."""
-    return folder.run.adopted() if folder.run and folder.run.exists else nullcontext()
+    """The folder for this command alone, and the status of the run, where there is one."""
+    return folder.run.adopted() if folder.run else entered(folder.path)
 
 
 def _title(target: Target, location: Path) -> str:

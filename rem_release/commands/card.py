@@ -26,19 +26,21 @@ def render(target: Path, fields: list[str], file: Path | None, console: Console)
         console: the terminal.
 
     Raises:
-        InputError: there is no release, or a field is not valid.
+        InputError: there is no release, a field is not valid, or another command works on the run.
         VerificationError: the facts or the certificate are damaged.
     """
     changes = read_card_fields(fields, file)
     run = RunFolder(target)
     if not run.release.is_dir():
         raise InputError(f"{target} holds no release; give a run folder")
-    facts, audit = read_facts(run.release), find_certificate(run.release)
-    require_current(facts, target)
-    if audit is not None and audit.digest != facts.digest:
-        console.warn(f"{CERTIFICATE} is void: it is of other data. The card says that these were not audited")
-        audit = None
-    facts = facts.model_copy(update={"owner": apply_card_fields(facts.owner, changes)})
-    write_documents(run.release, facts, audit)
+    with run.held():
+        run.refuse_links()
+        facts, audit = read_facts(run.release), find_certificate(run.release)
+        require_current(facts, target)
+        if audit is not None and audit.digest != facts.digest:
+            console.warn(f"{CERTIFICATE} is void: it is of other data. The card says that these were not audited")
+            audit = None
+        facts = facts.model_copy(update={"owner": apply_card_fields(facts.owner, changes)})
+        write_documents(run.release, facts, audit)
     document = {"card": str(run.release / CARD), "owner": facts.owner.model_dump(mode="json")}
     console.result(document, [f"Card: {run.release / CARD}"])

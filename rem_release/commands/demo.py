@@ -1,49 +1,81 @@
 """`rem-release demo`: the main job on real photographs, offline."""
 
-import shutil
 from pathlib import Path
 
 from accelerate import Accelerator
 
+from rem_release.atomic_files import write_atomically
 from rem_release.audit.recipe import load_audit_recipe, name_recipe
 from rem_release.commands.audit import AuditOptions, audit
 from rem_release.commands.protect import protect
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.commands.verify import verify
 from rem_release.console import Console
-from rem_release.data.photographs import write_patches
+from rem_release.data.photographs import PHOTOGRAPHS, write_patches
 from rem_release.data.source import SourceOptions
 from rem_release.errors import FellShortError, InputError
 from rem_release.recipe_changes import load_changed
+from rem_release.release.deletion import delete_own, require_own
 from rem_release.release.run_folder import RunFolder
+from rem_release.release.run_status import entered
 from rem_release.training import runtime
 
 _MARKER = ".made-by-rem-release-demo"
+_MARKED = "Made by rem-release demo, which may delete this folder.\n"
+_PATCHES = {"": r"(?!)", "|".join(PHOTOGRAPHS): r"\d{4}\.png"}
+"""What lies in a split of the photographs, see `deletion.Names`."""
 
 
 def run_demo(out: Path, overwrite: bool, console: Console) -> None:
     """Make a dataset of photographs, protect it, verify it, audit it, and say where to look.
 
     Raises:
-        InputError: there is a run already, or something that is no run.
+        InputError: there is a run already, something that is no run, or something else among it; or another command
+            works there.
     """
     photographs = out.with_name(out.name + "-photographs")
-    marker = photographs / _MARKER
-    if photographs.exists() and not marker.is_file():
+    _claim(out, photographs, overwrite)
+    with entered(photographs):
+        _cut_patches(photographs, console)
+        _run(out, photographs, overwrite, console)
+
+
+def _claim(out: Path, photographs: Path, overwrite: bool) -> None:
+    """Refuse, before anything is deleted, a place where the demo cannot stand."""
+    if photographs.exists() and not _is_ours(photographs):
         raise InputError(f"{photographs} was not made by the demo; name another folder with --out")
     if out.exists() and not RunFolder(out).exists:
         raise InputError(f"--out {out} exists and is not a run; name another folder")
     occupied = [path for path in (out, photographs) if path.exists()]
     if occupied and not overwrite:
         raise InputError(f"--out {occupied[0]} exists already; add --overwrite or name another folder")
+    RunFolder(out).claim({}, resume=False, overwrite=overwrite)
     if photographs.exists():
-        shutil.rmtree(photographs)
-    photographs.mkdir(parents=True)
-    marker.write_text("Made by rem-release demo, which may delete this folder.\n")
+        for split in ("train", "test"):
+            require_own(photographs, split, _PATCHES)
+
+
+def _is_ours(photographs: Path) -> bool:
+    """Whether the marker stands there, or a kill left the folder before it did."""
+    if not photographs.is_dir():
+        return False
+    marker = photographs / _MARKER
+    is_marked = marker.is_file() and marker.read_bytes() == _MARKED.encode()
+    return is_marked or {path.name for path in photographs.iterdir()} <= {f".{_MARKER}.partial"}
+
+
+def _cut_patches(photographs: Path, console: Console) -> None:
+    """Write the patches anew; nothing else in the folder is deleted."""
     console.note(
         "Cutting 2,000 patches from ten photographs that scikit-image ships (grey, 32 x 32, a class a photograph)."
     )
+    for split in ("train", "test"):
+        delete_own(photographs, split, _PATCHES)
+    write_atomically(photographs / _MARKER, _MARKED.encode())
     write_patches(photographs)
+
+
+def _run(out: Path, photographs: Path, overwrite: bool, console: Console) -> None:
     options = ProtectOptions(
         source=SourceOptions(source=str(photographs / "train")),
         out=out,

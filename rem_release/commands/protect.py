@@ -26,13 +26,14 @@ from rem_release.methods import Method, Pictures, build_method
 from rem_release.methods.apply import make_noise_in_order, padded_count
 from rem_release.methods.base import as_pictures, grey_batch
 from rem_release.radius import whole_levels
+from rem_release.release.apart import check_apart, check_files_apart
 from rem_release.release.assembling import assemble_facts
 from rem_release.release.documents import write_documents
 from rem_release.release.facts import CostFacts, Facts
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, protected_grid
-from rem_release.release.generator import Generator, load_generator, save_generator
+from rem_release.release.generator import Generator, generator_files, load_generator, save_generator
 from rem_release.release.private_record import fingerprint_of, fingerprint_of_release, write_row_map, write_skipped
-from rem_release.release.run_folder import RunFolder, check_apart
+from rem_release.release.run_folder import RunFolder
 from rem_release.release.shard_journal import open_journals
 from rem_release.release.writing import Choice, Written, write_reserve, write_rows
 from rem_release.training.checkpoints import Checkpoint
@@ -88,8 +89,10 @@ def _claim(options: ProtectOptions, run: RunFolder, source: Source) -> None:
     local = Path(options.source.source)
     if local.exists():
         check_apart(run.path, local, "the source")
+    check_files_apart(run.path, source, "the source")
     if options.generator:
-        check_apart(run.path, options.generator, "--generator")
+        for file in generator_files(options.generator):
+            check_apart(run.path, file, "--generator")
     run.claim(options.deciding(), resume=options.resume, overwrite=options.overwrite)
     if not (options.resume and run.finished):
         check_disk(options, run, source)

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 from rem_release.commands.push_checks import check_release, check_repository, create_repository
@@ -40,7 +40,7 @@ def push(options: PushOptions, console: Console) -> None:
         hint = "; finish the run with --resume" if run.exists else "; give a run folder"
         raise InputError(f"{options.run} holds no release{hint}")
     check_tag_name(options.tag)
-    with run.adopted() if run.exists and not options.dry_run else nullcontext(), _copied(run, options.dry_run) as copy:
+    with run.held() if options.dry_run else run.adopted(), _copied(run, options.dry_run) as copy:
         checks, facts = _check(options, run, copy, hub.url, console)
         if options.dry_run:
             show_plan(options, copy, checks, console)

@@ -32,7 +32,7 @@ def write_patches(folder: Path, train: int = 200, test: int = 60, seed: int = 0)
     """Write class folders `folder/train/NAME/*.png` and `folder/test/NAME/*.png`.
 
     Args:
-        folder: where to; it must not exist yet.
+        folder: where to; none of these folders may exist yet.
         train: patches of each photograph for training.
         test: patches of each photograph for testing, from tiles of their own.
         seed: of the places.

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import logging as hub_logging
 
 from rem_release.data.folders import list_other_folders
 from rem_release.data.hidden_pictures import is_plain
@@ -222,8 +223,10 @@ def _require_split(splits: Iterable[str], source: str, options: SourceOptions) -
 def _explaining(source: object) -> Iterator[None]:
     """Read through `datasets` in silence, and turn what it raises into one line."""
     bars, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    hub_level = hub_logging.get_verbosity()
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    hub_logging.set_verbosity(datasets.logging.CRITICAL)  # it passes on what a server says
     try:
         yield
     except (
@@ -241,5 +244,6 @@ def _explaining(source: object) -> Iterator[None]:
         raise InputError(f"{source} cannot be read: {lines[0]}") from error
     finally:
         datasets.logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
         if not bars:
             datasets.enable_progress_bars()

@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 
 from rem_release.errors import VerificationError
+from rem_release.release.apart import check_files_apart
+from rem_release.release.clean_source import OPTION
 from rem_release.release.clean_split import open_clean_split, remove_clean_split, write_clean_split
 from rem_release.release.documents import CARD, find_certificate, read_facts, write_documents
 from rem_release.release.owner import apply_card_fields, read_card_fields
@@ -43,7 +45,9 @@ def amend_release(
         return
     amended = facts.model_copy(update={"owner": apply_card_fields(facts.owner, changes)})
     if clean_split is not None:
-        amended = write_clean_split(release, amended, open_clean_split(run, amended, clean_split, clean))
+        source = open_clean_split(run, amended, clean_split, clean)
+        check_files_apart(run.path, source, f"{OPTION} {clean_split}")
+        amended = write_clean_split(release, amended, source)
     elif amended.clean_split is not None:
         amended = remove_clean_split(release, amended)
     if amended != facts:

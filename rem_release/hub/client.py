@@ -1,6 +1,7 @@
 """One dataset repository on the Hub, asked through the real client: every question is put again where that can help.
 
-Tokens come as `hf` takes them (`HF_TOKEN`, or `hf auth login`) and stay inside the client: no message shows one.
+Tokens come as `hf` takes them (`HF_TOKEN`, or `hf auth login`) and stay inside the client: no message shows one, see
+`tokens`.
 """
 
 import time
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, get_token, set_client_factory
+from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import disable_progress_bars, logging, validate_repo_id  # type: ignore[attr-defined]
 from huggingface_hub.utils._http import default_client_factory
@@ -17,6 +18,7 @@ import rem_release
 from rem_release.errors import InputError, RemReleaseError
 from rem_release.hub.endpoint import check_endpoint
 from rem_release.hub.failures import FAILURES, ODD_ANSWERS, Failure, is_raised_in_client
+from rem_release.tokens import hide_tokens, remember_token
 
 REPO_TYPE = "dataset"
 MAIN = "main"
@@ -90,10 +92,10 @@ class Hub:
                     raise
                 words, advice = failure.describe()
                 if attempt == _TRIES or not failure.may_pass:
-                    raise HubError(_hide_token(f"{what}: {words}; {advice}"), failure.status) from None
+                    raise HubError(f"{what}: {words}; {advice}", failure.status) from None
                 pause = failure.choose_pause(attempt)
                 again = f"{what}: {words}; trying again in {pause:.0f} s (try {attempt + 1} of {_TRIES})"
-                self._say(_hide_token(again))
+                self._say(hide_tokens(again))
                 time.sleep(pause)
         raise AssertionError("unreachable")
 
@@ -113,18 +115,10 @@ def check_repo_id(repo_id: str) -> str:
     return repo_id
 
 
-def _hide_token(text: str) -> str:
-    """The text without the token, which a server may have repeated."""
-    token = get_token()
-    for form in (token, repr(token)[1:-1]) if token else ():
-        text = text.replace(form, "(token)")
-    return text
-
-
 def _make_client() -> httpx2.Client:
     """The client's own connections; those of its making wait for ever for a Hub that fell silent."""
     client = default_client_factory()
-    client.event_hooks = {"request": [*client.event_hooks["request"], _limit_silence]}
+    client.event_hooks = {"request": [*client.event_hooks["request"], _limit_silence, _note_token]}
     return client
 
 
@@ -132,3 +126,8 @@ def _limit_silence(request: httpx2.Request) -> None:
     waits = request.extensions.get("timeout", {})
     limits = {kind: waits.get(kind) or PATIENCE for kind in ("connect", "read", "write")}
     request.extensions = {**request.extensions, "timeout": waits | limits}
+
+
+def _note_token(request: httpx2.Request) -> None:
+    """Tokens may come from elsewhere than file and environment, and anew while a push goes on."""
+    remember_token(request.headers.get("authorization", ""))

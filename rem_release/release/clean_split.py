@@ -4,7 +4,6 @@ Its shards lie in `clean/` beside `data/`: the facts list them, and the digest, 
 not cover them. Its columns are exactly those of the protected rows.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from rem_release.data.source import Source
 from rem_release.data.working_set import read_image
 from rem_release.errors import InputError
 from rem_release.release.clean_source import OPTION, open_clean_split
+from rem_release.release.deletion import SHARDS, STAGED_SPLIT, delete_own, require_own
 from rem_release.release.documents import CLEAN, describe_files
 from rem_release.release.facts import CleanSplitFacts, DataFacts, Facts, FileFacts
 from rem_release.release.schema import read_features
@@ -48,43 +48,41 @@ def write_clean_split(release: Path, facts: Facts, source: Source, progress: Pro
         The facts with the split and its files; the caller writes them.
 
     Raises:
-        InputError: a column is missing or of another type, a class is not one of the release, or a picture cannot be
-            read. Nothing of the release has changed.
+        InputError: a column is missing or of another type, a class is not one of the release, a picture cannot be
+            read, or a folder that is to be replaced holds something else. Nothing of the release has changed.
     """
     split, features = source.options.split, read_features(facts.data.features)
+    require_own(release, CLEAN, SHARDS)
     _require_columns(source, facts.data)
     numbers = _number_classes(source, facts.data.classes)
     staging = release.parent / f".{release.name}-{CLEAN}"
-    _delete(staging)
+    delete_own(staging.parent, staging.name, STAGED_SPLIT)
     staging.mkdir(mode=0o700)
     try:
         with ShardWriter(staging, split, features, facts.data.image_column, subfolder=CLEAN) as writer:
             _write_rows(writer, source, facts.data, features, numbers, progress)
         files = describe_files(staging, (CLEAN,))
-        _delete(release / CLEAN)
+        delete_own(release, CLEAN, SHARDS)
         (staging / CLEAN).replace(release / CLEAN)
     finally:
-        _delete(staging)
+        delete_own(staging.parent, staging.name, STAGED_SPLIT)
     counts = np.bincount(numbers, minlength=len(facts.data.classes)).tolist()
     described = CleanSplitFacts(split=split, images=len(source), class_counts=counts)
     return facts.model_copy(update={"clean_split": described, "files": {**_other_files(facts), **files}})
 
 
 def remove_clean_split(release: Path, facts: Facts) -> Facts:
-    """Delete `clean/`; returns the facts as if it had never been there, which the caller writes."""
-    _delete(release / CLEAN)
+    """Delete `clean/`; returns the facts as if it had never been there, which the caller writes.
+
+    Raises:
+        InputError: `clean/` is a link, or holds something that this tool did not write.
+    """
+    delete_own(release, CLEAN, SHARDS)
     return facts.model_copy(update={"clean_split": None, "files": _other_files(facts)})
 
 
 def _other_files(facts: Facts) -> dict[str, FileFacts]:
     return {name: file for name, file in facts.files.items() if not name.startswith(f"{CLEAN}/")}
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _require_columns(source: Source, data: DataFacts) -> None:

@@ -64,6 +64,12 @@ def save_generator(run: RunFolder, method: Method, recipe: Recipe, recipe_name: 
     run.write_json(run.generator_facts, {"recipe_name": recipe_name, "classes": classes})
 
 
+def generator_files(path: Path) -> tuple[Path, ...]:
+    """A run, and what of it `load_generator` and its caller read."""
+    run = RunFolder(path)
+    return (path, run.options, run.generator, run.generator_facts, run.recipe)
+
+
 def load_generator(path: Path) -> Generator:
     """Find the generator of a run.
 

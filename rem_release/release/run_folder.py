@@ -1,11 +1,13 @@
 """The run folder: `release/` is what is published, `private/` what never is, `audit/` what was found.
 
-`release/` appears only when it is complete; until then it is built in `private/staging`.
+`release/` appears only when it is complete; until then it is built in `private/staging`. RUN may be a link to a folder
+elsewhere; nothing in it may be one.
 """
 
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +17,19 @@ from typing import Any
 from rem_release.atomic_files import write_atomically
 from rem_release.errors import InputError
 from rem_release.recipe_files import flatten
+from rem_release.release.deletion import (
+    AUDIT,
+    DECODED,
+    JOURNAL,
+    PRIVATE,
+    RECEIPTS,
+    RELEASE,
+    STAGED_SPLIT,
+    Names,
+    delete_own,
+    refuse_links,
+    require_own,
+)
 from rem_release.release.run_status import describe_failure, entered
 
 RUN_FORMAT = "rem-release-run/2"
@@ -22,6 +37,22 @@ RUN_FORMAT = "rem-release-run/2"
 PUSH_COPY, DRY_RUN_COPY = "push-", "dry-run-"
 """First letters of the folders in `private/` that hold a copy of the release while it is checked and sent."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+_SCRATCH: dict[str, Names] = {
+    ".reading": DECODED,
+    "private/working": DECODED,
+    "private/writing": JOURNAL,
+    "private/staging": RELEASE,
+}
+"""What a run deletes of itself on the way."""
+_WHOLE: dict[str, Names] = {
+    "release": RELEASE,
+    "audit": AUDIT,
+    ".reading": DECODED,
+    ".release-clean": STAGED_SPLIT,
+    "private": PRIVATE,
+}
+"""What a run holds; what makes it a run is the last."""
 
 
 class RunFolder:
@@ -56,8 +87,14 @@ class RunFolder:
 
     @property
     def exists(self) -> bool:
-        """Whether this is the folder of a run, finished or not."""
-        return any(path.is_file() for path in (self.options, self.status, self.receipt))
+        """Whether this is the folder of a run, finished or not: its options, which it writes first of all, say so.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        options = _read_object(self.options)
+        source = options.get("source")
+        return isinstance(options.get("recipe"), dict) and isinstance(source, dict) and "source" in source
 
     @property
     def finished(self) -> bool:
@@ -73,13 +110,15 @@ class RunFolder:
             overwrite: an existing run will be replaced.
 
         Raises:
-            InputError: something else is there, the options differ, or the folder cannot be listed.
+            InputError: something else is there or among it, the options differ, or the folder cannot be listed.
         """
         try:
             str(self.path.absolute()).encode()
             if self.path.exists() and not self.path.is_dir():
                 raise InputError(f"--out {self.path} is a file; name a folder")
             is_occupied = self.path.is_dir() and self._holds_files()
+            if self.path.is_dir():
+                require_own(self.path, self.reading.name, DECODED)
         except UnicodeEncodeError:
             raise InputError(f"--out {os.fsencode(self.path.absolute())!r} is not UTF-8; name another folder") from None
         except OSError as error:
@@ -87,14 +126,16 @@ class RunFolder:
         if not is_occupied:
             return
         if not self.exists:
+            self.read_options()
             raise InputError(f"--out {self.path} is not empty and not a run; name a new folder")
-        if resume:
-            self._check_options(options)
-            self._is_ours = True
-        elif not overwrite:
+        if not (resume or overwrite):
             raise InputError(
                 f"--out {self.path} holds a run already; add --resume to go on or --overwrite to replace it"
             )
+        self._require_own(resume=resume)
+        if resume:
+            self._check_options(options)
+            self._is_ours = True
 
     def open(self, options: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Make the folder, or take up the one that a killed command left; an existing run is deleted to be replaced.
@@ -109,13 +150,13 @@ class RunFolder:
         """
         self.claim(options, resume=resume, overwrite=overwrite)
         try:
-            if overwrite:
+            if overwrite and self.exists:
                 self._delete_run()
             self.private.mkdir(parents=True, exist_ok=True)
             self.private.chmod(0o700)
             self.write_json(self.options, options)  # first of all: with it this is a run, whatever happens
             if self.reading.exists():
-                _delete(self.working)
+                self._delete_scratch("private/working")
                 self.reading.replace(self.working)
         except OSError as error:
             raise InputError(f"--out {self.path} cannot be written: {error.strerror or error}") from None
@@ -123,7 +164,10 @@ class RunFolder:
         self._record("running", None, "")
 
     def _holds_files(self) -> bool:
-        """Whether there is anything to lose; a command that is killed as it makes a run leaves empty folders."""
+        """Whether there is anything to lose.
+
+        A command that is killed as it makes a run leaves empty folders; as it replaces one, the receipts, which stay.
+        """
 
         def fail(error: OSError) -> None:
             raise error
@@ -132,16 +176,53 @@ class RunFolder:
             if Path(folder) == self.path and self.reading.name in folders:
                 folders.remove(self.reading.name)
             is_linked = any(Path(folder, name).is_symlink() for name in folders)
-            if is_linked or set(files) - {f".{self.options.name}.partial"}:
+            if is_linked or any(not self._is_left_by_a_kill(Path(folder, name)) for name in files):
                 return True
         return False
 
+    def _is_left_by_a_kill(self, file: Path) -> bool:
+        if file.parent != self.private or file.is_symlink():
+            return False
+        if file == self.receipt:
+            return not {"pushes", "url"}.isdisjoint(_read_object(file))
+        return file.name == f".{self.options.name}.partial" or bool(re.fullmatch(RECEIPTS, file.name))
+
+    def _require_own(self, *, resume: bool) -> None:
+        """Refuse, before anything is deleted, what this tool did not write among what it will delete, and links."""
+        self.refuse_links()
+        places = _SCRATCH | ({} if self.finished else {"release": RELEASE}) if resume else _WHOLE
+        with self._readable():
+            for place, names in places.items():
+                require_own(self.path, place, names)
+
+    def refuse_links(self) -> None:
+        """Refuse a run that has links in the place of its folders or files.
+
+        Raises:
+            InputError: it has, or a folder cannot be read.
+        """
+        with self._readable():
+            for place, names in _WHOLE.items() if self.path.is_dir() else ():
+                refuse_links(self.path, place, names)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
+
     def _delete_run(self) -> None:
         """Delete all but the receipts and what they name; last what shows that this is a run."""
-        private = [path for path in self.private.glob("*") if not path.match(self.published("*").name)]
-        others = [path for path in private if path not in (self.options, self.status, self.receipt)]
-        for path in (self.release, self.path / "audit", *others, self.status, self.options):
-            _delete(path)
+        last = (self.status.name, self.options.name)
+        for place, names in _WHOLE.items():
+            if place == self.private.name:
+                delete_own(self.path, place, names, keep=RECEIPTS, last=last)
+            else:
+                delete_own(self.path, place, names)
+
+    def _delete_scratch(self, place: str) -> None:
+        delete_own(self.path, place, _SCRATCH[place])
 
     @contextmanager
     def read_into(self) -> Iterator[Path]:
@@ -153,14 +234,14 @@ class RunFolder:
             InputError: the folder cannot be written.
         """
         try:
-            _delete(self.reading)
+            self._delete_scratch(self.reading.name)
             self.reading.mkdir(mode=0o700)
         except OSError as error:
             raise InputError(f"--out {self.path} cannot be written: {error.strerror or error}") from None
         try:
             yield self.reading
         finally:
-            _delete(self.reading)
+            self._delete_scratch(self.reading.name)
 
     def read_options(self) -> dict[str, Any]:
         """The options that decided the run; empty where it does not say.
@@ -213,9 +294,26 @@ class RunFolder:
 
     @contextmanager
     def adopted(self) -> Iterator[None]:
-        """As `recorded`, for a command that works on a finished run, which is then its own."""
-        self._is_ours = True
+        """As `recorded`, for a command that works on a finished run, which is then its own.
+
+        In a folder that holds a release and no run any more, no status is written.
+
+        Raises:
+            InputError: as `recorded`; or there are links in the folder.
+        """
+        self.refuse_links()
+        self._is_ours = self.exists
         with self.recorded():
+            yield
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder for this command alone, and no status: for one that only reads it.
+
+        Raises:
+            InputError: another command works on it.
+        """
+        with entered(self.path):
             yield
 
     def _record(self, state: str, exit_code: int | None, message: str) -> None:
@@ -228,17 +326,18 @@ class RunFolder:
 
     def clear_scratch(self) -> None:
         """Delete what only a run that is not finished needs: the decoded pictures, and the journal of its shards."""
-        _delete(self.working)
-        _delete(self.writing)
+        self._delete_scratch("private/working")
+        self._delete_scratch("private/writing")
 
     def clear_copies(self) -> None:
         """Delete the copies of the release that pushes left which were killed. For the one command at work here."""
         for copy in self.private.glob(f"{PUSH_COPY}????????"):  # as `tempfile` names them
-            _delete(copy)
+            if copy.is_dir() and not copy.is_symlink():
+                shutil.rmtree(copy)
 
     def publish(self) -> None:
         """Move the staged release into place, whole."""
-        _delete(self.release)
+        delete_own(self.path, self.release.name, RELEASE)
         self.staging.replace(self.release)
 
     @staticmethod
@@ -257,28 +356,22 @@ class RunFolder:
             return json.loads(path.read_bytes())
         except FileNotFoundError:
             raise InputError(f"{path} is missing; is {path.parent.parent} a run folder?") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path} is damaged: {error}") from None
 
 
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def check_apart(run: Path, other: Path, what: str) -> None:
-    """Refuse a run inside what it reads, or what it reads inside the run.
-
-    Args:
-        run: RUN.
-        other: a path that the run reads.
-        what: its name, for the message.
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none, or something else.
 
     Raises:
-        InputError: they do not lie apart.
+        OSError: the file cannot be looked at.
     """
-    run, other = run.resolve(), other.resolve()
-    if run == other or other in run.parents or run in other.parents:
-        raise InputError(f"--out {run} and {what} {other} lie within each other; choose a folder outside")
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+        return {}
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rem_release.errors import InputError, RemReleaseError
 from rem_release.plain_text import show
+from rem_release.tokens import hide_tokens
 
 
 @contextmanager
@@ -52,11 +53,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def describe_failure(error: BaseException) -> tuple[int, str]:
-    """Exit code and message."""
+    """Exit code and message, which shows no access token."""
     if isinstance(error, RemReleaseError):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
         return 130, "interrupted"
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1, "terminated"
-    return 1, f"{type(error).__name__}: {show(error)}"
+    return 1, f"{type(error).__name__}: {show(hide_tokens(str(error)))}"

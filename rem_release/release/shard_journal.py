@@ -4,7 +4,6 @@ Beside each finished shard, in `private/`, stands a `.npz` file of what its rows
 bytes are those that were written; the first that does not, and all after it, are written again.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from rem_release.atomic_files import read_arrays, write_arrays
 from rem_release.data.shards import partial_shard
 from rem_release.release.canonical import sha256_file
+from rem_release.release.deletion import JOURNAL, RELEASE, delete_own
 from rem_release.release.imperceptibility import Change
 
 _MEASURES = ("largest", "where", "mean", "psnr", "ssim", "raised", "sampled", "samples")
@@ -93,11 +93,14 @@ def open_journals(folder: Path, staging: Path, splits: Iterable[str], fingerprin
         staging: the folder that becomes the release.
         splits: names, in the order of the release.
         fingerprint: everything that decides the released bytes.
+
+    Raises:
+        InputError: one of the folders holds something that this tool did not write.
     """
     journals = {split: ShardJournal(folder, staging, split, fingerprint) for split in splits}
     if not any(journal.finished for journal in journals.values()):
-        for old in (folder, staging):
-            shutil.rmtree(old, ignore_errors=True)
+        delete_own(folder.parent, folder.name, JOURNAL)
+        delete_own(staging.parent, staging.name, RELEASE)
     folder.mkdir(exist_ok=True)
     staging.mkdir(exist_ok=True)
     return journals

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from rem_release.atomic_files import write_atomically
 from rem_release.errors import InputError
 
 Warn = Callable[[str], None]
+_OWN = re.compile(r"step-\d{8,}\.(safetensors|json)|\.step-\d{8,}\.(safetensors|json)\.partial")
+"""What is written to the folder; nothing else in it is deleted."""
 
 
 class Checkpoint:
@@ -72,7 +75,7 @@ class Checkpoint:
         write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
         kept = {file.stem for file in self._files()[: self._kept]}
         for file in sorted(self.folder.iterdir()):  # a note goes before its checkpoint
-            if file.stem not in kept:
+            if file.stem not in kept and _OWN.fullmatch(file.name):
                 file.unlink()
         self._saved = time.monotonic()
 
