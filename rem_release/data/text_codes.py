@@ -20,10 +20,8 @@ _RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{LEAST},}}")
 _BASE32 = re.compile(r"[A-Z2-7]{64,}|[a-z2-7]{64,}")
 _BITS = re.compile(r"[01]{256,}")
 _BASE32_DIGITS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
-_ESCAPE = re.compile(
-    r"\\x([0-9a-f]{2})|\\u00([0-9a-f]{2})|%([0-9a-f]{2})|=([0-9a-f]{2})|\\([0-3][0-7]{2})|\\([abtnvfr0\\/'\"])|=\r?\n",
-    re.IGNORECASE,
-)
+_BYTE = "([0-9a-fA-F]{2})"
+_ESCAPE = re.compile(rf"\\x{_BYTE}|\\u00{_BYTE}|%{_BYTE}|={_BYTE}|\\([0-3][0-7]{{2}})|\\([abtnvfr0\\/'\"])|=\r?\n")
 _ENTITY = re.compile(r"&#(\d{1,3});")
 _LETTERS = dict(zip("abtnvfr0\\/'\"", "\a\b\t\n\v\f\r\0\\/'\"", strict=True))
 _UUENCODED = re.compile(r"^begin(?:-base64)? [0-7]{3,4} .*\n", re.MULTILINE)
@@ -44,7 +42,7 @@ def unescape(text: str) -> str | None:
 def _read_escape(match: re.Match[str]) -> str:
     *hexadecimal, octal, letter = match.groups()
     if letter:
-        return _LETTERS[letter.lower()]
+        return _LETTERS[letter]
     if octal:
         return chr(int(octal, 8))
     return next((chr(int(digits, 16)) for digits in hexadecimal if digits), "")
