@@ -211,7 +211,9 @@ def push(
     tag: Annotated[str | None, typer.Option(help="Name of this version. [v1, v2, ...]")] = None,
     keep_column: Annotated[
         list[str] | None,
-        typer.Option(help="A column that looks like paths, EXIF or embeddings and goes out all the same. Repeatable."),
+        typer.Option(
+            help="A column that looks like paths, EXIF or embeddings, or says much, and goes out even so. Repeatable."
+        ),
     ] = None,
     publish_clean_split: Annotated[
         str | None,

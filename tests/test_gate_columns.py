@@ -125,7 +125,7 @@ PLANTED = {
     "shelf": (values.FILE_NAME, [f"My Pictures/img {number}.jpg" for number in NUMBERS]),
     "corner": (values.SPACED_NAME, [f"My Pictures/img {number}" for number in NUMBERS]),
     "windows": (values.SPACED_NAME, [f"Anna's phone\\2019\\beach {number}" for number in NUMBERS]),
-    "data": (values.ENCODED, ["data:application/octet-stream;base64,AAECAwQFBgcICQ=="] * ROWS),
+    "data": (values.ENCODED, ["data:application/x-thing;base64,AAECAwQFBgcICQ=="] * ROWS),
     "bare": (values.ENCODED, [None] * 11 + ["base64,AAECAwQFBgcICQ=="]),
     "typed": (values.ENCODED, ["image/webp;base64, AAECAwQF"] * ROWS),
     "thumbnail": (values.THUMBNAIL, ["a"] * ROWS),
@@ -140,6 +140,7 @@ PICTURES = {
     "bmp": [encoded("BMP")] * ROWS,
     "inside": [json.dumps({"thumb": encoded("PNG")})] * ROWS,
     "prefixed": [f"image/png;base64,{encoded('PNG')}"] * ROWS,
+    "octets": ["data:application/octet-stream;base64,AAECAwQFBgcICQ=="] * ROWS,
     "uri": [f"data:image/png;base64,{encoded('PNG')}"] * ROWS,
     "hexadecimal": [encode_png(np.zeros((4, 4, 3), np.uint8)).hex()] * ROWS,
     "pixels": [" ".join(["128"] * 300)] * ROWS,
@@ -244,10 +245,13 @@ ORDINARY = {
 }
 
 
-def test_ordinary_columns_pass(release: Release) -> None:
-    checks = release.write(ORDINARY, nothing=Value("string")).check()
+@pytest.mark.parametrize("half", [0, 1])
+def test_ordinary_columns_pass(release: Release, half: int) -> None:
+    """Half of them at a time: all 26 together would be more than a row may say."""
+    columns = dict(list(ORDINARY.items())[half::2])
+    checks = release.write(columns, **({"nothing": Value("string")} if "nothing" in columns else {})).check()
     assert [check.passed for check in checks.values()] == [True, True], checks
-    assert f"{len(ORDINARY) + 1} columns beside the pictures" in checks["columns"].detail
+    assert f"{len(columns) + 1} columns beside the pictures" in checks["columns"].detail
 
 
 def test_a_few_values_like_paths_or_checksums_prove_nothing(release: Release) -> None:

@@ -19,6 +19,7 @@ from rem_release.commands.seed import with_seed
 from rem_release.commands.summary import summarise
 from rem_release.console import Console
 from rem_release.data.noise_store import NoiseStore
+from rem_release.data.row_room import MOST_BYTES, measure_rows
 from rem_release.data.selection import Role, check_parts
 from rem_release.data.source import Source, open_source
 from rem_release.errors import InputError
@@ -63,6 +64,8 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
     source = open_source(options.source)
     run = RunFolder(options.out)
     options = with_seed(replace(options, source=source.options), run, generator, accelerator, console)
+    if accelerator.is_main_process:
+        _warn_of_excess(source, console)
     if options.plan:
         with pictures_read(options, source, None, accelerator, console) as (source, choice):
             pictures, method, _ = _prepare(options, source, choice, generator, accelerator)
@@ -82,6 +85,16 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
                 _protect(options, run, source, choice, generator, accelerator, console)
         if accelerator.is_main_process:
             summarise(run, console)
+
+
+def _warn_of_excess(source: Source, console: Console) -> None:
+    """Say now which columns `push` will stop at, while they can still be dropped."""
+    for excess in measure_rows(source.dataset, source.other_columns()):
+        names, options = ", ".join(excess.columns), " ".join(f"--keep-column {name}" for name in excess.columns)
+        console.warn(
+            f"{excess.where} says {excess.size} bytes beside its picture, more than {MOST_BYTES}, for column {names}: "
+            f"push will ask for {options}; --drop-column leaves a column out"
+        )
 
 
 def _claim(options: ProtectOptions, run: RunFolder, source: Source) -> None:

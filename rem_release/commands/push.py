@@ -65,7 +65,15 @@ def push(options: PushOptions, console: Console) -> None:
 
 
 def _amend(options: PushOptions, run: RunFolder, release: Path) -> None:
-    amend_release(run, release, options.card_fields, options.card_file, options.clean_split, options.clean)
+    amend_release(
+        run,
+        release,
+        options.card_fields,
+        options.card_file,
+        options.clean_split,
+        options.clean,
+        options.keep_columns,
+    )
 
 
 def _check(

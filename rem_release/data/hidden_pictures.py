@@ -1,27 +1,53 @@
-"""Pictures that hide in plain values: an encoded file as text, or more numbers than a description needs."""
+"""Pictures that hide in plain values: an encoded file anywhere in a text, or more numbers than a description needs.
 
-import json
+What is looked for is what an owner's tools write: files of pictures, arrays and archives, data URIs, drawings (SVG) and
+mail parts, in base64, hexadecimal, escapes and the like. Bare pixels have no signature: `row_room` bounds those.
+"""
+
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import datasets
 
+from rem_release.data.file_signatures import PICTURE, find_deflated, find_file
+from rem_release.data.text_codes import (
+    LEAST,
+    begins_base85,
+    decode_all,
+    decode_letters,
+    decode_runs,
+    unescape,
+    unfold,
+)
+
 MOST_NUMBERS = 256
 """that one row of a column may hold; more could be the pixels of a small picture"""
 _FEW_NUMBERS = 16
 _TEXT_BESIDE = 0.1
-_PICTURE_TEXT = re.compile(
-    r"""\s*(
-    data:image/ | iVBORw0KGgo | /9j/ | R0lGOD | UklGR | SUkqA | TU0AK | Qk[0-3] | AAAA.[GWm2]Z0eX | AAAADGpQ
-    | k05VTVBZ | UEsDB | H4sI | ((0x|\\x)?(89504e47|ffd8ff|89504E47|FFD8FF)) | b['"]\\x(89PNG|ff\\xd8)
-    )""",
-    re.VERBOSE,
-)
-"""A data URI; the first letters in base64 of PNG, JPEG, GIF, WebP, TIFF, BMP, HEIF and AVIF, JPEG 2000, NumPy arrays,
-ZIP and gzip; PNG and JPEG in hexadecimal; and both as Python writes bytes."""
+_DEPTH = 3
+"""codes inside codes"""
+_BETWEEN = b"\xaa" * 16
+"""no part of any signature"""
 _SEPARATORS = re.compile(r"[\s,;|\[\](){}]+")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_PARAMETERS = r"(?:;[\w.+=-]{1,40}){0,4}"
+_BASE64_URI = rf"data:(?:image/[\w.+-]{{1,40}}|application/octet-stream)?{_PARAMETERS};base64,"
+_DATA_URI = re.compile(
+    rf"{_BASE64_URI}[\w+/=%-]{{16}}|data:image/[\w.+-]{{1,40}}{_PARAMETERS},(?:%[0-9a-f]{{2}}|<svg|<\?xml)",
+    re.IGNORECASE,
+)
+_SPACED_URI = re.compile(
+    rf"(?i:{_BASE64_URI})(?=[^A-Z]{{0,39}}[A-Z])(?=[^a-z]{{0,39}}[a-z])(?=\D{{0,39}}\d)[\w+/=%-]{{40}}"
+)
+"""where white space was taken out: words look like base64 too, but rarely with all its kinds of digits"""
+_DRAWING = re.compile(r"<(?:[\w.-]{1,40}:)?svg(?![\w.-])", re.IGNORECASE)
+_SHAPE = re.compile(r"<[\w.:-]{1,80}\s+[\w.:-]{1,80}\s*=")
+_MAIL_PART = re.compile(
+    r"content-(?:type: *image/|transfer-encoding: *base64)(?:[^\n]*\n){1,20}?\s*\n?[A-Za-z0-9+/]{32}", re.IGNORECASE
+)
+_XPM = re.compile(r"/\* XPM \*/|#define \w+_width \d+\s+#define \w+_height \d+")
+_TELLING = ("data:", "svg", "content-", "XPM", "_width ")
 
 
 def find_picture(value: Any) -> str | None:
@@ -31,11 +57,103 @@ def find_picture(value: Any) -> str | None:
         value: text, a number, or lists and groups of them. Text that is JSON is looked into, and text that is nothing
             but numbers counts as a list of them.
     """
-    if isinstance(value, (list, dict, str)) and count_numbers(value) > MOST_NUMBERS:
-        return f"more than {MOST_NUMBERS} numbers"
-    if any(isinstance(leaf, str) and len(leaf) > 64 and _PICTURE_TEXT.match(leaf) for leaf in leaves(value)):
-        return "an encoded picture"
+    if isinstance(value, str) and len(value) < LEAST:
+        return None
+    if isinstance(value, (list, dict, str)):
+        if count_numbers(value) > MOST_NUMBERS:
+            return f"more than {MOST_NUMBERS} numbers"
+        found = (find_in_text(text) for text in _texts(value) if len(text) >= LEAST)
+        return next(filter(None, found), None) or _find_in_numbers(value)
     return None
+
+
+def find_in_text(text: str, depth: int = _DEPTH) -> str | None:
+    """What looks like a picture anywhere in a text, in words; None where nothing does.
+
+    White space and other marks between the digits of a code do not matter, nor what stands before and behind.
+    """
+    plain = unescape(text)
+    for form in (text,) if plain is None else (text, plain):
+        if what := _find_written(form):
+            return what
+        if what := find_file(_BETWEEN.join([*decode_letters(form), *decode_all(form)])):
+            return what
+        for data in decode_runs(form):
+            if what := find_deflated(data) or (_find_inside(data, depth - 1) if depth else None):
+                return what
+    return PICTURE if begins_base85(text) else None
+
+
+def _find_written(text: str) -> str | None:
+    """What is no code of bytes but says itself that it is a picture."""
+    if not any(mark in text or mark in text.lower() for mark in _TELLING):
+        return None
+    if _DATA_URI.search(text) or _SPACED_URI.search("".join(text.split())):
+        return "a data URI"
+    if (drawing := _DRAWING.search(text)) is not None and _SHAPE.search(text, drawing.end()):
+        return "a drawing (SVG)"
+    if _MAIL_PART.search(text.replace("\r", "")):
+        return "a part of mail"
+    return PICTURE if _XPM.search(text) else None
+
+
+def _find_inside(data: bytes, depth: int) -> str | None:
+    """A picture in bytes that are text themselves, such as base64 of base64."""
+    if not data.isascii() or any(control in data for control in range(8)):
+        return None
+    return find_in_text(data.decode("ascii"), depth)
+
+
+def _find_in_numbers(value: Any) -> str | None:
+    """A file whose bytes are written as whole numbers, of one, two, four or eight bytes each."""
+    numbers = [int(leaf) for leaf in _numbers(value)]
+    if len(numbers) * 8 < LEAST:
+        return None
+    lowest, highest = min(numbers), max(numbers)
+    width = (
+        max(number.bit_length() for number in (lowest, highest)) // 8 + 1
+        if lowest < 0
+        else (highest.bit_length() + 7) // 8
+    )
+    width = next((size for size in (1, 2, 4, 8) if size >= width), width)
+    for order in ("little", "big"):
+        data = b"".join(number.to_bytes(width, order, signed=lowest < 0) for number in numbers)
+        if what := find_file(data):
+            return what
+    return None
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    """The whole numbers of a value, those written as text included."""
+    for leaf in leaves(value):
+        if isinstance(leaf, str):
+            if _count_leaf(leaf):
+                yield from re.findall(r"(?<![\d.])\d{1,40}(?![\d.])", leaf)
+        elif isinstance(leaf, int) or (isinstance(leaf, float) and leaf.is_integer()):
+            yield leaf
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts of a value, the keys of groups included; those in lists, groups and JSON also one after the other."""
+    if isinstance(value, str):
+        yield value
+    pieces = list(_pieces(value))
+    if pieces and pieces != [value]:
+        if not isinstance(value, str):
+            yield from pieces
+        yield "".join(pieces)
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        first = unfold(waiting.pop())
+        if isinstance(first, str):
+            yield first
+        elif isinstance(first, dict):
+            waiting += [inner for pair in reversed(first.items()) for inner in reversed(pair)]
+        elif isinstance(first, list):
+            waiting += reversed(first)
 
 
 def count_numbers(value: Any) -> int:
@@ -54,16 +172,6 @@ def leaves(value: Any) -> Iterator[Any]:
             waiting += reversed(first)
         else:
             yield first
-
-
-def unfold(value: Any) -> Any:
-    """A list or a group that is written as JSON text; anything else as it is."""
-    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
 
 
 def _count_leaf(leaf: Any) -> int:

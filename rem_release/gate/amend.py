@@ -1,9 +1,11 @@
-"""What push still changes in a release, by the owner's word: the fields of the card, and the clean split."""
+"""What push still changes in a release, by the owner's word: fields of the card, columns that are kept, clean split."""
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 from rem_release.errors import VerificationError
+from rem_release.gate.columns import require_columns
 from rem_release.release.apart import check_files_apart
 from rem_release.release.clean_source import OPTION
 from rem_release.release.clean_split import open_clean_split, remove_clean_split, write_clean_split
@@ -19,6 +21,7 @@ def amend_release(
     file: Path | None,
     clean_split: str | None,
     clean: str | None,
+    kept: Collection[str] = (),
 ) -> None:
     """Bring a release to what the owner says now. A release that is damaged is left as it is: the gate will say so.
 
@@ -29,9 +32,10 @@ def amend_release(
         file: the same as YAML.
         clean_split: the split that goes out without noise, `NAME` or `NAME=SOURCE`; None: none goes out.
         clean: the originals, where they are not where the run remembers them.
+        kept: columns that the owner lets pass by name (--keep-column), which the card lists: these and no others.
 
     Raises:
-        InputError: a field, or the split, is not valid.
+        InputError: a field, the split, or a column is not valid.
     """
     changes = read_card_fields(list(fields), file)
     try:
@@ -43,7 +47,9 @@ def amend_release(
     card = release / CARD
     if not card.is_file() or hashlib.sha256(card.read_bytes()).hexdigest() != facts.readme_sha256:
         return
-    amended = facts.model_copy(update={"owner": apply_card_fields(facts.owner, changes)})
+    require_columns(facts, kept)
+    listed = [name for name in facts.data.columns if name in kept]
+    amended = facts.model_copy(update={"owner": apply_card_fields(facts.owner, changes), "kept_columns": listed})
     if clean_split is not None:
         source = open_clean_split(run, amended, clean_split, clean)
         check_files_apart(run.path, source, f"{OPTION} {clean_split}")

@@ -9,16 +9,15 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from rem_release.data.hidden_pictures import MOST_NUMBERS, is_plain
+from rem_release.data.hidden_pictures import MOST_NUMBERS, find_picture, is_plain
 from rem_release.errors import InputError
 from rem_release.gate import values
+from rem_release.gate.room import find_excess, read_batches
 from rem_release.release.facts import Facts
 from rem_release.release.schema import read_features
 from rem_release.verification.report import Check, Faults
 
-_BATCH_ROWS = 256
 _MOST = 0.5
 _DIFFERENT = 0.9
 _LEAST_NAMES = 8
@@ -84,8 +83,8 @@ def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Ch
     """Look for what should not go out in the columns beside the pictures, and in the names of classes.
 
     Named and refused are paths, file names and addresses; camera data (EXIF); embeddings, also spread over columns;
-    checksums; other encoded data; and, by their names, small copies, and sources that differ from row to row. The owner
-    can let them pass with `kept`. Pictures are refused in any case.
+    checksums; other encoded data; by their names, small copies, and sources that differ from row to row; and columns
+    that say too much, see `data.row_room`. The owner can let them pass with `kept`. Pictures are refused in any case.
 
     Args:
         release: the folder; its files have been verified.
@@ -96,13 +95,12 @@ def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Ch
         InputError: `kept` names no column beside the pictures.
     """
     data = facts.data
-    others = [name for name in data.columns if name != data.image_column]
-    if unknown := [name for name in kept if name not in others]:
-        there = ", ".join(others) or "none"
-        raise InputError(f"--keep-column {unknown[0]}: no such column beside the pictures; there are: {there}")
+    require_columns(facts, kept)
+    others = _list_others(facts)
     features = read_features(data.features)
     try:
         found = _scan_columns(release, facts, features, others)
+        too_much = [words for _, words in find_excess(release, facts, features, kept)]
     except (pa.ArrowException, OSError, ValueError) as error:
         return [Check("columns", False, _DAMAGED.format(str(error).splitlines()[0])), _check_classes(facts, kept)]
     faults = Faults()
@@ -110,10 +108,29 @@ def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Ch
     for name, seen in found.items():
         for fault in _judge(name, seen, kept, passing):
             faults.add(fault)
+    for fault in too_much:
+        faults.add(fault)
     words = f"{len(others)} columns beside the pictures hold nothing that leads to an original"
+    passing += [f"column {name}" for name in others if name in kept and name not in found]
     if passing:
         words = f"kept by the owner's choice: {'; '.join(passing)}"
     return [faults.conclude("columns", words), _check_classes(facts, kept)]
+
+
+def require_columns(facts: Facts, kept: Collection[str]) -> None:
+    """Refuse to keep what is not there.
+
+    Raises:
+        InputError: `kept` names no column beside the pictures.
+    """
+    others = _list_others(facts)
+    if unknown := [name for name in kept if name not in others]:
+        there = ", ".join(others) or "none"
+        raise InputError(f"--keep-column {unknown[0]}: no such column beside the pictures; there are: {there}")
+
+
+def _list_others(facts: Facts) -> list[str]:
+    return [name for name in facts.data.columns if name != facts.data.image_column]
 
 
 def _judge(name: str, seen: dict[str, _Seen], kept: Collection[str], passing: list[str]) -> Iterator[str]:
@@ -137,7 +154,9 @@ def _scan_columns(
     for name in others:
         if name != label and (kind := values.read_name(name)):
             found[name][kind] = _Seen(0, ", by its name", values.excerpt(name))
-        if not is_plain(features[name]):
+        if what := find_picture(name):
+            found[name][values.PICTURE] = _Seen(0, ", in its name", what)
+        elif not is_plain(features[name]):
             found[name][values.PICTURE] = _Seen(0, ", or could", f"it is {type(features[name]).__name__}")
     for names, kind in _spread_numbers(features, [name for name in others if name != label]):
         for name in names:
@@ -161,22 +180,11 @@ def _can_tell(name: str, feature: Any) -> bool:
 def _read_columns(release: Path, facts: Facts, names: list[str]) -> dict[str, dict[str, _Seen]]:
     """Stream some columns of all shards, the pictures left where they are."""
     scans = {name: _Scan(values.may_refer(name)) for name in names}
-    for file_name in sorted(name for name in facts.files if name.endswith(".parquet")) if names else ():
-        of_file = "" if file_name.startswith("data/") else f" of {file_name}"
-        row = 0 if of_file else _first_row(facts, file_name)
-        with pq.ParquetFile(release / file_name) as file:
-            for group in range(file.num_row_groups):
-                for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=names):
-                    for name, scan in scans.items():
-                        for number, value in enumerate(batch.column(name).to_pylist(), start=row):
-                            scan.take(value, f" in row {number}{of_file}")
-                    row += batch.num_rows
+    for batch, places in read_batches(release, facts, names):
+        for name, scan in scans.items():
+            for value, where in zip(batch.column(name).to_pylist(), places, strict=True):
+                scan.take(value, f" in {where}")
     return {name: scan.conclude() for name, scan in scans.items()}
-
-
-def _first_row(facts: Facts, file_name: str) -> int:
-    """Rows of the release before this shard."""
-    return sum(file.rows or 0 for name, file in facts.files.items() if name.startswith("data/") and name < file_name)
 
 
 def _spread_numbers(features: datasets.Features, names: list[str]) -> Iterator[tuple[list[str], str]]:
@@ -196,16 +204,17 @@ def _is_number(feature: datasets.Value) -> bool:
 def _check_classes(facts: Facts, kept: Collection[str]) -> Check:
     """Names of classes are text like any other: paths and checksums of pictures make bad classes."""
     label = facts.data.label_column
-    if label in kept:
-        return Check("class names", True, f"kept by the owner's choice: column {label}")
     feature = read_features(facts.data.features).get(label)
     names = dict.fromkeys([*facts.data.classes, *(feature.names if isinstance(feature, datasets.ClassLabel) else [])])
     faults = Faults()
     for kind, seen in _scan_names(list(names), "").items():
-        faults.add(
-            f"a class is named like {kind}: {seen.excerpt}; rename the classes and protect again, "
-            f"or push with --keep-column {label}"
-        )
+        words = f"a class is named like {kind}: {seen.excerpt}; rename the classes and protect again"
+        if kind == values.PICTURE:
+            faults.add(words)
+        elif label not in kept:
+            faults.add(f"{words}, or push with --keep-column {label}")
+    if label in kept:
+        return faults.conclude("class names", f"kept by the owner's choice: column {label}")
     return faults.conclude("class names", f"{len(names)} names of classes lead to no file")
 
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rem_release.data.hidden_pictures import count_numbers, find_picture, leaves, unfold
+from rem_release.data.hidden_pictures import count_numbers, find_picture, leaves
+from rem_release.data.text_codes import unfold
 
 PICTURE = "a picture"
 ADDRESS = "an address"
@@ -41,6 +42,11 @@ _DATE = re.compile(r"\d{1,4}[/\\](?:\d{1,2}|[A-Za-z]{3,9})(?:[/\\]\d{1,4})?(?:T\
 _HEXADECIMAL = re.compile(r"(?:[a-z0-9]{2,8}:|0x)?([0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})", re.IGNORECASE)
 _BASE64 = re.compile(r"(?:data:)?[\w./+;=-]{0,80}\bbase64[,:;]\s*(?=[A-Za-z0-9+/=_-]{8})", re.IGNORECASE)
 _OPAQUE = re.compile(r"[A-Za-z0-9+/=_-]{512,}")
+_RUN = re.compile(r"[A-Za-z0-9+/_-]{64,}")
+_CHANGES = re.compile(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])")
+_LEAST_CHANGES = 0.45
+"""Changes between small letters, capitals and digits, by the length of the run: base64 has 0.6, TitleCase 0.4."""
+_HEX_PAIRS = re.compile(r"(?:(?:0x|\\x|%|\b)?[0-9a-f]{2}(?:[ :;-]|, ?)?){40,}", re.IGNORECASE)
 _KEY = re.compile(r"\b([A-Za-z]\w{0,40}|\d{3,5})[ '\"]{0,3}[:=]")
 _CAMERAS = re.compile(
     r"\b(canon|nikon|sony|apple|samsung|olympus|fujifilm|panasonic|leica|huawei|google|xiaomi|motorola|kodak|pentax"
@@ -109,7 +115,7 @@ def read_value(value: Any) -> dict[str, str]:
         few prove nothing: a column holds them if most of its values do.
     """
     found: dict[str, str] = {}
-    if (what := find_picture(value) or _find_behind_prefix(value)) is not None:
+    if (what := find_picture(value)) is not None:
         found[PICTURE] = f"{what}: {excerpt(value)}"
     if isinstance(value, (str, list, dict)) and _count_listed(value) >= LEAST_NUMBERS:
         found.setdefault(NUMBERS, excerpt(value))
@@ -134,8 +140,8 @@ def excerpt(value: Any) -> str:
 def _read_text(text: str) -> Iterator[tuple[str, str]]:
     if (match := _HEXADECIMAL.fullmatch(text)) and not match[1].isdecimal():
         yield CHECKSUM, text
-    elif _OPAQUE.fullmatch(text) or _BASE64.match(text):
-        yield ENCODED, text
+    elif (code := _find_code(text)) is not None:
+        yield ENCODED, code
     elif match := _WEB.search(text):
         yield ADDRESS, match[0]
     elif match := _FILE.search(text):
@@ -148,11 +154,19 @@ def _read_text(text: str) -> Iterator[tuple[str, str]]:
         yield SPACED_NAME, text  # `My Pictures/img 1`, but neither `120/80 mmHg` nor a sentence
 
 
-def _find_behind_prefix(value: Any) -> str | None:
-    """A picture in base64 whose prefix is not the usual one."""
-    texts = (leaf.strip() for leaf in leaves(value) if isinstance(leaf, str))
-    found = (find_picture(text[match.end() :]) for text in texts if (match := _BASE64.match(text)))
-    return next(filter(None, found), None)
+def _find_code(text: str) -> str | None:
+    """Bytes that are written as text, anywhere in it: of base64 64 digits, of hexadecimal 40 bytes, of others 512."""
+    if _BASE64.match(text):
+        return text
+    if (match := _OPAQUE.search(text)) is not None:
+        return match[0]
+    for run in _RUN.findall(text):
+        if len(_CHANGES.findall(run)) > _LEAST_CHANGES * len(run) and not _HEXADECIMAL.fullmatch(run):
+            return run
+    for match in _HEX_PAIRS.finditer(text):
+        if re.search(r"[a-f]", match[0], re.IGNORECASE) and re.search(r"[0-9]", match[0]):
+            return match[0]
+    return None
 
 
 def _count_listed(value: Any) -> int:

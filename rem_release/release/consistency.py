@@ -60,6 +60,8 @@ def _compare(facts: Facts) -> Iterator[tuple[bool, str]]:
     yield list(features) == data.columns, "columns and features differ"
     yield isinstance(features.get(data.image_column), Image), f"{data.image_column!r} is no column of images"
     yield data.label_column in features, f"{data.label_column!r} is no column"
+    others = set(data.columns) - {data.image_column}
+    yield others.issuperset(facts.kept_columns), "kept_columns names what is no column beside the image"
     label = features.get(data.label_column)
     yield not isinstance(label, ClassLabel) or label.names == data.classes, "classes are not those of the features"
 

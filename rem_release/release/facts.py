@@ -130,6 +130,9 @@ class Facts(_Facts):
     data: DataFacts
     owner: OwnerFacts = OwnerFacts()
     clean_split: CleanSplitFacts | None = Field(default=None, description="None: no picture of another split goes out")
+    kept_columns: list[str] = Field(
+        default=[], description="columns that the owner let through the gate by name (push --keep-column)"
+    )
     imperceptibility: ImperceptibilityFacts | None = Field(description="None when nothing is protected")
     files: dict[str, FileFacts] = Field(description="every file but README.md, protection.json and audit.json")
     digest: str = Field(description="sha256 over the data files' names and hashes, see `data_digest`")
