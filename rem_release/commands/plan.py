@@ -40,6 +40,7 @@ def make_plan(
         "images": rows,
         "protected": int((roles == Role.PROTECTED).sum()),
         "reserved": int((roles == Role.RESERVED).sum()),
+        "near_copies": choice.near_copies,
         "skipped": len(choice.working.bad),
         "classes": len(source.classes),
         "cost": cost.model_dump(),

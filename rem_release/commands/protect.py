@@ -4,7 +4,6 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -20,7 +19,7 @@ from rem_release.commands.summary import summarise
 from rem_release.console import Console
 from rem_release.data.noise_store import NoiseStore
 from rem_release.data.row_room import MOST_BYTES, measure_rows
-from rem_release.data.selection import Role, check_parts
+from rem_release.data.selection import check_parts
 from rem_release.data.source import Source, open_source
 from rem_release.errors import InputError
 from rem_release.methods import Method, Pictures, build_method
@@ -174,7 +173,7 @@ def _prepare(
 ) -> tuple[Pictures, Method, list[str]]:
     """The pictures that get noise, on the device; the method, with its weights; the names of the classes it knows."""
     working = choice.working
-    index = torch.from_numpy(np.flatnonzero(choice.roles == Role.PROTECTED))
+    index = torch.from_numpy(choice.with_noise())
     labels = working.labels[index]
     names = [source.album_names.get(name, name) for name in source.classes]  # album-000 is another one elsewhere
     if generator:

@@ -12,6 +12,15 @@ from accelerate.utils import gather_object
 
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.console import Console
+from rem_release.data.near_groups import (
+    MOST_TOGETHER,
+    NearGroups,
+    group_near_copies,
+    mark_near_copies,
+    near_levels,
+    number_noises,
+)
+from rem_release.data.near_pictures import Grids
 from rem_release.data.rows import PrivateCache
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.source import Source, label_by_clusters
@@ -100,13 +109,60 @@ def _choose(options: ProtectOptions, source: Source, working: WorkingSet, consol
         firsts = np.unique(working.image_of_row, return_index=True)[1]
         working = replace(working, labels=torch.from_numpy(source.class_ids[working.rows[firsts]]))
     _warn(working, source, console)
-    roles = choose_roles(working, source.classes, options.reserve, options.fraction, options.known_seed)
-    noise_index = np.full(len(roles), -1, np.int64)
-    protected = np.flatnonzero(roles == Role.PROTECTED)
-    noise_index[protected] = np.arange(len(protected))
-    choice = Choice(working, roles, noise_index, options.release_unprotected, options.max_side)
+    choice = _draw_roles(options, source, working, console)
     _require_rows(choice, source)
     return source, choice
+
+
+def _draw_roles(options: ProtectOptions, source: Source, working: WorkingSet, console: Console) -> Choice:
+    levels = near_levels(options.recipe.noise.rho_u)
+    with console.stage("Looking for near copies") as report:
+        grids = Grids.of_stored(working.images, working.sizes)
+        near = group_near_copies(grids, levels, report)
+    roles = choose_roles(
+        working,
+        source.classes,
+        options.reserve,
+        options.fraction,
+        options.known_seed,
+        near,
+        options.release_unprotected,
+    )
+    index = number_noises(roles == Role.PROTECTED, near, working.labels.numpy(), working.sizes.numpy())
+    choice = Choice(working, roles, index, options.release_unprotected, options.max_side)
+    is_released = np.zeros(len(roles), bool)
+    is_released[working.image_of_row[choice.released()]] = True
+    has_near = mark_near_copies(grids, levels, near, is_released)
+    _warn_of_near_copies(working, near, roles, has_near, levels, source, console)
+    return replace(choice, near_copies=int(has_near[working.image_of_row].sum()))
+
+
+def _warn_of_near_copies(
+    working: WorkingSet,
+    near: NearGroups,
+    roles: np.ndarray,
+    has_near: np.ndarray,
+    levels: int,
+    source: Source,
+    console: Console,
+) -> None:
+    if has_near.any():
+        copy = int(np.flatnonzero(has_near)[0])
+        rows = [int(np.argmax(working.image_of_row == picture)) for picture in (copy, near.earlier[copy])]
+        one, other = (source.origin(int(working.rows[row])) for row in rows)
+        console.warn(
+            f"{has_near.sum()} pictures are near copies of others that are released, at most {levels} levels apart, "
+            f"such as {one} of {other}. Near copies of one size and class get one noise, for two noises average away; "
+            "leave out the others of a kind, or near copies that stand in several classes and sizes"
+        )
+    if chains := near.split_chains():
+        drawn = sorted({Role(role).name.lower() for members in chains for role in roles[members]})
+        console.warn(
+            f"{sum(map(len, chains))} pictures hang together in chains of more than {MOST_TOGETHER} near copies, the "
+            f"longest of {max(map(len, chains))}. They are split into groups with a noise each, and average away "
+            "between groups; --reserve and --fraction do not part them where one of two near copies would go out "
+            f"clean, and protect all of the chain instead (now they are {', '.join(drawn)})"
+        )
 
 
 def _require_rows(choice: Choice, source: Source) -> None:

@@ -17,6 +17,7 @@ def summarise(run: RunFolder, console: Console) -> None:
         "protected": data.protected,
         "unprotected": data.unprotected,
         "held_back": data.held_back,
+        "near_copies": data.near_copies,
         "skipped": data.skipped,
         "classes": len(data.classes),
         "cost": facts.cost.model_dump(),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from rem_release.core.draws import Purpose, chain, uniform
+from rem_release.data.near_groups import NearGroups
 from rem_release.data.working_set import WorkingSet
 from rem_release.errors import InputError
 
@@ -25,16 +26,29 @@ class Role(IntEnum):
     RESERVED = 2
 
 
-def choose_roles(working: WorkingSet, classes: list[str], reserve: float, fraction: float, seed: int) -> np.ndarray:
-    """Draw a role for each distinct picture, so that pixel-identical rows always share one.
+def choose_roles(
+    working: WorkingSet,
+    classes: list[str],
+    reserve: float,
+    fraction: float,
+    seed: int,
+    near: NearGroups | None = None,
+    release_unprotected: bool = True,
+) -> np.ndarray:
+    """Draw a role for each distinct picture, so that pixel-identical rows and groups of near copies share one.
+
+    Of a chain of near copies that was split, all pictures are protected where its groups drew several roles: somewhere
+    along it two near copies would meet, of which one goes out, or is tested on, without the noise of the other.
 
     Args:
         working: the pictures.
         classes: names, for messages.
         reserve: part of each class that is kept back clean for audits, 0 to below 1; rounded down in each class, and
-            a class always keeps one picture that is not reserved.
-        fraction: part of the remaining pictures that gets noise, above 0 to 1.
-        seed: decides the draw, together with each picture's own id.
+            a class always keeps one picture that is not reserved. Groups that are too large for what is left are not.
+        fraction: part of the remaining pictures that gets noise, above 0 to 1; up to 19 more where a group is the last.
+        seed: decides the draw, together with the id of each group's first picture.
+        near: how the pictures hang together; None where none is a near copy.
+        release_unprotected: whether pictures without noise are released.
 
     Returns:
         int8 [U] of `Role`.
@@ -44,19 +58,22 @@ def choose_roles(working: WorkingSet, classes: list[str], reserve: float, fracti
             would have protected pictures.
     """
     check_parts(reserve, fraction)
-    labels = working.labels.numpy()
+    near = near or NearGroups.of_strangers(len(working.hashes))
+    labels, groups = working.labels.numpy(), _Groups(near)
     roles = np.full(len(labels), Role.PROTECTED, np.int8)
     secret = int(hashlib.sha256("".join(working.hashes).encode()).hexdigest()[:15], 16)
-    ranks = _draw(working.keys, seed, secret, Purpose.RESERVE)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        count = min(floor(Fraction(str(reserve)) * len(members)), len(members) - 1)  # 0.29 of 100 is 29
-        roles[members[np.argsort(ranks[members], kind="stable")[:count]]] = Role.RESERVED
+    _reserve(roles, labels, groups, _draw(working.keys, seed, secret, Purpose.RESERVE), reserve)
+    _protect_part(roles, groups, _draw(working.keys, seed, secret, Purpose.FRACTION), fraction)
+    for members in near.split_chains():
+        drawn = set(roles[members].tolist()) - (set() if release_unprotected else {int(Role.UNPROTECTED)})
+        if len(drawn) > 1:
+            is_apart = np.isin(roles[members], list(drawn))
+            roles[members[is_apart]] = Role.PROTECTED
     if reserve and not (roles == Role.RESERVED).any():
-        raise InputError(f"--reserve {reserve} keeps no picture back: every class is smaller than 1/{reserve}")
-    rest = np.flatnonzero(roles == Role.PROTECTED)
-    order = rest[np.argsort(_draw(working.keys, seed, secret, Purpose.FRACTION)[rest], kind="stable")]
-    roles[order[round(fraction * len(rest)) :]] = Role.UNPROTECTED
+        raise InputError(
+            f"--reserve {reserve} keeps no picture back: every class is smaller than 1/{reserve}, or hangs together by "
+            "near copies; leave it out, and give audits their test pictures with --holdout"
+        )
     left = np.unique(labels[roles == Role.PROTECTED])
     if len(left) < 2:
         name = f"only {classes[left[0]]!r}" if len(left) else "no class"
@@ -65,6 +82,48 @@ def choose_roles(working: WorkingSet, classes: list[str], reserve: float, fracti
             f"raise --fraction ({fraction}) or lower --reserve ({reserve})"
         )
     return roles
+
+
+class _Groups:
+    """Pictures that are drawn together: int64 [n], `firsts`, ascending, and for each of those all that go with it."""
+
+    def __init__(self, near: NearGroups) -> None:
+        self.firsts = np.unique(near.group)
+        self._larger: dict[int, list[int]] = {}
+        for place in np.flatnonzero(near.group != np.arange(len(near.group))).tolist():
+            first = int(near.group[place])
+            self._larger.setdefault(first, [first]).append(place)
+
+    def __getitem__(self, first: int) -> list[int]:
+        return self._larger.get(int(first), [int(first)])
+
+
+def _reserve(roles: np.ndarray, labels: np.ndarray, groups: _Groups, ranks: np.ndarray, share: float) -> None:
+    """Reserve a share of each class in groups; a group counts in the class of its first picture."""
+    firsts = groups.firsts
+    kept = np.bincount(labels)
+    for label in np.unique(labels):
+        members = int((labels == label).sum())
+        count = min(floor(Fraction(str(share)) * members), members - 1)  # 0.29 of 100 is 29
+        ours = firsts[labels[firsts] == label]
+        for first in ours[np.argsort(ranks[ours], kind="stable")]:
+            if count == 0:
+                break
+            group = groups[first]
+            taken = np.bincount(labels[group], minlength=len(kept))
+            if len(group) <= count and (kept - taken)[taken > 0].all():
+                roles[group] = Role.RESERVED
+                kept, count = kept - taken, count - len(group)
+
+
+def _protect_part(roles: np.ndarray, groups: _Groups, ranks: np.ndarray, fraction: float) -> None:
+    """Leave a part of the pictures that are not reserved protected, in groups."""
+    firsts = groups.firsts[roles[groups.firsts] == Role.PROTECTED]
+    wanted = round(fraction * int((roles == Role.PROTECTED).sum()))
+    for first in firsts[np.argsort(ranks[firsts], kind="stable")]:
+        if wanted <= 0:
+            roles[groups[first]] = Role.UNPROTECTED
+        wanted -= len(groups[first])
 
 
 def check_parts(reserve: float, fraction: float) -> None:

@@ -72,6 +72,7 @@ def describe_data(source: Source, choice: Choice) -> DataFacts:
         held_back=len(working.rows) - len(positions),
         skipped=len(working.bad),
         duplicates=len(positions) - len(np.unique(pictures)),
+        near_copies=choice.near_copies,
         resized_noise=int(is_resized.sum()),
         classes=source.classes,
         class_counts=np.bincount(classes, minlength=len(source.classes)).tolist(),

@@ -48,6 +48,7 @@ def _compare(facts: Facts) -> Iterator[tuple[bool, str]]:
     yield allowed_names(facts) >= set(facts.files), "files lists a name that a release cannot have"
     yield data.resized_noise <= data.protected, "resized_noise exceeds the protected rows"
     yield data.duplicates < data.images, "duplicates is not below images"
+    yield (data.near_copies or 0) < data.images, "near_copies is not below images"
     yield (seen is None) == (data.protected == 0), "imperceptibility must be there exactly if rows are protected"
     yield seen is None or 0 < seen.max_change <= protection.rho_u_levels, "max_change is outside the budget"
     yield facts.digest == data_digest(facts.files), "digest is not that of the data files"

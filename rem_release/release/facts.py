@@ -67,6 +67,12 @@ class DataFacts(_Facts):
     held_back: int = Field(ge=0, description="rows of the source that are not released: reserved or not protected")
     skipped: int = Field(ge=0, description="files of the source that could not be read, left out with --skip-bad")
     duplicates: int = Field(ge=0, description="released rows whose picture also stands in an earlier row")
+    near_copies: int | None = Field(
+        default=None,
+        ge=0,
+        description="released rows whose picture is a near copy of, but not equal to, one that is released in an "
+        "earlier row; None where nobody looked",
+    )
     resized_noise: int = Field(ge=0, description="protected rows that are not of the working resolution")
     classes: list[str]
     class_counts: list[int] = Field(description="released rows of each class, in the order of `classes`")

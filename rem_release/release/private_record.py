@@ -28,7 +28,8 @@ _BATCH_ROWS = 4096
 def fingerprint_of(recipe: Recipe, seed: int, choice: Choice, classes: list[str], weights_sha256: str | None) -> str:
     """One hash over everything that decides the noise: what a checkpoint is good for."""
     chosen = [choice.working.hashes[index] for index in np.flatnonzero(choice.roles == Role.PROTECTED)]
-    parts = [recipe.sha256(), seed, classes, choice.working.labels.tolist(), chosen, weights_sha256]
+    shared = choice.noise_index.tolist()
+    parts = [recipe.sha256(), seed, classes, choice.working.labels.tolist(), chosen, shared, weights_sha256]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -34,9 +34,11 @@ class Choice:
     Attributes:
         working: the pictures.
         roles: int8 [U] of `Role`.
-        noise_index: int64 [U], where the noise of a protected picture stands in the store; -1 for the others.
+        noise_index: int64 [U], where the noise of a protected picture stands in the store; -1 for the others. Near
+            copies of one size and class share one noise.
         release_unprotected: release the rows without noise too.
         max_side: longer side that pictures are shrunk to.
+        near_copies: released rows whose picture is a near copy of one that is released earlier.
     """
 
     working: WorkingSet
@@ -44,6 +46,12 @@ class Choice:
     noise_index: np.ndarray
     release_unprotected: bool
     max_side: int | None
+    near_copies: int = 0
+
+    def with_noise(self) -> np.ndarray:
+        """int64, the pictures that noise is made for, in the order of the store: the first of those that share one."""
+        noise, firsts = np.unique(self.noise_index, return_index=True)
+        return firsts[noise >= 0]
 
     def row_roles(self) -> np.ndarray:
         """int8 [K], the role of each readable row."""

@@ -1,0 +1,162 @@
+"""Which pictures of a set are near copies of each other, and what must therefore share one role and one noise.
+
+Near copies are pictures that lie within twice ρ_u of each other on the working grid (`near_pictures`): two noises on
+them average away, and one of them that goes out clean shows what the other protects. Near copies of near copies form a
+chain. A burst or a set of X-rays can be one long chain whose ends have nothing in common, and a noise that many
+pictures share can be read off their mean: chains of more than 20 are split into groups of one picture and at most 19 of
+its near copies.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from rem_release.data.near_pictures import Grids, compare, find_slack
+from rem_release.radius import whole_levels
+
+MOST_TOGETHER = 20
+"""pictures that share one noise and are drawn as one"""
+_WIDEST = 64
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class NearGroups:
+    """How U pictures hang together.
+
+    Attributes:
+        earlier: int64 [U], the first found of the earlier pictures that this one is a near copy of; -1 for none.
+        chain: int64 [U], the first picture of the chain of near copies that leads here; itself where there is none.
+        group: int64 [U], the first picture of the group; every picture of a chain of at most 20.
+    """
+
+    earlier: np.ndarray
+    chain: np.ndarray
+    group: np.ndarray
+
+    @classmethod
+    def of_strangers(cls, count: int) -> "NearGroups":
+        """Pictures without near copies."""
+        alone = np.arange(count)
+        return cls(np.full(count, -1, np.int64), alone, alone)
+
+    def split_chains(self) -> list[np.ndarray]:
+        """The pictures of each chain that was split, int64, ascending."""
+        members = np.flatnonzero(np.isin(self.chain, np.unique(self.chain[self.group != self.chain])))
+        order = members[np.argsort(self.chain[members], kind="stable")]
+        return np.split(order, np.flatnonzero(np.diff(self.chain[order])) + 1) if len(order) else []
+
+
+def near_levels(rho_u: Fraction) -> int:
+    """How far near copies lie apart at most: twice ρ_u in whole levels, and never more than 64."""
+    return min(2 * whole_levels(rho_u), _WIDEST)
+
+
+def group_near_copies(grids: Grids, levels: int, progress: Progress | None = None) -> NearGroups:
+    """Find all near copies.
+
+    Pictures that are known to hang together already are not compared again, so that thousands of blank pages take no
+    more than one comparison each.
+
+    Args:
+        grids: the pictures; their order is that of the set.
+        levels: the most that a value of near copies differs, one more where either was resized.
+        progress: told (done, total) pictures.
+    """
+    count = len(grids)
+    earlier = np.full(count, -1, np.int64)
+    chains = _Chains(count)
+    means, reach = grids.indexed_means, levels + find_slack(grids) + 0.01
+    for place in range(count):
+        rest = grids.index.find(means[place], reach, end=place)
+        while len(rest):
+            found = next((found for found, _ in compare(place, rest, grids, grids, levels)), None)
+            if found is None:
+                break
+            earlier[place] = found if earlier[place] < 0 else earlier[place]
+            chains.join(found, place)
+            rest = rest[(rest > found) & (chains.of[rest] != chains.of[place])]
+        if progress:
+            progress(place + 1, count)
+    group = chains.of.copy()
+    for members in chains.long():
+        group[members] = _split(grids, levels, members)
+    return NearGroups(earlier, chains.of, group)
+
+
+def mark_near_copies(grids: Grids, levels: int, near: NearGroups, is_released: np.ndarray) -> np.ndarray:
+    """bool [U]: the released pictures that are near copies of earlier ones that are released too."""
+    has_near = is_released & (near.earlier >= 0)
+    unsure = np.concatenate([np.empty(0, np.int64), *near.split_chains()])  # others are released as a whole, or not
+    unsure = np.sort(unsure[is_released[unsure]])
+    if not is_released[near.earlier[has_near]].all():
+        has_near[unsure] = group_near_copies(grids.subset(unsure), levels).earlier >= 0
+    return has_near
+
+
+def number_noises(is_protected: np.ndarray, near: NearGroups, labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Give protected pictures of one group, class and size one noise: two noises on near copies average away.
+
+    Args:
+        is_protected: bool [U].
+        near: how the pictures hang together.
+        labels: int64 [U].
+        sizes: int64 [U, 2].
+
+    Returns:
+        int64 [U], numbers in the order of first appearance; -1 for pictures without noise.
+    """
+    index = np.full(len(labels), -1, np.int64)
+    kinds = np.column_stack([near.group, labels, sizes])[is_protected]
+    _, firsts, kind = np.unique(kinds, axis=0, return_index=True, return_inverse=True)
+    index[is_protected] = np.argsort(np.argsort(firsts))[kind.reshape(-1)]
+    return index
+
+
+class _Chains:
+    """Pictures in chains, each of which bears the number of its first picture."""
+
+    def __init__(self, count: int) -> None:
+        self.of = np.arange(count)
+        self._members: dict[int, list[int]] = {}
+
+    def join(self, one: int, other: int) -> None:
+        """Make the chains of two pictures one; each picture changes its number a few times at most."""
+        first, second = sorted((int(self.of[one]), int(self.of[other])))
+        if first == second:
+            return
+        joined, added = (self._members.pop(chain, [chain]) for chain in (first, second))
+        if len(joined) < len(added):
+            joined, added = added, joined
+        joined += added
+        self._members[first] = joined
+        self.of[joined if self.of[joined[0]] != first else added] = first
+
+    def long(self) -> list[np.ndarray]:
+        """The chains that are too long to stay together, int64, ascending."""
+        return [np.array(sorted(members)) for members in self._members.values() if len(members) > MOST_TOGETHER]
+
+
+def _split(grids: Grids, levels: int, members: np.ndarray) -> np.ndarray:
+    """Cut a chain: the first picture that is left takes the first 19 of its near copies that are left, and so on.
+
+    Returns:
+        int64, the first picture of the group of each member.
+    """
+    group = np.full(len(grids), -1, np.int64)
+    is_left = np.zeros(len(grids), bool)
+    is_left[members] = True
+    means, reach = grids.indexed_means, levels + find_slack(grids) + 0.01
+    for place in members:
+        if not is_left[place]:
+            continue
+        is_left[place], group[place], taken = False, place, 1
+        candidates = grids.index.find(means[place], reach)
+        for found, _ in compare(int(place), candidates[is_left[candidates]], grids, grids, levels):
+            is_left[found], group[found], taken = False, place, taken + 1
+            if taken == MOST_TOGETHER:
+                break
+    return group[members]
