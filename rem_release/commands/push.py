@@ -20,9 +20,9 @@ from rem_release.hub.proof import check_files, check_loading
 from rem_release.hub.repository import State, read_refs
 from rem_release.hub.settings import check_tag_name, choose_tag, set_gating, set_tag, set_visibility
 from rem_release.hub.upload import upload
-from rem_release.release.copying import copy_release, link_release
+from rem_release.release.copying import DRY_RUN_COPY, PUSH_COPY, clear_copies, copy_release, link_release
 from rem_release.release.facts import Facts
-from rem_release.release.run_folder import DRY_RUN_COPY, PUSH_COPY, RunFolder
+from rem_release.release.run_folder import RunFolder
 from rem_release.verification.report import Check
 
 
@@ -138,7 +138,7 @@ def _copied(run: RunFolder, is_dry: bool) -> Iterator[Path]:
     """
     room = run.private if run.private.is_dir() and os.access(run.private, os.W_OK) else None
     if room and not is_dry:
-        run.clear_copies()
+        clear_copies(run.private)
     with tempfile.TemporaryDirectory(prefix=DRY_RUN_COPY if is_dry else PUSH_COPY, dir=room) as folder:
         copy = Path(folder) / "release"
         (link_release if is_dry else copy_release)(run.release, copy)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rem_release.errors import RemReleaseError
 
+PUSH_COPY, DRY_RUN_COPY = "push-", "dry-run-"
+"""First letters of the folders in `private/` that hold a copy of the release while it is checked and sent."""
 _FICLONE = 0x40049409
 """ioctl_ficlone(2): the copy shares the blocks of the original until either is written to"""
 
@@ -45,6 +47,13 @@ def copy_release(release: Path, copy: Path) -> None:
 def link_release(release: Path, copy: Path) -> None:
     """The same by hard links, which take no room: for looking only, where nothing is sent."""
     shutil.copytree(release, copy, symlinks=True, copy_function=_link)
+
+
+def clear_copies(private: Path) -> None:
+    """Delete the copies that pushes left in `private/` which were killed. For the one command that is at work there."""
+    for copy in private.glob(f"{PUSH_COPY}????????"):  # as `tempfile` names them
+        if copy.is_dir() and not copy.is_symlink():
+            shutil.rmtree(copy)
 
 
 def _clone(source: Path, target: Path) -> bool:

@@ -8,7 +8,6 @@ import errno
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,8 +33,6 @@ from rem_release.release.run_status import describe_failure, entered
 
 RUN_FORMAT = "rem-release-run/2"
 """What a run says of itself in `private/options.json`. Runs of version 0.2.0 say nothing there."""
-PUSH_COPY, DRY_RUN_COPY = "push-", "dry-run-"
-"""First letters of the folders in `private/` that hold a copy of the release while it is checked and sent."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _SCRATCH: dict[str, Names] = {
@@ -328,12 +325,6 @@ class RunFolder:
         """Delete what only a run that is not finished needs: the decoded pictures, and the journal of its shards."""
         self._delete_scratch("private/working")
         self._delete_scratch("private/writing")
-
-    def clear_copies(self) -> None:
-        """Delete the copies of the release that pushes left which were killed. For the one command at work here."""
-        for copy in self.private.glob(f"{PUSH_COPY}????????"):  # as `tempfile` names them
-            if copy.is_dir() and not copy.is_symlink():
-                shutil.rmtree(copy)
 
     def publish(self) -> None:
         """Move the staged release into place, whole."""
