@@ -21,21 +21,27 @@ from rem_release.release.facts import data_digest
 from tests.loopback_hub import LoopbackHub
 
 SHARD = "data/train-00000-of-00001.parquet"
-MOST_MEGABYTES = 1_000
-"""of the whole process; its imports alone take about 600"""
+MOST_MEGABYTES = 400
+"""more than a process takes that verifies a small sound release"""
+SOUND = Path(__file__).with_name("release_0_2_0")
 VERIFY = """
 import json, resource, sys
 from tests.command_line import run
 
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
+
 resource.setrlimit(resource.RLIMIT_CPU, (120, 120))  # instead of a test without an end
-result = run("verify", *sys.argv[1:])
-print(json.dumps([result.code, result.out, result.err, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000]))
+assert run("verify", sys.argv[1]).code == 0
+before = peak()
+result = run("verify", *sys.argv[2:])
+print(json.dumps([result.code, result.out, result.err, peak() - before]))
 """
 
 
 def verify(*arguments: object, env: dict[str, str] | None = None) -> str:
     """What verify says in a process of its own; it must fail as a release that is not what it says."""
-    command = [sys.executable, "-c", VERIFY, *map(str, arguments)]
+    command = [sys.executable, "-c", VERIFY, str(SOUND), *map(str, arguments)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
     process = subprocess.run(
         command, env=env, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
