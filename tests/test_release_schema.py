@@ -1,3 +1,5 @@
+import json
+
 import pyarrow as pa
 import pytest
 from datasets import Array2D, ClassLabel, Features, Image, LargeList, List, Value
@@ -47,3 +49,19 @@ def test_faults_of_a_schema_are_named():
     assert "other features" in compare_schema(other.arrow_schema, FEATURES)[0]
     broken = schema.with_metadata({b"huggingface": b"{"})
     assert "other features" in compare_schema(broken, FEATURES)[0]
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        '{"a": ' * 100_000 + "1" + "}" * 100_000,
+        json.dumps({"label": {"names": [f"class {number}" for number in range(500_000)], "_type": "ClassLabel"}}),
+        *(json.dumps({"a": {"dtype": name, "_type": "Value"}}) for name in ("cpu_count", "system_memory_pool", "", 7)),
+        json.dumps({"a": {"b": {"dtype": "total_allocated_bytes", "_type": "Value"}}}),
+    ],
+    ids=["deep", "many classes", "a function", "another function", "nothing", "a number", "a function inside"],
+)
+def test_features_that_are_made_to_harm_are_none(features: str) -> None:
+    """`datasets` would call any function of Arrow that has the name of a type."""
+    with pytest.raises(ValueError, match="does not describe columns"):
+        read_features(features)

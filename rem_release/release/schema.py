@@ -1,6 +1,8 @@
 """The schema of the released Parquet files, as the facts state it and as the files must have it."""
 
 import json
+import re
+from typing import Any
 
 import pyarrow as pa
 from datasets import Features
@@ -12,6 +14,12 @@ _UNREADABLE = (
     *(RecursionError, OverflowError, pa.ArrowException),
 )
 """what `datasets` raises over features that are none"""
+_MOST_TEXT = 4_000_000
+_TYPE = re.compile(
+    r"null|bool|u?int(8|16|32|64)|float(16|32|64)|(large_)?(string|binary)|(string|binary)_view|date(32|64)"
+    r"|(time(32|64)|timestamp|duration)\[(s|ms|us|ns)(, tz=[\w/+:-]{1,60})?\]|decimal(128|256)\(\d{1,3}, -?\d{1,3}\)"
+)
+"""names of types; `datasets` calls whatever function of Arrow another name is one of"""
 
 
 def write_features(features: Features) -> str:
@@ -26,11 +34,21 @@ def read_features(text: str) -> Features:
         ValueError: the text does not describe features.
     """
     try:
-        features = Features.from_dict(json.loads(text))
+        if len(text) > _MOST_TEXT:
+            raise ValueError(f"{len(text):,} characters of them")
+        features = Features.from_dict(json.loads(text, object_hook=_require_types))
         features.arrow_schema  # noqa: B018 - which not all that can be read has
     except _UNREADABLE as error:
         raise ValueError(f"data.features does not describe columns ({show(error, 200)})") from None
     return features
+
+
+def _require_types(document: dict[str, Any]) -> dict[str, Any]:
+    """The object, whose type, if it names one, is one that columns have."""
+    name = document.get("dtype", "null")
+    if document.get("_type") == "Value" and not (isinstance(name, str) and _TYPE.fullmatch(name)):
+        raise ValueError(f"no type of a column: {show(name, 60)}")
+    return document
 
 
 def compare_schema(found: pa.Schema, features: Features) -> list[str]:

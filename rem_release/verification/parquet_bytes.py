@@ -32,7 +32,13 @@ _MAKER = re.compile(rb"parquet-cpp-arrow version \d{1,3}(\.\d{1,3}){2}(-SNAPSHOT
 _ZEROS = {struct.pack(form, zero) for form in ("<e", "<f", "<d") for zero in (0.0, -0.0)}
 """what may stand for the other one as the smallest or largest number"""
 _STRUCTURE = {b"schema", b"list", b"element", b"item", b"key_value", b"key", b"value", b"bytes", b"path"}
-_WHOLE = {"int8": (-(2**7), 2**7 - 1), "int16": (-(2**15), 2**15 - 1), "uint8": (0, 2**8 - 1), "uint16": (0, 2**16 - 1)}
+_WHOLE = {
+    "null": (1, 0),
+    "int8": (-(2**7), 2**7 - 1),
+    "int16": (-(2**15), 2**15 - 1),
+    "uint8": (0, 2**8 - 1),
+    "uint16": (0, 2**16 - 1),
+}
 
 
 def inspect_bytes(path: Path, features: datasets.Features, image_column: str) -> Iterator[str]:

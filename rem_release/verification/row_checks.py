@@ -100,6 +100,7 @@ class RowChecks:
         self._clean_split = clean_split
         self._counts = clean_split.class_counts if clean_split else facts.data.class_counts
         self._names = ("clean split", "clean split images") if clean_split else ("rows", "images")
+        self._classes_known = frozenset(facts.data.classes)
         self._label = features[facts.data.label_column]
         largest = facts.data.largest
         self._most_pixels = None if clean_split else largest[0] * largest[1]
@@ -114,7 +115,7 @@ class RowChecks:
             row_faults.append(f"row {number} has the path {row.path!r} instead of {image_path(number)!r}")
         value = row.columns[self._facts.label_column]
         name = name_class(value, self._label)
-        if name not in self._facts.classes:
+        if name not in self._classes_known:
             row_faults.append(f"row {number} has the label {value!r}, which is no class of the facts")
             name = None
         if row.png is None:
