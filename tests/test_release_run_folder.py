@@ -17,7 +17,6 @@ from rem_release.release import deletion
 from rem_release.release.run_folder import RunFolder
 from tests.command_line import draw_classes, run, same_release, snapshot, succeed
 
-
 _HOLD = """
 import fcntl, os, sys
 fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
