@@ -16,6 +16,7 @@ from rem_release.gate.history import read_history
 from rem_release.gate.near_duplicates import check_clean_split
 from rem_release.gate.policy import check_card_again, check_metadata, check_policy
 from rem_release.gate.second_noise import check_second_noise
+from rem_release.gate.unprotected_rows import check_unprotected_rows
 from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
 from rem_release.hub.repository import State, read_state
@@ -75,6 +76,8 @@ def check_release(
     checks.append(check_audit_figures(release, facts, audit, AuditFolder.of(run.path, None).curves))
     with console.stage("Comparing the clean split") if facts.clean_split else nullcontext() as report:
         checks += check_clean_split(release, facts, originals, row_map, report)
+    with console.stage("Comparing rows without noise") if facts.data.unprotected else nullcontext() as report:
+        checks += check_unprotected_rows(release, facts, originals, row_map, report)
     return checks, facts
 
 

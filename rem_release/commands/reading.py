@@ -26,6 +26,7 @@ from rem_release.data.selection import Role, choose_roles
 from rem_release.data.source import Source, label_by_clusters
 from rem_release.data.working_set import WorkingSet, open_working_set, read_working_set, save_index
 from rem_release.errors import InputError, RemReleaseError
+from rem_release.radius import whole_levels
 from rem_release.release.run_folder import RunFolder
 from rem_release.release.writing import Choice
 
@@ -115,7 +116,7 @@ def _choose(options: ProtectOptions, source: Source, working: WorkingSet, consol
 
 
 def _draw_roles(options: ProtectOptions, source: Source, working: WorkingSet, console: Console) -> Choice:
-    levels = near_levels(options.recipe.noise.rho_u)
+    levels = near_levels(whole_levels(options.recipe.noise.rho_u))
     with console.stage("Looking for near copies") as report:
         grids = Grids.of_stored(working.images, working.sizes)
         near = group_near_copies(grids, levels, report)
@@ -151,17 +152,17 @@ def _warn_of_near_copies(
         rows = [int(np.argmax(working.image_of_row == picture)) for picture in (copy, near.earlier[copy])]
         one, other = (source.origin(int(working.rows[row])) for row in rows)
         console.warn(
-            f"{has_near.sum()} pictures are near copies of others that are released, at most {levels} levels apart, "
-            f"such as {one} of {other}. Near copies of one size and class get one noise, for two noises average away; "
-            "leave out the others of a kind, or near copies that stand in several classes and sizes"
+            f"{has_near.sum()} pictures are near copies of earlier ones, at most {levels} levels apart, such as {one} "
+            f"of {other}. Two noises average away, so near copies of one size and class get one noise; of those that "
+            "differ in size or class leave out all but one"
         )
     if chains := near.split_chains():
         drawn = sorted({Role(role).name.lower() for members in chains for role in roles[members]})
         console.warn(
             f"{sum(map(len, chains))} pictures hang together in chains of more than {MOST_TOGETHER} near copies, the "
-            f"longest of {max(map(len, chains))}. They are split into groups with a noise each, and average away "
-            "between groups; --reserve and --fraction do not part them where one of two near copies would go out "
-            f"clean, and protect all of the chain instead (now they are {', '.join(drawn)})"
+            f"longest of {max(map(len, chains))}. They are split into groups with a noise each, which average away "
+            "from group to group; where --reserve or --fraction would part near copies, all of the chain are protected "
+            f"(now these pictures are {', '.join(drawn)})"
         )
 
 

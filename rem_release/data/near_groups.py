@@ -9,12 +9,10 @@ its near copies.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
 from rem_release.data.near_pictures import Grids, compare, find_slack
-from rem_release.radius import whole_levels
 
 MOST_TOGETHER = 20
 """pictures that share one noise and are drawn as one"""
@@ -50,9 +48,9 @@ class NearGroups:
         return np.split(order, np.flatnonzero(np.diff(self.chain[order])) + 1) if len(order) else []
 
 
-def near_levels(rho_u: Fraction) -> int:
-    """How far near copies lie apart at most: twice ρ_u in whole levels, and never more than 64."""
-    return min(2 * whole_levels(rho_u), _WIDEST)
+def near_levels(rho_u_levels: int) -> int:
+    """How far near copies lie apart at most, given ρ_u in whole levels: twice as far, and never more than 64 levels."""
+    return min(2 * rho_u_levels, _WIDEST)
 
 
 def group_near_copies(grids: Grids, levels: int, progress: Progress | None = None) -> NearGroups:

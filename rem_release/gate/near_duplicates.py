@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.audit.material.stored_pictures import StoredPictures
-from rem_release.data.decoding import BadImage, pixel_hash
 from rem_release.data.near_pictures import Grids, Near, find_alike, find_near
 from rem_release.errors import VerificationError
+from rem_release.gate.protected_originals import ProtectedOriginals
 from rem_release.release.documents import CLEAN
 from rem_release.release.facts import Facts
 from rem_release.verification.pairing import CleanRows, RecordedRow
@@ -70,7 +70,7 @@ def _compare(
             progress(min(done, total), total)
 
     asked = Grids(split.pixels, np.arange(len(split)), resolution, report)
-    originals = _Originals(clean, row_map)
+    originals = ProtectedOriginals(clean, row_map)
     known = Grids(originals.read, originals.numbers, resolution, report)
     rest = originals.list_unknown(facts.data.images, known.rows)
     released = Grids(_open(release, facts, "data").pixels, rest, resolution, report) if len(rest) else None
@@ -86,45 +86,6 @@ def _compare(
     return faults.conclude(
         _NAME, f"none of its {len(split)} pictures lies within {levels} levels of {with_what}, or looks like one"
     )
-
-
-class _Originals:
-    """The originals of protected rows under the numbers of the rows; without a record all, under their own numbers."""
-
-    def __init__(self, clean: CleanRows | None, row_map: Sequence[RecordedRow] | None) -> None:
-        self._clean, self._map = clean, row_map
-        if row_map is None:
-            numbers = list(range(len(clean) if clean else 0))
-        else:
-            numbers = [number for number, record in enumerate(row_map) if clean and self._is_known(record)]
-        self.numbers = np.array(numbers, np.int64)
-
-    @staticmethod
-    def _is_known(record: RecordedRow) -> bool:
-        return record.protected and record.index is not None
-
-    def read(self, number: int) -> np.ndarray | None:
-        """uint8 (H, W, 3); None where it cannot be read, or is not the one that was protected."""
-        assert self._clean is not None
-        record = self._map[number] if self._map is not None else None
-        try:
-            pixels = self._clean.pixels(number if record is None or record.index is None else record.index)
-        except BadImage:
-            return None
-        return pixels if record is None or pixel_hash(pixels) == record.clean_sha256 else None
-
-    def name(self, number: int) -> str:
-        """An original in words."""
-        return (
-            f"original {number}" if self._map is None else f"the original of row {number}, {self._map[number].origin}"
-        )
-
-    def list_unknown(self, images: int, known: np.ndarray) -> np.ndarray:
-        """int64, the released rows that may be protected and whose originals are not at hand."""
-        if self._map is None:
-            return np.arange(images)
-        protected = [number for number, record in enumerate(self._map) if record.protected]
-        return np.setdiff1d(np.array(protected, np.int64), known)
 
 
 def _describe(split: str, near: Near, what: str) -> str:
