@@ -205,7 +205,7 @@ def _write_release(
     decides = fingerprint_of_release(fingerprint, source, choice, options.shard_bytes)
     journals = open_journals(run.writing, run.staging, source.splits, decides)
     grey = _make_grey_noise(method, pictures)
-    figure = NoiseGain(grey, pictures.images.shape[-1])
+    figure = NoiseGain(grey, budget, pictures.images.shape[-1])
     with console.stage("Writing images") as report:
         written = write_rows(run.staging, source, choice, noise, budget, journals, options.shard_bytes, report, figure)
     if written.raised:
@@ -240,8 +240,8 @@ def _draw_figures(staging: Path, written: Written, grey: np.ndarray, budget: int
     if written.gain > MOST_GAIN:
         (staging / NOISE_FIGURE).unlink(missing_ok=True)
         console.note(
-            f"{NOISE_FIGURE} is left out: subtracted from a released picture, the noise that it shows would bring that "
-            f"{written.gain:.2f} dB closer to its original (at most {MOST_GAIN} dB is allowed)"
+            f"{NOISE_FIGURE} is left out: subtracted from released pictures, the noise that it shows would bring some "
+            f"of them more than {MOST_GAIN} dB closer to their originals"
         )
     else:
         write_atomically(staging / NOISE_FIGURE, noise_grid(grey, budget))

@@ -144,7 +144,7 @@ class _Search:
             self._cells.setdefault(cell.tobytes(), []).append(number)
         resolution, levels = facts.protection.resolution, facts.protection.rho_u_levels
         self._pictures = NoiseCells(thumbnails, resolution)
-        self._noise = NoiseGain(read_noise(np.array(thumbnails), levels), resolution) if thumbnails else None
+        self._noise = NoiseGain(read_noise(np.array(thumbnails), levels), levels, resolution) if thumbnails else None
         self._clean = clean
         self.rows_of: dict[int, int] = {}
         """cell of the figure of protected pictures -> a row that it shows"""

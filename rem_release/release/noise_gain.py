@@ -4,26 +4,27 @@ For noise n = protected − clean and a cell c, the best factor s brings |n − 
 r = <n, c> / (|n|·|c|) (least squares): the PSNR to the original rises by −10·log10(1 − r²) dB.
 """
 
+import math
 from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
 
 from rem_release.core.resampling import interpolation_matrix
 
 MOST_GAIN = 0.5
-"""dB that a cell may gain on a picture. Random noise gains less than 0.1 on 32 x 32 pixels. Noise on grey gained up to
-3.9 (EM) and 14 to 17 (REM, SEM) on patches of photographs, and other draws of it as much."""
+"""dB that a cell may gain on a picture. On 2,000 pictures each, random noise gained nothing, and noise on grey, after
+120 steps of training, up to 3.9 (EM), 14.2 (REM) and 16.8 (SEM) on patches of photographs, and 2.0, 5.3 and 7.9 on
+CIFAR-10; with other draws EM and REM gave as much."""
 FLAT = 8.0
 """levels of contrast on the working grid; of a flatter picture there is nothing to protect"""
 _CHANCE = 5.0
 """standard deviations of what independent noise correlates; less is no gain"""
-_BLOCKS = (1, 2, 4, 8, 16)
+_BLOCKS = (1, 4)
 """means of so many blocks a side: of such noise the coarse part may fit where the fine one does not"""
-_FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
+_FLIPS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 _SURE = 1e-6
 
 
@@ -32,21 +33,21 @@ class NoiseGain:
 
     Tried are every cell, whole and averaged over blocks, as it is and mirrored, with every factor, negative ones too,
     brought to the picture's size as the noise is. Not tried: mixtures of cells, whose factors nobody finds without the
-    originals, and shifts (up to four pixels each way raised the largest gain on 500 rows by 2 % and the mean by 6 %).
+    originals, and shifts (up to four pixels each way raised the largest gain on 500 rows by 2 % and the mean by 7 %).
 
     Args:
-        cells: the noise that they show, int [n, S, S, 3] in levels of 255; of a grid of R > S pixels one corner.
+        cells: the noise that they show, int [n, S, S, 3] in levels of 255, n ≥ 1; of a grid of R > S pixels, a corner.
+        levels: the budget floor(255·ρ_u).
         resolution: R, side of the working grid.
     """
 
-    def __init__(self, cells: np.ndarray, resolution: int) -> None:
+    def __init__(self, cells: np.ndarray, levels: int, resolution: int) -> None:
         noise = torch.from_numpy(cells.astype(np.float32)).permute(0, 3, 1, 2)
-        self._shown = noise.shape[-1]
+        self._levels, self._shown, self._resolution = levels, noise.shape[-1], resolution
         sides = [side for side in _BLOCKS if side < self._shown]
         means = [F.interpolate(F.adaptive_avg_pool2d(noise, side), size=self._shown) for side in sides]
-        self._views = torch.stack([noise, *means], 1)
-        self._flat = self._views.flatten(0, 1).flatten(1)
-        self._resolution = resolution
+        self._views = torch.stack([noise, *means], 1).numpy()
+        self._flat = self._views.reshape(self._views.shape[0] * self._views.shape[1], -1)
         self._route = lru_cache(maxsize=64)(self._find_route)
 
     def find(self, clean: np.ndarray, protected: np.ndarray) -> tuple[int, float]:
@@ -55,34 +56,41 @@ class NoiseGain:
         Flat pictures gain nothing, and nothing gained is what independent noise would gain by chance: five standard
         deviations, 0.03 dB on 32 x 32 pixels and 0.6 on 8 x 8. On eight pixels or fewer nothing can be told.
         """
-        if not len(self._views) or squash(clean, self._resolution).std() < FLAT:
+        if squash(clean, self._resolution).std() < FLAT:
             return 0, 0.0
-        noise = torch.from_numpy(protected.astype(np.float32) - clean).permute(2, 0, 1)
+        noise = np.ascontiguousarray(self._unknown(clean, protected).transpose(2, 0, 1))
         rows, columns, lengths = self._route(*clean.shape[:2])
         seen = rows.T @ noise @ columns  # so that <noise, enlarged cell> = <seen, cell>
-        energy = noise.square().sum(0, keepdim=True)
         shown, height, width = self._shown, *(self._reach(length) for length in clean.shape[:2])
-        parts = torch.stack([seen.flip(dims)[:, :shown, :shown].reshape(-1) for dims in _FLIPS], 1)
-        energies = torch.stack([energy.flip(dims)[:, :height, :width].sum() for dims in _FLIPS])
-        squares = (self._flat @ parts).square() / (lengths[:, None] * energies).clamp(min=_SURE)
-        values = 3 * min(height, shown) * min(width, shown)
-        squares[squares < _CHANCE**2 / values] = 0
+        corners = [seen[:, ::down, ::across][:, :shown, :shown].reshape(-1) for down, across in _FLIPS]
+        energy = np.square(noise).sum(0)
+        energies = np.array([energy[::down, ::across][:height, :width].sum() for down, across in _FLIPS])
+        squares = np.square(self._flat @ np.stack(corners, 1)) / np.maximum(lengths[:, None] * energies, _SURE)
+        squares[squares < _CHANCE**2 / (3 * min(height, shown) * min(width, shown))] = 0
         best = int(squares.argmax())
-        gain = -10 * np.log10(max(1 - float(squares.flatten()[best]), _SURE))
-        return best // (4 * self._views.shape[1]), gain
+        gain = 10 * float(np.log10(1 / max(1 - squares.flat[best], _SURE)))
+        return best // (len(_FLIPS) * self._views.shape[1]), gain
+
+    def _unknown(self, clean: np.ndarray, protected: np.ndarray) -> np.ndarray:
+        """The noise, less its means over the brightest and the darkest pixels: that it darkens the ones and brightens
+        the others is known without a figure, for nothing else is possible."""
+        noise = protected.astype(np.float32) - clean
+        for saturated in (clean < self._levels, clean > 255 - self._levels):
+            if saturated.any():
+                noise[saturated] -= noise[saturated].mean()
+        return noise
 
     def _reach(self, length: int) -> int:
         """How many of so many pixels, from one side, the shown part of the grid touches."""
-        if self._shown == self._resolution:
-            return length
-        return min(length, int(np.ceil((self._shown + 0.5) * length / self._resolution)) + 1)
+        scale = length / self._resolution
+        return min(length, math.ceil(self._shown * scale + abs(scale - 1) / 2))
 
-    def _find_route(self, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _find_route(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The way of the noise to a size, [H, R] and [W, R], and the squared length of every view there."""
-        rows, columns = (interpolation_matrix(self._resolution, length) for length in (height, width))
+        rows, columns = (interpolation_matrix(self._resolution, length).numpy() for length in (height, width))
         down, across = (way[:, : self._shown].T @ way[:, : self._shown] for way in (rows, columns))
         lengths = (down @ self._views @ across * self._views).sum((2, 3, 4))
-        return rows, columns, lengths.flatten()
+        return rows, columns, lengths.reshape(-1)
 
 
 def squash(picture: np.ndarray, side: int) -> np.ndarray:

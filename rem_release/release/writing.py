@@ -19,7 +19,7 @@ from rem_release.data.working_set import WorkingSet, read_image
 from rem_release.errors import InputError
 from rem_release.release.figures import fit_cell
 from rem_release.release.imperceptibility import ChangeMeter, measure_change
-from rem_release.release.noise_gain import NoiseGain
+from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
 from rem_release.release.shard_journal import Outcome, ShardJournal
 
 Progress = Callable[[int, int], None]
@@ -73,7 +73,7 @@ class Written:
     samples: list[np.ndarray] = field(default_factory=list)
     """protected pictures for the figure, as its cells; none where it would tell them from clean ones"""
     gain: float = 0.0
-    """dB, the most that subtracting a cell of the noise figure gains on a row"""
+    """dB, the most that subtracting a cell of the noise figure gains; above `MOST_GAIN` no further row is tried"""
     rows: int = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -120,7 +120,8 @@ def write_rows(
     result, first = Written(), 0
 
     def make_row(position: int) -> tuple[bytes, Outcome]:
-        return _make_row(source, choice, noise, budget, position, position in sampled, figure)
+        judged = figure if result.gain <= MOST_GAIN else None  # one row above it is enough
+        return _make_row(source, choice, noise, budget, position, position in sampled, judged)
 
     for split, count in choice.count_released(source.splits).items():
         journal = journals[split]
