@@ -405,6 +405,7 @@ def test_random_noise_is_called_a_control_that_protects_nothing():
 def test_without_noise_there_are_no_figures_of_it():
     card = render_card(state_facts(imperceptibility=None, data__protected=0, data__unprotected=5000))
     assert "No image of this dataset carries noise." in card
+    assert "The noise is not shown" not in card
     assert "PSNR |" not in card
 
 
@@ -418,7 +419,11 @@ def test_only_figures_that_exist_are_shown():
     card = render_card(state_facts(files={"figures/protected.png": FIGURE}))
     assert "](figures/protected.png)" in card
     assert "noise.png" not in card
-    assert "](figures/noise.png)" in render_card(state_facts(files={"figures/noise.png": FIGURE}))
+    assert "The noise is not shown" in card
+    card = render_card(state_facts(files={"figures/noise.png": FIGURE}))
+    assert "](figures/noise.png)" in card
+    assert "a cell brings it at most 0.5 dB closer to its original" in card
+    assert "The noise is not shown" not in card
 
 
 def test_names_cannot_break_the_card():

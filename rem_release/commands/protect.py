@@ -30,8 +30,9 @@ from rem_release.release.apart import check_apart, check_files_apart
 from rem_release.release.assembling import assemble_facts
 from rem_release.release.documents import write_documents
 from rem_release.release.facts import CostFacts, Facts
-from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, protected_grid
+from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, noise_sides, protected_grid
 from rem_release.release.generator import Generator, generator_files, load_generator, save_generator
+from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
 from rem_release.release.private_record import fingerprint_of, fingerprint_of_release, write_row_map, write_skipped
 from rem_release.release.run_folder import RunFolder
 from rem_release.release.shard_journal import open_journals
@@ -219,13 +220,15 @@ def _write_release(
     budget = whole_levels(options.recipe.noise.rho_u)
     decides = fingerprint_of_release(fingerprint, source, choice, options.shard_bytes)
     journals = open_journals(run.writing, run.staging, source.splits, decides)
+    grey = _make_grey_noise(method, pictures)
+    figure = NoiseGain(grey, budget, pictures.images.shape[-1])
     with console.stage("Writing images") as report:
-        written = write_rows(run.staging, source, choice, noise, budget, journals, options.shard_bytes, report)
+        written = write_rows(run.staging, source, choice, noise, budget, journals, options.shard_bytes, report, figure)
     if written.raised:
         console.warn(
             f"{written.raised} pictures are so small that their noise rounded to nothing; it was raised to the budget"
         )
-    _draw_figures(run.staging, written, method, pictures, budget)
+    _draw_figures(run.staging, written, grey, budget, console)
     write_reserve(run.reserve, source, choice)
     write_skipped(run.skipped, choice.working.bad)
     if source.album_names:
@@ -237,10 +240,24 @@ def _write_release(
     return facts
 
 
-def _draw_figures(staging: Path, written: Written, method: Method, pictures: Pictures, budget: int) -> None:
-    """The card's figures: protected pictures, and the noise of plain grey pictures, which are not released."""
+def _make_grey_noise(method: Method, pictures: Pictures) -> np.ndarray:
+    """The noise of plain grey pictures, which are not released, as far as a figure shows it: int8 [n, S, S, 3]."""
+    resolution = pictures.images.shape[-1]
+    shown, _ = noise_sides(resolution)
+    levels = method.make_noise(grey_batch(_figure_classes(pictures), resolution))[:, :, :shown, :shown]
+    return levels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _draw_figures(staging: Path, written: Written, grey: np.ndarray, budget: int, console: Console) -> None:
+    """The card's figures: protected pictures, and noise of grey ones where it does not help to undo that of others."""
     (staging / PROTECTED_FIGURE).parent.mkdir(exist_ok=True)
     if written.samples:
         write_atomically(staging / PROTECTED_FIGURE, protected_grid(written.samples))
-    levels = method.make_noise(grey_batch(_figure_classes(pictures), pictures.images.shape[-1]))
-    write_atomically(staging / NOISE_FIGURE, noise_grid(levels.permute(0, 2, 3, 1).cpu().numpy(), budget))
+    if written.gain > MOST_GAIN:
+        (staging / NOISE_FIGURE).unlink(missing_ok=True)
+        console.note(
+            f"{NOISE_FIGURE} is left out: subtracted from released pictures, the noise that it shows would bring some "
+            f"of them more than {MOST_GAIN} dB closer to their originals"
+        )
+    else:
+        write_atomically(staging / NOISE_FIGURE, noise_grid(grey, budget))

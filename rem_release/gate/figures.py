@@ -1,7 +1,8 @@
-"""What the card's figures show: protected pictures that are released, and noise of no released picture.
+"""What the card's figures show: protected pictures that are released, and noise that helps to undo that of none.
 
-Noise of a released picture would undo its protection (protected − δ = clean). Not seen: a clean picture or a noise that
-was cropped, turned by a quarter, or mixed with others, within a figure of the right layout.
+Noise of a released picture would undo its protection (protected − δ = clean), and noise that is like it undoes a part:
+`NoiseGain` measures how much. Not seen: a clean picture that was cropped, turned by a quarter, or mixed with others,
+within a figure of the right layout.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +24,9 @@ from rem_release.release.figures import (
     draw_noise,
     fit_cell,
     noise_sides,
+    read_noise,
 )
+from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
 from rem_release.verification.pairing import CleanRows, OriginalLostError, Pairing, RecordedRow, choose_pairing
 from rem_release.verification.report import Check, Faults
 
@@ -63,10 +66,8 @@ def check_figures_show(
         if number not in search.rows_of:
             protected.add(f"cell {number} of {PROTECTED_FIGURE} is no picture of the release; {_CURE}")
     cells = f"each of its {len(shown)} cells is a picture of the release" if shown else "there is none"
-    checks = [
-        protected.conclude("protected figure", cells),
-        noise.conclude("noise figure", f"{len(thumbnails)} cells of noise within the budget"),
-    ]
+    noises = f"{len(thumbnails)} cells of noise within the budget" if NOISE_FIGURE in facts.files else "there is none"
+    checks = [protected.conclude("protected figure", cells), noise.conclude("noise figure", noises)]
     return [*checks, _conclude(search, clean, facts)]
 
 
@@ -77,7 +78,9 @@ def _conclude(search: "_Search", clean: CleanRows | None, facts: Facts) -> Check
     if lost and not search.faults.count:
         return Check(_ORIGINALS, None, f"{lost} rows could not be compared with an original")
     return search.faults.conclude(
-        _ORIGINALS, f"no cell shows one of {search.originals} originals, or the noise of one of {search.compared} rows"
+        _ORIGINALS,
+        f"no cell shows one of {search.originals} originals; subtracted from one of {search.compared} rows, none gains "
+        f"more than {search.gain:.2f} dB (at most {MOST_GAIN})",
     )
 
 
@@ -124,7 +127,9 @@ class _Look:
     """its original; None where it was not found"""
     is_equal: bool
     alike: str | None
-    """what a cell of noise shows"""
+    """what a cell of noise shows, or undoes"""
+    gain: float = 0.0
+    """dB that subtracting a cell of noise gains"""
 
 
 class _Search:
@@ -137,12 +142,15 @@ class _Search:
         self._cells: dict[bytes, list[int]] = {}
         for number, cell in enumerate(shown):
             self._cells.setdefault(cell.tobytes(), []).append(number)
-        self._noise = NoiseCells(thumbnails, facts.protection.rho_u_levels, facts.protection.resolution)
+        resolution, levels = facts.protection.resolution, facts.protection.rho_u_levels
+        self._pictures = NoiseCells(thumbnails, resolution)
+        self._noise = NoiseGain(read_noise(np.array(thumbnails), levels), levels, resolution) if thumbnails else None
         self._clean = clean
         self.rows_of: dict[int, int] = {}
         """cell of the figure of protected pictures -> a row that it shows"""
         self.faults = Faults()
         self.compared = self.originals = 0
+        self.gain = 0.0
 
     def run(self, release: Path, row_map: Sequence[RecordedRow] | None, progress: Progress | None) -> None:
         """Look at all rows, then at the originals that no row shows."""
@@ -181,10 +189,14 @@ class _Search:
         if partner is None or partner.pixels.shape != pixels.shape:
             return _Look(row.number, cells, None, False, None)
         is_equal = np.array_equal(partner.pixels, pixels)
-        alike = _say(self._noise.find_picture(partner.pixels), f"the original of row {row.number}")
-        if not alike and not is_equal:
-            alike = _say(self._noise.find_noise(partner.pixels, pixels), f"the noise of row {row.number}")
-        return _Look(row.number, cells, partner.index, is_equal, alike)
+        cell, gain = self._noise.find(partner.pixels, pixels) if self._noise and not is_equal else (0, 0.0)
+        alike = _say(self._pictures.find_picture(partner.pixels), f"the original of row {row.number}")
+        if not alike and gain > MOST_GAIN:
+            alike = (
+                f"cell {cell} of {NOISE_FIGURE}, subtracted from row {row.number}, brings it {gain:.2f} dB closer to "
+                f"its original (at most {MOST_GAIN})"
+            )
+        return _Look(row.number, cells, partner.index, is_equal, alike, gain)
 
     def _look_at_original(self, index: int) -> str | None:
         assert self._clean is not None
@@ -192,10 +204,11 @@ class _Search:
             pixels = self._clean.pixels(index)
         except BadImage:
             return None
-        return _say(self._noise.find_picture(pixels), f"original {index}, which is not released")
+        return _say(self._pictures.find_picture(pixels), f"original {index}, which is not released")
 
     def _take(self, look: _Look) -> None:
         self.compared += look.index is not None
+        self.gain = max(self.gain, look.gain)
         for cell in look.cells:
             self.rows_of[cell] = look.row
             if look.is_equal:

@@ -55,6 +55,11 @@ def draw_noise(noise: np.ndarray, levels: int) -> np.ndarray:
     return np.clip(_MID_GREY + np.rint(noise.astype(np.float64) * 127.5 / levels), 0, 255).astype(np.uint8)
 
 
+def read_noise(drawn: np.ndarray, levels: int) -> np.ndarray:
+    """The noise in levels of 255 that `draw_noise` drew; exact up to a budget of 127 levels."""
+    return np.rint((drawn.astype(np.float64) - _MID_GREY) * levels / 127.5).astype(np.int64)
+
+
 def noise_sides(resolution: int) -> tuple[int, int]:
     """Sides of the noise that a noise figure shows for this working grid, and of its cells."""
     shown = min(resolution, _MOST_NOISE)

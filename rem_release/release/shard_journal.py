@@ -16,7 +16,7 @@ from rem_release.release.canonical import sha256_file
 from rem_release.release.deletion import JOURNAL, RELEASE, delete_own
 from rem_release.release.imperceptibility import Change
 
-_MEASURES = ("largest", "where", "mean", "psnr", "ssim", "raised", "sampled", "samples")
+_MEASURES = ("largest", "where", "mean", "psnr", "ssim", "raised", "gain", "sampled", "samples")
 _NAMES = ("fingerprint", "sha256", *_MEASURES)
 
 
@@ -30,6 +30,8 @@ class Outcome:
     """its noise rounded to nothing and was raised to the budget"""
     sample: np.ndarray | None
     """its cell of the figure, if it is shown there"""
+    gain: float = 0.0
+    """dB that subtracting a cell of the noise figure gains, see `NoiseGain`"""
 
 
 class ShardJournal:
@@ -117,6 +119,7 @@ def _describe_outcomes(outcomes: list[Outcome]) -> dict[str, np.ndarray]:
         "psnr": np.array([change.psnr for change in changes], np.float64),
         "ssim": np.array([np.nan if change.ssim is None else change.ssim for change in changes], np.float64),
         "raised": np.array([outcome.raised for outcome in outcomes], np.bool_),
+        "gain": np.array([outcome.gain for outcome in outcomes], np.float64),
         "sampled": np.array([outcome.sample is not None for outcome in outcomes], np.bool_),
         "samples": np.array(samples, np.uint8),
     }
@@ -131,4 +134,5 @@ def _read_outcomes(record: dict[str, np.ndarray]) -> Iterator[Outcome]:
             ssim = float(record["ssim"][row])
             ratio, mean = float(record["psnr"][row]), float(record["mean"][row])
             change = Change(largest, (y, x, channel), mean, ratio, None if np.isnan(ssim) else ssim)
-        yield Outcome(change, bool(record["raised"][row]), next(samples) if record["sampled"][row] else None)
+        sample = next(samples) if record["sampled"][row] else None
+        yield Outcome(change, bool(record["raised"][row]), sample, float(record["gain"][row]))

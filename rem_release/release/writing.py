@@ -19,6 +19,7 @@ from rem_release.data.working_set import WorkingSet, read_image
 from rem_release.errors import InputError
 from rem_release.release.figures import fit_cell
 from rem_release.release.imperceptibility import ChangeMeter, measure_change
+from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
 from rem_release.release.shard_journal import Outcome, ShardJournal
 
 Progress = Callable[[int, int], None]
@@ -79,6 +80,8 @@ class Written:
     """protected rows whose noise rounded to nothing and was raised, see `protect_at_own_size`"""
     samples: list[np.ndarray] = field(default_factory=list)
     """protected pictures for the figure, as its cells; none where it would tell them from clean ones"""
+    gain: float = 0.0
+    """dB, the most that subtracting a cell of the noise figure gains; above `MOST_GAIN` no further row is tried"""
     rows: int = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -88,6 +91,7 @@ class Written:
         if outcome.sample is not None:
             self.samples.append(outcome.sample)
         self.raised += outcome.raised
+        self.gain = max(self.gain, outcome.gain)
         self.rows += 1
 
 
@@ -100,6 +104,7 @@ def write_rows(
     journals: Mapping[str, ShardJournal],
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
+    figure: NoiseGain | None = None,
 ) -> Written:
     """Write `data/` of the release, split after split, from where an earlier attempt was stopped.
 
@@ -112,6 +117,7 @@ def write_rows(
         journals: of the shards of each split that are finished.
         shard_bytes: a shard is closed once it holds that much.
         progress: told (done, total) rows.
+        figure: the noise figure, which is held against every row.
 
     Raises:
         InputError: a picture changed since it was read first.
@@ -122,7 +128,8 @@ def write_rows(
     result, first = Written(), 0
 
     def make_row(position: int) -> tuple[bytes, Outcome]:
-        return _make_row(source, choice, noise, budget, position, position in sampled)
+        judged = figure if result.gain <= MOST_GAIN else None  # one row above it is enough
+        return _make_row(source, choice, noise, budget, position, position in sampled, judged)
 
     for split, count in choice.count_released(source.splits).items():
         journal = journals[split]
@@ -162,7 +169,13 @@ def _columns_of(source: Source, rows: np.ndarray) -> Iterator[pa.Table]:
 
 
 def _make_row(
-    source: Source, choice: Choice, noise: NoiseStore, budget: int, position: int, is_sample: bool
+    source: Source,
+    choice: Choice,
+    noise: NoiseStore,
+    budget: int,
+    position: int,
+    is_sample: bool,
+    figure: NoiseGain | None,
 ) -> tuple[bytes, Outcome]:
     working = choice.working
     row, picture = int(working.rows[position]), int(working.image_of_row[position])
@@ -175,7 +188,8 @@ def _make_row(
     change = measure_change(clean, protected)
     if not 0 < abs(change.largest) <= budget:
         raise RuntimeError(f"row {row}: the noise changes a pixel by {change.largest} levels of at most {budget}")
-    return encode_png(protected), Outcome(change, raised, fit_cell(protected) if is_sample else None)
+    _, gain = figure.find(clean, protected) if figure else (0, 0.0)
+    return encode_png(protected), Outcome(change, raised, fit_cell(protected) if is_sample else None, gain)
 
 
 def _read_again(source: Source, choice: Choice, row: int, expected: str) -> np.ndarray:
