@@ -147,6 +147,15 @@ class Grids:
         )
         return part
 
+    @property
+    def side(self) -> int:
+        """Of the coarse grid."""
+        return int(self._coarse.shape[-1])
+
+    def images(self, places: Tensor) -> Tensor:
+        """Some pictures on the coarse grid, uint8 [n, 3, S, S] for int64 [n]."""
+        return self._coarse[places]
+
     def coarse(self, places: np.ndarray) -> np.ndarray:
         """Some pictures on the coarse grid, flat: uint8 [n, 3 · side²] for int64 [n]."""
         return self._coarse[torch.from_numpy(places)].flatten(1).numpy()
