@@ -79,7 +79,7 @@ def test_targets_that_are_not_there_or_hold_nothing(tmp_path: Path, material: Pa
     (tmp_path / "empty").mkdir()
     assert "empty holds no files" in refuse(material, tmp_path / "empty", *recipe, *clean)
     assert "not Parquet" in refuse(material, material / "quick.yaml", *recipe, *clean)
-    assert "cannot be read: File name too long" in refuse(material, tmp_path / ("x" * 300), *recipe, *clean)
+    assert "cannot be used: File name too long" in refuse(material, tmp_path / ("x" * 300), *recipe, *clean)
 
 
 def test_a_copy_needs_its_originals_and_in_the_same_order(tmp_path: Path, material: Path) -> None:
@@ -164,7 +164,8 @@ def test_too_few_test_images_says_how_many_it_takes(material: Path) -> None:
 def test_recipes_that_are_none(tmp_path: Path, material: Path) -> None:
     assert "did you mean 'audit-quick'?" in refuse(material, material / "run", "--recipe", "audit-quik")
     assert "give it to rem-release protect" in refuse(material, material / "run", "--recipe", "quickstart")
-    assert "cannot read the recipe" in refuse(material, material / "run", "--recipe", tmp_path / "none.yaml")
+    message = refuse(material, material / "run", "--recipe", tmp_path / "none.yaml")
+    assert f"the recipe {tmp_path / 'none.yaml'} cannot be read: " in message
     out = ("--out", tmp_path / "new")
     result = run("protect", material / "clean", *out, "--recipe", material / "quick.yaml")
     assert result.code == 2

@@ -298,7 +298,8 @@ def test_recipes_that_cannot_be_read(tmp_path: Path, photographs: Path) -> None:
     options = ("protect", photographs, "--out", tmp_path / "run")
     message = refuse(tmp_path, *options, "--recipe", "rem-cifar")
     assert "did you mean 'rem-cifar10" in message
-    assert "the recipe" in refuse(tmp_path, *options, "--recipe", tmp_path / "absent.yaml")
+    message = refuse(tmp_path, *options, "--recipe", tmp_path / "absent.yaml")
+    assert f"the recipe {tmp_path / 'absent.yaml'} cannot be read: " in message
     (tmp_path / "broken.yaml").write_text("data: [\n")
     assert "is not YAML" in refuse(tmp_path, *options, "--recipe", tmp_path / "broken.yaml")
     (tmp_path / "list.yaml").write_text("- 1\n")

@@ -19,7 +19,7 @@ from rem_release.data.source import SourceOptions, open_source
 from rem_release.data.working_set import read_working_set
 from rem_release.errors import InputError
 from rem_release.release.canonical import seal
-from rem_release.release.documents import describe_files, read_facts, write_documents
+from rem_release.release.documents import describe_files, read_facts, read_stated_facts, write_documents
 from rem_release.release.facts import data_digest
 from rem_release.release.private_record import fingerprint_of_release
 from rem_release.release.shard_journal import open_journals
@@ -272,7 +272,7 @@ def test_a_row_in_the_wrong_split_is_found(mine: Path, two: Path, folders: Path)
 
 def test_a_row_in_the_wrong_split_is_found_by_the_originals_where_the_facts_hide_it(mine: Path, folders: Path) -> None:
     move_row(mine)
-    facts = read_facts(mine)
+    facts = read_stated_facts(mine)
     data = facts.data.model_copy(update={"split_images": {"train": 7, "validation": 7}})
     write_documents(mine, facts.model_copy(update={"data": data}))
     succeed("verify", mine)

@@ -83,3 +83,11 @@ def test_every_command_says_so_in_one_line(
 def test_a_home_folder_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert check_path("~/run", "--out") == tmp_path / "run"
+
+
+def test_a_pipe_among_parquet_files(tmp_path: Path, recipe: Path) -> None:
+    (tmp_path / "source").mkdir()
+    os.mkfifo(tmp_path / "source" / "train.parquet")
+    result = run("protect", tmp_path / "source", "--out", tmp_path / "run", "--recipe", recipe)
+    assert result.code == 2
+    assert "train.parquet is a pipe, a socket or a device" in result.err.splitlines()[-1]

@@ -153,8 +153,12 @@ def _add_unread(dataset: datasets.Dataset | None, features: datasets.Features, r
 
 
 def _list_parquet(path: Path) -> list[Path]:
-    files = sorted(path.rglob("*.parquet"))
-    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    found = sorted(path.rglob("*.parquet"))
+    files = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    for file in files:
+        if file.exists() and not file.is_file() and not file.is_dir():  # a pipe would wait for ever
+            raise InputError(f"{file} is a pipe, a socket or a device and no Parquet file; remove it")
+    return [file for file in files if not file.is_dir()]
 
 
 def _mirror(path: Path, files: list[Path], cache: Path) -> str:
