@@ -228,7 +228,7 @@ TEXTS = [
     "一只棕色的狗在沙滩上奔跑，旁边有一个穿蓝色外套的女人正在看着它，天空很蓝，海面平静，远处有几艘白色的小船。",
     "Собака бежит по пляжу с красным мячом, а женщина в синем пальто смотрит на неё; погода ясная, море спокойное.",
     "The data: image 4 of 9, base 64 times larger; data:image is how one begins, and <svg> how a drawing does.",
-    "wooden chair, data:, <, 50%20 of them; data:image/png, <b>and</b> others, base64, or data:;base64 as you like it",
+    "wooden chair, data:, <, 50%20 of them; data:image/png, <b>and</b> others, base64, as you like it",
     "Content: type image, encoding unknown. As GIF89a or PNG? RIFF files, II* and MM, PK and BM: all are short words.",
     "p < 0.05, q = 1e-3, 50%20 of 3=4A; C:\\n is no path; Fig. 3 \\x1 and \\u00e9; x=0x1F, y=0xFF; 5% of 10%; a&b",
     "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 and 550e8400-e29b-41d4-a716-446655440000 name it",

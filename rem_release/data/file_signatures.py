@@ -61,14 +61,14 @@ _SIGNATURES = (
     _sign(b"SIMPLE  =    "),
     _sign(b"DICM\2\0\0\0UL"),
     _sign(b"gimp xcf ", rb"gimp xcf (?:file|v\d{3})\0"),
-    *(_sign(b"P%c" % kind, rb"P[4-6]\n(?:\d+[ \n]){2,3}(?=.{0,15}[^ -~\s\xaa])|P7\nWIDTH \d") for kind in b"4567"),
+    *(_sign(b"P%c\n" % kind, rb"P[4-6]\n(?:\d+[ \n]){2,3}(?=.{0,15}[^ -~\s\xaa])|P7\nWIDTH \d") for kind in b"4567"),
     _sign(b"\x93NUMPY"),
     _sign(b"\x89HDF\r\n\x1a\n"),
     _sign(b"PAR1\x15"),
     _sign(b"ARROW1\0\0"),
     _sign(b"%PDF-", rb"%PDF-[12]\.\d[\r\n ]+(?:%|\d+ \d+ obj)"),
     _sign(b"%!PS-Adobe-", rb"%!PS-Adobe-\d\.\d[\r\n ]"),
-    _sign(b"\x95", rb"\x80[\4\5]\x95.{5}\0\0\0", before=2, what=ARCHIVE),
+    *(_sign(start, re.escape(start) + rb".{5}\0\0\0", what=ARCHIVE) for start in (b"\x80\4\x95", b"\x80\5\x95")),
     _sign(b"PK\3\4", rb"PK\x03\x04[\0-\x3f]\0..[\0\x08\x09\x0c\x0e\x5d\x5f]\0", what=ARCHIVE),
     _sign(b"\x1f\x8b\x08", rb"\x1f\x8b\x08[\0-\x1f].{4}[\0\2\4][\0-\x0d\xff]", what=ARCHIVE),
     _sign(b"\xfd7zXZ\0", what=ARCHIVE),
@@ -84,6 +84,8 @@ _SIGNATURES = (
 """PNG with its stripped forms and relatives, JPEG, GIF, WebP, TIFF, BMP with and without its file header (as in ICO),
 HEIF, AVIF and films, JPEG 2000 and XL, PSD, QOI, EXR, HDR, DDS, farbfeld, FITS, DICOM, XCF, PNM; NumPy, HDF5, Parquet,
 Arrow, PDF, PostScript; pickle, ZIP, gzip, xz, zstd, bzip2, 7z, RAR."""
+_ANY_CORE = re.compile(b"|".join(sorted({re.escape(signature.core) for signature in _SIGNATURES})))
+"""One look for all of them: nearly always it finds none."""
 
 
 def find_file(data: bytes) -> str | None:
@@ -92,6 +94,8 @@ def find_file(data: bytes) -> str | None:
     Not known: formats without a signature (TGA, raw pixels, a bare JPEG XL code stream), and files whose first bytes
     were cut off.
     """
+    if _ANY_CORE.search(data) is None:
+        return None
     for signature in _SIGNATURES:
         place = data.find(signature.core)
         while place >= 0:

@@ -17,6 +17,7 @@ _URLSAFE = bytes.maketrans(b"-_", b"+/")
 _NOT_HEX = bytes(set(range(256)) - set(_HEX))
 _HEX_PREFIX = re.compile(r"0x|\\u00|U\+00", re.IGNORECASE)
 _RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{LEAST},}}")
+_LETTERS_AND_SIX_DIGITS = re.compile(r"(?<![A-Za-z2-7])[A-Za-z2-7]{64,}")
 _BASE32 = re.compile(r"[A-Z2-7]{64,}|[a-z2-7]{64,}")
 _BITS = re.compile(r"[01]{256,}")
 _BASE32_DIGITS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
@@ -63,8 +64,9 @@ def decode_all(text: str) -> Iterator[bytes]:
         for start in (0, 1):
             yield binascii.unhexlify(digits[start : start + (len(digits) - start) // 2 * 2])
     squeezed = "".join(text.split())
-    for run in filter(_has_digits, _BASE32.findall(squeezed)):
-        yield from _read_number(int(run.upper().translate(_BASE32_DIGITS), 32))
+    for letters in filter(_has_digits, _LETTERS_AND_SIX_DIGITS.findall(squeezed)):
+        for run in _BASE32.findall(letters):
+            yield from _read_number(int(run.upper().translate(_BASE32_DIGITS), 32))
     for run in _BITS.findall(squeezed):
         yield from _read_number(int(run, 2))
     if (match := _UUENCODED.search(text)) is not None:

@@ -46,7 +46,7 @@ _RUN = re.compile(r"[A-Za-z0-9+/_-]{64,}")
 _CHANGES = re.compile(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])")
 _LEAST_CHANGES = 0.45
 """Changes between small letters, capitals and digits, by the length of the run: base64 has 0.6, TitleCase 0.4."""
-_HEX_PAIRS = re.compile(r"(?:(?:0x|\\x|%|\b)?[0-9a-f]{2}(?:[ :;-]|, ?)?){40,}", re.IGNORECASE)
+_HEX_PAIRS = re.compile(r"[0-9a-fA-F]{2}(?:(?:[ :;%-]|, ?|\\x)?(?:0x)?[0-9a-fA-F]{2}){39,}")
 _KEY = re.compile(r"\b([A-Za-z]\w{0,40}|\d{3,5})[ '\"]{0,3}[:=]")
 _CAMERAS = re.compile(
     r"\b(canon|nikon|sony|apple|samsung|olympus|fujifilm|panasonic|leica|huawei|google|xiaomi|motorola|kodak|pentax"
