@@ -1,6 +1,6 @@
 """The search for copies whose pixels lie elsewhere: with a border, cropped, shifted or mirrored.
 
-Both pictures are cut to the part that they would share, for each of some seventy ways in which one can be the other
+Both pictures are cut to the part that they would share, for each of some eighty ways in which one can be the other
 moved by up to an eighth of its side, and are the same if these parts look the same (`find_alike`), in their detail too.
 """
 
@@ -93,7 +93,7 @@ def _compare(ones: Grids, one: Tensor, others: Grids, other: Tensor, move: _Move
 
 
 def _list_moves(side: int) -> Iterator[_Move]:
-    """A border around or on the picture, a border or a cut at one side, a cut all around, a shift; and the mirror image.
+    """A border around or on the picture, or at one side; a cut all around or at one side; a shift; the mirror image.
 
     Args:
         side: of the coarse grid.
@@ -108,6 +108,8 @@ def _list_moves(side: int) -> Iterator[_Move]:
         yield _Move(whole, cut)
     for left, right, top, bottom in chain(single, diagonal):
         yield _Move((left, right, top, bottom), (right, left, bottom, top))
+    for cut in around:  # less one more pixel, where what is left of a border would outweigh the rest
+        yield _Move((cut[0] + 1 - 2 * cut[0] / side,) * 4, (1.0,) * 4)
     yield _Move(whole, whole, is_mirrored=True)
 
 

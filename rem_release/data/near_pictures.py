@@ -2,7 +2,7 @@
 
 Two pictures are near if, squashed onto the working grid, no value differs by more than the levels allow; one level more
 where either was resized, because the grid is rounded. The comparison is exact: none is missed, and none is invented.
-Pictures that were flipped, turned, cropped, recoloured or compressed hard are not seen.
+Pictures that were flipped, cropped or shifted are those of `moved_pictures`; turned or recoloured ones are not seen.
 """
 
 from collections.abc import Callable, Collection, Iterator

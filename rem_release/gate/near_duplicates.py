@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.audit.material.stored_pictures import StoredPictures
+from rem_release.data.moved_pictures import find_moved
 from rem_release.data.near_pictures import Grids, Near, find_alike, find_near
 from rem_release.errors import VerificationError
 from rem_release.gate.protected_originals import ProtectedOriginals
@@ -30,8 +31,8 @@ def check_clean_split(
     """Refuse a clean split whose pictures lie within ρ_u of the original of a protected row, see `near_pictures`.
 
     A row whose original is not known is compared itself: its original lies within ρ_u of it. Copies that
-    were compressed anew are seen (`find_alike`); flipped, cropped and recoloured ones are not. The radius is at most 32
-    levels.
+    were compressed anew are seen (`find_alike`), and those with a border, cropped, shifted or mirrored (`find_moved`);
+    turned and recoloured ones are not. The radius is at most 32 levels.
 
     Args:
         release: the folder; its files have been verified.
@@ -78,7 +79,8 @@ def _compare(
     for others, name in ((known, originals.name), (released, "released row {}".format)):
         if others is None:
             continue
-        found = {near.one: near for near in find_alike(asked, others)}
+        found = {near.one: near for near in find_moved(asked, others)}
+        found |= {near.one: near for near in find_alike(asked, others)}
         found |= {near.one: near for near in find_near(asked, others, levels, first_only=True)}
         for _, near in sorted(found.items()):
             faults.add(_describe(split_name, near, name(near.other)))

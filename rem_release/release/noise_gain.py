@@ -46,7 +46,8 @@ class NoiseGain:
         self._levels, self._shown, self._resolution = levels, noise.shape[-1], resolution
         sides = [side for side in _BLOCKS if side < self._shown]
         means = [F.interpolate(F.adaptive_avg_pool2d(noise, side), size=self._shown) for side in sides]
-        self._views = torch.stack([noise, *means], 1).numpy()
+        grey = noise.mean(1, keepdim=True).expand_as(noise)  # the pictures may be grey, and their noise not far from it
+        self._views = torch.stack([noise, grey, *means], 1).numpy()
         self._flat = self._views.reshape(self._views.shape[0] * self._views.shape[1], -1)
         self._route = lru_cache(maxsize=64)(self._find_route)
 
