@@ -1,4 +1,4 @@
-"""The search for copies with a border, cropped, shifted or mirrored, and the clean split that it keeps from holding any."""
+"""The search for copies with a border, cropped, shifted or mirrored, and the clean split that may not hold any."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -73,7 +73,7 @@ def test_the_gain_is_that_of_psnr_by_brute_force(size: tuple[int, int], share: f
     brute = {
         number: max(
             subtract_best(clean.astype(float), released.astype(float), enlarge(view[flip].copy(), *size))
-            for view in (cell, average(cell, 1), average(cell, 4))
+            for view in (cell, cell.mean(-1, keepdims=True).repeat(3, -1), average(cell, 1), average(cell, 4))
             for flip in FLIPS
         )
         for number, cell in enumerate(cells.astype(float))

@@ -19,8 +19,11 @@ _FARTHEST = 8
 """part of the side that a copy may have moved"""
 _BLOCKS, _FEW_BLOCKS = 8, 4
 _ALIKE = 5.0
+"""levels, root mean square, that the means of blocks may differ"""
 _DETAIL = 0.5
+"""correlation of what is left when these means are taken away"""
 _FLAT = 1.5
+"""levels, root mean square, of which a picture has less where nothing is left"""
 _PIECE = 2048
 
 Edges = tuple[float, float, float, float]
@@ -87,9 +90,10 @@ def _compare(ones: Grids, one: Tensor, others: Grids, other: Tensor, move: _Move
     )
     smooth = F.interpolate(rough.view(2, 3, _BLOCKS, _BLOCKS), (side, side), mode="bilinear")
     detail = fine - smooth.flatten(1)
-    is_flat = bool((detail.square().mean(1).sqrt() < _FLAT).all())
+    if bool((detail.square().mean(1).sqrt() < _FLAT).all()):  # what has no detail has to fit the better
+        return int(np.ceil(level)) if level <= _FLAT else None
     likeness = float(F.cosine_similarity(detail[0], detail[1], dim=0))
-    return int(np.ceil(level)) if is_flat or likeness >= _DETAIL else None
+    return int(np.ceil(level)) if likeness >= _DETAIL else None
 
 
 def _list_moves(side: int) -> Iterator[_Move]:
