@@ -129,7 +129,7 @@ def _draw_roles(options: ProtectOptions, source: Source, working: WorkingSet, co
         near,
         options.release_unprotected,
     )
-    index = number_noises(roles == Role.PROTECTED, near, working.labels.numpy(), working.sizes.numpy())
+    index = number_noises(roles == Role.PROTECTED, near, working.sizes.numpy())
     choice = Choice(working, roles, index, options.release_unprotected, options.max_side)
     is_released = np.zeros(len(roles), bool)
     is_released[working.image_of_row[choice.released()]] = True
@@ -153,8 +153,8 @@ def _warn_of_near_copies(
         one, other = (source.origin(int(working.rows[row])) for row in rows)
         console.warn(
             f"{has_near.sum()} pictures are near copies of earlier ones, at most {levels} levels apart, such as {one} "
-            f"of {other}. Two noises average away, so near copies of one size and class get one noise; of those that "
-            "differ in size or class leave out all but one"
+            f"of {other}. Two noises average away, so near copies of one size get one noise; of those that "
+            "differ in size leave out all but one"
         )
     if chains := near.split_chains():
         drawn = sorted({Role(role).name.lower() for members in chains for role in roles[members]})

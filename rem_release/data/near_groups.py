@@ -95,20 +95,21 @@ def mark_near_copies(grids: Grids, levels: int, near: NearGroups, is_released: n
     return has_near
 
 
-def number_noises(is_protected: np.ndarray, near: NearGroups, labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Give protected pictures of one group, class and size one noise: two noises on near copies average away.
+def number_noises(is_protected: np.ndarray, near: NearGroups, sizes: np.ndarray) -> np.ndarray:
+    """Give protected pictures of one group and size one noise: two noises on near copies average away.
+
+    Near copies that stand in several classes get that of the first, as equal pictures do.
 
     Args:
         is_protected: bool [U].
         near: how the pictures hang together.
-        labels: int64 [U].
         sizes: int64 [U, 2].
 
     Returns:
         int64 [U], numbers in the order of first appearance; -1 for pictures without noise.
     """
-    index = np.full(len(labels), -1, np.int64)
-    kinds = np.column_stack([near.group, labels, sizes])[is_protected]
+    index = np.full(len(sizes), -1, np.int64)
+    kinds = np.column_stack([near.group, sizes])[is_protected]
     _, firsts, kind = np.unique(kinds, axis=0, return_index=True, return_inverse=True)
     index[is_protected] = np.argsort(np.argsort(firsts))[kind.reshape(-1)]
     return index

@@ -36,7 +36,7 @@ class Choice:
         working: the pictures.
         roles: int8 [U] of `Role`.
         noise_index: int64 [U], where the noise of a protected picture stands in the store; -1 for the others. Near
-            copies of one size and class share one noise.
+            copies of one size share one noise.
         release_unprotected: release the rows without noise too.
         max_side: longer side that pictures are shrunk to.
         near_copies: released rows whose picture is a near copy of one that is released earlier.

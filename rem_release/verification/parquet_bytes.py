@@ -28,6 +28,8 @@ _MOST_HEADER = 1 << 16
 _LEAST_ROW = 4
 """bytes that a picture and its path take, even where Snappy finds that all are alike"""
 _MOST_ENCODINGS = 24
+_NESTED = (dict, datasets.List, datasets.LargeList, datasets.Translation, datasets.TranslationVariableLanguages)
+"""features whose values lie inside groups and lists, where a reader may pass over them"""
 _MAKER = re.compile(rb"parquet-cpp-arrow version \d{1,3}(\.\d{1,3}){2}(-SNAPSHOT)?")
 _ZEROS = {struct.pack(form, zero) for form in ("<e", "<f", "<d") for zero in (0.0, -0.0)}
 """what may stand for the other one as the smallest or largest number"""
@@ -161,7 +163,9 @@ def _inspect_chunks(
         raise ValueError("more rows than its bytes can hold")
     columns = _describe_columns(features.arrow_schema, pq.ParquetFile(path).schema, metadata, image_column)
     position = len(_MAGIC)
+    nested = [name for name, feature in features.items() if isinstance(feature, _NESTED)]
     for number, group in enumerate(metadata[4]):
+        present: dict[str, int] = {}
         _require_sums(group, number, position, len(columns))
         for column, outer in zip(columns, group[1], strict=True):
             chunk = outer[3]
@@ -169,12 +173,28 @@ def _inspect_chunks(
                 raise ValueError(f"pages of {column.name} that reach into the footer")
             file.seek(position)
             try:
-                _walk_chunk(file.read(chunk[7]), position, chunk, group[3], column)
+                present[column.name] = _walk_chunk(file.read(chunk[7]), position, chunk, group[3], column)
             except ValueError as error:
                 yield f"has, in the column {column.name} of row group {number}, {error}"
             position += chunk[7]
+        if nested and len(present) == len(columns):
+            shown = pq.ParquetFile(path).read_row_group(number, nested)
+            counts = [count for name in nested for count in _count_leaves(shown.column(name).combine_chunks())]
+            inner = [count for name, count in present.items() if name.split(".")[0] in nested]
+            if counts != inner:
+                yield f"has, in row group {number}, values inside groups and lists that no row shows"
     if position != end:
         raise ValueError(f"{end - position:,} bytes between its last page and its footer")
+
+
+def _count_leaves(array: pa.Array) -> Iterator[int]:
+    """How many values are there at each leaf of groups and lists, as rows show them, in the order of the columns."""
+    if pa.types.is_nested(array.type):
+        inner = array.flatten()
+        for child in inner if isinstance(inner, list) else [inner]:
+            yield from _count_leaves(child)
+    else:
+        yield len(array) - array.null_count
 
 
 def _require_sums(group: dict[int, Any], number: int, position: int, columns: int) -> None:
@@ -220,8 +240,8 @@ def _list_types(types: Any) -> Iterator[pa.DataType]:
             yield field.type
 
 
-def _walk_chunk(data: bytes, start: int, stated: dict[int, Any], rows: int, column: Column) -> None:
-    """One column of one row group.
+def _walk_chunk(data: bytes, start: int, stated: dict[int, Any], rows: int, column: Column) -> int:
+    """One column of one row group; how many values it holds, missing ones not counted.
 
     Raises:
         ValueError: something in it is not accounted for.
@@ -251,6 +271,7 @@ def _walk_chunk(data: bytes, start: int, stated: dict[int, Any], rows: int, colu
         raise ValueError("pages that begin elsewhere than it says")
     _require_counts(stated, chunk)
     _require_found([stated.get(12), *chunk.statistics], chunk)
+    return chunk.values - chunk.missing
 
 
 def _require_counts(stated: dict[int, Any], chunk: Chunk) -> None:
