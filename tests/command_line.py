@@ -121,7 +121,7 @@ def write_recipe(path: Path, **changes: object) -> Path:
         for parent in parents:
             inner = inner[parent]
         inner[last] = value
-    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(recipe))), encoding="utf-8")  # without aliases
     return path
 
 
