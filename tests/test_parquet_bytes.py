@@ -128,6 +128,20 @@ def test_bytes_that_no_row_shows_are_found(tmp_path: Path, sound: Path, edit: Ca
     assert found(path)
 
 
+def test_numbers_and_names_of_the_footer_that_no_reader_heeds_are_found(tmp_path: Path, sound: Path) -> None:
+    """Paths of columns spell whatever one likes, with names that are all known; ids and widths are free numbers."""
+    pages, metadata = split(sound.read_bytes())
+    path = tmp_path / "train.parquet"
+    names = b"\x28\x05image\x05bytes"  # a list of two texts
+    assert metadata.count(names)
+    for other in (
+        metadata.replace(names, b"\x38\x05image\x05bytes\x05bytes", 1),
+        metadata.replace(b"\x05label", b"\x05image"),
+    ):
+        path.write_bytes(join(pages, other))
+        assert found(path)
+
+
 def test_no_byte_of_the_footer_can_be_changed_but_some_numbers(tmp_path: Path, sound: Path) -> None:
     """Every tenth byte, flipped: found, or a number that says how the file is laid out, or no reader takes the file."""
     pages, metadata = split(sound.read_bytes())

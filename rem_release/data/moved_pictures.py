@@ -72,23 +72,24 @@ def find_moved(ones: Grids, others: Grids) -> Iterator[Near]:
 def _compare(ones: Grids, one: Tensor, others: Grids, other: Tensor, move: _Move) -> int | None:
     """How far apart two pictures are that were cut, in levels; None where they are not the same."""
     images, candidates = ones.images(one[None]), others.images(other[None])
+    side = ones.side
+    blocks = min(_BLOCKS, side // 2)
     rough = torch.cat(
         [
-            _average(images, move.one, _BLOCKS, move.is_mirrored),
-            _average(candidates, move.other, _BLOCKS),
+            _average(images, move.one, blocks, move.is_mirrored),
+            _average(candidates, move.other, blocks),
         ]
     )
     level = float((rough[0] - rough[1]).square().mean().sqrt())
     if level > _ALIKE:
         return None
-    side = ones.side
     fine = torch.cat(
         [
             _average(images, move.one, side, move.is_mirrored),
             _average(candidates, move.other, side),
         ]
     )
-    smooth = F.interpolate(rough.view(2, 3, _BLOCKS, _BLOCKS), (side, side), mode="bilinear")
+    smooth = F.interpolate(rough.view(2, 3, blocks, blocks), (side, side), mode="bilinear")
     detail = fine - smooth.flatten(1)
     if bool((detail.square().mean(1).sqrt() < _FLAT).all()):  # what has no detail has to fit the better
         return int(np.ceil(level)) if level <= _FLAT else None
@@ -105,7 +106,8 @@ def _list_moves(side: int) -> Iterator[_Move]:
     most = max(1, side // _FARTHEST)
     whole, around = (0.0, 0.0, 0.0, 0.0), [(step / 2,) * 4 for step in range(1, 2 * most + 1)]
     single = [_at_edge(edge, step) for edge in range(4) for step in range(1, most + 1)]
-    diagonal = [(*x, *y) for step in (1.0, 2.0) for x in ((step, 0.0), (0.0, step)) for y in ((step, 0.0), (0.0, step))]
+    ways = [((step, 0.0), (0.0, step)) for step in map(float, range(1, most + 1))]
+    diagonal = [(*x, *y) for way in ways for x in way for y in way]
     yield _Move(around[-1], around[-1])
     for cut in chain(around, single):
         yield _Move(cut, whole)
@@ -114,7 +116,8 @@ def _list_moves(side: int) -> Iterator[_Move]:
         yield _Move((left, right, top, bottom), (right, left, bottom, top))
     for cut in around:  # less one more pixel, where what is left of a border would outweigh the rest
         yield _Move((cut[0] + 1 - 2 * cut[0] / side,) * 4, (1.0,) * 4)
-    yield _Move(whole, whole, is_mirrored=True)
+    for cut in (whole, *around[1::2]):
+        yield _Move(cut, whole, is_mirrored=True)
 
 
 def _at_edge(edge: int, step: int) -> Edges:

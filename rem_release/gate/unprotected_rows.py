@@ -7,8 +7,9 @@ import numpy as np
 
 from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.data.decoding import pixel_hash
+from rem_release.data.moved_pictures import find_moved
 from rem_release.data.near_groups import near_levels
-from rem_release.data.near_pictures import Grids, find_near
+from rem_release.data.near_pictures import Grids, find_alike, find_near
 from rem_release.errors import VerificationError
 from rem_release.gate.protected_originals import ProtectedOriginals
 from rem_release.release.facts import Facts
@@ -29,7 +30,8 @@ def check_unprotected_rows(
 ) -> list[Check]:
     """Refuse rows without noise that lie within twice ρ_u of the original of a protected row, see `near_groups`.
 
-    `protect` gives near copies one role; version 0.2.0 gave one to equal pictures alone.
+    Refused, too, are those that look like one: compressed anew (`find_alike`), or moved (`find_moved`). `protect` gives
+    near copies one role; version 0.2.0 gave one to equal pictures alone.
 
     Args:
         release: the folder; its files have been verified.
@@ -78,15 +80,22 @@ def _compare(
 
     asked = Grids(rows.pixels, plain, resolution, report)
     known = Grids(originals.read, protected, resolution, report)
-    faults = Faults()
+    faults, seen = Faults(), set()
     for near in find_near(asked, known, levels, first_only=True):
+        seen.add(near.one)
         faults.add(
             f"row {near.one} goes out clean and lies within {near.distance} levels of {originals.name(near.other)}, "
             "which does not; protect again with --overwrite: near copies get one role"
         )
-    return faults.conclude(
-        _NAME, f"none of {len(plain)} lies within {levels} levels of {len(known)} originals of protected rows"
-    )
+    others = {near.one: near for near in (*find_alike(asked, known), *find_moved(asked, known))}
+    for number, near in sorted(others.items()):
+        if number not in seen:
+            faults.add(
+                f"row {number} goes out clean and looks like {originals.name(near.other)}, which does not; protect "
+                "again without one of them, or all with --fraction 1"
+            )
+    sound = f"none of {len(plain)} lies within {levels} levels of {len(known)} originals of protected rows"
+    return faults.conclude(_NAME, f"{sound}, or looks like one that was compressed anew or moved")
 
 
 def _tell_apart(rows: StoredPictures, originals: ProtectedOriginals) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ that any writer has, such as where a page ends.
 """
 
 import base64
+import io
 import json
 import re
 import struct
@@ -27,13 +28,11 @@ _MOST_FOOTER = 1 << 24
 _MOST_HEADER = 1 << 16
 _LEAST_ROW = 4
 """bytes that a picture and its path take, even where Snappy finds that all are alike"""
-_MOST_ENCODINGS = 24
 _NESTED = (dict, datasets.List, datasets.LargeList, datasets.Translation, datasets.TranslationVariableLanguages)
 """features whose values lie inside groups and lists, where a reader may pass over them"""
 _MAKER = re.compile(rb"parquet-cpp-arrow version \d{1,3}(\.\d{1,3}){2}(-SNAPSHOT)?")
 _ZEROS = {struct.pack(form, zero) for form in ("<e", "<f", "<d") for zero in (0.0, -0.0)}
 """what may stand for the other one as the smallest or largest number"""
-_STRUCTURE = {b"schema", b"list", b"element", b"item", b"key_value", b"key", b"value", b"bytes", b"path"}
 _WHOLE = {
     "null": (1, 0),
     "int8": (-(2**7), 2**7 - 1),
@@ -57,7 +56,7 @@ def inspect_bytes(path: Path, features: datasets.Features, image_column: str) ->
             if not _MAKER.fullmatch(metadata.get(6, b"")):
                 yield "does not say in its footer that it was made by parquet-cpp-arrow"
             yield from _inspect_keys(metadata.get(5, []), features)
-            yield from _inspect_names(metadata, features)
+            yield from _inspect_schema(metadata, features)
             yield from _inspect_chunks(file, metadata, start, path, features, image_column)
     except (ValueError, KeyError, IndexError, OSError, pa.ArrowException) as error:
         words = str(error).splitlines()[0] if not isinstance(error, KeyError) else f"a header without its field {error}"
@@ -133,24 +132,30 @@ def _list_keys(keys: list[bytes]) -> str:
     return ", ".join(key.decode("utf-8", "backslashreplace") for key in keys)
 
 
-def _inspect_names(metadata: dict[int, Any], features: datasets.Features) -> Iterator[str]:
-    known = _STRUCTURE | set(_list_names(features))
-    named = [element[4] for element in metadata[2]]
-    named += [part for group in metadata[4] for chunk in group[1] for part in chunk[3][3]]
-    if strange := sorted({name for name in named if name not in known}):
-        yield f"names {strange[0][:40]!r} in its schema, which is no column"
+def _inspect_schema(metadata: dict[int, Any], features: datasets.Features) -> Iterator[str]:
+    """Compare the schema, and what each column chunk says of its place in it, with that of an empty file."""
+    sink = io.BytesIO()
+    pq.write_table(features.arrow_schema.empty_table(), sink)
+    expected, _ = read_footer(sink)
+    if metadata[2] != expected[2]:
+        yield "has another schema than its columns, or says more in it"
+        return
+    root, *elements = expected[2]
+    rest = iter(elements)
+    paths = [path for _ in range(root[5]) for path in _list_paths(rest)]
+    for number, group in enumerate(metadata[4]):
+        if [outer[3][3] for outer in group[1]] != paths:
+            yield f"names other columns in row group {number} than in its schema"
 
 
-def _list_names(feature: Any) -> Iterator[bytes]:
-    """The names of columns, and of the fields of groups, at any depth."""
-    if isinstance(feature, dict):
-        for name, inner in feature.items():
-            yield name.encode()
-            yield from _list_names(inner)
-    elif isinstance(feature, (datasets.List, datasets.LargeList)):
-        yield from _list_names(feature.feature)
-    elif isinstance(feature, (datasets.Translation, datasets.TranslationVariableLanguages)):
-        yield from (name.encode() for name in ["language", "translation", *(feature.languages or [])])
+def _list_paths(elements: Iterator[dict[int, Any]], above: tuple[bytes, ...] = ()) -> Iterator[list[bytes]]:
+    """The paths of the leaves in the next element of a schema; what an element holds comes behind it."""
+    element = next(elements)
+    path = (*above, element[4])
+    if not element.get(5):
+        yield list(path)
+    for _ in range(element.get(5, 0)):
+        yield from _list_paths(elements, path)
 
 
 def _inspect_chunks(
@@ -282,12 +287,12 @@ def _require_counts(stated: dict[int, Any], chunk: Chunk) -> None:
             raise ValueError("counts of levels that are not those of its pages")
     if sizes.get(1, chunk.expanded) != chunk.expanded:
         raise ValueError("a size that is not that of its values")
-    stats = stated.get(13, [])
-    known = [number for one in stats for number in (one[1], one[2])] + stated[2]
-    if len(known) > _MOST_ENCODINGS or max(known, default=0) > parquet.RLE_DICTIONARY or min(known, default=0) < 0:
-        raise ValueError("unknown encodings")
-    if stats and sum(one[3] for one in stats) != chunk.pages:
-        raise ValueError("counts of pages that do not add up")
+    used = {encoding for _, encoding in chunk.pages} | {parquet.PLAIN, parquet.RLE}
+    if len(set(stated[2])) != len(stated[2]) or not used.issuperset(stated[2]):
+        raise ValueError("encodings that are not those of its pages")
+    pages = {(one[1], one[2]): one[3] for one in stated.get(13, [])}
+    if 13 in stated and (pages != chunk.pages or len(pages) != len(stated[13])):
+        raise ValueError("counts of pages that are not those of its pages")
 
 
 def _require_found(statistics: list[dict[int, Any] | None], chunk: Chunk) -> None:
@@ -300,5 +305,5 @@ def _require_found(statistics: list[dict[int, Any] | None], chunk: Chunk) -> Non
             strange = any(value not in chunk.seen for value in values if value not in _ZEROS)
         if strange or (values and chunk.column.is_picture):
             raise ValueError("a smallest or largest value beside it that no row shows")
-        if not 0 <= stated.get(3, 0) <= chunk.missing or not 0 <= stated.get(4, 0) <= chunk.values:
+        if not 0 <= stated.get(3, 0) <= chunk.missing or 4 in stated:
             raise ValueError("a count beside it that is not that of its values")

@@ -5,6 +5,7 @@ and on nested data (Dremel levels). A row's value is named by the bytes that it 
 """
 
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +61,8 @@ class Chunk:
     values: int = 0
     """missing ones included"""
     missing: int = 0
-    pages: int = 0
+    pages: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """(kind, encoding) -> how many there are"""
     statistics: list[dict[int, Any] | None] = field(default_factory=list)
     """that stand in the headers of its pages"""
     levels: list[np.ndarray] = field(init=False)
@@ -90,7 +92,7 @@ class Chunk:
         if len(set(self._dictionary)) != count:
             raise ValueError("a dictionary that holds a value twice")
         self._used = np.zeros(count, bool)
-        self.pages += 1
+        self.pages[parquet.DICTIONARY_PAGE, encoding] += 1
 
     def read_data(self, body: bytes, header: dict[int, Any]) -> None:
         """Take a data page, decompressed."""
@@ -104,7 +106,8 @@ class Chunk:
         self.levels[0] += repeated
         self.levels[1] += defined
         present = int(defined[-1])
-        self.values, self.rows, self.pages = self.values + count, self.rows + int(repeated[0]), self.pages + 1
+        self.values, self.rows = self.values + count, self.rows + int(repeated[0])
+        self.pages[parquet.DATA_PAGE, encoding] += 1
         self.missing += count - present
         self.statistics.append(header.get(5))
         if encoding in (parquet.PLAIN_DICTIONARY, parquet.RLE_DICTIONARY):
