@@ -56,7 +56,7 @@ def test_a_demo_that_was_killed_early_can_be_started_again(tmp_path: Path) -> No
     [
         (pa.array([[[[7] * 3] * 8] * 16] * 4), "more than 256 numbers in row 0"),
         (pa.array([[0.5] * 300] * 4), "more than 256 numbers in row 0"),
-        (pa.array(["a", "b", "data:image/png;base64," + "A" * 99, "c"]), "an encoded picture in row 2"),
+        (pa.array(["a", "b", "data:image/png;base64," + "A" * 99, "c"]), "a data URI in row 2"),
         (
             pa.array([["note", base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(90)).decode()]] * 4),
             "an encoded picture in row 0",
