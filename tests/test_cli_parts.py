@@ -133,10 +133,11 @@ def test_private_is_private(tmp_path: Path, source: Path, recipe: Path) -> None:
     succeed("protect", source, "--out", out, "--recipe", recipe, "--reserve", "0.3")
     assert stat.S_IMODE((out / "private").stat().st_mode) == 0o700
     assert {path.name for path in out.iterdir()} == {"release", "private"}
-    assert set(snapshot(out / "release")) == {
+    public = {
         *("README.md", "protection.json", "data", "data/train-00000-of-00001.parquet"),
-        *("figures", "figures/noise.png", "figures/protected.png"),
+        *("figures", "figures/protected.png"),
     }
+    assert set(snapshot(out / "release")) - {"figures/noise.png"} == public  # which is left out where it would help
 
 
 # --- a generator used again

@@ -257,7 +257,7 @@ def move_row(release: Path) -> None:
     train, moved = tables[0].slice(0, 7), tables[0].slice(7)
     rows = [train, moved.from_batches([*moved.to_batches(), *tables[1].to_batches()])]
     for path, table in zip(paths, rows, strict=True):
-        with pq.ParquetWriter(path, table.schema, write_statistics=["label"]) as writer:
+        with pq.ParquetWriter(path, table.schema, write_statistics=["label"], use_dictionary=["label"]) as writer:
             writer.write_table(table)
     files = describe_files(release)
     facts = read_facts(release).model_copy(update={"files": files, "digest": data_digest(files)})
