@@ -5,9 +5,13 @@ import signal
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.command_line import draw_classes, succeed, write_recipe
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")  # no test fails because the machine is busy
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -488,7 +488,7 @@ def find_plainly(tests: list[np.ndarray], target: Target, rows: np.ndarray) -> l
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     resolution=st.sampled_from([2, 5, 8, 32, 33, 48]),

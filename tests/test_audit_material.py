@@ -120,7 +120,7 @@ def test_equal_pictures_get_equal_noise_in_any_order(photographs: Path, tmp_path
     assert not torch.equal(again, other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     clean=arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))),
     levels=st.integers(0, 255),
@@ -184,7 +184,7 @@ def test_test_images_are_filtered_and_fitted_too(partial: Target, tmp_path: Path
     assert plain.digest != inverted.digest
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     labels=st.lists(st.integers(0, 4), min_size=1, max_size=60),
     share=st.floats(0, 1, allow_nan=False),

@@ -165,7 +165,7 @@ def test_gradient_through_a_transformation_is_its_adjoint():
 
 
 @given(st.integers(1, 60), st.integers(1, 60))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_interpolation_cannot_overshoot(source, target):
     matrix = interpolation_matrix(source, target)
     assert matrix.shape == (target, source)
@@ -188,7 +188,7 @@ def test_images_of_the_working_size_need_no_route():
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_released_pictures_keep_the_budget_and_carry_real_noise(data):
     height, width, resolution = (data.draw(st.integers(1, 12)) for _ in range(3))
     budget = data.draw(st.sampled_from([1, 2, 8, 16, 127]))

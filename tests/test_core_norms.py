@@ -73,7 +73,7 @@ def nearest(delta, images, radius, norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(problem=small_problems)
 def test_the_projection_is_the_nearest_point_of_ball_and_box(norm, problem):
     delta, images, radius = problem
@@ -86,7 +86,7 @@ def test_the_projection_is_the_nearest_point_of_ball_and_box(norm, problem):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(problem=small_problems, scale=st.sampled_from([1e-6, 1.0, 1e6]))
 def test_projecting_again_changes_nothing(norm, problem, scale):
     delta, images, radius = problem
@@ -189,7 +189,7 @@ def test_the_attack_reaches_the_known_optimum_of_a_linear_model(norm, radius, st
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(seed=st.integers(0, 1000), radius=st.floats(0.01, 5), steps=st.integers(0, 6), share=st.floats(0.05, 3))
 def test_every_iterate_lies_in_ball_and_box(norm, seed, radius, steps, share):
     model = linear_model(side=8, classes=3, seed=seed).float()

@@ -158,7 +158,7 @@ def test_lab_white_black_and_grey() -> None:
 # --- depth
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(hnp.arrays(np.uint16, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9)))
 def test_16_bit_grey_is_scaled_over_its_full_range(values: np.ndarray) -> None:
     expected = grey(np.rint(values / 257).astype(np.uint8))
@@ -402,7 +402,7 @@ def test_a_damaged_png_is_refused() -> None:
     assert reason(bytes(data)).startswith("truncated or damaged (")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(["JPEG", "PNG", "TIFF", "WEBP", "JPEG2000"]), st.data())
 def test_garbage_is_refused_or_read_but_never_crashes(format: str, data: st.DataObject) -> None:
     encoded = bytearray(save(Image.fromarray(np.kron(COLOURS, np.ones((4, 4, 1), np.uint8))), format))
@@ -448,7 +448,7 @@ PICTURES = hnp.arrays(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PICTURES, st.integers(1, 50))
 def test_shrink_keeps_the_aspect_and_never_enlarges(image: np.ndarray, max_side: int) -> None:
     small = shrink(image, max_side)
@@ -494,7 +494,7 @@ def test_working_grid_covers_every_pixel() -> None:
     assert (fit_working_grid(np.full((1, 1, 3), 77, np.uint8), 32) == 77).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PICTURES)
 def test_png_is_bare_deterministic_and_exact(image: np.ndarray) -> None:
     data = encode_png(image)

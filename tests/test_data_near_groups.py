@@ -71,7 +71,7 @@ def draw_pictures(rng: np.random.Generator, side: int, count: int, spread: int, 
     return pictures
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     side=st.sampled_from([2, 5, 8, 33]),
@@ -102,7 +102,7 @@ def test_groups_are_those_of_a_search_of_every_pair(
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     reserve=st.sampled_from([0.0, 0.25]),
@@ -138,7 +138,7 @@ def test_near_copies_are_never_on_both_sides(
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_groups_are_drawn_whole_and_about_as_many_as_asked(seed: int) -> None:
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, 21, 30)
@@ -196,7 +196,7 @@ def test_thousands_of_blank_pages_take_a_comparison_each(tmp_path: Path, monkeyp
     assert counted < 40_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1), count=st.integers(1, 200), columns=st.integers(1, 20), reach=st.floats(0.01, 255)
 )

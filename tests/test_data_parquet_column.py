@@ -51,7 +51,7 @@ def text(column: ParquetColumn, row: int) -> str:
 
 
 @given(rows=st.lists(st.integers(0, ROWS - 1), max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rows_in_any_order(files: list[Path], rows: list[int]) -> None:
     column = ParquetColumn(files, "image")
     assert len(column) == ROWS

@@ -364,7 +364,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(JSON)
 def test_no_value_breaks_the_scan_and_excerpts_are_short(value: Any) -> None:
     assert all(len(seen) <= 60 + len("an encoded picture: ") for seen in read_value(value).values())
@@ -372,7 +372,7 @@ def test_no_value_breaks_the_scan_and_excerpts_are_short(value: Any) -> None:
     assert (find_picture(text) is None) == (find_picture(value) is None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=16, max_size=40), st.sampled_from([" ", ",", ", ", ";", "\n", " | "]))
 def test_numbers_are_counted_however_they_are_written(numbers: list[float], separator: str) -> None:
     for text in (separator.join(map(str, numbers)), f"[{separator.join(map(repr, numbers))}]", json.dumps(numbers)):

@@ -328,7 +328,7 @@ def test_damaged_rows_are_refused(tiny: Run) -> None:
 # --- the pieces
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(count=st.integers(1, 25), side=st.sampled_from([96, 97]), seed=st.integers(0, 2**32 - 1))
 def test_a_grid_is_cut_into_the_cells_that_it_was_made_of(count: int, side: int, seed: int) -> None:
     noise = np.random.default_rng(seed).integers(-LEVELS, LEVELS + 1, (count, side, side, 3))

@@ -61,7 +61,7 @@ def find_plainly(ones: list[np.ndarray | None], others: list[np.ndarray | None],
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     side=st.sampled_from([2, 5, 8, 32, 33, 48]),

@@ -138,7 +138,7 @@ def working_set(labels, changed=None):
 
 
 @given(st.integers(0, 199), st.integers(0, 2**31))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_another_picture_elsewhere_draws_the_roles_anew(changed, seed):
     """Roles of a seed and the picture alone would stay as they are, and whoever guesses the seed would know them."""
     labels = [index % 2 for index in range(200)]
@@ -166,7 +166,6 @@ def test_what_is_reserved_tells_nothing_of_what_is_protected(seed):
 
 
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=5), st.integers(0, 7), st.integers(0, 5))
-@settings(deadline=None)
 def test_as_many_are_reserved_and_protected_as_asked(sizes, eighths, seed):
     """Eighths, which floats hold exactly."""
     sizes = [40, *sizes]  # so that a reserve above 0 keeps something back

@@ -55,7 +55,7 @@ def subtract_best(clean: np.ndarray, protected: np.ndarray, cell: np.ndarray) ->
     return peak_signal_noise_ratio(clean, protected - factor * cell, data_range=255) - before
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     size=st.tuples(st.integers(9, 50), st.integers(9, 50)) | st.just((16, 16)),
     share=st.floats(0.5, 0.95),
@@ -101,7 +101,7 @@ def test_of_a_large_grid_every_corner_that_a_cell_may_show_is_looked_at() -> Non
         assert figure.find(clean[flip], released[flip])[1] == pytest.approx(expected, abs=2e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(size=st.tuples(st.integers(1, 40), st.integers(1, 40)), seed=st.integers(0, 2**32 - 1))
 def test_independent_noise_gains_nothing(size: tuple[int, int], seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -126,7 +126,7 @@ def test_a_flat_picture_has_nothing_to_protect() -> None:
     assert NoiseGain(noise[None], LEVELS, 8).find(flat, (flat + noise).astype(np.uint8)) == (0, 0.0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(levels=st.integers(1, 127))
 def test_the_noise_that_a_figure_shows_can_be_read_from_it(levels: int) -> None:
     noise = np.arange(-levels, levels + 1)

@@ -428,6 +428,7 @@ def test_a_run_after_a_full_life_is_replaced(tmp_path: Path, photographs: Path, 
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(b"")
     shutil.copytree(out / "release", out / "private/push-ab_c1234/release")
+    (out / "private/push-ab_c1234/link").symlink_to(source)
     for name in ("working/.index.npz.partial", "writing/shard-train-00000.npz", "staging/data/.train-00000.partial"):
         (out / "private" / name).parent.mkdir(parents=True, exist_ok=True)
         (out / "private" / name).write_bytes(b"")
@@ -442,6 +443,7 @@ def test_a_run_after_a_full_life_is_replaced(tmp_path: Path, photographs: Path, 
     assert (out / "private/published-0123456789ab.parquet").exists()
     left = {path.name for path in (out / "private").iterdir()}
     assert not left & {"working", "writing", "staging", "push-ab_c1234"}
+    assert (source / "cat/bad.png").exists()
 
 
 # --- the deletion itself
@@ -452,7 +454,7 @@ THEIRS = ["readme.md", "README.md.partial", "data/x.parquet", "data/README.md", 
 THEIRS += ["data/train-00000-of-00001.parquet.bak", "data/more/train-00000-of-00001.parquet", ".partial", "..partial"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     ours=st.sets(st.sampled_from(OURS)),
     theirs=st.sets(st.sampled_from(THEIRS)),

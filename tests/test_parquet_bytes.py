@@ -67,7 +67,7 @@ def write(folder: Path, features: datasets.Features, columns: dict[str, list[Any
     return writer.files[0]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.data(),
     names=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=4, unique=True),
@@ -252,7 +252,6 @@ def encode_hybrid(values: list[int], width: int) -> bytes:
     return out.getvalue()
 
 
-@settings(deadline=None)
 @given(width=st.integers(1, 20), data=st.data(), tail=st.binary(min_size=1, max_size=8))
 def test_runs_are_read_to_their_end(width: int, data: st.DataObject, tail: bytes) -> None:
     values = data.draw(st.lists(st.integers(0, 2**width - 1), min_size=1, max_size=60))
@@ -301,7 +300,6 @@ def test_a_stream_is_no_longer_than_it_need_be() -> None:
         decompress(pa.compress(plain, "snappy", asbytes=True) + SECRET, len(plain), parquet.SNAPPY)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_headers_of_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:

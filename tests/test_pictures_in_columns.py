@@ -254,7 +254,7 @@ WORDS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(WORDS, st.sampled_from([" ", "\n", ", ", "/", "-", "_", ""]))
 def test_words_in_any_order_hold_no_picture(words: list[str], between: str) -> None:
     text = between.join(word for word in words if word not in ("<svg>",))
@@ -276,7 +276,7 @@ MAGIC = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.permutations(MAGIC), st.lists(st.text("ghixyz ,.", min_size=8, max_size=8), min_size=11, max_size=11))
 def test_short_magic_among_other_bytes_is_no_picture(magic: list[bytes], between: list[str]) -> None:
     """`BM`, `/9j/`, `PK` and the like prove nothing by themselves."""
@@ -285,7 +285,7 @@ def test_short_magic_among_other_bytes_is_no_picture(magic: list[bytes], between
         assert find_picture(text) is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.integers(0, 2**32), st.text(max_size=40), st.text(max_size=40), st.sampled_from(["PNG", "JPEG", "GIF", "BMP"])
 )
@@ -325,7 +325,7 @@ def test_ordinary_metadata_fits() -> None:
     assert excess_of(make_metadata(2000)) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=60) | st.none() | st.integers(-(2**63), 2**63 - 1).map(str), min_size=1, max_size=30))
 def test_short_rows_always_fit(column: list[str | None]) -> None:
     found = excess_of({"note": column}, datasets.Features({"note": Value("string")}))

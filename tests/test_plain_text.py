@@ -5,7 +5,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rem_release.console import Console
@@ -31,7 +31,6 @@ def is_seen(text: str) -> bool:
     return all(unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp") and c not in BIDI for c in text)
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_what_is_shown_is_one_line_without_anything_unseen(text: str) -> None:
     assert is_seen(show(text))
@@ -43,7 +42,6 @@ def test_what_is_shown_is_one_line_without_anything_unseen(text: str) -> None:
     assert is_seen(write_plain(text))
 
 
-@settings(deadline=None)
 @given(VALUES)
 def test_json_reads_back_as_the_same_values(value: object) -> None:
     line = write_json(value)
@@ -73,7 +71,6 @@ def test_long_values_keep_both_ends() -> None:
     assert show(10**5000) == "a number of thousands of digits"
 
 
-@settings(deadline=None)
 @given(TEXTS, st.lists(TEXTS, max_size=3))
 def test_no_name_makes_another_line_of_a_message(text: str, names: list[str]) -> None:
     error = InputError(f"{text} is wrong", names)
@@ -86,7 +83,6 @@ def test_no_name_makes_another_line_of_a_message(text: str, names: list[str]) ->
     assert all(is_seen(line) for line in bad.split("\n"))
 
 
-@settings(deadline=None)
 @given(TEXTS, st.lists(TEXTS, min_size=1, max_size=3))
 def test_the_console_prints_nothing_unseen(text: str, lines: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rem_release.errors import InputError
@@ -77,7 +77,6 @@ PLAIN = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(PLAIN)
 def test_plain_values_come_back(value: Any) -> None:
     class Dumper(yaml.SafeDumper):
@@ -97,7 +96,6 @@ def refusal_of(text: str, as_texts: bool) -> str:
     return ""
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200), st.booleans())
 def test_any_text_is_read_or_refused(text: str, as_texts: bool) -> None:
     assert "\n" not in refusal_of(text, as_texts)

@@ -41,7 +41,7 @@ def words(text: str) -> str:
 
 
 @given(TEXT)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_comes_out_as_the_same_words_in_plain_paragraphs(text: str) -> None:
     tokens = [token for token in MARKDOWN.parse(write_paragraphs(text)) if token.type == "inline"]
     assert {kind for kind, _, _ in outline(write_paragraphs(text))} <= {"paragraph_open", "inline", "paragraph_close"}
@@ -55,7 +55,7 @@ def test_what_the_hub_reads_as_mathematics_is_escaped() -> None:
 
 
 @given(LINE)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_stays_in_its_cell_and_in_its_heading(text: str) -> None:
     plain = write_plain(text)
     table = MARKDOWN.parse(f"| a | b |\n|---|---|\n| {plain} | end |\n")
@@ -65,7 +65,7 @@ def test_any_text_stays_in_its_cell_and_in_its_heading(text: str) -> None:
 
 
 @given(st.fixed_dictionaries({key: WORDED for key in CARD_FIELDS if key not in ("license", "license_link")}))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_nothing_that_an_owner_writes_breaks_the_card(texts: dict[str, str]) -> None:
     assume(not is_mail(texts["contact"]) and not is_url(texts["contact"]))
     owner = {"license": "other", **texts}
@@ -81,7 +81,7 @@ def test_nothing_that_an_owner_writes_breaks_the_card(texts: dict[str, str]) -> 
 
 
 @given(TEXT)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_terms_come_back_from_the_metadata(text: str) -> None:
     card = DatasetCard(render_card(state_facts(owner={"gated_prompt": text, "gated_button": text})))
     data = card.data.to_dict()

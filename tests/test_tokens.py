@@ -98,7 +98,7 @@ def token(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("way", SPELLINGS)
 def test_a_token_is_hidden_however_it_is_spelled(token: str, way: str) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(before=WORDS, after=WORDS, seed=st.integers(0, 2**32))
     def check(before: str, after: str, seed: int) -> None:
         echo = SPELLINGS[way](token, random.Random(seed))
@@ -122,7 +122,7 @@ def parts_of(token: str, text: str) -> list[str]:
     return [part for part in parts if part in readable or part[::-1] in readable]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(max_size=300))
 def test_other_text_stays_as_it_is(text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:

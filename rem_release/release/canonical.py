@@ -14,8 +14,8 @@ from rem_release.errors import VerificationError
 MOST_BYTES = 8_000_000
 """of a document: facts that list 40,000 files, 20 TB of data"""
 _SEAL = "sha256"
-_MOST_DIGITS = 19
-"""of an integer: those of 64 bits"""
+_MOST_DIGITS = 20
+"""of an integer, its sign aside: those of 64 bits"""
 
 
 def canonical_bytes(document: dict[str, Any]) -> bytes:
@@ -66,8 +66,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def _read_integer(text: str) -> int:
-    if len(text) > _MOST_DIGITS:
-        raise ValueError(f"an integer has {len(text)} digits")
+    if (digits := len(text.lstrip("-"))) > _MOST_DIGITS:
+        raise ValueError(f"an integer has {digits} digits")
     return int(text)
 
 

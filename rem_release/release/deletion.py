@@ -22,6 +22,8 @@ A file may also have its temporary name, see `written_atomically`.
 """
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NOTHING = r"(?!)"
+_ANYTHING = r".*"
+"""Links and special files too."""
 _SHOWN = 3
 
 
@@ -58,7 +60,7 @@ PRIVATE: Names = {
     **_below("staging", RELEASE),
     "reserve": _NOTHING,
     **_below("reserve/data", SHARDS),
-    r"(push|dry-run)-\w{8}(/.*)?": r".*",  # a copy of the release, which a push that was killed left
+    r"(push|dry-run)-\w{8}(/.*)?": _ANYTHING,  # a copy of the release, which a push that was killed left
 }
 
 
@@ -130,7 +132,7 @@ def refuse_links(root: Path, place: str, names: Names) -> None:
     """
     with _opened(root, place) as folder:
         for entry in _walk(folder, names) if folder is not None else ():
-            if entry.is_link and (_is_folder(names, entry.path) or _is_file(names, entry.path)):
+            if entry.is_link and not entry.is_own and (_is_folder(names, entry.path) or _is_file(names, entry.path)):
                 raise _refuse_link(root / place / entry.path)
 
 
@@ -139,11 +141,23 @@ def _is_folder(names: Names, path: str) -> bool:
 
 
 def _is_file(names: Names, path: str) -> bool:
-    folder, _, name = path.rpartition("/")
+    name = path.rpartition("/")[2]
     temporary = re.fullmatch(r"\.(.+)\.partial", name)
     written = (name, temporary[1]) if temporary else (name,)
-    patterns = [files for pattern, files in names.items() if re.fullmatch(pattern, folder)]
-    return any(re.fullmatch(files, each) for files in patterns for each in written)
+    return any(re.fullmatch(files, each) for files in _files_beside(names, path) for each in written)
+
+
+def _files_beside(names: Names, path: str) -> list[str]:
+    """The patterns of the files in the folder that holds `path`."""
+    folder = path.rpartition("/")[0]
+    return [files for pattern, files in names.items() if re.fullmatch(pattern, folder)]
+
+
+def _is_own(names: Names, path: str, entry: os.DirEntry[str]) -> bool:
+    if entry.is_dir(follow_symlinks=False):
+        return _is_folder(names, path)
+    is_plain = entry.is_file(follow_symlinks=False)
+    return _ANYTHING in _files_beside(names, path) or (is_plain and _is_file(names, path))
 
 
 @dataclass(frozen=True)
@@ -157,7 +171,7 @@ class _Entry:
     is_folder: bool
     is_link: bool
     is_own: bool
-    """whether it is a file or a folder that is written there"""
+    """whether it is written there: a folder or a plain file, or whatever lies in a copy"""
 
     @property
     def name(self) -> str:
@@ -171,9 +185,7 @@ def _walk(folder: int, names: Names, above: str = "") -> Iterator[_Entry]:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         path, is_folder = f"{above}{entry.name}", entry.is_dir(follow_symlinks=False)
-        is_own = (
-            _is_folder(names, path) if is_folder else entry.is_file(follow_symlinks=False) and _is_file(names, path)
-        )
+        is_own = _is_own(names, path, entry)
         if is_folder and is_own:
             try:
                 inner = os.open(entry.name, _FOLDER, dir_fd=folder)
