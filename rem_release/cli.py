@@ -162,7 +162,7 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Play the thief: train models on the protected images, and certify what they learn."""
-    from rem_release.audit.recipe import load_audit_recipe, name_recipe
+    from rem_release.verdict.recipe import load_audit_recipe, name_recipe
 
     chosen = load_audit_recipe(recipe, _read_settings(settings))
     from rem_release.commands import audit as command

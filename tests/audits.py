@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from rem_release.audit.ledger import VictimRecord
-from rem_release.audit.recipe import AuditRecipe, load_audit_recipe
+from rem_release.verdict.recipe import AuditRecipe, load_audit_recipe
 from tests.gratings import add_patches, draw_gratings, write_classes
 
 AUDIT: dict[str, Any] = {

@@ -26,13 +26,13 @@ import huggingface_hub.constants
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rem_release.audit.recipe import AuditRecipe
 from rem_release.plain_text import show
 from rem_release.recipe import Recipe
 from rem_release.recipe_files import dotted_keys, hash_document, recipe_text
 from rem_release.release.canonical import seal
 from rem_release.release.facts import FileFacts, data_digest
 from rem_release.release.owner import CARD_FIELDS
+from rem_release.verdict.recipe import AuditRecipe
 from tests.audits import QUICK, write_audit_recipe
 from tests.command_line import Result, draw_classes, run, succeed, write_recipe
 from tests.pushes import certify

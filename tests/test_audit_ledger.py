@@ -19,11 +19,11 @@ from rem_release.audit.laboratory import Bench, Laboratory
 from rem_release.audit.ledger import Ledger, VictimRecord, baseline_folder, key_of, pack
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.target import open_target
-from rem_release.audit.plan import Task
-from rem_release.audit.recipe import AuditRecipe, parse_architecture
-from rem_release.audit.threats import parse_threat
 from rem_release.data.decoding import fit_working_grid
 from rem_release.models import build_model
+from rem_release.verdict.plan import Task
+from rem_release.verdict.recipe import AuditRecipe, parse_architecture
+from rem_release.verdict.threats import parse_threat
 from tests.audits import read_recipe
 from tests.command_line import draw, draw_classes
 

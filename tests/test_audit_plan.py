@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from rem_release.audit.plan import Row, Task, plan_rows, plan_tasks, tasks_of, trained_on
-from rem_release.audit.recipe import Architecture, Network, parse_architecture
-from rem_release.audit.threats import Threat, parse_threat
 from rem_release.errors import InputError
+from rem_release.verdict.plan import Row, Task, plan_rows, plan_tasks, tasks_of, trained_on
+from rem_release.verdict.recipe import Architecture, Network, parse_architecture
+from rem_release.verdict.threats import Threat, parse_threat
 from tests.audits import read_recipe
 
 RHO_A = Fraction(4, 255)

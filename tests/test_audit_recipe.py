@@ -8,8 +8,13 @@ import pytest
 import torch
 import yaml
 
-from rem_release.audit.plan import plan_rows
-from rem_release.audit.recipe import (
+from rem_release.errors import InputError
+from rem_release.models import MODELS, build_model
+from rem_release.recipe_files import recipe_names, recipe_text
+from rem_release.release.canonical import sha256_file
+from rem_release.release.certificate import TIERS, read_certificate
+from rem_release.verdict.plan import plan_rows
+from rem_release.verdict.recipe import (
     ARCHITECTURES,
     SHIPPED_ARCHITECTURES,
     SHIPPED_LIMITS,
@@ -21,11 +26,6 @@ from rem_release.audit.recipe import (
     name_recipe,
     parse_architecture,
 )
-from rem_release.errors import InputError
-from rem_release.models import MODELS, build_model
-from rem_release.recipe_files import recipe_names, recipe_text
-from rem_release.release.canonical import sha256_file
-from rem_release.release.certificate import TIERS, read_certificate
 from tests.audits import AUDIT, QUICK, read_recipe, write_audit_recipe
 from tests.command_line import run
 from tests.gratings import draw_gratings, write_classes

@@ -21,12 +21,12 @@ from rem_release.audit.ledger import Ledger
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.sets import add_random_signs, read_testing, read_training
 from rem_release.audit.material.target import open_target
-from rem_release.audit.plan import Task
-from rem_release.audit.recipe import parse_architecture
 from rem_release.audit.step import TrainingImages, gradients_per_image, make_step
-from rem_release.audit.threats import parse_threat
 from rem_release.data.decoding import pixel_hash
 from rem_release.release.certificate import read_certificate
+from rem_release.verdict.plan import Task
+from rem_release.verdict.recipe import parse_architecture
+from rem_release.verdict.threats import parse_threat
 from tests.audit_commands import LEARNING, draw_colours, protect
 from tests.audits import QUICK, read_recipe, read_victims, write_audit_recipe
 from tests.command_line import draw, run, succeed

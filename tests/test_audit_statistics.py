@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rem_release.audit.statistics import (
+from rem_release.verdict.statistics import (
     Leakage,
     balanced_accuracy,
     estimate_leakage,

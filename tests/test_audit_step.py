@@ -16,11 +16,7 @@ from torch import Tensor, nn
 
 from rem_release.audit.countermeasures.augmentations import draw_partners, draw_weight
 from rem_release.audit.countermeasures.ueraser import ueraser
-from rem_release.audit.plan import Task
-from rem_release.audit.recipe import AuditRecipe, parse_architecture
-from rem_release.audit.statistics import balanced_accuracy
 from rem_release.audit.step import TrainingImages, attack, gradients_per_image, make_step
-from rem_release.audit.threats import Threat, parse_threat
 from rem_release.audit.victim import batch_seed, build_victim, train_victim
 from rem_release.audit.victim import test as answers_of
 from rem_release.core.draws import Draws, Purpose, chain, uniform
@@ -28,6 +24,10 @@ from rem_release.core.norms import random_start
 from rem_release.core.pgd import frozen
 from rem_release.models import build_model
 from rem_release.training.batches import batch_indices
+from rem_release.verdict.plan import Task
+from rem_release.verdict.recipe import AuditRecipe, parse_architecture
+from rem_release.verdict.statistics import balanced_accuracy
+from rem_release.verdict.threats import Threat, parse_threat
 from tests.algorithm1 import cifar
 from tests.audits import read_recipe
 

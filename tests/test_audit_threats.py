@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rem_release.audit.calls import parse_calls
-from rem_release.audit.parts import (
+from rem_release.verdict.calls import parse_calls
+from rem_release.verdict.parts import (
     PARTS,
     BitDepth,
     Cutmix,
@@ -28,7 +28,7 @@ from rem_release.audit.parts import (
     TwoLayerProbe,
     Ueraser,
 )
-from rem_release.audit.threats import Threat, parse_threat
+from rem_release.verdict.threats import Threat, parse_threat
 
 RHO_A = Fraction(4, 255)
 EVERY = {

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from rem_release.audit.ledger import VictimRecord, pack
-from rem_release.audit.plan import Row
-from rem_release.audit.recipe import AuditRecipe, parse_architecture
-from rem_release.audit.statistics import estimate_leakage
-from rem_release.audit.summary import summarise
-from rem_release.audit.threats import parse_threat
-from rem_release.audit.verdict import Found, Judge, describe_row, rank_rows
 from rem_release.release.certificate import RowFacts, TierFacts
+from rem_release.verdict.judge import Found, Judge, describe_row, rank_rows
+from rem_release.verdict.plan import Row
+from rem_release.verdict.recipe import AuditRecipe, parse_architecture
+from rem_release.verdict.statistics import estimate_leakage
+from rem_release.verdict.summary import summarise
+from rem_release.verdict.threats import parse_threat
 from tests.audits import read_recipe
 
 RHO_A = Fraction(4, 255)

@@ -128,7 +128,7 @@ def test_values_of_set(tmp_path: Path, photographs: Path, recipe: Path, value: s
 HUNGRY = """
 import resource, sys
 from rem_release import audit, recipe  # what takes room beside the recipe
-import rem_release.audit.recipe
+import rem_release.verdict.recipe
 from rem_release.cli import main
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + 50_000_000

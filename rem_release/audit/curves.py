@@ -4,14 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rem_release.atomic_files import write_atomically
 from rem_release.errors import VerificationError
+from rem_release.verdict.plan import TrainedOn
 
-TrainedOn = Literal["protected", "clean", "random", "clean part"]
 _MOST_STEPS, _MOST_LOSS = 10**12, 1e30
 """more than any training has; what is beyond cannot be drawn"""
 

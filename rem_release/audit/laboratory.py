@@ -20,7 +20,7 @@ from rem_release.audit.countermeasures import filters as pictures
 from rem_release.audit.countermeasures.projection import fit_projection, project_out
 from rem_release.audit.countermeasures.resized_crop import Pipeline
 from rem_release.audit.learnability import perturbed_accuracies
-from rem_release.audit.ledger import Ledger, VictimRecord, key_of, pack
+from rem_release.audit.ledger import Asked, Ledger, VictimRecord, key_of, pack
 from rem_release.audit.material.holdout import Holdout
 from rem_release.audit.material.sets import Filter as PictureFilter
 from rem_release.audit.material.sets import (
@@ -33,7 +33,13 @@ from rem_release.audit.material.sets import (
     split_protected,
 )
 from rem_release.audit.material.target import Target
-from rem_release.audit.parts import (
+from rem_release.audit.step import TrainingImages
+from rem_release.audit.victim import Outcome, train_victim
+from rem_release.core.levels import to_float
+from rem_release.data.array_file import bring_near
+from rem_release.release.canonical import sha256_file
+from rem_release.training.loop import Progress
+from rem_release.verdict.parts import (
     BitDepth,
     Filter,
     Gaussian,
@@ -46,17 +52,13 @@ from rem_release.audit.parts import (
     Pgd,
     ResizedCrop,
 )
-from rem_release.audit.plan import Task
-from rem_release.audit.recipe import AuditRecipe
-from rem_release.audit.step import TrainingImages
-from rem_release.audit.threats import Threat
-from rem_release.audit.victim import Outcome, train_victim
-from rem_release.core.levels import to_float
-from rem_release.data.array_file import bring_near
-from rem_release.release.canonical import sha256_file
-from rem_release.training.loop import Progress
+from rem_release.verdict.plan import Seeds, Task, yardstick
+from rem_release.verdict.recipe import AuditRecipe
+from rem_release.verdict.threats import Threat
 
-_CODE = ("core", "models", "training", "data", "audit")
+_CODE = ("core", "models", "training", "data", "verdict", "audit")
+_READ: dict[str, Kind] = {"clean part": "protected", "yardstick": "clean"}
+"""The pictures of those victims that are not named after theirs."""
 _KEPT_SETS = 3
 _SIGNS_SEED = 0
 _PROJECTION_SEED = 0
@@ -112,8 +114,12 @@ class Laboratory:
         self._sets: OrderedDict[str, TrainingSet] = OrderedDict()
         self._tests: dict[str, TestSet] = {}
         self._keys: dict[str, str] = {}
-        hashes = [bench.target.clean_hash(int(row)) for row in bench.holdout.train_rows]
+        rows = bench.holdout.train_rows
+        hashes = [bench.target.clean_hash(int(row)) for row in rows]
         self._pictures = key_of({"pictures": hashes})
+        classes = [bench.target.classes[label] for label in bench.target.labels[rows]]
+        clean = key_of({"originals": sorted(zip(hashes, classes, strict=True))})
+        self.seeds = Seeds(release=bench.target.digest, clean=clean, holdout=self.test_set(Threat()).digest)
         self._digests = {kind: self._read(kind, Threat()).digest for kind in ("clean", "protected")}
 
     def fingerprint(self) -> str:
@@ -123,7 +129,19 @@ class Laboratory:
 
     def known(self, task: Task) -> VictimRecord | None:
         """The record of a victim that was trained before."""
-        return self.ledger.find(self._key(task))
+        return self.ledger.find(self._ask(task))
+
+    def _recipe(self, task: Task) -> AuditRecipe:
+        return yardstick(self.bench.recipe) if task.trained_on == "yardstick" else self.bench.recipe
+
+    def _ask(self, task: Task) -> Asked:
+        bench = self.bench
+        steps = self._recipe(task).victim.list_evaluations(len(bench.holdout.train_rows))
+        return Asked(self._key(task), task, steps, len(bench.holdout), len(bench.target.classes))
+
+    def count_steps(self, task: Task) -> int:
+        """Training steps of a victim."""
+        return self._recipe(task).victim.count_steps(len(self.bench.holdout.train_rows))
 
     def make(self, task: Task, after_step: Progress | None = None) -> VictimRecord:
         """The record of a victim, trained now if need be. Every process gets that of the first."""
@@ -134,9 +152,10 @@ class Laboratory:
             return record
         began = time.monotonic()
         images, test_images, test_labels = self.prepare(task)
-        outcome = train_victim(self.accelerator, task, self.bench.recipe, images, test_images, test_labels, after_step)
+        in_all, recipe = len(self.bench.holdout.train_rows), self._recipe(task)
+        outcome = train_victim(self.accelerator, task, recipe, images, in_all, test_images, test_labels, after_step)
         learnability = self._measure_learnability(task, outcome, test_images, test_labels)
-        record = _describe(self._key(task), task, outcome, learnability, time.monotonic() - began)
+        record = _describe(self._ask(task), outcome, learnability, time.monotonic() - began)
         record = self._agree(record) or record
         self.ledger.add(record)
         return record
@@ -159,7 +178,7 @@ class Laboratory:
         return images, tests, test.labels.to(device)
 
     def _training_images(self, task: Task) -> TrainingImages:
-        found = self._read("protected" if task.trained_on == "clean part" else task.trained_on, task.threat)
+        found = self._read(_READ.get(task.trained_on, task.trained_on), task.threat)
         images, labels = found.images, found.labels
         if task.trained_on == "clean part":
             clean = torch.from_numpy(~self.bench.protected_rows(task.threat))
@@ -214,7 +233,9 @@ class Laboratory:
     def _wants_learnability(self, task: Task) -> bool:
         source = self.bench.target.source_model or self.bench.recipe.victim.source_model
         is_surrogate = (task.architecture.name, task.threat.parts, task.trained_on) == (source, (), "protected")
-        return is_surrogate and task.seed == 0 and self.bench.recipe.learnability.samples > 0
+        return (
+            is_surrogate and task.seed == self.seeds.of("protected", 0) and self.bench.recipe.learnability.samples > 0
+        )
 
     def _key(self, task: Task) -> str:
         if task.name not in self._keys:
@@ -223,7 +244,7 @@ class Laboratory:
 
     def _make_key(self, task: Task) -> str:
         """A hash over everything that decides the victim; baselines do not depend on how the release was made."""
-        bench, network = self.bench, task.architecture.network
+        bench, network, recipe = self.bench, task.architecture.network, self._recipe(task).to_dict()
         of_release = task.trained_on in ("protected", "clean part")
         is_mixed = task.threat.find(Mixed) is not None or self.is_partial
         decides: dict[str, Any] = {
@@ -241,9 +262,9 @@ class Laboratory:
                 "learning_rate": network.learning_rate,
             },
             "threat": task.threat.name,
-            "victim": {**bench.recipe.to_dict()["victim"], "source_model": None, "resolution": bench.resolution},
-            "adversary": bench.recipe.to_dict()["adversary"] if task.threat.find(Pgd) else None,
-            "learnability": bench.recipe.to_dict()["learnability"] if self._wants_learnability(task) else None,
+            "victim": {**recipe["victim"], "source_model": None, "resolution": bench.resolution},
+            "adversary": recipe["adversary"] if task.threat.find(Pgd) else None,
+            "learnability": recipe["learnability"] if self._wants_learnability(task) else None,
             "seed": task.seed,
             "device": device_name(self.accelerator),
             "processes": self.accelerator.num_processes,
@@ -272,20 +293,20 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
-def _describe(key: str, task: Task, outcome: Outcome, learnability: list[float] | None, seconds: float) -> VictimRecord:
-    watched = outcome.watched
+def _describe(asked: Asked, outcome: Outcome, learnability: list[float] | None, seconds: float) -> VictimRecord:
+    watched, task = outcome.watched, asked.task
     return VictimRecord(
-        key=key,
+        key=asked.key,
         architecture=task.architecture.text,
         threat=task.threat.name,
         trained_on=task.trained_on,
         seed=task.seed,
         finite=outcome.model is not None,
-        correct=pack(outcome.correct),
-        peak=max(watched.test_accuracy, default=0.0),
+        answers=pack(outcome.named),
         train_accuracy=watched.train_accuracy[-1] if watched.train_accuracy else 0.0,
+        fit=round(outcome.fit, 6),
         attack_gain=outcome.attack_gain,
-        steps=watched.steps,
+        steps=asked.steps,
         loss=watched.loss,
         train_curve=watched.train_accuracy,
         test_curve=watched.test_accuracy,

@@ -1,19 +1,28 @@
 """What is known of each victim: one line a finished victim in `victims.jsonl`, and baselines shared between audits.
 
 A record is a function of its key, which holds everything that decides it; so a record that is found is not made again.
+Each is compared with what was asked, and the shared folder answers for baselines alone: what a release teaches is found
+out by the audit of that release.
 """
 
+import base64
 import hashlib
 import json
 import os
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rem_release.atomic_files import write_atomically
-from rem_release.audit.curves import Curve, TrainedOn
+from rem_release.audit.curves import Curve
+from rem_release.verdict.plan import Task, TrainedOn
+
+BASELINES: tuple[TrainedOn, ...] = ("clean", "random", "yardstick")
+"""Victims that do not learn from the release."""
 
 
 class VictimRecord(BaseModel):
@@ -28,12 +37,13 @@ class VictimRecord(BaseModel):
     seed: int
     finite: bool
     """False when the loss became NaN or infinite: nothing else is known then"""
-    correct: str
-    """hexadecimal of the packed bits: which test images the final victim gets right"""
-    peak: float
-    """the best mean class accuracy of all evaluations"""
-    train_accuracy: float
-    attack_gain: float | None
+    answers: str
+    """base64 of the packed int32 [evaluations, test images]: the class that it named, see `pack`"""
+    train_accuracy: Annotated[float, Field(ge=0, le=1)]
+    """on its own training images, under the threat, near the end"""
+    fit: Annotated[float, Field(ge=0, le=1)]
+    """on its own training images as they are, at the end"""
+    attack_gain: Annotated[float, Field(allow_inf_nan=False)] | None
     """by how much PGD raises the loss on training images over its random start; None without an adversary"""
     steps: list[int]
     loss: list[float]
@@ -43,10 +53,29 @@ class VictimRecord(BaseModel):
     """accuracies under random shifts of the weights, where they were asked for"""
     seconds: float
 
-    def answers(self, images: int) -> np.ndarray:
-        """Which test images it gets right: bool [images]."""
-        packed = np.frombuffer(bytes.fromhex(self.correct), np.uint8)
-        return np.unpackbits(packed, count=images).astype(bool)
+    def named(self, images: int) -> np.ndarray:
+        """The class that it named for each test image at each evaluation: int32 [E, images].
+
+        Raises:
+            ValueError: it is not that.
+        """
+        unpacked = zlib.decompressobj().decompress(base64.b64decode(self.answers, validate=True), 4 * images * 10_000)
+        return np.frombuffer(unpacked, "<i4").reshape(len(self.steps), images)
+
+    def fits(self, asked: "Asked") -> bool:
+        """Whether this is a record of what was asked."""
+        task = asked.task
+        told = (self.key, self.architecture, self.threat, self.trained_on, self.seed, self.steps)
+        if told != (asked.key, task.architecture.text, task.threat.name, task.trained_on, task.seed, asked.steps):
+            return False
+        curves = (self.loss, self.train_curve, self.test_curve)
+        if self.finite and any(len(curve) != len(self.steps) for curve in curves):
+            return False
+        try:
+            named = self.named(asked.images)
+        except (ValueError, zlib.error):
+            return False
+        return named.min() >= 0 and named.max() < asked.classes
 
     def curve(self) -> Curve:
         """What was seen during training."""
@@ -55,21 +84,32 @@ class VictimRecord(BaseModel):
             threat=self.threat,
             trained_on=self.trained_on,
             seed=self.seed,
-            steps=self.steps,
+            steps=self.steps[: len(self.loss)],
             loss=self.loss,
             train_accuracy=self.train_curve,
             test_accuracy=self.test_curve,
         )
 
 
-def pack(correct: np.ndarray) -> str:
-    """The bits of `VictimRecord.correct`; correct is bool [images]."""
-    return np.packbits(correct).tobytes().hex()
+def pack(named: np.ndarray) -> str:
+    """What `VictimRecord.answers` holds of int [E, T]."""
+    return base64.b64encode(zlib.compress(named.astype("<i4").tobytes(), 9)).decode()
 
 
 def key_of(decides: dict[str, Any]) -> str:
     """A name for everything that decides a victim."""
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A victim that is wanted, and what its record must look like."""
+
+    key: str
+    task: Task
+    steps: list[int]
+    images: int
+    classes: int
 
 
 class Ledger:
@@ -86,24 +126,29 @@ class Ledger:
         self._cache = cache
         self._writes = writes
         self._records = {record.key: record for record in (_read_lines(path) if path else [])}
+        self.cached: set[str] = set()
+        """keys of the records that came from other audits"""
         if writes and path and path.exists():  # without the half line that a killed audit may have left
             write_atomically(path, "".join(f"{r.model_dump_json()}\n" for r in self._records.values()).encode())
 
-    def find(self, key: str) -> VictimRecord | None:
-        """The record of that key, from this audit or from the baselines of another."""
-        if key not in self._records and self._cache and (path := self._cache / f"{key}.json").is_file():
-            try:
-                record = VictimRecord.model_validate_json(path.read_bytes())
-            except (ValidationError, OSError):
-                return None  # damaged: it is made again
-            if record.key == key:
-                self._keep(record)
-        return self._records.get(key)
+    def find(self, asked: Asked) -> VictimRecord | None:
+        """The record of that victim, from this audit or, of a baseline, from another; None where none fits."""
+        record = self._records.get(asked.key)
+        if record is not None and record.fits(asked):
+            return record
+        if asked.task.trained_on not in BASELINES or self._cache is None:
+            return None
+        record = _read_shared(self._cache / f"{asked.key}.json")
+        if record is None or not record.fits(asked):
+            return None  # damaged, or of something else: it is made again
+        self.cached.add(asked.key)
+        self._keep(record)
+        return record
 
     def add(self, record: VictimRecord) -> None:
         """Keep a finished victim; a baseline goes to the shared folder too."""
         self._keep(record)
-        if self._writes and self._cache and record.trained_on in ("clean", "random"):
+        if self._writes and self._cache and record.trained_on in BASELINES:
             self._cache.mkdir(parents=True, exist_ok=True)
             mine = self._cache / f"{record.key}.{os.getpid()}.part"  # two audits may find the same at once
             mine.write_text(record.model_dump_json(), encoding="utf-8")
@@ -131,6 +176,13 @@ def begins_as_ledger(path: Path) -> bool:
     first = b'{"key":"'
     with path.open("rb") as file:
         return first.startswith(file.read(len(first)))
+
+
+def _read_shared(path: Path) -> VictimRecord | None:
+    try:
+        return VictimRecord.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError):
+        return None
 
 
 def _read_lines(path: Path) -> list[VictimRecord]:

@@ -1,8 +1,10 @@
 """Where an audit is written: beside the release of a run, or in a folder of its own for any other copy."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from rem_release.atomic_files import write_atomically
@@ -13,10 +15,11 @@ from rem_release.audit.report.figures import card_figures
 from rem_release.audit.report.page import render_report
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.canonical import seal
-from rem_release.release.certificate import AUDIT_FIGURES, Certificate
+from rem_release.release.certificate import ANSWERS, AUDIT_FIGURES, Certificate
 from rem_release.release.deletion import AUDIT_OF_A_COPY, RELEASE, refuse_links, require_own
 from rem_release.release.documents import CERTIFICATE, describe_files, find_certificate, read_facts, write_documents
 from rem_release.release.run_folder import RunFolder
+from rem_release.verdict.evidence import Evidence, write_evidence
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class AuditFolder:
     def certificate(self) -> Path:
         """audit.json."""
         return (self.run.release if self.run else self.path) / CERTIFICATE
+
+    @property
+    def answers(self) -> Path:
+        """What the victims answered, beside the certificate."""
+        return self.certificate.with_name(ANSWERS)
 
     def claim(self, *, resume: bool) -> None:
         """Check that the audit may be written here; nothing is written.
@@ -134,8 +142,18 @@ class AuditFolder:
             raise InputError(f"{self.path} cannot be written: {error.strerror}") from None
 
 
+def write_answers(folder: AuditFolder, evidence: Evidence) -> str:
+    """Write answers.parquet; returns its sha256."""
+    file = BytesIO()
+    write_evidence(evidence, file)
+    write_atomically(folder.answers, file.getvalue())
+    return hashlib.sha256(file.getvalue()).hexdigest()
+
+
 def publish_audit(folder: AuditFolder, certificate: Certificate, curves: Sequence[Curve], title: str) -> None:
     """Write certificate, figures, card, facts and curves, and the report at the end, when all else is in place.
+
+    The answers of which the certificate speaks are written before, see `write_answers`.
 
     Killed between two of these files, the release does not verify until `audit --resume` has written them all.
     """

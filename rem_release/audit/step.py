@@ -10,9 +10,6 @@ from torch import Tensor, nn
 from rem_release.audit.countermeasures.augmentations import cutmix, cutout, mixup
 from rem_release.audit.countermeasures.projection import project_out
 from rem_release.audit.countermeasures.ueraser import ueraser
-from rem_release.audit.parts import Cutmix, Cutout, Eot, Mixup, Pgd, ResizedCrop, Ueraser
-from rem_release.audit.recipe import AuditRecipe
-from rem_release.audit.threats import Threat
 from rem_release.core.draws import Draws, Purpose, chain
 from rem_release.core.levels import to_float
 from rem_release.core.norms import random_start
@@ -20,6 +17,9 @@ from rem_release.core.pgd import frozen, pgd
 from rem_release.core.resampling import DRAW, resample
 from rem_release.data.array_file import StoredImages
 from rem_release.training.loop import LossOf
+from rem_release.verdict.parts import Cutmix, Cutout, Eot, Mixup, Pgd, ResizedCrop, Ueraser
+from rem_release.verdict.recipe import AuditRecipe
+from rem_release.verdict.threats import Threat
 
 _UERASER_DRAWS = 5
 """of UEraser-max (Qin et al., 2023)"""
@@ -103,13 +103,13 @@ def make_step(
 
 
 def attack(
-    model: nn.Module, x: Tensor, y: Tensor, threat: Threat, recipe: AuditRecipe, seed: int
+    model: nn.Module, x: Tensor, y: Tensor, threat: Threat, recipe: AuditRecipe, seed: int, step: int
 ) -> tuple[Tensor, Tensor] | None:
     """The adversary's start and end on some images, [N, 3, R, R] each; None for a threat without one. Freeze first."""
     adversary = threat.find(Pgd)
     if adversary is None:
         return None
-    draws = Draws(seed, torch.arange(len(x), device=x.device), recipe.victim.steps)
+    draws = Draws(seed, torch.arange(len(x), device=x.device), step)
     start = _start(adversary, draws, tuple(x.shape[1:]), 1)
     return start, _ascend(model, x, y, adversary, recipe, start)
 

@@ -1,6 +1,7 @@
 """Trains one victim under one threat (paper Eq. 2) and tests it on clean images."""
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +11,6 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from rem_release.audit.plan import Task
-from rem_release.audit.recipe import AuditRecipe
-from rem_release.audit.statistics import balanced_accuracy
 from rem_release.audit.step import TrainingImages, as_floats, attack, make_step
 from rem_release.core.pgd import frozen
 from rem_release.errors import NonFiniteLossError
@@ -20,8 +18,13 @@ from rem_release.models import build_model
 from rem_release.paths import check_path
 from rem_release.training.loop import Progress, Schedule, train
 from rem_release.training.pretrained import build_pretrained
+from rem_release.verdict.plan import Task
+from rem_release.verdict.recipe import AuditRecipe
+from rem_release.verdict.statistics import balanced_accuracy
 
 _TEST_BATCH = 500
+_FITTED = 2048
+"""training images on which it is checked at the end that they were learnt"""
 _ATTACKED = 512
 """training images on which the adversary is checked at the end"""
 
@@ -55,8 +58,11 @@ class Outcome:
     """A trained victim; `model` is None where the loss became NaN or infinite."""
 
     model: nn.Module | None
-    correct: np.ndarray
-    """bool [T]: which test images the final victim gets right"""
+    named: np.ndarray
+    """int32 [E, T]: the class that it named for each test image at each evaluation; 0 at those that a loss of NaN or
+    infinity left out"""
+    fit: float
+    """accuracy on its own training images as they are"""
     watched: Watched
     attack_gain: float | None
 
@@ -66,6 +72,7 @@ def train_victim(
     task: Task,
     recipe: AuditRecipe,
     images: TrainingImages,
+    images_in_all: int,
     test_images: Tensor,
     test_labels: Tensor,
     after_step: Progress | None = None,
@@ -77,41 +84,43 @@ def train_victim(
         task: architecture, threat and seed.
         recipe: the training.
         images: what it learns from, on the device.
+        images_in_all: what the number of steps goes by: that of the whole release, also for victims of a part.
         test_images: clean, as `test` takes them, on the device.
         test_labels: int64 [T].
         after_step: told after each step.
     """
     settings, network = recipe.victim, task.architecture.network
+    steps = settings.count_steps(images_in_all)
     model = build_victim(task, images.classes, images.resolution).to(memory_format=torch.channels_last)
     schedule = Schedule(
-        steps=settings.steps,
+        steps=steps,
         batch_size=settings.batch_size,
         learning_rate=network.learning_rate or settings.learning_rate,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
-        decay_every=settings.decay_every,
+        decay_every=max(1, round(steps * settings.decay_every)),
         decay=settings.decay,
     )
     watched = Watched()
-    evaluations = {round(settings.steps * (n + 1) / settings.evaluations) for n in range(settings.evaluations)}
+    evaluations = settings.list_evaluations(images_in_all)
     labels = test_labels.cpu().numpy()
-    answers = np.zeros(len(labels), bool)
+    named = np.zeros((len(evaluations), len(labels)), np.int32)
 
     def look(step: int, steps: int) -> None:
-        nonlocal answers
         if step in evaluations:
-            answers = test(model, test_images, test_labels)
-            watched.close(step, float(balanced_accuracy(answers, labels)))
+            answers = name_classes(model, test_images)
+            named[evaluations.index(step)] = answers
+            watched.close(step, float(balanced_accuracy(answers == labels, labels)))
         if after_step:
             after_step(step, steps)
 
     step = make_step(task.threat, recipe, images, task.seed, watched.add)
     try:
         train(accelerator, model, schedule, len(images), batch_seed(task.seed), step, after_step=look)
-        gain = _measure_attack(model, task, recipe, images)
+        gain = _measure_attack(model, task, recipe, images, steps)
     except NonFiniteLossError:
-        return Outcome(None, np.zeros(len(labels), bool), watched, None)
-    return Outcome(model, answers, watched, gain)
+        return Outcome(None, named, 0.0, watched, None)
+    return Outcome(model, named, _measure_fit(model, images), watched, gain)
 
 
 def build_victim(task: Task, classes: int, resolution: int) -> nn.Module:
@@ -130,40 +139,56 @@ def batch_seed(seed: int) -> int:
     return _derive("batches", seed)
 
 
-def test(model: nn.Module, images: Tensor, labels: Tensor) -> np.ndarray:
-    """Which test images a model gets right: bool [T].
+def name_classes(model: nn.Module, images: Tensor) -> np.ndarray:
+    """The class that a model names for each image: int32 [T].
 
     Args:
         model: on the device of the images.
         images: [T, 3, R, R], uint8 levels, or float32 after a projection.
-        labels: int64 [T].
     """
     with frozen(model), torch.no_grad():
-        parts = zip(images.split(_TEST_BATCH), labels.split(_TEST_BATCH), strict=True)
-        hits = [model(as_floats(x)).argmax(1) == y for x, y in parts]
-    return torch.cat(hits).cpu().numpy()
+        named = [model(as_floats(x)).argmax(1) for x in images.split(_TEST_BATCH)]
+    return torch.cat(named).cpu().numpy().astype(np.int32)
 
 
-def _measure_attack(model: nn.Module, task: Task, recipe: AuditRecipe, images: TrainingImages) -> float | None:
+def _measure_fit(model: nn.Module, images: TrainingImages) -> float:
+    """Balanced accuracy on training images as they are, a spread of them where they are many."""
+    hits, labels = [], []
+    with frozen(model), torch.no_grad():
+        for part in _spread(images, _FITTED).split(_TEST_BATCH):
+            x, y = images.floats(part)
+            hits.append(model(x).argmax(1) == y)
+            labels.append(y)
+    return float(balanced_accuracy(torch.cat(hits).cpu().numpy(), torch.cat(labels).cpu().numpy()))
+
+
+def _spread(images: TrainingImages, most: int) -> Tensor:
+    """Numbers of at most that many training images, evenly spread, for rows often stand class by class: int64 [N]."""
+    count = min(most, len(images))
+    return torch.arange(count, device=images.labels.device) * len(images) // count
+
+
+def _measure_attack(
+    model: nn.Module, task: Task, recipe: AuditRecipe, images: TrainingImages, steps: int
+) -> float | None:
     """By how much the threat's PGD raises the loss over its random start, on training images; None without PGD.
 
     Raises:
         NonFiniteLossError: the last step left a network whose loss is NaN or infinite, which no step saw.
     """
-    count = min(_ATTACKED, len(images))
-    spread = torch.arange(count, device=images.labels.device) * len(images) // count  # rows often stand class by class
-    x, y = images.floats(spread)
+    x, y = images.floats(_spread(images, _ATTACKED))
     with frozen(model):
         with torch.no_grad():
             loss = F.cross_entropy(model(x), y)
         if not torch.isfinite(loss):
             raise NonFiniteLossError(f"the loss after the last step is {loss.item()}")
-        found = attack(model, x, y, task.threat, recipe, batch_seed(task.seed))
+        found = attack(model, x, y, task.threat, recipe, batch_seed(task.seed), steps)
         if found is None:
             return None
         start, end = found
         with torch.no_grad():
-            return float(F.cross_entropy(model(x + end), y) - F.cross_entropy(model(x + start), y))
+            gain = float(F.cross_entropy(model(x + end), y) - F.cross_entropy(model(x + start), y))
+    return gain if math.isfinite(gain) else 0.0
 
 
 def _derive(what: str, seed: int) -> int:

@@ -4,18 +4,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 from accelerate import Accelerator
 
-from rem_release.audit.certify import Auditor
+from rem_release.audit.attempts import note_attempt
+from rem_release.audit.findings import describe_circumstances, gather_evidence, list_records
 from rem_release.audit.laboratory import Bench, Laboratory, code_digest
 from rem_release.audit.ledger import Ledger, baseline_folder
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.target import Target, open_target
-from rem_release.audit.plan import Row, plan_rows, plan_tasks
-from rem_release.audit.publish import AuditFolder, publish_audit
-from rem_release.audit.recipe import AuditRecipe
+from rem_release.audit.publish import AuditFolder, publish_audit, write_answers
 from rem_release.commands.audit_checks import check_rows, check_victims, open_cache, require_images
 from rem_release.commands.audit_plan import show_plan
 from rem_release.commands.audit_summary import describe_target, summarise_audit
@@ -23,11 +23,15 @@ from rem_release.console import Console, Report
 from rem_release.errors import FellShortError
 from rem_release.paths import check_path
 from rem_release.radius import format_radius
+from rem_release.recipe_files import hash_document
 from rem_release.release.apart import check_apart
 from rem_release.release.certificate import Certificate
 from rem_release.release.documents import require_current
 from rem_release.release.run_status import entered
 from rem_release.training.runtime import require_agreement
+from rem_release.verdict.certify import certify
+from rem_release.verdict.plan import Row, plan_rows, plan_tasks
+from rem_release.verdict.recipe import AuditRecipe
 
 _STAND_IN_RHO_U = Fraction(8, 255)
 """of the random control where nothing carries noise"""
@@ -54,7 +58,7 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
         The certificate; None for a plan.
 
     Raises:
-        InputError: bad input, see `open_target` and `choose_holdout`; too few test images or resamples; an audit that
+        InputError: bad input, see `open_target` and `choose_holdout`; too few test images; an audit that
             was stopped and is not resumed. Nothing is written then.
         VerificationError: the release is damaged.
         FellShortError: a required tier fell short, or was not tested; everything is written nevertheless.
@@ -77,8 +81,7 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
         ledger = Ledger(folder.victims, cache, writes=accelerator.is_main_process)
         laboratory = Laboratory(bench, ledger, accelerator)
         require_agreement(accelerator, {"pictures or recipe": laboratory.fingerprint(), "code": code_digest()})
-        auditor = Auditor(laboratory, options.recipe_name, rho_a)
-        certificate = _audit(auditor, rows, folder, options.target, console)
+        certificate = _audit(laboratory, rows, rho_a, folder, options, console)
         accelerator.wait_for_everyone()
         if not certificate.passed:
             raise FellShortError(f"{certificate.summary[0]} See {folder.report}")
@@ -104,46 +107,50 @@ def _prepare(options: AuditOptions, processes: int, console: Console) -> tuple[B
     with console.stage("Comparing test images with the release") as report:
         share, overlap = recipe.holdout.share, recipe.holdout.overlap
         holdout = choose_holdout(target, options.holdout, target.run, share, overlap, progress=report)
-    require_images(holdout.labels, target.classes, rows, recipe)
+    require_images(holdout, target.classes, recipe)
     resolution = recipe.victim.resolution or target.resolution
     bench = Bench(target=target, holdout=holdout, recipe=recipe, resolution=resolution, rho_u=rho_u)
     check_victims(rows, bench, processes)
     return bench, rows, rho_a
 
 
-def _audit(auditor: Auditor, rows: list[Row], folder: AuditFolder, location: Path, console: Console) -> Certificate:
-    laboratory = auditor.laboratory
-    rows = _run(laboratory, auditor, rows, console)
-    certificate = auditor.certify(rows)
-    if laboratory.accelerator.is_main_process:
-        curves = [record.curve() for record in auditor.records(rows)]
-        publish_audit(folder, certificate, curves, _title(laboratory.bench.target, location))
+def _audit(
+    laboratory: Laboratory,
+    rows: list[Row],
+    rho_a: Fraction,
+    folder: AuditFolder,
+    options: AuditOptions,
+    console: Console,
+) -> Certificate:
+    is_main, recipe = laboratory.accelerator.is_main_process, hash_document(options.recipe.published())
+    attempts = note_attempt(folder.run, laboratory.seeds, recipe, writes=is_main)
+    _train(laboratory, rows, console)
+    records = list_records(laboratory, rows)
+    given = describe_circumstances(laboratory, records, rho_a, options.recipe_name, attempts)
+    evidence = gather_evidence(laboratory, records)
+    answers = write_answers(folder, evidence) if is_main else ""
+    certificate = certify(given, evidence, answers)
+    if is_main:
+        curves = [record.curve() for record in records]
+        publish_audit(folder, certificate, curves, _title(laboratory.bench.target, options.target))
         summarise_audit(certificate, folder, console)
     return certificate
 
 
-def _run(laboratory: Laboratory, auditor: Auditor, rows: list[Row], console: Console) -> list[Row]:
-    """Train every victim of the rows, then more seeds of each tier's worst rows. Returns the rows as they ended."""
-    _train(laboratory, rows, console, "Training")
-    if auditor.recipe.seeds.worst_rows:
-        rows = auditor.choose_seeds(rows)
-        _train(laboratory, rows, console, "Training more seeds of the worst rows,")
-    return rows
-
-
-def _train(laboratory: Laboratory, rows: list[Row], console: Console, words: str) -> None:
-    tasks = plan_tasks(rows, laboratory.is_partial)
+def _train(laboratory: Laboratory, rows: list[Row], console: Console) -> None:
+    """Train every victim of the rows that is not known yet."""
+    tasks = plan_tasks(rows, laboratory.is_partial, laboratory.seeds)
     known = sum(laboratory.known(task) is not None for task in tasks)
     if known:
         console.note(f"{known} of {len(tasks)} victims are known already")
-    total = len(tasks) * laboratory.bench.recipe.victim.steps
-    with console.stage(f"{words} {len(tasks)} victims") as report:
-        for number, task in enumerate(tasks):
-            laboratory.make(task, partial(_report_step, report, number, total))
+    steps = [laboratory.count_steps(task) for task in tasks]
+    with console.stage(f"Training {len(tasks)} victims") as report:
+        for task, before in zip(tasks, accumulate(steps, initial=0), strict=False):
+            laboratory.make(task, partial(_report_step, report, before, sum(steps)))
 
 
-def _report_step(report: Report, finished: int, total: int, step: int, steps: int) -> None:
-    report(finished * steps + step, total)
+def _report_step(report: Report, before: int, total: int, step: int, steps: int) -> None:
+    report(before + step, total)
 
 
 def _require_apart(folder: AuditFolder, options: AuditOptions) -> None:

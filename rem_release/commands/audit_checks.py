@@ -7,14 +7,14 @@ import numpy as np
 from rem_release.audit.laboratory import Bench
 from rem_release.audit.learnability import samples_needed
 from rem_release.audit.ledger import baseline_folder
-from rem_release.audit.plan import Row, Task, plan_tasks
-from rem_release.audit.recipe import AuditRecipe
-from rem_release.audit.statistics import effective_images, images_needed
-from rem_release.audit.threats import Threat
+from rem_release.audit.material.holdout import Holdout
 from rem_release.audit.victim import build_victim
 from rem_release.console import Console
 from rem_release.errors import InputError
-from rem_release.release.certificate import TIERS
+from rem_release.verdict.plan import Row, Seeds, Task, plan_tasks
+from rem_release.verdict.recipe import AuditRecipe
+from rem_release.verdict.statistics import Sample, images_needed
+from rem_release.verdict.threats import Threat
 
 _LEAST_BATCH = 2
 """images of each process: batch normalisation needs two values a channel"""
@@ -42,27 +42,26 @@ def check_rows(rows: list[Row], recipe: AuditRecipe, name: str, console: Console
         )
 
 
-def require_images(labels: np.ndarray, classes: list[str], rows: list[Row], recipe: AuditRecipe) -> None:
+def require_images(holdout: Holdout, classes: list[str], recipe: AuditRecipe) -> None:
     """Refuse a holdout from which accuracy cannot be known as well as the recipe asks.
 
     Raises:
-        InputError: there are fewer test images than that takes, in all or in some classes.
+        InputError: there are fewer test images than that takes, in all or in some classes; near copies count as one.
     """
-    statistics, most = recipe.statistics, _most_rows(rows)
-    needed = images_needed(statistics.half_width, statistics.confidence, most)
-    found = effective_images(labels)
-    if found < needed:
-        counts = np.bincount(labels, minlength=len(classes))
-        unequal = (
-            f" (they count as {found}, for the class {classes[counts.argmin()]} has only {counts.min()})"
-            if found < len(labels)
-            else ""
-        )
-        raise InputError(
-            f"{len(labels)} test images{unequal} are too few: accuracy to within {statistics.half_width:.1%} "
-            f"for the {most} rows of a tier takes {needed}; "
-            "give more with --holdout, or ask for less with --set statistics.half_width=..."
-        )
+    statistics = recipe.statistics
+    needed = images_needed(statistics.half_width, statistics.confidence)
+    sample = Sample(holdout.labels, holdout.clusters)
+    if sample.images >= needed:
+        return
+    counts = np.bincount(holdout.labels, minlength=len(classes))
+    clusters = len(np.unique(holdout.clusters))
+    copies = f"; {len(holdout) - clusters} of them are near copies of others" if clusters < len(holdout) else ""
+    unequal = f"; the class {classes[counts.argmin()]} has only {counts.min()}" if counts.min() < counts.max() else ""
+    counted = f" (they count as {sample.images}{copies}{unequal})" if copies or unequal else ""
+    raise InputError(
+        f"{len(holdout)} test images{counted} are too few: accuracy to within {statistics.half_width:.1%} takes {needed}; "
+        "give more with --holdout, or ask for less with --set statistics.half_width=..."
+    )
 
 
 def check_victims(rows: list[Row], bench: Bench, processes: int) -> None:
@@ -71,7 +70,7 @@ def check_victims(rows: list[Row], bench: Bench, processes: int) -> None:
     Raises:
         InputError: a file of weights is missing, damaged or another network's; a victim would see single images.
     """
-    tasks = plan_tasks(rows, bench.is_partial)
+    tasks = plan_tasks(rows, bench.is_partial, Seeds("", "", ""))
     for architecture in {task.architecture for task in tasks if task.architecture.network.weights}:
         build_victim(Task(architecture, Threat(), "clean", 0), len(bench.target.classes), bench.resolution)
     fewest = min(tasks, key=bench.count_images)
@@ -103,8 +102,3 @@ def open_cache() -> Path:
             "name another folder in the environment variable REM_RELEASE_CACHE"
         ) from None
     return folder
-
-
-def _most_rows(rows: list[Row]) -> int:
-    """Rows of the largest tier: its bounds are corrected the most."""
-    return max(sum(row.tier == tier for row in rows) for tier in TIERS)

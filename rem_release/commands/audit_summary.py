@@ -43,6 +43,6 @@ def _line(row: RowFacts) -> str:
     high = "-" if row.high is None else f"{row.high:.2f}"
     mark = "" if row.valid else f"  invalid: {row.reason}"
     return (
-        f"  {row.architecture:<16} {row.threat:<44} {row.clean.final:>6.1%} {row.random.final:>6.1%} "
-        f"{row.protected.final:>6.1%} {leakage:>8} {high:>8}{mark}"
+        f"  {row.architecture:<16} {row.threat:<44} {row.clean.judged:>6.1%} {row.random.judged:>6.1%} "
+        f"{row.protected.judged:>6.1%} {leakage:>8} {high:>8}{mark}"
     )

@@ -5,7 +5,6 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from rem_release.atomic_files import write_atomically
-from rem_release.audit.recipe import load_audit_recipe, name_recipe
 from rem_release.commands.audit import AuditOptions, audit
 from rem_release.commands.protect import protect
 from rem_release.commands.protect_options import ProtectOptions
@@ -19,6 +18,7 @@ from rem_release.release.deletion import delete_own, require_own
 from rem_release.release.run_folder import RunFolder
 from rem_release.release.run_status import entered
 from rem_release.training import runtime
+from rem_release.verdict.recipe import load_audit_recipe, name_recipe
 
 _MARKER = ".made-by-rem-release-demo"
 _MARKED = "Made by rem-release demo, which may delete this folder.\n"

@@ -1,9 +1,9 @@
 """`rem-release recipes`: list, show and check."""
 
-from rem_release.audit.recipe import load_audit_recipe
 from rem_release.console import Console
 from rem_release.recipe import load_recipe
 from rem_release.recipe_files import hash_document, is_audit_recipe, read_document, recipe_names, recipe_text
+from rem_release.verdict.recipe import load_audit_recipe
 
 
 def list_recipes(console: Console) -> None:

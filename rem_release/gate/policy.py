@@ -5,6 +5,7 @@ from pathlib import Path
 from huggingface_hub import DatasetCard
 from jinja2 import TemplateError
 
+import rem_release
 from rem_release.errors import VerificationError
 from rem_release.hub.client import REPO_TYPE, Hub, HubError
 from rem_release.release.card import render_card
@@ -23,6 +24,8 @@ def find_lack(release: Path, facts: Facts) -> str | None:
         return "It was not audited: nobody has measured what a model learns from it."
     if audit.digest != facts.digest:
         return "Its certificate is void: it is of other data."
+    if (maker := audit.versions.get("rem-release")) != rem_release.__version__:
+        return f"It was audited by rem-release {maker}, whose sentences this version cannot check: audit it again."
     return None if audit.passed else audit.summary[0]
 
 

@@ -79,7 +79,7 @@ def render_card(facts: Facts, audit: Certificate | None = None) -> str:
     environment.filters["address"] = write_address
     environment.filters["percent"] = wording.write_percent
     environment.filters["leakage"] = wording.write_leakage
-    environment.filters["upper"] = wording.write_upper
+    environment.filters["bound"] = wording.write_bound
     text = environment.get_template("dataset_card.md.jinja").render(
         **facts.model_dump(exclude={"readme_sha256"}),
         metadata=_write_metadata(facts),
@@ -96,6 +96,8 @@ def _describe_audit(audit: Certificate) -> dict[str, Any]:
     """What `audit_section.md.jinja` shows besides the certificate's own fields."""
     return {
         "leakage_words": wording.LEAKAGE,
+        "verdict_words": wording.VERDICT,
+        "proof_words": wording.PROOF,
         "tier_words": wording.describe_tiers(audit),
         "audit_figures": wording.describe_figures(audit),
         "learnability": wording.describe_learnability(audit),

@@ -1,7 +1,8 @@
 """The certificate of an audit: the schema of `audit.json`.
 
 It is bound to the digest of the released data, and it is empirical: it says what was tried and what was found, not what
-is impossible. Nothing here names a machine, a path or a time: the file is published.
+is impossible. Whatever it finds follows from its circumstances and from `answers.parquet`, see `verdict.certify`.
+Nothing here names a machine, a path or a time: the file is published.
 """
 
 import json
@@ -15,18 +16,29 @@ from rem_release.errors import VerificationError
 from rem_release.radius import parse_radius
 from rem_release.release.canonical import read_sealed
 
+CERTIFICATE_FORMAT: Literal["rem-release-audit/2"] = "rem-release-audit/2"
+LEAST_SEEDS = 3
+"""victims of each kind that a bound takes: two say too little of how much one training differs from the next"""
+Outcome = Literal["passed", "fell short", "looked at", "not tested"]
 TierName = Literal["standard", "adversarial", "adaptive", "transfer"]
 TIERS: tuple[TierName, ...] = ("standard", "adversarial", "adaptive", "transfer")
 STATEMENT = (
     "This certificate is empirical: it reports what these victims learnt from exactly these bytes. "
     "It proves nothing about methods, networks or budgets that were not tried."
 )
+ANSWERS = "answers.parquet"
+"""What the victims of an audit answered, see `verdict.evidence`."""
 RADIUS_FIGURE = "figures/audit-radius.png"
 CURVES_FIGURE = "figures/audit-curves.png"
 CLASSES_FIGURE = "figures/audit-classes.png"
 AUDIT_FIGURES = (RADIUS_FIGURE, CURVES_FIGURE, CLASSES_FIGURE)
 """What an audit adds to the figures of a release. They are listed and hashed in `protection.json` like the others."""
+_FORMAT_OF_0_2_0 = "rem-release-audit/1"
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class OldCertificateError(VerificationError):
+    """A certificate whose verdict cannot be recomputed."""
 
 
 class _Part(BaseModel):
@@ -36,11 +48,15 @@ class _Part(BaseModel):
 class Accuracies(_Part):
     """Test accuracies of a row's victims on one kind of training images, each a mean over seeds, from 0 to 1."""
 
-    final: float = Field(ge=0, le=1, description="after the last training step; the mean of the classes' accuracies")
-    peak: float = Field(ge=0, le=1, description="the best that was seen on the way, as if stopped early")
+    judged: float = Field(
+        ge=0, le=1, description="at the evaluation that is judged; the mean of the classes' accuracies"
+    )
+    final: float = Field(ge=0, le=1, description="after the last training step")
+    peak: float = Field(ge=0, le=1, description="the best of all evaluations, as if stopped early")
     train: float = Field(ge=0, le=1, description="on its own training images, under the threat, near the end")
-    per_class: list[Share] = Field(description="final accuracy of each class, in the order of the classes")
-    spread: Share = Field(description="standard deviation of `final` over seeds; 0 for one seed")
+    fit: float = Field(ge=0, le=1, description="on its own training images as they are, at the end")
+    per_class: list[Share] = Field(description="judged accuracy of each class, in the order of the classes")
+    spread: Share = Field(description="standard deviation of `judged` over seeds; 0 for one seed")
 
 
 class RowFacts(_Part):
@@ -51,20 +67,39 @@ class RowFacts(_Part):
     threat: str = Field(description="canonical name, such as `jpeg(quality=10)+pgd(radius=4/255)`")
     words: str = Field(description="the threat in plain words")
     radius: str | None = Field(description="L∞ radius of plain adversarial training; 0 for standard; else None")
-    seeds: list[int]
+    seeds: int = Field(ge=1, description="how many victims of each kind; a bound takes three")
+    step: int = Field(description="training step of the worst evaluation of the protected victims, which is judged")
+    relabelled: bool = Field(description="significantly below chance, and judged after the best relabelling of classes")
     protected: Accuracies
-    clean: Accuracies
-    random: Accuracies = Field(description="trained on the originals with random ±ρ_u signs")
+    clean: Accuracies = Field(description="judged after the last step")
+    random: Accuracies = Field(
+        description="trained on the originals with random ±ρ_u signs; judged after the last step"
+    )
     floor: Share = Field(description="what costs nothing: chance, or the accuracy from the clean part alone")
     floor_is: Literal["chance", "clean part"]
     leakage: float | None = Field(description="(protected − floor) / (clean − floor); None where it is not defined")
-    low: float | None = Field(description="one-sided lower bound; None where leakage is not defined")
-    high: float | None = Field(description="one-sided upper bound, Bonferroni-corrected over the tier; None: unbounded")
+    low: float | None = Field(description="one-sided lower bound; None where there is none")
+    high: float | None = Field(description="one-sided upper bound; None where there is none")
+    over_random: float | None = Field(
+        description="upper bound, over all evaluations, of test accuracy less that of random noise; None where there "
+        "is none; below 0, the release teaches significantly less than random noise of its radius"
+    )
     leakage_of_best: float | None = Field(description="(protected − floor) / (best clean reference − floor)")
-    leakage_at_peak: float | None = Field(description="the same as `leakage` with peak accuracies")
+    leakage_at_end: float | None = Field(description="the same as `leakage`, after the last step")
     random_leakage: float | None = Field(description="leakage of the random control under the same threat")
     valid: bool
     reason: str = Field(description="why the row is invalid; empty when it is valid")
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it stands on enough seeds for a bound."""
+        return self.seeds >= LEAST_SEEDS
+
+    @property
+    def figure(self) -> float:
+        """What a limit is held against: the upper bound, or the estimate where there are too few seeds for one."""
+        value = self.high if self.is_bounded else self.leakage
+        return math.inf if value is None else value
 
 
 class TierFacts(_Part):
@@ -72,24 +107,37 @@ class TierFacts(_Part):
 
     name: TierName
     required: bool
-    limit: float = Field(description="leakage that every row's upper bound must stay under")
+    limit: float = Field(description="leakage that every row must stay under, at each of its evaluations")
     shipped_limit: float
-    outcome: Literal["passed", "fell short", "not tested"]
+    outcome: Outcome
     reason: str = Field(description="one sentence")
     worst: int | None = Field(description="index in `rows` of the row that decides; None when not tested")
 
 
-class HoldoutFacts(_Part):
-    """The clean images on which victims were tested."""
+class HoldoutSource(_Part):
+    """Where the clean images come from on which victims were tested."""
 
     origin: Literal["given", "reserve", "held out"] = Field(
         description="given with --holdout; kept back by protect; or left out of the victims' training"
     )
-    images: int = Field(ge=1)
     digest: str = Field(description="sha256 over the test images and labels as victims saw them")
     dropped: int = Field(ge=0, description="images left out: they overlap the release, or repeat another test image")
+
+
+class HoldoutFacts(HoldoutSource):
+    """The clean images on which victims were tested, counted."""
+
+    images: int = Field(ge=1)
+    clusters: int = Field(ge=1, description="near copies among them counted as one")
     majority: float = Field(description="share of the largest class: what always guessing it scores")
-    half_width: float = Field(description="half width of a row's bound on accuracy that this many images allow")
+    half_width: float = Field(description="half width of a bound on accuracy that this many images allow")
+
+
+class AttemptFacts(_Part):
+    """Earlier audits of the same clean images that the run folder remembers."""
+
+    earlier: int = Field(ge=0, description="audits of other releases, or with other test images or another recipe")
+    releases: int = Field(ge=0, description="how many other releases of these images they were of")
 
 
 class LearnabilityFacts(_Part):
@@ -103,30 +151,42 @@ class LearnabilityFacts(_Part):
     bound: float | None = Field(description="accuracy; None where the samples do not suffice")
 
 
-class Certificate(_Part):
+class Circumstances(_Part):
+    """What an audit was made of; with the answers of the victims, everything else of the certificate follows from it."""
+
+    digest: str = Field(description="of the data that were audited; a certificate of other data is void")
+    clean_digest: str = Field(description="of the originals that victims could have learnt from, and their classes")
+    method: str | None = Field(description="what made the noise, as the release says; None for another method's copy")
+    source: str = Field(description="the source network, as rows name it")
+    partial: bool = Field(description="some of the training images carry no noise; what they teach alone is the floor")
+    classes: list[str]
+    images: int = Field(ge=1, description="training images of a victim")
+    rho_u: str
+    rho_a: str = Field(description="the radius that the adversarial tier covers")
+    holdout: HoldoutSource
+    learnability: LearnabilityFacts | None
+    attempts: AttemptFacts | None = Field(description="None where no run folder remembers any")
+    cached: int = Field(ge=0, description="victims of clean images and random noise that came from earlier audits")
+    recipe_name: str
+    recipe: dict[str, Any]
+    versions: dict[str, str]
+    device: str = Field(description="kind of device, such as `cpu`")
+
+
+class Certificate(Circumstances):
     """The whole of `audit.json`, less the hash that it carries of itself."""
 
-    format: Literal["rem-release-audit/1"] = "rem-release-audit/1"
+    format: Literal["rem-release-audit/2"] = CERTIFICATE_FORMAT
     statement: str = STATEMENT
-    digest: str = Field(description="of the data that were audited; a certificate of other data is void")
     passed: bool = Field(description="every required tier passed")
     summary: list[str] = Field(min_length=1, description="the verdict in plain sentences, whatever fell short included")
     tiers: list[TierFacts] = Field(description="all four, in order")
     rows: list[RowFacts]
-    classes: list[str]
     chance: Share
-    images: int = Field(ge=1, description="training images of a victim")
-    rho_u: str
-    rho_a: str = Field(description="the radius that the adversarial tier covers")
     holdout: HoldoutFacts
-    learnability: LearnabilityFacts | None
     confidence: float
-    resamples: int
-    recipe_name: str
-    recipe: dict[str, Any]
     recipe_sha256: str
-    versions: dict[str, str]
-    device: str = Field(description="kind of device, such as `cpu`")
+    answers_sha256: str = Field(description="of answers.parquet, from which the rest follows")
     not_covered: list[str] = Field(description="sentences")
 
     @model_validator(mode="after")
@@ -141,10 +201,14 @@ class Certificate(_Part):
         for number, row in enumerate(self.rows):
             if any(len(kind.per_class) != len(self.classes) for kind in (row.protected, row.clean, row.random)):
                 raise ValueError(f"per_class of row {number} is not of {len(self.classes)} classes")
-        required = [tier.outcome == "passed" for tier in self.tiers if tier.required]
-        if self.passed != (bool(required) and all(required)):
-            raise ValueError(f"passed is {self.passed}, which the outcomes of the required tiers do not say")
         return self
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What was not found, but given."""
+        given = self.model_dump(include=set(Circumstances.model_fields))
+        given["holdout"] = {name: given["holdout"][name] for name in HoldoutSource.model_fields}
+        return Circumstances.model_validate(given)
 
     @property
     def deciding_row(self) -> RowFacts | None:
@@ -154,7 +218,7 @@ class Certificate(_Part):
         """
         tested = [(tier, self.rows[tier.worst]) for tier in self.tiers if tier.worst is not None]
         required = [(tier, row) for tier, row in tested if tier.required]
-        excess = [(math.inf if row.high is None else row.high - tier.limit, row) for tier, row in required or tested]
+        excess = [(row.figure - tier.limit, row) for tier, row in required or tested]
         return max(excess, key=lambda pair: pair[0])[1] if excess else None
 
 
@@ -162,10 +226,17 @@ def read_certificate(path: Path) -> Certificate:
     """Read audit.json.
 
     Raises:
+        OldCertificateError: an earlier version wrote it.
         VerificationError: it is missing, damaged, or does not follow the schema.
     """
+    document = read_sealed(path)
+    if document.get("format") == _FORMAT_OF_0_2_0:
+        raise OldCertificateError(
+            f"{path.name} was written by an earlier version (format {_FORMAT_OF_0_2_0}): nothing stands behind its "
+            "verdict that could be counted again; audit these data again"
+        )
     try:
-        return Certificate.model_validate_json(json.dumps(read_sealed(path)))
+        return Certificate.model_validate_json(json.dumps(document))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -12,7 +12,7 @@ import rem_release
 from rem_release.errors import InputError
 from rem_release.radius import parse_radius, whole_levels
 from rem_release.recipe import parse_recipe
-from rem_release.release.certificate import AUDIT_FIGURES
+from rem_release.release.certificate import ANSWERS, AUDIT_FIGURES
 from rem_release.release.facts import Facts, data_digest
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE
 from rem_release.release.schema import read_features
@@ -31,7 +31,7 @@ def find_contradictions(facts: Facts) -> list[str]:
 
 def allowed_names(facts: Facts) -> frozenset[str]:
     """The files that the facts may name. What they may not name is never opened: it could lie anywhere."""
-    return frozenset((*_shard_names(facts), *_clean_shard_names(facts), *_FIGURES))
+    return frozenset((*_shard_names(facts), *_clean_shard_names(facts), *_FIGURES, ANSWERS))
 
 
 def _compare(facts: Facts) -> Iterator[tuple[bool, str]]:

@@ -40,17 +40,17 @@ SHARDS: Names = {"": r"[\w.]+-\d{5,}-of-\d{5,}\.parquet|\.[\w.]+-\d{5,}\.partial
 STAGED_SPLIT: Names = {"": _NOTHING, **_below("clean", SHARDS)}
 AUDIT_FIGURE_FILES: Names = {"": _names_of(AUDIT_FIGURES)}
 RELEASE: Names = {
-    "": r"README\.md|protection\.json|audit\.json",
+    "": r"README\.md|protection\.json|audit\.json|answers\.parquet",
     **_below("data", SHARDS),
     **_below("clean", SHARDS),
     "figures": _names_of((PROTECTED_FIGURE, NOISE_FIGURE, *AUDIT_FIGURES)),
 }
 AUDIT: Names = {"": r"victims\.jsonl|report\.html|curves\.json"}
-AUDIT_OF_A_COPY: Names = {"": rf"{AUDIT['']}|audit\.json", **_below("figures", AUDIT_FIGURE_FILES)}
+AUDIT_OF_A_COPY: Names = {"": rf"{AUDIT['']}|audit\.json|answers\.parquet", **_below("figures", AUDIT_FIGURE_FILES)}
 DECODED: Names = {"": r"images\.npy|index\.npz"}
 JOURNAL: Names = {"": r"shard-[\w.]+-\d{5,}\.npz"}
-RECEIPTS = r"push\.json|published-[0-9a-f]{12}\.parquet"
-"""What says which pictures are out; nothing deletes it."""
+RECEIPTS = r"push\.json|published-[0-9a-f]{12}\.parquet|attempts\.json"
+"""What says which pictures are out, and how often audits were tried; nothing deletes it."""
 PRIVATE: Names = {
     "": r"(options|status|times|recipe|generator|albums|noise)\.json|generator\.safetensors|noise\.npy|rows\.parquet"
     rf"|skipped\.csv|{RECEIPTS}",

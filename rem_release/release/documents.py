@@ -12,7 +12,7 @@ from rem_release.atomic_files import write_atomically
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.canonical import canonical_bytes, read_sealed, seal, sha256_file
 from rem_release.release.card import render_card
-from rem_release.release.certificate import Certificate, read_certificate
+from rem_release.release.certificate import ANSWERS, Certificate, read_certificate
 from rem_release.release.consistency import CLEAN as CLEAN
 from rem_release.release.consistency import find_contradictions
 from rem_release.release.facts import Facts, FileFacts
@@ -89,13 +89,15 @@ def find_certificate(release: Path) -> Certificate | None:
 
 
 def describe_files(release: Path, folders: Sequence[str] = ("data", CLEAN, "figures")) -> dict[str, FileFacts]:
-    """The facts of every file in these folders of a release, under its path there."""
-    paths = sorted(path for folder in folders for path in (release / folder).glob("*"))
+    """The facts of every file in these folders of a release, and of the answers of its audit, under its path there."""
+    answers = [path] if (path := release / ANSWERS).exists() else []
+    paths = sorted([*answers, *(path for folder in folders for path in (release / folder).glob("*"))])
     return {path.relative_to(release).as_posix(): _describe(path) for path in paths}
 
 
 def _describe(path: Path) -> FileFacts:
-    rows = pq.read_metadata(path).num_rows if path.suffix == ".parquet" else None
+    is_data = path.suffix == ".parquet" and path.name != ANSWERS
+    rows = pq.read_metadata(path).num_rows if is_data else None
     return FileFacts(bytes=path.stat().st_size, sha256=sha256_file(path), rows=rows)
 
 

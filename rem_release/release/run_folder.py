@@ -80,6 +80,7 @@ class RunFolder:
         self.status = self.private / "status.json"
         self.times = self.private / "times.json"
         self.receipt = self.private / "push.json"
+        self.attempts = self.private / "attempts.json"
         self._is_ours = False
 
     @property

@@ -1,11 +1,32 @@
 """The words and numbers of an audit, for card and report alike: what the certificate holds, and nothing else."""
 
-from rem_release.release.certificate import CLASSES_FIGURE, CURVES_FIGURE, RADIUS_FIGURE, Certificate, HoldoutFacts
+from rem_release.release.certificate import (
+    CLASSES_FIGURE,
+    CURVES_FIGURE,
+    LEAST_SEEDS,
+    RADIUS_FIGURE,
+    Certificate,
+    HoldoutFacts,
+    RowFacts,
+)
 
 LEAKAGE = (
     "Leakage is the share of what models learn from the originals that they still learn from the protected images "
     "under the same training, beyond what costs nothing: (protected − floor) / (clean − floor). 0 is nothing, 1 is all "
     "of it. The floor is chance or, where part of the images is released without noise, the accuracy from that part."
+)
+VERDICT = (
+    "A tier is judged by its worst row, and a row at the worst of its evaluations, as if the thief had stopped there: "
+    "the upper bound of leakage must stay under the limit, and the row must teach significantly less than random noise "
+    "of the same radius does. Where a victim is significantly below chance, its answers are judged after the best "
+    "relabelling of classes, fitted on one half of the test images and scored on the other, both ways. A bound takes "
+    f"{LEAST_SEEDS} victims of each kind; with fewer a tier is looked at, never passed."
+)
+PROOF = (
+    "answers.parquet holds which class each victim named for each test image, at each evaluation. Verdict, bounds and "
+    "sentences follow from it, and rem-release verify computes them again. The hash that audit.json carries of itself "
+    "shows damage and careless edits. It is no signature: whoever publishes the data can make another audit, or invent "
+    "answers, and nothing but training such victims again would show it."
 )
 RADIUS_CAPTION = (
     "Test accuracy after adversarial training, by the radius of that training (0 is ordinary training): on the "
@@ -34,9 +55,13 @@ def write_leakage(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.3f}".replace("-0.000", "0.000").replace("-", "−")
 
 
-def write_upper(value: float | None) -> str:
-    """An upper bound of leakage; None as `unbounded`."""
-    return "unbounded" if value is None else write_leakage(value)
+def write_bound(row: RowFacts) -> str:
+    """The upper bound of a row's leakage, or why there is none."""
+    if row.leakage is None:
+        return "not defined"
+    if not row.is_bounded:
+        return f"no bound ({row.seeds} seed{'s' * (row.seeds > 1)})"
+    return "unbounded" if row.high is None else write_leakage(row.high)
 
 
 def describe_tiers(certificate: Certificate) -> dict[str, str]:
@@ -75,11 +100,12 @@ def describe_conditions(certificate: Certificate) -> list[tuple[str, str]]:
         ("Radii", f"defensive ρ_u = {certificate.rho_u}; the adversarial tier covers ρ_a = {certificate.rho_a}"),
         (
             "Bounds",
-            f"one-sided at {100 * certificate.confidence:g} % confidence, corrected for the number of rows in a tier "
-            f"(Bonferroni), from {certificate.resamples:,} bootstrap resamples. This many test images allow a half "
-            f"width of {write_percent(holdout.half_width)} points of accuracy. Few seeds understate how much one "
-            "training differs from the next, and only the worst rows of a tier get more of them",
+            f"one-sided at {100 * certificate.confidence:g} % confidence each, over other trainings and other test "
+            f"images, in closed form. This many test images allow a half width of {write_percent(holdout.half_width)} "
+            "points of accuracy",
         ),
+        ("Baselines", f"{certificate.cached} victims of clean images and random noise came from earlier audits"),
+        ("Earlier audits", _describe_attempts(certificate)),
         ("Audit recipe", f"{certificate.recipe_name}, sha256 {certificate.recipe_sha256}"),
         ("Device", certificate.device),
         ("Made with", ", ".join(f"{package} {version}" for package, version in certificate.versions.items())),
@@ -93,7 +119,18 @@ def _describe_holdout(holdout: HoldoutFacts) -> str:
         if holdout.dropped
         else ""
     )
-    return f"{holdout.images:,} clean images, {_ORIGINS[holdout.origin]}{dropped}"
+    copies = holdout.images - holdout.clusters
+    repeated = f"; {copies:,} of them are near copies of others and count with these as one" if copies else ""
+    return f"{holdout.images:,} clean images, {_ORIGINS[holdout.origin]}{dropped}{repeated}"
+
+
+def _describe_attempts(certificate: Certificate) -> str:
+    attempts = certificate.attempts
+    if attempts is None:
+        return "not counted: no run folder remembers any"
+    return (
+        f"{attempts.earlier} of the same originals that the run folder remembers, of {attempts.releases} other releases"
+    )
 
 
 def describe_learnability(certificate: Certificate) -> str | None:

@@ -12,7 +12,7 @@ import rem_release
 from rem_release.errors import VerificationError
 from rem_release.release.canonical import MOST_BYTES, sha256_file
 from rem_release.release.card import RENDERERS, render_card
-from rem_release.release.certificate import AUDIT_FIGURES, Certificate
+from rem_release.release.certificate import ANSWERS, AUDIT_FIGURES, Certificate, OldCertificateError
 from rem_release.release.consistency import allowed_names, find_contradictions
 from rem_release.release.documents import CARD, CERTIFICATE, CLEAN, FACTS, explain_format, find_certificate
 from rem_release.release.facts import Facts
@@ -32,7 +32,7 @@ def check_file_list(release: Path, facts: Facts) -> Check:
     """Whether the folder holds exactly the files of the facts: no other file, no link, no hidden file, none missing."""
     faults = Faults()
     expected = {CARD, FACTS, *facts.files}
-    if not expected.isdisjoint(AUDIT_FIGURES):
+    if not expected.isdisjoint((*AUDIT_FIGURES, ANSWERS)):
         expected.add(CERTIFICATE)
     folders = {"data", "figures"} | ({CLEAN} if facts.clean_split else set())
     found = set()
@@ -98,7 +98,7 @@ def check_card(release: Path, facts: Facts, audit: Certificate | None) -> Check:
     installed = {name: version(name) for name in RENDERERS} | {"rem-release": rem_release.__version__}
     if changed := [name for name in RENDERERS if facts.versions.get(name, installed[name]) != installed[name]]:
         why = ", ".join(f"{name} {facts.versions[name]}, not {installed[name]}" for name in changed)
-        return Check("card", True, f"{CARD} has its recorded sha256; not rendered again, as it was made with {why}")
+        return Check("card", None, f"{CARD} has its recorded sha256, but was made with {why}: not rendered again")
     try:
         again = render_card(facts, audit).encode()
     except (ValueError, TypeError, TemplateError) as error:
@@ -117,6 +117,8 @@ def check_certificate(release: Path, facts: Facts) -> tuple[Check | None, Certif
     """
     try:
         audit = find_certificate(release)
+    except OldCertificateError as error:
+        return Check("certificate", None, str(error)), None
     except VerificationError as error:
         return Check("certificate", False, f"{error}; audit these data again"), None
     if audit is None:
@@ -124,8 +126,7 @@ def check_certificate(release: Path, facts: Facts) -> tuple[Check | None, Certif
     if audit.digest != facts.digest:
         words = f"{CERTIFICATE} is void: it is of data with the digest {audit.digest[:12]}…, not {facts.digest[:12]}…"
         return Check("certificate", False, f"{words}; audit these data again"), None
-    verdict = "passed" if audit.passed else "fell short"
-    sound = f"{CERTIFICATE} is whole and bound to the digest of these data; its verdict: {verdict}"
+    sound = f"{CERTIFICATE} is whole and bound to the digest of these data; it bears no signature"
     return Check("certificate", True, sound), audit
 
 

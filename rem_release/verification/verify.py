@@ -27,6 +27,7 @@ from rem_release.verification.file_checks import (
 from rem_release.verification.pairing import CleanRows, RecordedRow, choose_pairing
 from rem_release.verification.report import Check, Report
 from rem_release.verification.row_checks import Picture, RowChecks, check_bytes, check_schema
+from rem_release.verification.verdict_checks import check_verdict
 
 __all__ = ["Check", "CleanRows", "Report", "verify_release"]
 
@@ -69,6 +70,7 @@ def verify_release(
         hashes,
         check_card(release, facts, audit),
         *([certificate] if certificate else []),
+        *(check_verdict(release, facts, audit) if audit else []),
         check_figures(release, facts, intact),
     ]
     if not consistency.passed:

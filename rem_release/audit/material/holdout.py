@@ -13,11 +13,16 @@ from rem_release.audit.material.ranking import rank
 from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.audit.material.target import Target
 from rem_release.data.decoding import BadImage, decode, pixel_hash, shrink
+from rem_release.data.near_groups import group_near_copies, near_levels
+from rem_release.data.near_pictures import Grids
 from rem_release.data.source import Source, SourceOptions, open_source
 from rem_release.errors import InputError
+from rem_release.radius import whole_levels
 from rem_release.release.run_folder import RunFolder
 
 Origin = Literal["given", "reserve", "held out"]
+_LEVELS = 8
+"""ρ_u that near copies are told by where nothing carries noise"""
 _CURE = "--set holdout.overlap=drop leaves them out"
 
 
@@ -28,6 +33,8 @@ class Holdout:
     origin: Origin
     labels: np.ndarray
     """int64 [T], index into the target's classes"""
+    clusters: np.ndarray
+    """int64 [T], near copies among the pictures bear one number: they are no independent evidence"""
     names: list[str]
     """where each picture comes from, for messages"""
     train_rows: np.ndarray
@@ -85,7 +92,7 @@ def choose_holdout(
     chosen = _drop_repeats(chosen)
     found = find_overlaps(chosen.picture, len(chosen), target, chosen.train_rows, progress)
     if not found:
-        return chosen
+        return _number_clusters(chosen, target)
     if overlap == "refuse":
         first = found[0]
         raise InputError(
@@ -98,7 +105,14 @@ def choose_holdout(
     _require_classes(
         target, rest, f"after {len(found)} of {len(chosen)} pictures that overlap the release were dropped"
     )
-    return rest
+    return _number_clusters(rest, target)
+
+
+def _number_clusters(holdout: Holdout, target: Target) -> Holdout:
+    """Find near copies, and near copies of those: pictures within twice ρ_u of each other on the working grid."""
+    levels = near_levels(whole_levels(target.rho_u) or _LEVELS)
+    grids = Grids(holdout.picture, np.arange(len(holdout)), target.resolution)
+    return replace(holdout, clusters=group_near_copies(grids, levels).chain)
 
 
 def _drop_repeats(holdout: Holdout) -> Holdout:
@@ -116,6 +130,7 @@ def _select(holdout: Holdout, kept: np.ndarray, dropped: int) -> Holdout:
     return replace(
         holdout,
         labels=holdout.labels[kept],
+        clusters=holdout.clusters[kept],
         names=[holdout.names[index] for index in kept],
         dropped=dropped,
         read=lambda index: read(int(kept[index])),
@@ -166,6 +181,7 @@ def _open_given(target: Target, location: str, run: RunFolder | None) -> Holdout
     return Holdout(
         origin="given",
         labels=np.array([numbers[name] for name in names], np.int64),
+        clusters=np.arange(len(names)),
         names=[source.origin(row) for row in range(len(source))],
         train_rows=np.arange(len(target)),
         dropped=0,
@@ -223,6 +239,7 @@ def _open_reserve(target: Target, run: RunFolder) -> Holdout:
     chosen = Holdout(
         origin="reserve",
         labels=np.array([numbers[stored.names[row]] for row in kept], np.int64),
+        clusters=np.arange(len(kept)),
         names=[f"{row} of the reserve" for row in kept],
         train_rows=np.arange(len(target)),
         dropped=0,
@@ -252,6 +269,7 @@ def _hold_out(target: Target, share: float, seed: int) -> Holdout:
     chosen = Holdout(
         origin="held out",
         labels=target.labels[rows],
+        clusters=np.arange(len(rows)),
         names=[target.origin(int(row)) for row in rows],
         train_rows=np.setdiff1d(np.arange(len(target)), rows),
         dropped=0,

@@ -75,12 +75,12 @@ def _draw_radii(certificate: Certificate, rows: list[RowFacts], axes: Axes, ink:
     radii = [_levels(row.radius) for row in rows]
     for kind in KINDS:
         found: list[Accuracies] = [getattr(row, kind) for row in rows]
-        shares, look = [100 * facts.final for facts in found], _look(kind, ink)
+        shares, look = [100 * facts.judged for facts in found], _look(kind, ink)
         axes.plot(radii, shares, label=_WORDS[kind], clip_on=False, **look)
         for radius, share, facts, row in zip(radii, shares, found, rows, strict=True):
-            if len(row.seeds) > 1:
+            if row.seeds > 1:
                 axes.errorbar(radius, share, 100 * facts.spread, capsize=3, color=look["color"])
-    invalid = [(radius, 100 * row.protected.final) for radius, row in zip(radii, rows, strict=True) if not row.valid]
+    invalid = [(radius, 100 * row.protected.judged) for radius, row in zip(radii, rows, strict=True) if not row.valid]
     _mark_chance(certificate, axes.axhline, ink)
     axes.axvline(_levels(certificate.rho_a), color=ink.text, linewidth=0.9, label="ρ_a", zorder=1)
     if invalid:

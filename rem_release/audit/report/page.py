@@ -37,7 +37,7 @@ def render_report(certificate: Certificate, curves: Sequence[Curve], title: str)
     )
     environment.filters["percent"] = wording.write_percent
     environment.filters["leakage"] = wording.write_leakage
-    environment.filters["upper"] = wording.write_upper
+    environment.filters["bound"] = wording.write_bound
     figures = _write_figures(certificate, curves)
     text = environment.get_template("audit_report.html.jinja").render(
         audit=certificate,
@@ -45,6 +45,8 @@ def render_report(certificate: Certificate, curves: Sequence[Curve], title: str)
         kinds=KINDS,
         tier_words=wording.describe_tiers(certificate),
         leakage_words=wording.LEAKAGE,
+        verdict_words=wording.VERDICT,
+        proof_words=wording.PROOF,
         conditions=wording.describe_conditions(certificate),
         learnability=wording.describe_learnability(certificate),
         figures=[figure for name, figure in figures.items() if name != CLASSES_FIGURE],

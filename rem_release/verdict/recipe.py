@@ -2,15 +2,13 @@
 
 from dataclasses import fields
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from rem_release.audit.calls import build_part, nearest, parse_calls
-from rem_release.audit.parts import Eot
-from rem_release.audit.threats import Threat, parse_threat
 from rem_release.errors import InputError
 from rem_release.radius import format_radius
 from rem_release.recipe_files import (
@@ -22,13 +20,21 @@ from rem_release.recipe_files import (
     validate,
     with_settings,
 )
+from rem_release.release.canonical import sha256_file
+from rem_release.verdict.calls import build_part, nearest, parse_calls, write_call
+from rem_release.verdict.parts import Eot
+from rem_release.verdict.threats import Threat, parse_threat
 
+_HASH_OF_WEIGHTS = " sha256:"
+"""what follows the name of a weights file in a certificate, see `AuditRecipe.published`"""
 _strict = ConfigDict(extra="forbid", validate_default=True)
 SOURCE = "source"
 SHIPPED_LIMITS = {"standard": 0.30, "adversarial": 0.70, "adaptive": 0.70, "transfer": 0.70}
 SHIPPED_REQUIRED = ("standard", "adversarial")
 SHIPPED_CONFIDENCE = 0.95
 SHIPPED_HALF_WIDTH = 0.06
+YARDSTICK = "audit-quick"
+"""The shipped recipe with which the victims of an owner's own recipe are compared."""
 SHIPPED_ARCHITECTURES = 3
 """A required tier stands on the source architecture and two others."""
 ARCHITECTURES = (
@@ -61,7 +67,8 @@ class Architecture:
         """As the report names it; of a weights file only the name is told, not where it lies."""
         network = self.network
         rate = f", learning rate {network.learning_rate:g}" if network.learning_rate else ""
-        return f"{self.name}{f', pretrained ({Path(network.weights).name})' if network.weights else ''}{rate}"
+        weights = Path(network.weights.split(_HASH_OF_WEIGHTS)[0]).name if network.weights else None
+        return f"{self.name}{f', pretrained ({weights})' if weights else ''}{rate}"
 
 
 def parse_architecture(text: str) -> Architecture:
@@ -109,20 +116,32 @@ class Victim:
     """Stands for `source` where the release does not name its source model."""
     resolution: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the square images that victims see; none: the release's working resolution."""
-    steps: Annotated[int, Field(ge=1)]
+    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """How often it sees each training image, if that comes to `least_steps`."""
+    least_steps: Annotated[int, Field(ge=1)] = 1
+    """Steps that it trains for at least, however few images there are."""
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    decay_every: Annotated[int, Field(ge=1)]
-    """Steps after which the learning rate is multiplied by `decay`."""
+    decay_every: Annotated[float, Field(gt=0, le=1)]
+    """Part of the training after which the learning rate is multiplied by `decay`, again and again."""
     decay: Annotated[float, Field(gt=0, le=1)]
     augmentation: Literal["none", "cifar", "imagenet"]
     """cifar: flip, pad, crop. imagenet: resized crop, flip."""
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision."""
     evaluations: Annotated[int, Field(ge=1)] = 10
-    """How often test accuracy is measured during training, the end included."""
+    """How often its answers to the test images are taken during training, the end included. Each of them is judged."""
+
+    def count_steps(self, images: int) -> int:
+        """Steps of the training on that many images."""
+        return max(self.least_steps, ceil(self.epochs * ceil(images / min(self.batch_size, images))))
+
+    def list_evaluations(self, images: int) -> list[int]:
+        """The steps after which its answers are taken, ascending."""
+        steps = self.count_steps(images)
+        return sorted({max(1, round(steps * (number + 1) / self.evaluations)) for number in range(self.evaluations)})
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
@@ -136,11 +155,11 @@ class Adversary:
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
 class Seeds:
-    """How many seeds: one or more for every row, and more for each tier's worst rows, once they are known."""
+    """How many victims of each kind a row has. A bound takes three; without one a tier is looked at, never passed."""
 
-    grid: Annotated[int, Field(ge=1)] = 1
-    worst: Annotated[int, Field(ge=1)] = 1
-    worst_rows: Annotated[int, Field(ge=0)] = 0
+    required: Annotated[int, Field(ge=1, le=100)] = 3
+    """in required tiers"""
+    others: Annotated[int, Field(ge=1, le=100)] = 1
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
@@ -148,10 +167,8 @@ class Statistics:
     """Intervals."""
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    resamples: Annotated[int, Field(ge=100)] = 10_000
     half_width: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Accuracy must be known at least this well, corrected for the rows of a tier: decides how many test images it
-    takes."""
+    """Accuracy must be known at least this well: decides how many test images it takes."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
@@ -211,6 +228,24 @@ class AuditRecipe:
         """The recipe as plain values."""
         return _adapter.dump_python(self, mode="json")
 
+    def published(self) -> dict[str, Any]:
+        """As the certificate shows it: a weights file by its name and hash, not by its place on a machine."""
+        document = self.to_dict()
+        for tier in document["tiers"].values():
+            tier["architectures"] = [_without_path(text) for text in tier["architectures"]]
+        return document
+
+    @classmethod
+    def of(cls, published: dict[str, Any]) -> "AuditRecipe":
+        """The recipe that a certificate shows.
+
+        Raises:
+            InputError: it is none.
+        """
+        recipe = validate(_adapter, published, "of the certificate", dotted_keys(AuditRecipe))
+        _check_consistency(recipe, "of the certificate")
+        return recipe
+
     def tier(self, name: str) -> Tier:
         """A tier by name."""
         return getattr(self.tiers, name)
@@ -267,11 +302,22 @@ def name_recipe(name: str, recipe: AuditRecipe) -> str:
     return f"{name}, changed in {', '.join(changed)}" if changed else name
 
 
+def shipped_audits() -> dict[str, AuditRecipe]:
+    """The shipped audit recipes by name."""
+    return {name: load_audit_recipe(name) for name in recipe_names() if is_audit_recipe(read_document(name))}
+
+
+def _without_path(text: str) -> str:
+    ((name, parameters),) = parse_calls(text)
+    weights = parameters.get("weights")
+    if weights is None or _HASH_OF_WEIGHTS in weights:
+        return text
+    path = Path(weights)
+    return write_call(name, parameters | {"weights": f"{path.name}{_HASH_OF_WEIGHTS}{sha256_file(path)}"})
+
+
 def _check_consistency(recipe: AuditRecipe, name: str) -> None:
     """Refuse a policy that contradicts itself."""
-    seeds = recipe.seeds
-    if seeds.worst_rows and seeds.worst < seeds.grid:
-        raise InputError(f"recipe {name}: seeds.worst ({seeds.worst}) is below seeds.grid ({seeds.grid})")
     reach = recipe.adversary.steps * recipe.adversary.relative_step_size
     if reach < 1:
         raise InputError(

@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from rem_release.audit.calls import build_part, parse_calls, write_call
-from rem_release.audit.parts import (
+from rem_release.radius import format_radius
+from rem_release.verdict.calls import build_part, parse_calls, write_call
+from rem_release.verdict.parts import (
     OF_RHO_A,
     PARTS,
     Cutmix,
@@ -28,7 +29,6 @@ from rem_release.audit.parts import (
     Ueraser,
     factor_of,
 )
-from rem_release.radius import format_radius
 
 STANDARD = "standard"
 _NAMES = {entry: name for name, entry in PARTS.items()}

@@ -1,0 +1,100 @@
+"""What an audit found: its circumstances, and the answers of its victims."""
+
+from fractions import Fraction
+
+import numpy as np
+
+from rem_release.audit.laboratory import Laboratory, device_name, versions
+from rem_release.audit.learnability import learnability_bound
+from rem_release.audit.ledger import VictimRecord
+from rem_release.radius import format_radius
+from rem_release.release.certificate import AttemptFacts, Circumstances, HoldoutSource, LearnabilityFacts
+from rem_release.verdict.evidence import Answers, Evidence
+from rem_release.verdict.plan import Row, plan_tasks
+from rem_release.verdict.threats import Threat
+
+
+def list_records(laboratory: Laboratory, rows: list[Row]) -> list[VictimRecord]:
+    """The records of all victims of the rows, each once; they are known."""
+    records = []
+    for task in plan_tasks(rows, laboratory.is_partial, laboratory.seeds):
+        record = laboratory.known(task)
+        assert record is not None, f"no record of {task.key}"
+        records.append(record)
+    return records
+
+
+def gather_evidence(laboratory: Laboratory, records: list[VictimRecord]) -> Evidence:
+    """The answers of all victims."""
+    holdout = laboratory.bench.holdout
+    victims = [
+        Answers(
+            task=(record.architecture, record.threat, record.trained_on, record.seed),
+            finite=record.finite,
+            train_accuracy=record.train_accuracy,
+            fit=record.fit,
+            attack_gain=record.attack_gain,
+            steps=np.array(record.steps),
+            named=record.named(len(holdout)),
+        )
+        for record in records
+    ]
+    labels, clusters = holdout.labels.astype(np.int32), holdout.clusters.astype(np.int32)
+    return Evidence(labels, clusters, {victim.task: victim for victim in victims})
+
+
+def describe_circumstances(
+    laboratory: Laboratory,
+    records: list[VictimRecord],
+    rho_a: Fraction,
+    recipe_name: str,
+    attempts: AttemptFacts | None,
+) -> Circumstances:
+    """What the audit was made of.
+
+    Args:
+        laboratory: in which the victims were trained.
+        records: of all victims.
+        rho_a: the radius that the adversarial tier covers.
+        recipe_name: for the certificate.
+        attempts: what the run remembers of earlier audits.
+    """
+    bench = laboratory.bench
+    target, holdout, recipe = bench.target, bench.holdout, bench.recipe
+    return Circumstances(
+        digest=target.digest,
+        clean_digest=laboratory.seeds.clean,
+        method=target.facts.protection.method if target.facts else None,
+        source=target.source_model or recipe.victim.source_model,
+        partial=bench.is_partial,
+        classes=target.classes,
+        images=len(holdout.train_rows),
+        rho_u=format_radius(bench.rho_u),
+        rho_a=format_radius(rho_a),
+        holdout=HoldoutSource(
+            origin=holdout.origin, digest=laboratory.test_set(Threat()).digest, dropped=holdout.dropped
+        ),
+        learnability=_bound_learnability(laboratory, records),
+        attempts=attempts,
+        cached=len(laboratory.ledger.cached),
+        recipe_name=recipe_name,
+        recipe=recipe.published(),
+        versions=versions(),
+        device=device_name(laboratory.accelerator),
+    )
+
+
+def _bound_learnability(laboratory: Laboratory, records: list[VictimRecord]) -> LearnabilityFacts | None:
+    asked = laboratory.bench.recipe.learnability
+    for record in records:
+        if record.learnability is not None:
+            bound = learnability_bound(np.array(record.learnability), asked.q, asked.sigma, asked.eta)
+            return LearnabilityFacts(
+                architecture=record.architecture,
+                samples=len(record.learnability),
+                sigma=asked.sigma,
+                q=asked.q,
+                eta=asked.eta,
+                bound=bound,
+            )
+    return None

@@ -1,0 +1,1 @@
+"""From the answers of victims to a verdict: recipe, rows, bounds, certificate. Anyone can do it again; no torch here."""

@@ -1,0 +1,184 @@
+"""What an audit trains: rows of the tiers, and the victims that each row needs."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Literal, get_args
+
+from rem_release.errors import InputError
+from rem_release.release.certificate import TIERS, TierName
+from rem_release.verdict.parts import LinearProbe, Mixed, ResizedCrop, TwoLayerProbe
+from rem_release.verdict.recipe import (
+    SOURCE,
+    YARDSTICK,
+    Architecture,
+    AuditRecipe,
+    Network,
+    Victim,
+    load_audit_recipe,
+    parse_architecture,
+    shipped_audits,
+)
+from rem_release.verdict.threats import Threat
+
+TrainedOn = Literal["protected", "clean part", "clean", "random", "yardstick"]
+"""The released images; those of them without noise; the originals; the originals with random signs; and the originals
+once more, by a victim of the shipped recipe, where the audit has a recipe of its own."""
+KINDS: tuple[TrainedOn, ...] = get_args(TrainedOn)
+_ANY_NETWORK = "small_resnet"
+_OF_RELEASE = ("protected", "clean part")
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Where the seeds of victims come from.
+
+    Whoever makes a release, or chooses its test images, cannot know before what its victims will answer: theirs derive
+    from the digests of both. Those of the baselines derive from the originals and the test images alone, so that all
+    releases of these originals share them.
+
+    Attributes:
+        release: digest of the release.
+        clean: digest of the originals.
+        holdout: digest of the test images.
+    """
+
+    release: str
+    clean: str
+    holdout: str
+
+    def of(self, trained_on: TrainedOn, number: int) -> int:
+        """The seed of the victim with that number, 0 or more: below 2^48."""
+        own = self.release if trained_on in _OF_RELEASE else self.clean
+        text = f"rem-release victim {own} {self.holdout} {number}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+
+
+@dataclass(frozen=True)
+class Task:
+    """One victim to train."""
+
+    architecture: Architecture
+    threat: Threat
+    trained_on: TrainedOn
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, str, TrainedOn, int]:
+        """Two tasks of one key are the same victim: no two networks of an audit have one name, see `plan_rows`."""
+        return self.architecture.text, self.threat.name, self.trained_on, self.seed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One threat with one architecture in one tier, with victims 0, 1, ... of each kind."""
+
+    tier: TierName
+    architecture: Architecture
+    threat: Threat
+    seeds: int
+    has_yardstick: bool = False
+    """whether its clean victims are compared with those of the shipped recipe"""
+
+    def task(self, trained_on: TrainedOn, seed: int) -> Task:
+        """A victim of this row. All-clean images cannot be mixed."""
+        if trained_on == "yardstick":
+            return replace(self.reference(seed), trained_on=trained_on)
+        threat = self.threat.without_mixing() if trained_on == "clean" else self.threat
+        return Task(self.architecture, threat, trained_on, seed)
+
+    def reference(self, seed: int) -> Task:
+        """Clean standard training of the same architecture, which tells a weak victim."""
+        probes = tuple(part for part in self.threat.parts if isinstance(part, (LinearProbe, TwoLayerProbe)))
+        return Task(self.architecture, Threat(probes), "clean", seed)
+
+
+def plan_rows(recipe: AuditRecipe, source_model: str | None, rho_a: Fraction) -> list[Row]:
+    """The rows of all tiers, in order, each once a tier.
+
+    Args:
+        recipe: the audit recipe.
+        source_model: what `source` stands for; None: the recipe's choice.
+        rho_a: what `rho_a` stands for in radii.
+
+    Raises:
+        InputError: a radius that `rho_a` brings above 1; two networks that the report could not tell apart.
+    """
+    has_yardstick = needs_yardstick(recipe)
+    rows: dict[tuple[str, str, str], Row] = {}
+    networks: dict[str, Architecture] = {}
+    for tier in TIERS:
+        for text in recipe.tier(tier).architectures:
+            for threat in recipe.threats(tier, rho_a):
+                architecture = _resolve(parse_architecture(text), source_model or recipe.victim.source_model, threat)
+                required = recipe.tier(tier).required
+                seeds = recipe.seeds.required if required else recipe.seeds.others
+                row = Row(tier, architecture, threat, seeds, required and has_yardstick)
+                rows.setdefault((tier, architecture.text, threat.name), row)
+                if networks.setdefault(architecture.text, architecture) != architecture:
+                    raise InputError(
+                        f"tiers.{tier}: {text} and another network of the recipe would both be called "
+                        f"{architecture.text}; give it the same parameters everywhere, and each weights file a name "
+                        "of its own"
+                    )
+    return list(rows.values())
+
+
+def needs_yardstick(recipe: AuditRecipe) -> bool:
+    """Whether the victims of a recipe are those of no shipped one."""
+    return all(_budget(recipe.victim) != _budget(shipped.victim) for shipped in shipped_audits().values())
+
+
+def yardstick(recipe: AuditRecipe) -> AuditRecipe:
+    """The same recipe with victims of the shipped one; they see the same images."""
+    shipped = load_audit_recipe(YARDSTICK).victim
+    return replace(recipe, victim=replace(shipped, resolution=recipe.victim.resolution))
+
+
+def _budget(victim: Victim) -> Victim:
+    """What decides how much a victim learns from its images."""
+    return replace(victim, source_model=_ANY_NETWORK, resolution=None)
+
+
+def plan_tasks(rows: list[Row], is_partial: bool, seeds: Seeds) -> list[Task]:
+    """Every victim that the rows need, each once, in an order that reads each training set as few times as it can.
+
+    Args:
+        rows: of `plan_rows`.
+        is_partial: the release holds images without noise: what they alone teach is the floor.
+        seeds: those of this audit.
+    """
+    tasks: dict[tuple[str, str, str, int], Task] = {}
+    for row in rows:
+        for task in tasks_of(row, is_partial, seeds):
+            tasks.setdefault(task.key, task)
+    return sorted(tasks.values(), key=_material)
+
+
+def tasks_of(row: Row, is_partial: bool, seeds: Seeds) -> list[Task]:
+    """All victims of a row."""
+    found = []
+    for number in range(row.seeds):
+        found.append(row.reference(seeds.of("clean", number)))
+        found += [row.task(kind, seeds.of(kind, number)) for kind in trained_on(row, is_partial)]
+    return found
+
+
+def trained_on(row: Row, is_partial: bool) -> list[TrainedOn]:
+    """What the victims of a row are trained on."""
+    kinds: list[TrainedOn] = ["clean", "random", "protected"]
+    kinds += ["clean part"] if is_partial or row.threat.find(Mixed) else []
+    return [*kinds, "yardstick"] if row.has_yardstick else kinds
+
+
+def _resolve(architecture: Architecture, source_model: str, threat: Threat) -> Architecture:
+    """The network that `source` stands for; a probe takes the place of any."""
+    if threat.probe:
+        return Architecture(threat.probe, Network())
+    return replace(architecture, name=source_model) if architecture.name == SOURCE else architecture
+
+
+def _material(task: Task) -> tuple[str, str]:
+    mixed, crop = task.threat.find(Mixed), task.threat.find(ResizedCrop)
+    kind = "clean" if task.trained_on == "yardstick" else task.trained_on
+    return kind, f"{mixed} {task.threat.filters(test=False)} {crop}"

@@ -1,0 +1,114 @@
+"""Whether the verdict of a certificate follows from the answers that are published with it; it is never believed."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import rem_release
+from rem_release.errors import InputError, VerificationError
+from rem_release.release.certificate import ANSWERS, Certificate
+from rem_release.release.facts import Facts
+from rem_release.verdict.certify import certify, count_evaluations, list_tasks
+from rem_release.verdict.evidence import read_evidence
+from rem_release.verification.report import Check, Faults
+
+_WORDS = {"summary", "reason", "words", "not_covered", "statement", "shipped_limit"}
+"""What a certificate says in sentences, and what shipped recipes say: another version has others."""
+
+
+def check_verdict(release: Path, facts: Facts, audit: Certificate) -> list[Check]:
+    """Make the certificate again from its circumstances and the answers, and compare.
+
+    Args:
+        release: the folder.
+        facts: sound facts, whose protection the certificate must speak of.
+        audit: the certificate, whole and of these data.
+
+    Returns:
+        A check of the verdict, and one of its words.
+    """
+    faults = Faults()
+    for fault in _contradict(facts, audit):
+        faults.add(f"audit.json contradicts protection.json: {fault}")
+    try:
+        again = recompute(release, audit)
+    except (VerificationError, InputError, ValueError) as error:
+        faults.add(f"it cannot be computed again: {error}")
+        return [faults.conclude("verdict", ""), Check("verdict's words", None, "not compared, as the verdict is not")]
+    stated, found = (json.loads(each.model_dump_json()) for each in (audit, again))
+    words = list(_differences(stated, found, "audit.json"))
+    for where in [place for place in words if not _is_word(place[0])]:
+        faults.add(f"{where[0]} says {_show(where[1])}, and the answers give {_show(where[2])}")
+    outcome = "passed" if again.passed else "fell short"
+    sound = f"computed again from {ANSWERS} ({len(again.rows)} rows, {again.holdout.images} test images): {outcome}"
+    return [faults.conclude("verdict", sound), _check_words([each for each in words if _is_word(each[0])], audit)]
+
+
+def recompute(release: Path, audit: Certificate) -> Certificate:
+    """The certificate that the published answers give under the circumstances that it states.
+
+    Raises:
+        VerificationError: the answers are missing, damaged, others than the certificate names, or incomplete.
+        InputError: the recipe of the certificate is none.
+    """
+    given, path = audit.circumstances, release / ANSWERS
+    if path.is_symlink() or not path.is_file():
+        raise VerificationError(f"{ANSWERS} is missing or is not a plain file; audit these data again")
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != audit.answers_sha256:
+        raise VerificationError(f"{ANSWERS} is not the file that audit.json names; audit these data again")
+    evidence = read_evidence(path, len(given.classes), list_tasks(given), count_evaluations(given))
+    return certify(given, evidence, sha256)
+
+
+def _contradict(facts: Facts, audit: Certificate) -> list[str]:
+    """Where certificate and facts speak of different things."""
+    protection, data = facts.protection, facts.data
+    faults = []
+    if audit.method != protection.method:
+        faults.append(f"method {audit.method}, not {protection.method}")
+    if audit.rho_u != protection.rho_u:
+        faults.append(f"rho_u {audit.rho_u}, not {protection.rho_u}")
+    if protection.rho_a != "0" and audit.rho_a != protection.rho_a:
+        faults.append(f"rho_a {audit.rho_a}, not {protection.rho_a}")
+    if protection.source_model and audit.source != protection.source_model:
+        faults.append(f"source network {audit.source}, not {protection.source_model}")
+    if audit.classes != [name for name in data.classes if name in audit.classes]:
+        faults.append("other classes")
+    if audit.images > data.images:
+        faults.append(f"{audit.images} training images of {data.images}")
+    if not data.unprotected and audit.partial:
+        faults.append("images without noise, of which there are none")
+    return faults
+
+
+def _check_words(differences: list[tuple[str, Any, Any]], audit: Certificate) -> Check:
+    name = "verdict's words"
+    if not differences:
+        return Check(name, True, "its sentences follow from its figures")
+    maker = audit.versions.get("rem-release")
+    if maker != rem_release.__version__:
+        return Check(name, None, f"not compared: rem-release {maker} wrote them, and this is {rem_release.__version__}")
+    where, stated, found = differences[0]
+    return Check(name, False, f"{where} says {_show(stated)}, and its figures give {_show(found)}")
+
+
+def _is_word(place: str) -> bool:
+    return bool(_WORDS.intersection(place.replace("[", ".").split(".")))
+
+
+def _differences(stated: Any, found: Any, where: str) -> list[tuple[str, Any, Any]]:
+    """Places where two documents differ: (path, what is stated, what was found)."""
+    if isinstance(stated, dict) and isinstance(found, dict) and stated.keys() == found.keys():
+        return [each for key in stated for each in _differences(stated[key], found[key], f"{where}.{key}")]
+    if isinstance(stated, list) and isinstance(found, list) and len(stated) == len(found):
+        pairs = enumerate(zip(stated, found, strict=True))
+        return [each for number, (one, other) in pairs for each in _differences(one, other, f"{where}[{number}]")]
+    return [] if stated == found and type(stated) is type(found) else [(where, stated, found)]
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
