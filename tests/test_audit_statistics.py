@@ -1,271 +1,356 @@
-"""Leakage and its interval, against every resample written out, plain loops, and simulations whose truth is known."""
+"""Leakage and its bounds, against plain loops, roots found by search, and properties that hold for any answers."""
 
-import itertools
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy import stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize, stats
 
 from rem_release.verdict.statistics import (
+    LEAST_SEEDS,
     Leakage,
+    Sample,
     balanced_accuracy,
-    estimate_leakage,
+    bound_accuracy,
+    bound_difference,
+    bound_leakage,
+    effective_images,
     half_width,
     images_needed,
     per_class_accuracy,
-    resamples_needed,
 )
 
 UNEQUAL = np.array([2] * 7 + [0] * 2 + [1] * 3)
+Z, T2 = 1.6448536269514722, 2.919985580355516
+"""Quantiles of 0.95: normal, and t at two degrees of freedom, from printed tables."""
 
 
-def answers(rng: np.random.Generator, accuracy: float, seeds: int, images: int) -> np.ndarray:
-    return rng.random((seeds, images)) < accuracy
+def alone(labels: np.ndarray) -> Sample:
+    """Images none of which is a near copy."""
+    return Sample(labels, np.arange(len(labels)))
 
 
-def plain_accuracy(row: list[bool], labels: list[int], chosen: list[int]) -> float:
-    """Balanced accuracy of one victim on chosen images, counted one by one."""
-    right: dict[int, int] = {}
-    seen: dict[int, int] = {}
-    for image in chosen:
-        seen[labels[image]] = seen.get(labels[image], 0) + 1
-        right[labels[image]] = right.get(labels[image], 0) + row[image]
-    return sum(right[label] / seen[label] for label in seen) / len(seen)
+def plain_contrast(sample: Sample, groups: list[np.ndarray], factors: list[float], confidence: float = 0.95):
+    """A contrast of accuracies, the same of smoothed ones, and its squared half-width, counted image by image."""
+    labels, clusters = sample.labels.tolist(), sample.clusters.tolist()
+    classes = sorted(set(labels))
+    z = stats.norm.ppf(confidence)
+    worth = {}
+    for c in classes:
+        inside = [clusters[i] for i in range(len(labels)) if labels[i] == c]
+        worth[c] = len(inside) ** 2 / sum(inside.count(k) ** 2 for k in set(inside))
+    raw, middle, square, off = 0.0, 0.0, 0.0, [0.0] * len(labels)
+    total = sum(1 / worth[c] for c in classes)
+    spread = {}
+    for group, factor in zip(groups, factors, strict=True):
+        per_seed = []
+        for row in group.astype(float).tolist():
+            means = [np.mean([row[i] for i in range(len(labels)) if labels[i] == c]) for c in classes]
+            per_seed.append(np.mean(means))
+        raw += factor * np.mean(per_seed)
+        t = stats.t.ppf(confidence, len(per_seed) - 1)
+        square += factor**2 * t**2 * np.var(per_seed, ddof=1) / len(per_seed)
+        mean = group.mean(axis=0).tolist()
+        smooth = {}
+        for c in classes:
+            extra = 4 / worth[c] / total
+            inside = [mean[i] for i in range(len(labels)) if labels[i] == c]
+            smooth[c] = (np.mean(inside) * worth[c] + extra / 2) / (worth[c] + extra)
+        for c in classes:
+            middle += factor * smooth[c] / len(classes)
+            spread.setdefault(c, []).append((factor, np.mean(list(smooth.values())) if worth[c] == 1 else smooth[c]))
+            for i in range(len(labels)):
+                if labels[i] == c:
+                    off[i] += factor * (mean[i] - spread[c][-1][1])
+    sums: dict[int, float] = {}
+    for i, c in enumerate(labels):
+        extra = 4 / worth[c] / total
+        size = labels.count(c) * (1 + extra / worth[c])
+        copies = sum(labels[j] == c and clusters[j] == clusters[i] for j in range(len(labels)))
+        leverage = 1 / len(classes) if worth[c] == 1 else copies / size
+        sums[clusters[i]] = sums.get(clusters[i], 0) + off[i] / (len(classes) * size) / math.sqrt(1 - leverage)
+    image = sum(value**2 for value in sums.values())
+    for c in classes:
+        extra = 4 / worth[c] / total
+        both = sum(factor * (0.5 - centre) for factor, centre in spread[c]) ** 2 + sum(f**2 / 4 for f, _ in spread[c])
+        image += extra * both / (len(classes) * (worth[c] + extra)) ** 2
+    return raw, middle, square + z**2 * image
 
 
-def plain_leakage(protected, clean, labels, floor, seeds, chosen) -> float:
-    """Leakage of one resample: these seeds, these images."""
-
-    def mean(group: np.ndarray) -> float:
-        rows = group.tolist()
-        return sum(plain_accuracy(rows[s], labels.tolist(), chosen) for s in seeds) / len(seeds)
-
-    base = mean(floor) if isinstance(floor, np.ndarray) else floor
-    possible = mean(clean) - base
-    return (mean(protected) - base) / possible if possible > 1e-12 else math.inf
-
-
-def every_leakage(protected, clean, labels, floor) -> np.ndarray:
-    """Leakage of every possible resample, all of them equally likely, sorted."""
-    classes = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
-    seeds = range(len(protected))
-    return np.sort(
-        [
-            plain_leakage(protected, clean, labels, floor, some_seeds, [i for part in parts for i in part])
-            for some_seeds in itertools.product(seeds, repeat=len(seeds))
-            for parts in itertools.product(*(itertools.product(own, repeat=len(own)) for own in classes))
-        ]
-    )
+def draw(seed: int, images: int = 60, classes: int = 4, seeds: tuple[int, ...] = (3, 4, 3)) -> tuple:
+    """A sample with near copies, one that spans classes and a class of one image, and three groups of victims."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=images)
+    labels[7] = classes
+    clusters = rng.integers(images * 2 // 3, size=images)
+    hard = rng.random(images)
+    groups = [
+        hard * 0.6 + 0.4 * rng.random((count, images)) < accuracy + rng.normal(0, 0.05, (count, 1))
+        for count, accuracy in zip(seeds, (0.45, 0.9, 0.3), strict=True)
+    ]
+    return Sample(labels, clusters), *groups
 
 
-TINY_LABELS = np.array([0, 1, 0, 1, 0])
-TINY = {
-    "protected": np.array([[0, 1, 0, 1, 1], [0, 1, 0, 0, 1]], dtype=bool),
-    "clean": np.array([[1, 1, 0, 1, 1], [1, 1, 1, 0, 1]], dtype=bool),
-}
-TINY_FLOOR = np.array([[0, 1, 0, 0, 0], [0, 0, 0, 0, 1]], dtype=bool)
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_bounds_are_where_the_test_just_fails(seed, confidence):
+    """Fieller by search: the leakages whose contrast lies within its half-width, from counts image by image."""
+    sample, protected, clean, victims = draw(seed)
+    for floor, groups in ((0.2, [protected, clean]), (victims, [protected, clean, victims])):
+
+        def contrast(leakage: float, groups: list = groups, floor: float | np.ndarray = floor) -> tuple[float, ...]:
+            factors = [1, -leakage, leakage - 1][: len(groups)]
+            *middles, square = plain_contrast(sample, groups, factors, confidence)
+            base = 0 if isinstance(floor, np.ndarray) else (1 - leakage) * floor
+            return middles[0] - base, middles[1] - base, math.sqrt(square)
+
+        found = bound_leakage(sample, protected, clean, floor, confidence=confidence)
+        high = optimize.brentq(lambda leakage: max(contrast(leakage)[:2]) + contrast(leakage)[2], found.estimate, 20)
+        low = optimize.brentq(lambda leakage: min(contrast(leakage)[:2]) - contrast(leakage)[2], -20, found.estimate)
+        assert (found.low, found.high) == pytest.approx((low, high), abs=1e-9)
 
 
-@pytest.mark.parametrize("floor", [0.5, 0.2, TINY_FLOOR], ids=["chance", "other chance", "victims"])
-@pytest.mark.parametrize("one_seed", [False, True])
-def test_bounds_are_quantiles_of_all_resamples_that_there_are(floor, one_seed):
-    rows = slice(0, 1) if one_seed else slice(None)
-    victims = {name: group[rows] for name, group in TINY.items()}
-    floor = floor[rows] if isinstance(floor, np.ndarray) else floor
-    every = every_leakage(**victims, labels=TINY_LABELS, floor=floor)
-    slack = int(0.01 * len(every))  # four standard deviations of a share that 40,000 resamples find
-    exact = 0
-    for confidence in np.linspace(0.55, 0.98, 20):
-        found = estimate_leakage(
-            **victims, labels=TINY_LABELS, floor=floor, confidence=confidence, comparisons=1, resamples=40_000, seed=3
-        )
-        for bound, share in ((found.low, 1 - confidence), (found.high, confidence)):
-            rank = int(len(every) * share)
-            least, most = every[rank - slack], every[min(rank + slack, len(every) - 1)]
-            assert least - 1e-9 <= bound <= most + 1e-9
-            exact += least == pytest.approx(most)
-    assert exact >= 10  # that often, only one value is right
-
-
-def test_bounds_equal_a_plain_loop_with_many_seeds_and_unequal_classes():
-    """Every image here has its own pattern of answers, and the resamples are drawn in more than one block."""
-    rng = np.random.default_rng(5)
-    labels = np.repeat([0, 1, 2], [250, 60, 30])
-    difficulty = rng.random(len(labels))
-    protected = rng.random((12, len(labels))) < 0.6 - 0.4 * difficulty + rng.normal(0, 0.06, (12, 1))
-    clean = rng.random((12, len(labels))) < 1.1 - 0.5 * difficulty
-    floor = rng.random((12, len(labels))) < 0.3
-    loop = []
-    for _ in range(4000):
-        seeds = rng.integers(12, size=12)
-        own = [np.flatnonzero(labels == label) for label in range(3)]
-        chosen = [rng.choice(images, size=len(images)) for images in own]
-        p, c, f = (
-            np.mean([group[np.ix_(seeds, images)].mean() for images in chosen]) for group in (protected, clean, floor)
-        )
-        loop.append((p - f) / (c - f))
-    spread = float(np.std(loop))
-    for confidence in (0.75, 0.9, 0.975):
-        found = estimate_leakage(
-            protected, clean, labels, floor, confidence=confidence, comparisons=1, resamples=20_000, seed=0
-        )
-        assert found.low == pytest.approx(np.quantile(loop, 1 - confidence), abs=0.12 * spread)
-        assert found.high == pytest.approx(np.quantile(loop, confidence), abs=0.12 * spread)
+@pytest.mark.parametrize("seed", range(4))
+def test_bounds_of_accuracies_and_differences_are_those_of_plain_loops(seed):
+    sample, protected, clean, _ = draw(seed)
+    *middles, square = plain_contrast(sample, [protected], [1])
+    expected = min(middles) - math.sqrt(square), max(middles) + math.sqrt(square)
+    assert bound_accuracy(sample, protected, confidence=0.95) == pytest.approx(expected)
+    *middles, square = plain_contrast(sample, [protected, clean], [1, -1])
+    found = bound_difference(sample, protected, clean, confidence=0.95)
+    assert found == pytest.approx(max(middles) + math.sqrt(square))
 
 
 def test_the_estimate_is_the_ratio_of_margins():
-    labels = np.repeat([0, 1], [8, 2])
+    sample = alone(np.repeat([0, 1], [8, 2]))
     protected = np.array([[1] * 4 + [0] * 4 + [1, 0], [1] * 2 + [0] * 6 + [1, 1]], dtype=bool)  # 0.5 and 0.625
     clean = np.array([[1] * 8 + [1, 0], [1] * 8 + [1, 1]], dtype=bool)  # 0.75 and 1
-    found = estimate_leakage(protected, clean, labels, 0.5, confidence=0.9, comparisons=1, resamples=200, seed=0)
+    found = bound_leakage(sample, protected, clean, 0.5, confidence=0.9)
     assert found.estimate == pytest.approx((0.5625 - 0.5) / (0.875 - 0.5))
-    floor = np.zeros_like(clean)
-    floor[:, 0:4] = True  # 0.25
-    found = estimate_leakage(protected, clean, labels, floor, confidence=0.9, comparisons=1, resamples=200, seed=0)
+    floor = np.zeros((1, 10))
+    floor[:, :4] = 1  # 0.25
+    found = bound_leakage(sample, protected, clean, floor, confidence=0.9)
     assert found.estimate == pytest.approx((0.5625 - 0.25) / (0.875 - 0.25))
 
 
-def test_unprotected_images_leak_one_exactly():
-    """Only because images and seeds are paired: the same victims on both sides leave no width at all."""
+def test_seeds_alone_give_the_t_interval():
+    """By hand: hits that are the same on every image of a million, so images add next to nothing."""
+    labels = np.arange(1_000_000) % 2
+    hits = np.broadcast_to(np.array([[0.2], [0.3], [0.4]]), (3, len(labels))).copy()
+    low, high = bound_accuracy(alone(labels), hits, confidence=0.95)
+    half = T2 * 0.1 / math.sqrt(3)
+    assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=1e-5)
+
+
+def test_images_alone_give_the_interval_of_agresti_and_coull():
+    """By hand: victims that answer alike, one class, 0 or 3 or 100 of 200 right."""
+    for right in (0, 3, 100):
+        hits = np.broadcast_to(np.arange(200) < right, (3, 200))
+        found = bound_accuracy(alone(np.zeros(200, dtype=int)), hits, confidence=0.95)
+        middle = (right + 2) / 204  # at least right / 200
+        half = Z * math.sqrt(middle * (1 - middle) / 204)
+        expected = max(0, min(middle, right / 200) - half), middle + half
+        assert found == pytest.approx(expected, abs=3e-4)
+
+
+def test_ten_classes_have_the_interval_of_the_average_class():
+    """By hand: 50 images a class, half of them right."""
+    labels = np.repeat(np.arange(10), 50)
+    hits = np.broadcast_to(np.arange(500) % 2 == 0, (3, 500))
+    low, high = bound_accuracy(alone(labels), hits, confidence=0.95)
+    assert high - 0.5 == pytest.approx(Z * 0.5 / math.sqrt(490), abs=5e-4)
+    assert low == pytest.approx(1 - high)
+
+
+def test_classes_of_one_image_are_compared_with_each_other():
+    """One class of 100 images, or 100 classes of one: half of them right, the same width."""
+    hits = np.broadcast_to(np.arange(100) % 2 == 0, (3, 100))
+    one = bound_accuracy(alone(np.zeros(100, dtype=int)), hits, confidence=0.95)
+    many = bound_accuracy(alone(np.arange(100)), hits, confidence=0.95)
+    assert many == pytest.approx(one, abs=2e-3)
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_answers_all_alike_keep_a_width(accuracy):
+    sample = alone(np.arange(200) % 10)
+    hits = np.full((3, 200), accuracy)
+    low, high = bound_accuracy(sample, hits, confidence=0.95)
+    assert high - low > 1 / 200
+    assert low <= accuracy <= high
+    assert bound_difference(sample, hits, hits, confidence=0.95) > 1 / 200
+
+
+def test_copies_do_not_narrow():
+    """Twenty images, thirty times each, are twenty images."""
     rng = np.random.default_rng(0)
-    labels = rng.integers(10, size=500)
-    clean = answers(rng, 0.7, 3, 500)
-    found = estimate_leakage(clean, clean, labels, 0.1, confidence=0.95, comparisons=20, resamples=4000, seed=0)
-    assert found == Leakage(1.0, 1.0, 1.0)
+    labels, protected, clean = np.arange(20) % 2, rng.random((3, 20)) < 0.5, rng.random((3, 20)) < 0.9
+    once = bound_leakage(alone(labels), protected, clean, 0.1, confidence=0.95)
+    sample = Sample(np.tile(labels, 30), np.tile(np.arange(20), 30))
+    again = bound_leakage(sample, np.tile(protected, 30), np.tile(clean, 30), 0.1, confidence=0.95)
+    assert (again.low, again.high) == pytest.approx((once.low, once.high))
+    unknown = bound_leakage(alone(sample.labels), np.tile(protected, 30), np.tile(clean, 30), 0.1, confidence=0.95)
+    assert unknown.high < once.high
 
 
-def test_a_victim_that_guesses_leaks_nothing_whatever_it_guesses():
-    labels = UNEQUAL
-    clean = np.ones((1, len(labels)), dtype=bool)
-    for guess in range(3):
-        protected = (labels == guess)[None]
-        found = estimate_leakage(protected, clean, labels, 1 / 3, confidence=0.9, comparisons=1, resamples=200, seed=0)
-        assert found.estimate == pytest.approx(0)
-
-
-def simulate(rng: np.random.Generator, seeds: int, images: int, spread: float) -> tuple[np.ndarray, ...]:
-    """Victims whose accuracies are 0.35 and 0.8 over all seeds and images; both find the same images hard."""
-    difficulty = rng.random(images)
-    protected_accuracy, clean_accuracy = (mean + rng.normal(0, spread, (seeds, 1)) for mean in (0.35, 0.8))
-    own = rng.random((seeds, images)) < 0.5
-    second = np.where(own, rng.random((seeds, images)), difficulty)
-    return difficulty < protected_accuracy, second < clean_accuracy, np.arange(images) % 5
-
-
-@pytest.mark.parametrize(
-    ("seeds", "images", "spread", "confidence", "least", "most"),
-    [
-        (1, 500, 0.0, 0.9, 0.86, 0.94),
-        (1, 500, 0.0, 0.975, 0.955, 0.995),
-        (10, 300, 0.05, 0.9, 0.85, 0.95),
-        (3, 600, 0.05, 0.9, 0.70, 0.88),  # few seeds understate their spread, as the docstring says
-    ],
-)
-def test_the_interval_covers_the_truth_as_often_as_it_says(seeds, images, spread, confidence, least, most):
-    """600 audits of one kind; the truth is (0.35 − 0.2) / (0.8 − 0.2). Three standard deviations are 0.037 at 0.9."""
-    rng = np.random.default_rng(11)
-    truth, under, over = 0.25, 0, 0
-    for audit in range(600):
-        protected, clean, labels = simulate(rng, seeds, images, spread)
-        found = estimate_leakage(
-            protected, clean, labels, 0.2, confidence=confidence, comparisons=1, resamples=500, seed=audit
-        )
-        under += found.low <= truth
-        over += found.high >= truth
-    assert least <= under / 600 <= most
-    assert least <= over / 600 <= most
-
-
-def test_more_comparisons_widen_the_bounds_as_bonferroni_says():
-    rng = np.random.default_rng(1)
-    protected, clean, labels = simulate(rng, 3, 400, 0.03)
-
-    def bounds(confidence: float, comparisons: int) -> Leakage:
-        return estimate_leakage(
-            protected, clean, labels, 0.2, confidence=confidence, comparisons=comparisons, resamples=8000, seed=7
-        )
-
-    found = [bounds(0.95, comparisons) for comparisons in (1, 4, 16, 40)]
-    assert len({leakage.estimate for leakage in found}) == 1
-    for fewer, more in itertools.pairwise(found):
-        assert more.low < fewer.low < fewer.estimate < fewer.high < more.high
-    assert bounds(0.95, 5) == bounds(0.99, 1)
-
-
-def test_a_reference_that_learned_nothing_makes_leakage_infinite():
+def test_a_reference_that_learned_nothing_bounds_nothing():
     """Ten classes, because 1/10 has no float: its margin over chance is 1e-17 and not 0."""
     labels = np.arange(200) % 10
     guesses = np.stack([labels == guess for guess in (0, 1, 9)])
-    found = estimate_leakage(guesses[::-1], guesses, labels, 0.1, confidence=0.9, comparisons=1, resamples=200, seed=0)
-    assert found == Leakage(math.inf, math.inf, math.inf)
+    found = bound_leakage(alone(labels), guesses[::-1], guesses, 0.1, confidence=0.9)
+    assert found == Leakage(math.inf, -math.inf, math.inf)
 
 
-def test_a_reference_that_barely_learned_bounds_nothing_from_above():
-    rng = np.random.default_rng(2)
+def test_a_reference_that_barely_learned_bounds_nothing():
     labels = np.arange(200) % 2
-    clean = np.zeros((1, 200), dtype=bool)
-    clean[:, :104] = True  # 0.52; a sixth to a third of the resamples stand below chance
-    protected = answers(rng, 0.45, 1, 200)
-    found = estimate_leakage(protected, clean, labels, 0.5, confidence=0.9, comparisons=1, resamples=2000, seed=0)
-    assert math.isfinite(found.estimate)
-    assert math.isfinite(found.low)
-    assert found.high == math.inf
+    clean = np.broadcast_to(np.arange(200) < 106, (3, 200))  # 0.53: z is 0.85
+    found = bound_leakage(alone(labels), ~clean, clean, 0.5, confidence=0.95)
+    assert found.estimate == pytest.approx(-1)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+    assert math.isfinite(bound_leakage(alone(labels), ~clean, clean, 0.5, confidence=0.6).high)
 
 
-def test_bounds_are_never_between_two_resamples():
-    """A finite value and +inf side by side would interpolate to NaN."""
-    labels = np.array([0, 0, 1, 1])
-    clean = np.array([[True, False, True, False]])
-    for seed in range(20):
-        found = estimate_leakage(clean, clean, labels, 0.3, confidence=0.8, comparisons=1, resamples=50, seed=seed)
-        assert {found.low, found.high} <= {1.0, math.inf}
-        assert found.estimate == 1
+def test_fewer_than_three_seeds_give_no_bound():
+    sample, protected, clean, floor = draw(0)
+    assert LEAST_SEEDS == 3
+    for few in ([protected[:2], clean, 0.2], [protected, clean[:1], 0.2], [protected, clean, floor[:2]]):
+        found = bound_leakage(sample, *few, confidence=0.95)
+        assert math.isfinite(found.estimate)
+        assert (found.low, found.high) == (-math.inf, math.inf)
+    assert bound_difference(sample, protected[:2], clean, confidence=0.95) == math.inf
+    assert bound_difference(sample, protected, clean[:1], confidence=0.95) == math.inf
+    assert bound_accuracy(sample, protected[:2], confidence=0.95) == (0, 1)
 
 
-def test_seed_decides_the_bounds():
-    rng = np.random.default_rng(3)
-    protected, clean, labels = simulate(rng, 3, 400, 0.03)
-    first, again, other = (
-        estimate_leakage(protected, clean, labels, 0.2, confidence=0.9, comparisons=1, resamples=500, seed=seed)
-        for seed in (4, 4, 5)
-    )
-    assert first == again
-    assert first.high != other.high
+def test_a_release_that_leaks_less_than_noise_is_told_from_one_that_leaks_as_much():
+    rng = np.random.default_rng(1)
+    sample = alone(np.arange(500) % 10)
+    release, noise, same = (rng.random((3, 500)) < accuracy for accuracy in (0.3, 0.5, 0.5))
+    assert bound_difference(sample, release, noise, confidence=0.95) < 0
+    assert bound_difference(sample, same, noise, confidence=0.95) > 0
 
 
-def test_too_few_resamples_are_refused_with_the_number_that_is_enough():
-    labels = UNEQUAL
-    clean = np.ones((1, len(labels)), dtype=bool)
-    assert resamples_needed(0.95, 20) == 4000
-    settings = {"confidence": 0.95, "comparisons": 20, "seed": 0}
-    with pytest.raises(ValueError, match=r"3999 resamples .* at least 4000"):
-        estimate_leakage(clean, clean, labels, 0.1, resamples=3999, **settings)
-    assert estimate_leakage(clean, clean, labels, 0.1, resamples=4000, **settings).high == 1
+every_draw = st.builds(
+    draw, st.integers(0, 10_000), st.integers(20, 60), st.integers(1, 5), st.tuples(*[st.integers(3, 5)] * 3)
+)
+
+
+def ends(sample: Sample, groups: list[np.ndarray], confidence: float = 0.9) -> list[float]:
+    """Every bound there is."""
+    protected, clean, floor = groups
+    over_chance = bound_leakage(sample, protected, clean, 0.1, confidence=confidence)
+    over_floor = bound_leakage(sample, protected, clean, floor, confidence=confidence)
+    return [
+        *(over_chance.low, over_chance.high, over_floor.low, over_floor.high),
+        bound_difference(sample, protected, clean, confidence=confidence),
+        *bound_accuracy(sample, protected, confidence=confidence),
+    ]
+
+
+@given(every_draw, st.randoms(use_true_random=False))
+@settings(max_examples=60)
+def test_order_and_names_do_not_matter(drawn, random):
+    sample, *groups = drawn
+    order = list(range(len(sample.labels)))
+    random.shuffle(order)
+    names = np.array(random.sample(range(100), 6))
+    numbers = np.array(random.sample(range(1000), 60))
+    other = Sample(names[sample.labels][order], numbers[sample.clusters][order])
+    assert ends(other, [group[::-1, order] for group in groups]) == pytest.approx(ends(sample, groups), rel=1e-6)
+
+
+@given(every_draw, st.integers(2, 3))
+@settings(max_examples=40)
+def test_every_image_again_in_its_cluster_changes_nothing(drawn, times):
+    sample, *groups = drawn
+    again = Sample(np.tile(sample.labels, times), np.tile(sample.clusters, times))
+    assert ends(again, [np.tile(group, times) for group in groups]) == pytest.approx(ends(sample, groups), rel=1e-6)
+
+
+@given(every_draw)
+@settings(max_examples=60)
+def test_more_seeds_of_the_same_values_never_widen(drawn):
+    sample, *groups = drawn
+    few, many = ends(sample, groups), ends(sample, [np.concatenate([group, group]) for group in groups])
+    for low, high in ((0, 1), (2, 3), (5, 6)):
+        assert many[low] >= few[low] - 1e-9
+        assert many[high] <= few[high] + 1e-9
+    assert many[4] <= few[4] + 1e-9
+
+
+@given(every_draw)
+@settings(max_examples=60)
+def test_more_confidence_is_wider(drawn):
+    sample, *groups = drawn
+    found = [ends(sample, groups, confidence) for confidence in (0.55, 0.7, 0.8, 0.9, 0.95, 0.99)]
+    for less, more in pairwise(found):
+        for low, high in ((0, 1), (2, 3), (5, 6)):
+            assert more[low] <= less[low] + 1e-9
+            assert more[high] >= less[high] - 1e-9
+        assert more[4] >= less[4] - 1e-9
+
+
+@given(every_draw)
+@settings(max_examples=60)
+def test_bounds_lie_about_the_estimate(drawn):
+    sample, protected, clean, floor = drawn
+    found = bound_leakage(sample, protected, clean, floor, confidence=0.9)
+    assert found.low <= found.estimate <= found.high
+    low, high = bound_accuracy(sample, protected, confidence=0.9)
+    assert 0 <= low <= balanced_accuracy(protected, sample.labels).mean() + 1e-9 <= high + 2e-9 <= 1 + 2e-9
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"clean": np.ones((2, 12), dtype=bool)}, "not paired"),
-        ({"floor": np.ones((2, 12), dtype=bool)}, "not paired"),
-        ({"protected": np.ones((1, 12), dtype=int)}, "must be bool"),
-        ({"labels": UNEQUAL[:-1]}, "labels"),
-        ({"confidence": 0.4}, "confidence of 0.4"),
-        ({"comparisons": 0}, "0 comparisons"),
+        ({"clean": np.ones((3, 11), dtype=bool)}, "hits"),
+        ({"clean": np.ones(12, dtype=bool)}, "with seeds"),
+        ({"floor": np.ones((0, 12), dtype=bool)}, "with seeds"),
+        ({"protected": np.ones((3, 12), dtype=int)}, "must be bool or float64"),
+        ({"protected": np.full((3, 12), 1.5)}, "each 0 to 1"),
+        ({"protected": np.full((3, 12), np.nan)}, "each 0 to 1"),
+        ({"floor": 1.0}, "chance of 1.0"),
+        ({"floor": math.nan}, "chance of nan"),
+        ({"confidence": 0.5}, "confidence of 0.5"),
+        ({"confidence": 1.0}, "confidence of 1.0"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(change, message):
-    whole = {
-        "protected": np.ones((1, 12), dtype=bool),
-        "clean": np.ones((1, 12), dtype=bool),
-        "labels": UNEQUAL,
-        "floor": 0.1,
-    }
-    settings = {"confidence": 0.9, "comparisons": 1, "resamples": 200, "seed": 0}
-    estimate_leakage(**whole, **settings)
+    hits = np.broadcast_to(np.arange(12) % 3 > 0, (3, 12))
+    whole = {"protected": hits, "clean": hits, "floor": 0.1, "confidence": 0.9}
+    bound_leakage(alone(UNEQUAL), **whole)
     with pytest.raises(ValueError, match=message):
-        estimate_leakage(**(whole | settings | change))
+        bound_leakage(alone(UNEQUAL), **(whole | change))
+
+
+@pytest.mark.parametrize(
+    ("labels", "clusters", "message"),
+    [
+        (np.zeros(3), np.arange(3), "not both integers"),
+        (np.zeros(3, dtype=int), np.arange(4), "not both integers"),
+        (np.zeros((3, 1), dtype=int), np.zeros((3, 1), dtype=int), "not both integers"),
+        (np.zeros(0, dtype=int), np.zeros(0, dtype=int), "bring another"),
+        (np.arange(3), np.ones(3, dtype=int), "bring another"),
+    ],
+)
+def test_samples_without_spread_are_refused(labels, clusters, message):
+    with pytest.raises(ValueError, match=message):
+        Sample(labels, clusters)
+
+
+def test_observations_count_clusters():
+    sample = Sample(np.array([5, 5, 5, 5, 9, 9, 9]), np.array([0, 0, 1, 1, 2, 3, 0]))
+    np.testing.assert_allclose(sample.observations, [2, 3])
+    sample = Sample(np.array([5, 5, 5, 5, 9]), np.array([0, 0, 0, 1, 2]))
+    np.testing.assert_allclose(sample.observations, [16 / 10, 1])
+    assert balanced_accuracy(np.arange(5) < 3, sample.labels) == pytest.approx((np.arange(5) < 3) @ sample.weights)
+
+
+def test_effective_images_counts_small_classes():
+    assert effective_images(np.arange(100) % 10) == 100
+    assert effective_images(np.repeat([0, 1], [2, 1000])) == 7
 
 
 def test_balanced_accuracy_gives_every_guess_the_same():

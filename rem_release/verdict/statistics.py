@@ -1,30 +1,44 @@
-"""What the victims' answers say: accuracy that no guess can lift, and leakage with an interval.
+"""What the victims' answers say: accuracy that no guess can lift, and leakage with bounds in closed form.
 
-Legend: S seeds, T test images, C classes, B resamples. An answer is correct or not: bool [..., T].
+Legend: S seeds (trainings), T test images, C classes, K groups of victims. A hit says how right an answer is, 0 to 1:
+bool or float64 [..., T]. Accuracies are balanced: the mean over classes of the accuracy within the class, 0 to 1.
+
+Another training would reach another accuracy: the bounds count the variance between seeds, each group with its own t at
+S - 1 degrees of freedom, as if trainings were spread normally. Other test images would give another one too, and all
+victims share those at hand: they count the variance over images of the mean of the seeds, within classes, robust to
+near copies (Liang & Zeger 1986, Longitudinal data analysis using generalized linear models), each cluster scaled by its
+leverage (Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression with multi-stage samples). The
+squares of the half-widths are added, which errs to the wide side only (Banerjee 1960, Approximate confidence interval
+for linear functions of means of k populations); so does the luck of one training with one image, which is in both.
+Answers nearly all alike do not show their variance: as in Agresti & Coull 1998 (Approximate is better than "exact"),
+each group gets two hits and two misses more, spread over the classes by their shares of the variance.
+That shifts accuracies towards 1/2, right for one bound and wrong for the other, so the outer of both counts (Cai 2005,
+One-sided confidence intervals in discrete distributions, on the shift).
 """
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
 
-_TAIL = 10
-"""Least resamples beyond each bound; fewer make the bound itself a matter of luck."""
-_WEIGHTS_AT_ONCE = 4_000_000
-"""Bounds the memory of resampling: 32 MB a block."""
+LEAST_SEEDS = 3
+"""Fewer trainings of a kind give an estimate and no bound."""
 _ROUNDING = 1e-9
 """Accuracies that differ by less are the same: far above float64's error, far below one answer."""
+_ADDED = 4
+"""Hits and misses added, half and half; the same at any confidence, so that more confidence is never narrower."""
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """Leakage with one-sided bounds; any of the three may be +inf.
+    """Leakage with one-sided bounds; 0 is what the floor gives away, 1 what clean images teach.
 
     Attributes:
-        estimate: of the victims and images at hand.
-        low: one-sided lower bound.
-        high: one-sided upper bound, the one that a limit is held against.
+        estimate: of the victims and images at hand; +inf where the clean victims are no better than the floor.
+        low: one-sided lower bound; -inf where there is none.
+        high: one-sided upper bound, the one that a limit is held against; +inf where there is none.
     """
 
     estimate: float
@@ -32,18 +46,70 @@ class Leakage:
     high: float
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The test images that all victims share.
+
+    Attributes:
+        labels: true classes, int [T]; classes without an image do not count.
+        clusters: int [T]; near copies share a number and count as one observation. A cluster may span classes.
+
+    Raises:
+        ValueError: not integers, not one length, or fewer than two clusters.
+    """
+
+    labels: np.ndarray
+    clusters: np.ndarray
+
+    def __post_init__(self) -> None:
+        both = (self.labels, self.clusters)
+        if any(not np.issubdtype(a.dtype, np.integer) or a.shape != (self.labels.size,) for a in both):
+            raise ValueError(f"labels and clusters are {[f'{a.dtype} {a.shape}' for a in both]}, not both integers [T]")
+        if len(np.unique(self.clusters)) < 2:
+            raise ValueError("test images that are all near copies of each other have no spread; bring another")
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """1/(C·n_c) of each image, float64 [T]: hits times weights add up to balanced accuracy."""
+        counts = np.bincount(self.places)
+        return np.asarray(1 / (len(counts) * counts[self.places]))
+
+    @cached_property
+    def observations(self) -> np.ndarray:
+        """How many independent images each class is worth, float64 [C]: n_c² / Σ (images of a cluster)²."""
+        classes = self.places.max() + 1
+        return np.asarray(1 / (classes * np.bincount(self.places, self._shares * self.weights)))
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """The class of each image among those that have images, int [T]."""
+        return np.unique(self.labels, return_inverse=True)[1]
+
+    @cached_property
+    def owners(self) -> np.ndarray:
+        """The cluster of each image, counted from 0, int [T]."""
+        return np.unique(self.clusters, return_inverse=True)[1]
+
+    @cached_property
+    def _shares(self) -> np.ndarray:
+        """Of its class's images, the share that lies in the image's cluster, float64 [T]."""
+        pairs = self.places * (self.owners.max() + 1) + self.owners
+        _, place, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+        return np.asarray(counts[place] / np.bincount(self.places)[self.places])
+
+
 def per_class_accuracy(correct: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Accuracy within each class, float64 [..., classes]; NaN for a class without images.
 
     Args:
-        correct: bool [..., T].
+        correct: hits, bool or float64 [..., T].
         labels: int [T], each at least 0 and below `classes`.
         classes: number of classes.
 
     Raises:
         ValueError: no images, wrong types, lengths that differ, or a label that is no class.
     """
-    _check_answers(correct, labels)
+    _check_hits(correct, labels)
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"labels run from {labels.min()} to {labels.max()}, which are not among {classes} classes")
     accuracies = np.full((*correct.shape[:-1], classes), np.nan)
@@ -59,75 +125,90 @@ def balanced_accuracy(correct: np.ndarray, labels: np.ndarray) -> np.ndarray:
     1/C without an asterisk, and this is the accuracy of leakage.
 
     Args:
-        correct: bool [..., T].
+        correct: hits, bool or float64 [..., T].
         labels: int [T].
 
     Raises:
         ValueError: no images, wrong types, or lengths that differ.
     """
-    _check_answers(correct, labels)
+    _check_hits(correct, labels)
     within = [correct[..., labels == label].mean(axis=-1) for label in np.unique(labels)]
     return np.asarray(np.mean(within, axis=0))
 
 
-def estimate_leakage(
-    protected: np.ndarray,
-    clean: np.ndarray,
-    labels: np.ndarray,
-    floor: float | np.ndarray,
-    *,
-    confidence: float,
-    comparisons: int,
-    resamples: int,
-    seed: int,
+def bound_leakage(
+    sample: Sample, protected: np.ndarray, clean: np.ndarray, floor: float | np.ndarray, *, confidence: float
 ) -> Leakage:
-    """Leakage = (protected − floor) / (clean − floor), balanced accuracies averaged over seeds, with bootstrap bounds.
+    """Leakage L = (P - F) / (K - F) of protected, clean and floor accuracies, each averaged over its seeds.
 
-    A resample draws seeds with replacement (the victims of one seed stay together) and, within each class, test images
-    with replacement (the same images for every victim). Where clean − floor is not positive in a resample, leakage is
-    +inf there: a reference that learned nothing never flatters. The bounds are percentiles, each one-sided at
-    1 − (1 − confidence) / comparisons (Bonferroni), taken outwards, never interpolated.
-
-    With one seed the interval covers the test images only, not another training. With few seeds it understates their
-    spread: S seeds show (S − 1)/S of the variance, and no resample goes beyond the worst of them, however many
-    comparisons ask for it. Where all victims of a kind answer a whole class alike, that class adds no width:
-    `images_needed` is the guard against too few images.
+    A bound is the value of L at which P - L·K - (1 - L)·F just differs from 0 (Fieller 1954, Some problems in interval
+    estimation): its square is the squared half-width, and both are quadratic in L. Where K - F is not significantly
+    above 0, or protected, clean or a floor of victims has fewer than `LEAST_SEEDS`, there is no bound. Found with
+    and without the hits and misses added to the accuracies; the wider counts.
 
     Args:
-        protected: bool [S, T], answers of the victims of the protected images.
-        clean: bool [S, T], answers of the reference victims; row s has the seed of row s of `protected`.
-        labels: int [T].
-        floor: chance, or bool [S, T], answers of the victims of the clean part alone (partial protection).
-        confidence: of each bound before the correction, in (0.5, 1).
-        comparisons: how many bounds are judged together.
-        resamples: at least `resamples_needed(confidence, comparisons)`.
-        seed: the same seed gives the same bounds.
+        sample: the test images.
+        protected: hits of the victims of the protected images, bool or float64 [S, T].
+        clean: hits of the reference victims, [S, T]; S may differ between groups, whose seeds are not paired.
+        floor: chance, or hits [S, T] of the victims of the clean part alone (partial protection).
+        confidence: of each bound, in (0.5, 1).
 
     Raises:
-        ValueError: too few resamples for the tail; arrays that do not fit together.
+        ValueError: wrong shapes or types, hits or chance outside 0 to 1, or a confidence outside (0.5, 1).
     """
-    needed = resamples_needed(confidence, comparisons)
-    if resamples < needed:
-        raise ValueError(
-            f"{resamples} resamples are too few for bounds at confidence {confidence} over {comparisons} comparisons; "
-            f"draw at least {needed}"
-        )
-    victims = _stack(protected, clean, floor, labels)
-    chance = None if isinstance(floor, np.ndarray) else float(floor)
-    estimate = _leakage_of(balanced_accuracy(victims, labels).mean(axis=0), chance)
-    rng = np.random.default_rng(seed)
-    sorted_leakage = np.sort(_leakage_of(_resampled_accuracies(victims, labels, resamples, rng), chance))
-    beyond = math.floor((resamples + 1) * _tail(confidence, comparisons) + _ROUNDING)
-    return Leakage(float(estimate), float(sorted_leakage[beyond - 1]), float(sorted_leakage[resamples - beyond]))
+    base = 0.0 if isinstance(floor, np.ndarray) else float(floor)
+    if not 0 <= base < 1:
+        raise ValueError(f"a chance of {floor} is not at least 0 and below 1")
+    groups = [protected, clean, *([floor] if isinstance(floor, np.ndarray) else [])]
+    contrasts = np.array([[1.0, 0.0, -1.0], [0.0, 1.0, -1.0]])[:, : len(groups)]
+    accuracies, squares = _spread(sample, groups, confidence)
+    margins = (contrasts @ (accuracies - base).T).T.tolist()
+    estimate = margins[0][0] / margins[0][1] if margins[0][1] > _ROUNDING else math.inf
+    if estimate == math.inf or np.isinf(squares).any():
+        return Leakage(estimate, -math.inf, math.inf)
+    (above, both), (_, below) = (contrasts @ squares @ contrasts.T).tolist()
+    ends = []
+    for reached, possible in margins:
+        curve = possible**2 - below
+        if possible <= 0 or curve <= 0:
+            return Leakage(estimate, -math.inf, math.inf)
+        middle = possible * reached - both
+        root = math.sqrt(max(0.0, middle**2 - curve * (reached**2 - above)))
+        ends += [(middle - root) / curve, (middle + root) / curve]
+    return Leakage(estimate, min(ends), max(ends))
 
 
-def resamples_needed(confidence: float, comparisons: int) -> int:
-    """The fewest resamples that leave ten beyond each Bonferroni-corrected bound.
+def bound_difference(sample: Sample, one: np.ndarray, other: np.ndarray, *, confidence: float) -> float:
+    """One-sided upper bound of the accuracy of `one` less that of `other`; +inf below `LEAST_SEEDS`.
+
+    Args:
+        sample: the test images.
+        one: hits, bool or float64 [S, T].
+        other: hits, [S, T]; S may differ, seeds are not paired.
+        confidence: of the bound, in (0.5, 1).
 
     Raises:
-        ValueError: a confidence outside (0.5, 1), or no comparison.
+        ValueError: wrong shapes or types, hits outside 0 to 1, or a confidence outside (0.5, 1).
     """
-    return math.ceil(_TAIL / _tail(confidence, comparisons) - _ROUNDING)
+    accuracies, squares = _spread(sample, [one, other], confidence)
+    contrast = np.array([1.0, -1.0])
+    return float((accuracies @ contrast).max() + math.sqrt(contrast @ squares @ contrast))
+
+
+def bound_accuracy(sample: Sample, hits: np.ndarray, *, confidence: float) -> tuple[float, float]:
+    """One-sided lower and upper bound of balanced accuracy; 0 and 1 where there are fewer than `LEAST_SEEDS`.
+
+    Args:
+        sample: the test images.
+        hits: bool or float64 [S, T].
+        confidence: of each bound, in (0.5, 1).
+
+    Raises:
+        ValueError: wrong shapes or types, hits outside 0 to 1, or a confidence outside (0.5, 1).
+    """
+    accuracies, squares = _spread(sample, [hits], confidence)
+    half = math.sqrt(squares[0, 0])
+    return float(max(0, accuracies.min() - half)), float(min(1, accuracies.max() + half))
 
 
 def half_width(images: int, confidence: float, comparisons: int) -> float:
@@ -144,11 +225,7 @@ def half_width(images: int, confidence: float, comparisons: int) -> float:
 
 
 def effective_images(labels: np.ndarray) -> int:
-    """How many images in classes of equal size would know the mean of the classes' accuracies as well: C² / Σ 1/n_c.
-
-    Args:
-        labels: int [T]; a class of few images makes the mean uncertain, however many the others have.
-    """
+    """How many images in classes of equal size would know balanced accuracy as well as labels int [T]: C² / Σ 1/n_c."""
     counts = np.unique(labels, return_counts=True)[1]
     return int(len(counts) ** 2 / (1 / counts).sum() + _ROUNDING)
 
@@ -177,51 +254,46 @@ def _tail(confidence: float, comparisons: int) -> float:
     return (1 - confidence) / comparisons
 
 
-def _check_answers(correct: np.ndarray, labels: np.ndarray) -> None:
-    if correct.dtype != np.bool_ or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"answers are {correct.dtype} and labels {labels.dtype}; they must be bool and integers")
-    if labels.ndim != 1 or not len(labels) or correct.shape[-1:] != labels.shape:
-        raise ValueError(f"answers {correct.shape} and labels {labels.shape} are not [..., T] and [T] with images")
+def _check_hits(hits: np.ndarray, labels: np.ndarray) -> None:
+    if hits.dtype not in (np.bool_, np.float64) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"hits are {hits.dtype} and labels {labels.dtype}; they must be bool or float64, and integers")
+    if labels.ndim != 1 or not len(labels) or hits.shape[-1:] != labels.shape:
+        raise ValueError(f"hits {hits.shape} and labels {labels.shape} are not [..., T] and [T] with images")
 
 
-def _stack(protected: np.ndarray, clean: np.ndarray, floor: float | np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """All victims, bool [S, 2 or 3, T]: protected, clean and, where it is not a number, floor."""
-    groups = [protected, clean, *([floor] if isinstance(floor, np.ndarray) else [])]
-    for group in groups:
-        _check_answers(group, labels)
-        if group.ndim != 2 or not len(group) or group.shape != protected.shape:
-            raise ValueError(f"victims of {[g.shape for g in groups]} are not paired; each must be [S, T]")
-    return np.stack(groups, axis=1)
+def _spread(sample: Sample, groups: list[np.ndarray], confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies [2, K], as they are and smoothed, and the form [K, K] of squared half-widths (inf: few seeds)."""
+    tail = _tail(confidence, 1)
+    for hits in groups:
+        _check_hits(hits, sample.labels)
+        if hits.ndim != 2 or not len(hits) or not (hits.min() >= 0 and hits.max() <= 1):  # NaN is no hit
+            raise ValueError(f"hits {hits.shape} are not [S, T] with seeds, each 0 to 1")
+    accuracies, images = _image_variance(sample, np.stack([hits.mean(axis=0) for hits in groups]))
+    squares = stats.norm.isf(tail) ** 2 * images
+    for place, hits in enumerate(groups):
+        t, own = stats.t.isf(tail, len(hits) - 1), (hits @ sample.weights).tolist()
+        squares[place, place] += t**2 * np.var(own, ddof=1) / len(own) if len(own) >= LEAST_SEEDS else math.inf
+    return accuracies, squares
 
 
-def _leakage_of(accuracies: np.ndarray, chance: float | None) -> np.ndarray:
-    """Accuracies [..., 2 or 3] of protected, clean and floor → leakage [...]."""
-    floor = accuracies[..., 2] if chance is None else chance
-    possible = accuracies[..., 1] - floor
-    reached = accuracies[..., 0] - floor
-    return np.divide(reached, possible, out=np.full(np.shape(possible), np.inf), where=possible > _ROUNDING)
+def _image_variance(sample: Sample, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies [2, K], the second with hits and misses added, and covariance [K, K] over test images.
 
-
-def _resampled_accuracies(
-    victims: np.ndarray, labels: np.ndarray, resamples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Balanced accuracy averaged over seeds, of each resample: victims bool [S, K, T] → float64 [B, K].
-
-    Images of a class that all victims answer alike are interchangeable, so how often each pattern of answers is drawn
-    is multinomial, and images need not be drawn one by one.
+    `means` are the hits averaged over seeds, [K, T]. A class that is one cluster shows no spread of its own: it is
+    compared with the mean of all classes instead, which includes how classes differ and so errs to the wide side.
     """
-    seeds, kinds, _ = victims.shape
-    seed_weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    present = np.unique(labels)
-    total = np.zeros((resamples, kinds))
-    for label in present:
-        answers = victims[..., labels == label].reshape(seeds * kinds, -1)
-        patterns, counts = np.unique(answers, axis=1, return_counts=True)
-        images = int(counts.sum())
-        block = max(1, _WEIGHTS_AT_ONCE // len(counts))
-        for start in range(0, resamples, block):
-            chosen = seed_weights[start : start + block]
-            weights = rng.multinomial(images, counts / images, size=len(chosen)) / images
-            accuracies = (weights @ patterns.T.astype(np.float64)).reshape(-1, seeds, kinds)
-            total[start : start + block] += np.einsum("bs,bsk->bk", chosen, accuracies)
-    return total / len(present)
+    places, seen = sample.places, sample.observations
+    classes = len(seen)
+    added = _ADDED / seen / (1 / seen).sum()
+    grown = 1 + added / seen
+    within = classes * np.stack([np.bincount(places, row * sample.weights) for row in means])
+    smooth = (within + added / seen / 2) / grown
+    accuracies = np.stack([within, smooth]).mean(axis=2)
+    alone = seen < 1 + _ROUNDING
+    centre = np.where(alone, accuracies[1, :, None], smooth)
+    leverage = np.where(alone[places], 1 / classes, sample._shares / grown[places])
+    off = (means - centre[:, places]) * (sample.weights / grown[places] / np.sqrt(1 - leverage))
+    sums = np.stack([np.bincount(sample.owners, row) for row in off])
+    scale = added / (classes * (seen + added)) ** 2
+    artificial = ((0.5 - centre) * scale) @ (0.5 - centre).T + np.eye(len(means)) * scale.sum() / 4
+    return accuracies, sums @ sums.T + artificial
