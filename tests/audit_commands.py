@@ -13,7 +13,7 @@ from tests.gratings import draw_gratings
 
 _COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 LEARNING: dict[str, Any] = {
-    **{"victim__steps": 30, "victim__batch_size": 16, "victim__learning_rate": 0.02, "victim__evaluations": 2},
+    **{"victim__least_steps": 30, "victim__batch_size": 16, "victim__learning_rate": 0.02, "victim__evaluations": 2},
     "statistics__half_width": 0.4,
     "tiers__adversarial": {"required": True, "limit": 0.7, "threats": ["pgd(radius=rho_a)"]},
 }

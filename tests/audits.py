@@ -13,21 +13,23 @@ from tests.gratings import add_patches, draw_gratings, write_classes
 AUDIT: dict[str, Any] = {
     "victim": {
         "source_model": "small_vgg",
-        "steps": 80,
+        "epochs": 1,
+        "least_steps": 80,
         "batch_size": 64,
         "learning_rate": 0.05,
         "momentum": 0.9,
         "weight_decay": 5.0e-4,
-        "decay_every": 1000,
+        "decay_every": 1,
         "decay": 0.1,
         "augmentation": "none",
         "evaluations": 4,
     },
     "adversary": {"steps": 2, "relative_step_size": 0.5},
-    "statistics": {"half_width": 0.1, "resamples": 2000},
+    "statistics": {"half_width": 0.1},
+    "seeds": {"required": 1, "others": 1},
     "tiers": {"standard": {"required": True, "limit": 0.3, "threats": ["standard"]}},
 }
-QUICK = {"victim__steps": 2, "victim__evaluations": 1, "statistics__half_width": 0.4}
+QUICK = {"victim__least_steps": 2, "victim__epochs": 0.01, "victim__evaluations": 1, "statistics__half_width": 0.4}
 """Changes for audits in which nothing needs to be learnt."""
 
 

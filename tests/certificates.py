@@ -3,7 +3,7 @@
 from itertools import product
 
 from rem_release.audit.curves import Curve
-from rem_release.release.certificate import Accuracies, Certificate, HoldoutFacts, RowFacts, TierFacts
+from rem_release.release.certificate import Accuracies, AttemptFacts, Certificate, HoldoutFacts, RowFacts, TierFacts
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 DIGEST = "cd" * 32
@@ -27,7 +27,8 @@ def measure(final: float, classes: int = 10, seeds: int = 3, **changes) -> Accur
     room = min(final, 1 - final)
     shifts = [room * (2 * number / max(classes - 1, 1) - 1) / 2 for number in range(classes)]
     values = {
-        **{"final": final, "peak": min(1.0, final + 0.021), "train": 0.9917, "spread": 0.0123 if seeds > 1 else 0.0},
+        **{"judged": final, "final": final, "peak": min(1.0, final + 0.021), "train": 0.9917, "fit": 0.9876},
+        "spread": 0.0123 if seeds > 1 else 0.0,
         "per_class": [final + shift if classes > 1 else final for shift in shifts],
     }
     return Accuracies.model_validate(values | changes)
@@ -55,11 +56,12 @@ def make_row(
 
     values = {
         **{"tier": tier, "architecture": architecture, "threat": threat, "words": words, "radius": radius},
-        **{"seeds": list(range(seeds)), "floor": floor, "floor_is": "chance", "valid": True, "reason": ""},
+        **{"seeds": seeds, "floor": floor, "floor_is": "chance", "valid": True, "reason": ""},
+        **{"step": 1200, "relabelled": False, "over_random": protected - random + MARGIN},
         **{"protected": measure(protected, classes, seeds), "clean": measure(clean, classes, seeds)},
         **{"random": measure(random, classes, seeds), "leakage": leak(protected)},
         **{"low": leak(protected) - MARGIN, "high": leak(protected) + MARGIN},
-        **{"leakage_of_best": leak(protected, BEST_CLEAN), "leakage_at_peak": leak(protected + 0.021, clean + 0.021)},
+        **{"leakage_of_best": leak(protected, BEST_CLEAN), "leakage_at_end": leak(protected)},
         "random_leakage": leak(random),
     }
     return RowFacts.model_validate(values | changes)
@@ -106,9 +108,12 @@ def make_certificate(rows: list[RowFacts] | None = None, **changes) -> Certifica
         "rows": rows,
         "classes": classes,
         "chance": 1 / len(classes),
-        **{"images": 5000, "rho_u": "8/255", "rho_a": "4/255", "confidence": 0.95, "resamples": 4000},
+        **{"images": 5000, "rho_u": "8/255", "rho_a": "4/255", "confidence": 0.95, "answers_sha256": "12" * 32},
+        **{"clean_digest": "fe" * 32, "method": "rem", "source": "resnet18", "partial": False, "cached": 4},
+        "attempts": AttemptFacts(earlier=2, releases=1),
         "holdout": HoldoutFacts(
-            origin="given", digest="ef" * 32, images=1234, dropped=7, majority=0.1021, half_width=0.0234
+            **{"origin": "given", "digest": "ef" * 32, "images": 1234, "clusters": 1230, "dropped": 7},
+            **{"majority": 0.1021, "half_width": 0.0234},
         ),
         "learnability": None,
         **{"recipe_name": "audit-quick", "recipe": {"confidence": 0.95}, "recipe_sha256": "ab" * 32},
@@ -124,7 +129,7 @@ def make_curves(certificate: Certificate, points: int = 12) -> list[Curve]:
     curves = []
     for row, kind in product(certificate.rows, ("protected", "clean", "random")):
         facts = getattr(row, kind)
-        for seed in row.seeds:
+        for seed in range(row.seeds):
             grown = [1 - 0.6**number for number in range(1, points + 1)]
             curves.append(
                 Curve(

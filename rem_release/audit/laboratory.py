@@ -52,13 +52,19 @@ from rem_release.verdict.parts import (
     Pgd,
     ResizedCrop,
 )
-from rem_release.verdict.plan import Seeds, Task, yardstick
+from rem_release.verdict.plan import Seeds, Task, TrainedOn, yardstick
 from rem_release.verdict.recipe import AuditRecipe
 from rem_release.verdict.threats import Threat
 
 _CODE = ("core", "models", "training", "data", "verdict", "audit")
-_READ: dict[str, Kind] = {"clean part": "protected", "yardstick": "clean"}
-"""The pictures of those victims that are not named after theirs."""
+_READ: dict[TrainedOn, Kind] = {
+    "protected": "protected",
+    "clean part": "protected",
+    "clean": "clean",
+    "random": "random",
+    "yardstick": "clean",
+}
+"""The pictures that victims are trained on, all or a part of them."""
 _KEPT_SETS = 3
 _SIGNS_SEED = 0
 _PROJECTION_SEED = 0
@@ -113,7 +119,7 @@ class Laboratory:
         self.accelerator = accelerator
         self._sets: OrderedDict[str, TrainingSet] = OrderedDict()
         self._tests: dict[str, TestSet] = {}
-        self._keys: dict[str, str] = {}
+        self._keys: dict[tuple[str, str, TrainedOn, int], str] = {}
         rows = bench.holdout.train_rows
         hashes = [bench.target.clean_hash(int(row)) for row in rows]
         self._pictures = key_of({"pictures": hashes})
@@ -178,7 +184,7 @@ class Laboratory:
         return images, tests, test.labels.to(device)
 
     def _training_images(self, task: Task) -> TrainingImages:
-        found = self._read(_READ.get(task.trained_on, task.trained_on), task.threat)
+        found = self._read(_READ[task.trained_on], task.threat)
         images, labels = found.images, found.labels
         if task.trained_on == "clean part":
             clean = torch.from_numpy(~self.bench.protected_rows(task.threat))
@@ -238,9 +244,9 @@ class Laboratory:
         )
 
     def _key(self, task: Task) -> str:
-        if task.name not in self._keys:
-            self._keys[task.name] = self._make_key(task)
-        return self._keys[task.name]
+        if task.key not in self._keys:
+            self._keys[task.key] = self._make_key(task)
+        return self._keys[task.key]
 
     def _make_key(self, task: Task) -> str:
         """A hash over everything that decides the victim; baselines do not depend on how the release was made."""

@@ -50,17 +50,20 @@ def require_images(holdout: Holdout, classes: list[str], recipe: AuditRecipe) ->
     """
     statistics = recipe.statistics
     needed = images_needed(statistics.half_width, statistics.confidence)
-    sample = Sample(holdout.labels, holdout.clusters)
-    if sample.images >= needed:
+    try:
+        found = Sample(holdout.labels, holdout.clusters).images
+    except ValueError:
+        found = 1
+    if found >= needed:
         return
     counts = np.bincount(holdout.labels, minlength=len(classes))
     clusters = len(np.unique(holdout.clusters))
     copies = f"; {len(holdout) - clusters} of them are near copies of others" if clusters < len(holdout) else ""
     unequal = f"; the class {classes[counts.argmin()]} has only {counts.min()}" if counts.min() < counts.max() else ""
-    counted = f" (they count as {sample.images}{copies}{unequal})" if copies or unequal else ""
+    counted = f" (they count as {found}{copies}{unequal})" if copies or unequal else ""
     raise InputError(
-        f"{len(holdout)} test images{counted} are too few: accuracy to within {statistics.half_width:.1%} takes {needed}; "
-        "give more with --holdout, or ask for less with --set statistics.half_width=..."
+        f"{len(holdout)} test images{counted} are too few: accuracy to within {statistics.half_width:.1%} takes "
+        f"{needed}; give more with --holdout, or ask for less with --set statistics.half_width=..."
     )
 
 

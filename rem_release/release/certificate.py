@@ -152,7 +152,7 @@ class LearnabilityFacts(_Part):
 
 
 class Circumstances(_Part):
-    """What an audit was made of; with the answers of the victims, everything else of the certificate follows from it."""
+    """What an audit was made of; with the answers of the victims, the rest of the certificate follows from it."""
 
     digest: str = Field(description="of the data that were audited; a certificate of other data is void")
     clean_digest: str = Field(description="of the originals that victims could have learnt from, and their classes")

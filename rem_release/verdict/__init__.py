@@ -1,1 +1,1 @@
-"""From the answers of victims to a verdict: recipe, rows, bounds, certificate. Anyone can do it again; no torch here."""
+"""From the answers of victims to a verdict: recipe, rows, bounds, certificate. Without torch: anyone can repeat it."""

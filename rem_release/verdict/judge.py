@@ -13,6 +13,7 @@ from rem_release.verdict.evidence import Answers
 from rem_release.verdict.parts import Pgd
 from rem_release.verdict.plan import Row
 from rem_release.verdict.recipe import SHIPPED_LIMITS, YARDSTICK, AuditRecipe
+from rem_release.verdict.relabelling import relabel
 from rem_release.verdict.statistics import (
     Leakage,
     Sample,
@@ -22,7 +23,6 @@ from rem_release.verdict.statistics import (
     bound_leakage,
     half_width,
     per_class_accuracy,
-    relabel,
 )
 
 _LEAST_KEPT = 0.5
@@ -105,7 +105,7 @@ class Judge:
     def judge_tier(self, tier: TierName, rows: list[RowFacts]) -> TierFacts:
         """A tier is judged by its worst row at its worst evaluation; it passes if all stay under the limit.
 
-        Each row is a test at the full level: "every row is under its limit" is an intersection-union test (Berger 1982).
+        Each row is tested at the full level: that all stay under it is an intersection-union test (Berger 1982).
         """
         policy = self.recipe.tier(tier)
         outcome, reason, worst = self._decide(tier, rows, policy.limit)
@@ -300,7 +300,7 @@ def _ratio(victim: float, reference: float, floor: float) -> float | None:
     return _round((victim - floor) / (reference - floor)) if reference - floor > _ROUNDING else None
 
 
-def _round(value: float) -> float:
+def _round(value: float | np.floating) -> float:
     """A figure as it is published."""
     return round(float(value), _DIGITS)
 

@@ -23,8 +23,8 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 
-LEAST_SEEDS = 3
-"""Fewer trainings of a kind give an estimate and no bound."""
+from rem_release.release.certificate import LEAST_SEEDS
+
 _ROUNDING = 1e-9
 """Accuracies that differ by less are the same: far above float64's error, far below one answer."""
 _ADDED = 4
@@ -79,6 +79,11 @@ class Sample:
         """How many independent images each class is worth, float64 [C]: n_c² / Σ (images of a cluster)²."""
         classes = self.places.max() + 1
         return np.asarray(1 / (classes * np.bincount(self.places, self._shares * self.weights)))
+
+    @property
+    def images(self) -> int:
+        """How many independent images in classes of equal size would know balanced accuracy as well: C² / Σ 1/n_c."""
+        return int(len(self.observations) ** 2 / (1 / self.observations).sum() + _ROUNDING)
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -211,47 +216,40 @@ def bound_accuracy(sample: Sample, hits: np.ndarray, *, confidence: float) -> tu
     return float(max(0, accuracies.min() - half)), float(min(1, accuracies.max() + half))
 
 
-def half_width(images: int, confidence: float, comparisons: int) -> float:
-    """How far a one-sided Bonferroni-corrected bound of an accuracy can lie from it: z · 0.5 / √images.
+def half_width(images: int, confidence: float) -> float:
+    """How far a one-sided bound of one victim's accuracy can lie from it: z · 0.5 / √images.
 
-    For an accuracy of 0.5, the worst, and classes of equal size. Leakage is 1/(clean − floor) times as wide.
+    For an accuracy of 0.5, the worst, and classes of equal size; other trainings come on top. Leakage is
+    1/(clean − floor) times as wide.
 
     Raises:
-        ValueError: no images, a confidence outside (0.5, 1), or no comparison.
+        ValueError: no images, or a confidence outside (0.5, 1).
     """
     if images < 1:
         raise ValueError(f"{images} images have no interval; count at least 1")
-    return float(stats.norm.isf(_tail(confidence, comparisons))) * 0.5 / math.sqrt(images)
+    return _quantile(confidence) * 0.5 / math.sqrt(images)
 
 
-def effective_images(labels: np.ndarray) -> int:
-    """How many images in classes of equal size would know balanced accuracy as well as labels int [T]: C² / Σ 1/n_c."""
-    counts = np.unique(labels, return_counts=True)[1]
-    return int(len(counts) ** 2 / (1 / counts).sum() + _ROUNDING)
-
-
-def images_needed(half_width: float, confidence: float, comparisons: int) -> int:
+def images_needed(half_width: float, confidence: float) -> int:
     """The fewest test images whose interval, as the function `half_width` gives it, is no wider than `half_width`.
 
     Raises:
-        ValueError: a width that is not positive, a confidence outside (0.5, 1), or no comparison.
+        ValueError: a width that is not positive, or a confidence outside (0.5, 1).
     """
     if not half_width > 0:
         raise ValueError(f"no number of images gives a half width of {half_width}; ask for a positive one")
-    z = float(stats.norm.isf(_tail(confidence, comparisons)))
+    z = _quantile(confidence)
     images = max(1, math.floor((z * 0.5 / half_width) ** 2))
     while z * 0.5 / math.sqrt(images) > half_width:
         images += 1
     return images
 
 
-def _tail(confidence: float, comparisons: int) -> float:
-    """The share beyond one bound."""
+def _quantile(confidence: float) -> float:
+    """z of a one-sided bound."""
     if not 0.5 < confidence < 1:
         raise ValueError(f"a confidence of {confidence} is not above 0.5 and below 1")
-    if comparisons < 1:
-        raise ValueError(f"{comparisons} comparisons; count at least 1")
-    return (1 - confidence) / comparisons
+    return float(stats.norm.isf(1 - confidence))
 
 
 def _check_hits(hits: np.ndarray, labels: np.ndarray) -> None:
@@ -263,15 +261,15 @@ def _check_hits(hits: np.ndarray, labels: np.ndarray) -> None:
 
 def _spread(sample: Sample, groups: list[np.ndarray], confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Accuracies [2, K], as they are and smoothed, and the form [K, K] of squared half-widths (inf: few seeds)."""
-    tail = _tail(confidence, 1)
+    z = _quantile(confidence)
     for hits in groups:
         _check_hits(hits, sample.labels)
         if hits.ndim != 2 or not len(hits) or not (hits.min() >= 0 and hits.max() <= 1):  # NaN is no hit
             raise ValueError(f"hits {hits.shape} are not [S, T] with seeds, each 0 to 1")
     accuracies, images = _image_variance(sample, np.stack([hits.mean(axis=0) for hits in groups]))
-    squares = stats.norm.isf(tail) ** 2 * images
+    squares = z**2 * images
     for place, hits in enumerate(groups):
-        t, own = stats.t.isf(tail, len(hits) - 1), (hits @ sample.weights).tolist()
+        t, own = stats.t.isf(1 - confidence, len(hits) - 1), (hits @ sample.weights).tolist()
         squares[place, place] += t**2 * np.var(own, ddof=1) / len(own) if len(own) >= LEAST_SEEDS else math.inf
     return accuracies, squares
 

@@ -1,4 +1,4 @@
-"""The first paragraph of report and card: the verdict, what it rests on, and where the policy is not the shipped one."""
+"""The first paragraph of report and card: the verdict, what it rests on, and what departs from the shipped policy."""
 
 from collections.abc import Sequence
 from typing import Any
