@@ -27,9 +27,9 @@ from rem_release.verdict.statistics import (
 
 _LEAST_KEPT = 0.5
 """of clean standard training's margin over chance, that the clean reference of a row must keep"""
-_LEAST_FIT = 0.9
-"""of its own training images, that clean standard training must get right: a network that does not fit what it is
-taught understates what can be learnt"""
+_LEAST_FIT = 0.8
+"""of its own training images, as they are, that clean standard training must get right: a network that does not fit
+what it is taught understates what can be learnt. Small networks with augmentation do not get all of them right"""
 _LEAST_OF_YARDSTICK = 0.9
 """of the accuracy of the shipped recipe's victims on clean images, that the owner's victims must reach"""
 _LEAST_LEARNT = 0.25

@@ -1,0 +1,86 @@
+"""`stranger.py`, which shares no code with the product, comes to the same verdict and to the same bounds."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tests.evidence as audits
+from rem_release.release.canonical import seal
+from rem_release.verdict.certify import certify
+from rem_release.verdict.evidence import Evidence, write_evidence
+from rem_release.verdict.plan import Task
+
+CLASSES = ["cat", "dog", "hen", "owl"]
+SCRIPT = Path(__file__).with_name("stranger.py")
+
+
+def varied(task: Task, number: int) -> float:
+    """Accuracies that differ from seed to seed, and are at their peak before the end."""
+    shift = 0.04 * (task.seed % 3 - 1)
+    if task.trained_on == "protected":
+        return (0.33 if number == 1 else 0.28) + shift
+    return {"clean": 0.92, "random": 0.88, "yardstick": 0.9}[task.trained_on] + shift
+
+
+def permuted(evidence: Evidence) -> Evidence:
+    """Victims of the protected images that name the next class on purpose."""
+    named = (evidence.labels + 1) % len(CLASSES)
+    victims = dict(evidence.victims)
+    for key, victim in evidence.victims.items():
+        if key[2] == "protected":
+            victims[key] = replace(victim, named=np.tile(named, (len(victim.steps), 1)))
+    return Evidence(evidence.labels, evidence.clusters, victims)
+
+
+CASES = {
+    "passes": (varied, {}, False, True),
+    "leaks": ({"protected": 0.8}, {}, False, False),
+    "as random noise": ({"protected": 0.3, "random": 0.3}, {}, False, False),
+    "near copies": (varied, {"clusters": np.arange(400, dtype=np.int32) // 8}, False, True),
+    "a permutation of classes": (varied, {}, True, False),
+    "weaker than the shipped recipe": ({"protected": 0.3, "clean": 0.8, "yardstick": 0.95}, {}, False, False),
+    "does not fit": (varied, {"fit": 0.5}, False, False),
+    "masked gradient": (varied, {"attack_gain": 0.0}, False, False),
+    "not finite": (varied, {"finite": False}, False, False),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_stranger_finds_the_same_verdict(case: str, tmp_path: Path) -> None:
+    accuracy, changes, is_permuted, passed = CASES[case]
+    given = audits.describe(CLASSES)
+    evidence = audits.answer(given, accuracy, **changes)
+    evidence = permuted(evidence) if is_permuted else evidence
+    file = BytesIO()
+    write_evidence(evidence, file)
+    (tmp_path / "answers.parquet").write_bytes(file.getvalue())
+    sha256 = hashlib.sha256(file.getvalue()).hexdigest()
+    certificate = certify(given, evidence, sha256)
+    assert certificate.passed == passed
+    (tmp_path / "audit.json").write_bytes(seal(certificate.model_dump(mode="json")))
+    found = subprocess.run([sys.executable, SCRIPT, tmp_path], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert found.stdout.endswith("passed\n" if passed else "fell short\n")
+    bounds = [float(value) for value in re.findall(r"at most (\S+),", found.stdout)]
+    over = [float(value) for value in re.findall(r"over random (\S+)\n", found.stdout)]
+    assert bounds == pytest.approx([row.high for row in certificate.rows], abs=2e-6)
+    assert over == pytest.approx([row.over_random for row in certificate.rows], abs=2e-6)
+
+
+def test_a_stranger_sees_a_flipped_verdict(tmp_path: Path) -> None:
+    given = audits.describe(CLASSES)
+    evidence, file = audits.answer(given, {"protected": 0.8}), BytesIO()
+    write_evidence(evidence, file)
+    (tmp_path / "answers.parquet").write_bytes(file.getvalue())
+    sha256 = hashlib.sha256(file.getvalue()).hexdigest()
+    flipped = certify(given, evidence, sha256).model_copy(update={"passed": True})
+    (tmp_path / "audit.json").write_bytes(seal(flipped.model_dump(mode="json")))
+    found = subprocess.run([sys.executable, SCRIPT, tmp_path], capture_output=True, text=True, check=False)
+    assert found.returncode == 1, found.stdout + found.stderr
