@@ -68,7 +68,7 @@ class RowFacts(_Part):
     words: str = Field(description="the threat in plain words")
     radius: str | None = Field(description="L∞ radius of plain adversarial training; 0 for standard; else None")
     seeds: int = Field(ge=1, description="how many victims of each kind; a bound takes three")
-    step: int = Field(description="training step of the worst evaluation of the protected victims, which is judged")
+    step: int = Field(description="training step of the evaluation of the protected victims with the highest leakage")
     relabelled: bool = Field(description="significantly below chance, and judged after the best relabelling of classes")
     protected: Accuracies
     clean: Accuracies = Field(description="judged after the last step")
@@ -79,7 +79,7 @@ class RowFacts(_Part):
     floor_is: Literal["chance", "clean part"]
     leakage: float | None = Field(description="(protected − floor) / (clean − floor); None where it is not defined")
     low: float | None = Field(description="one-sided lower bound; None where there is none")
-    high: float | None = Field(description="one-sided upper bound; None where there is none")
+    high: float | None = Field(description="the highest one-sided upper bound of all evaluations; None for none")
     over_random: float | None = Field(
         description="upper bound, over all evaluations, of test accuracy less that of random noise; None where there "
         "is none; below 0, the release teaches significantly less than random noise of its radius"

@@ -46,6 +46,7 @@ def _compare(facts: Facts) -> Iterator[tuple[bool, str]]:
     yield _shard_names(facts) == _data_names(facts), f"files lists other data files than shards of {data.split!r}"
     yield from _compare_clean_split(facts)
     yield allowed_names(facts) >= set(facts.files), "files lists a name that a release cannot have"
+    yield ANSWERS not in facts.files or facts.files[ANSWERS].rows is None, f"{ANSWERS} has rows of the release"
     yield data.resized_noise <= data.protected, "resized_noise exceeds the protected rows"
     yield data.duplicates < data.images, "duplicates is not below images"
     yield (data.near_copies or 0) < data.images, "near_copies is not below images"

@@ -158,7 +158,7 @@ class Judge:
         row = found.row
         floor = self._mean(found.floor) if found.floor else self.chance
         evaluations = self._evaluate(found)
-        worst = max(evaluations, key=lambda each: (each.leakage.high, each.leakage.estimate))
+        worst = max(evaluations, key=lambda each: each.leakage.estimate)
         judged = float(balanced_accuracy(worst.hits, self.sample.labels).mean())
         clean, random = self._mean(found.clean), self._mean(found.random)
         reason = self._reason_invalid(found, clean)
@@ -180,7 +180,7 @@ class Judge:
             floor_is="clean part" if found.floor else "chance",
             leakage=_ratio(judged, clean, floor),
             low=_bound(worst.leakage.low) if is_defined else None,
-            high=_bound(worst.leakage.high) if is_defined else None,
+            high=_bound(max(each.leakage.high for each in evaluations)) if is_defined else None,
             over_random=_bound(max(each.over_random for each in evaluations)),
             leakage_of_best=_ratio(judged, best, floor),
             leakage_at_end=_ratio(self._mean(found.protected), clean, floor),

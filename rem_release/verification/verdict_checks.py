@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from rem_release.errors import InputError, VerificationError
 from rem_release.release.certificate import ANSWERS, Certificate
 from rem_release.release.facts import Facts
 from rem_release.verdict.certify import certify, count_evaluations, list_tasks
-from rem_release.verdict.evidence import read_evidence
+from rem_release.verdict.evidence import Evidence, read_evidence, write_evidence
 from rem_release.verification.report import Check, Faults
 
 _WORDS = {"summary", "reason", "words", "not_covered", "statement", "shipped_limit"}
@@ -26,13 +27,14 @@ def check_verdict(release: Path, facts: Facts, audit: Certificate) -> list[Check
         audit: the certificate, whole and of these data.
 
     Returns:
-        A check of the verdict, and one of its words.
+        A check of the verdict, one of its words, and one of the file of answers.
     """
     faults = Faults()
     for fault in _contradict(facts, audit):
         faults.add(f"audit.json contradicts protection.json: {fault}")
     try:
-        again = recompute(release, audit)
+        evidence = read_answers(release, audit)
+        again = certify(audit.circumstances, evidence, audit.answers_sha256)
     except (VerificationError, InputError, ValueError) as error:
         faults.add(f"it cannot be computed again: {error}")
         return [faults.conclude("verdict", ""), Check("verdict's words", None, "not compared, as the verdict is not")]
@@ -42,11 +44,21 @@ def check_verdict(release: Path, facts: Facts, audit: Certificate) -> list[Check
         faults.add(f"{where[0]} says {_show(where[1])}, and the answers give {_show(where[2])}")
     outcome = "passed" if again.passed else "fell short"
     sound = f"computed again from {ANSWERS} ({len(again.rows)} rows, {again.holdout.images} test images): {outcome}"
-    return [faults.conclude("verdict", sound), _check_words([each for each in words if _is_word(each[0])], audit)]
+    differences = [each for each in words if _is_word(each[0])]
+    return [faults.conclude("verdict", sound), _check_words(differences, audit), _check_bytes(release, evidence)]
 
 
-def recompute(release: Path, audit: Certificate) -> Certificate:
-    """The certificate that the published answers give under the circumstances that it states.
+def _check_bytes(release: Path, evidence: Evidence) -> Check:
+    """Whether the file of answers is what this version writes of them, byte for byte, so that nothing else is in it."""
+    file = BytesIO()
+    write_evidence(evidence, file)
+    if file.getvalue() == (release / ANSWERS).read_bytes():
+        return Check("answers", True, f"{ANSWERS} holds the answers and nothing else")
+    return Check("answers", None, f"{ANSWERS} was written by another version of pyarrow, or holds more than answers")
+
+
+def read_answers(release: Path, audit: Certificate) -> Evidence:
+    """The published answers of which a certificate speaks.
 
     Raises:
         VerificationError: the answers are missing, damaged, others than the certificate names, or incomplete.
@@ -59,8 +71,7 @@ def recompute(release: Path, audit: Certificate) -> Certificate:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 != audit.answers_sha256:
         raise VerificationError(f"{ANSWERS} is not the file that audit.json names; audit these data again")
-    evidence = read_evidence(path, len(given.classes), list_tasks(given), count_evaluations(given))
-    return certify(given, evidence, sha256)
+    return read_evidence(path, len(given.classes), list_tasks(given), count_evaluations(given))
 
 
 def _contradict(facts: Facts, audit: Certificate) -> list[str]:
