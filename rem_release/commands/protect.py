@@ -19,7 +19,8 @@ from rem_release.commands.seed import with_seed
 from rem_release.commands.summary import summarise
 from rem_release.console import Console
 from rem_release.data.noise_store import NoiseStore
-from rem_release.data.row_room import MOST_BYTES, measure_rows
+from rem_release.data.published_words import list_words, refuse_too_many, refuse_words
+from rem_release.data.row_room import measure_rows
 from rem_release.data.selection import check_parts
 from rem_release.data.source import Source, open_source
 from rem_release.errors import InputError
@@ -63,6 +64,7 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
     if generator:
         options = replace(options, recipe=generator.recipe, recipe_name=generator.recipe_name)
     source = open_source(options.source)
+    _check_words(options, source)
     run = RunFolder(options.out)
     options = with_seed(replace(options, source=source.options), run, generator, accelerator, console)
     if accelerator.is_main_process:
@@ -88,12 +90,19 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
             summarise(run, console)
 
 
+def _check_words(options: ProtectOptions, source: Source) -> None:
+    """Refuse names that could carry pictures: of the recipe, and all together. `open_source` has looked at each."""
+    words = list_words(source.dataset.features.to_dict(), source.splits, options.recipe_name)
+    refuse_words(words, source.dataset.column_names)
+    refuse_too_many(words, len(source))
+
+
 def _warn_of_excess(source: Source, console: Console) -> None:
     """Say now which columns `push` will stop at, while they can still be dropped."""
-    for excess in measure_rows(source.dataset, source.other_columns()):
+    for excess in measure_rows(source.dataset, source.other_columns(), [source.image_column, *source.splits]):
         names, options = ", ".join(excess.columns), " ".join(f"--keep-column {name}" for name in excess.columns)
         console.warn(
-            f"{excess.where} says {excess.size} bytes beside its picture, more than {MOST_BYTES}, for column {names}: "
+            f"{excess.where} says {excess.size} bytes beside its picture, more than {excess.most}, for column {names}: "
             f"push will ask for {options}; --drop-column leaves a column out"
         )
 

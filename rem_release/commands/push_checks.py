@@ -18,6 +18,7 @@ from rem_release.gate.near_duplicates import check_clean_split
 from rem_release.gate.policy import check_card_again, check_metadata, check_policy
 from rem_release.gate.second_noise import check_second_noise
 from rem_release.gate.unprotected_rows import check_unprotected_rows
+from rem_release.gate.words import check_words
 from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
 from rem_release.hub.repository import State, read_state
@@ -70,10 +71,11 @@ def check_release(
     if any(check.passed is False for check in checks if check.name in _FILE_CHECKS):
         return [*checks, Check("leaks", None, "not looked for: the files are not what the facts say")], facts
     checks.append(check_earlier_pushes(run, release, facts, url))
+    audit = find_certificate(release)
+    checks.append(check_words(facts, audit))
     checks += check_columns(release, facts, options.keep_columns)
     with console.stage("Looking for clean pictures") as report:
         checks += check_figures_show(release, facts, originals, row_map, report)
-    audit = find_certificate(release)
     checks.append(check_audit_figures(release, facts, audit, AuditFolder.of(run.path, None).curves))
     with console.stage("Comparing the clean split") if facts.clean_split else nullcontext() as report:
         checks += check_clean_split(release, facts, originals, row_map, report)

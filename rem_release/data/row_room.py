@@ -3,8 +3,9 @@
 What deflate (RFC 1951) needs for a row after the 32 kB before it is an upper bound on what the row tells that those do
 not, up to what was agreed on beforehand. Nobody needs to recognise a picture to see that there is no room for one.
 
-What the bound leaves: 256 bytes a row. A thief can write 16 x 16 pixels of grey there as they are, or a photograph of
-some 32 x 32 pixels from a good codec, and rows without pictures of interest can lend him their room.
+What the bound leaves: 256 bytes a row, of all columns beside the picture together. A thief can write 16 x 16 pixels of
+grey there as they are, or a photograph of some 32 x 32 pixels from a good codec, and rows without pictures of interest
+can lend him their room.
 """
 
 import json
@@ -18,8 +19,8 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-MOST_BYTES = 256
-"""that a row may say in all columns beside its picture together"""
+from rem_release.data.published_words import MOST_BYTES, Kind, list_words, measure_words
+
 _WINDOW = 1 << 15
 _FLUSH = 4
 """bytes of the mark that a flush leaves in the stream"""
@@ -33,6 +34,8 @@ class Excess:
     where: str
     size: int
     """bytes, of all columns together"""
+    most: int
+    """that are allowed"""
     columns: Mapping[str, int]
     """column -> bytes by itself; largest first, as many as must go so that the others fit"""
 
@@ -40,16 +43,22 @@ class Excess:
 class RowRoom:
     """Measures rows in order. A column that had to be named is left out from there on, so that others are seen too.
 
-    The names of classes, groups and columns are published as well: they count with the rows, as many with each.
+    What the types say is published as well, see `published_words`: it counts with the rows, as much with each. Words of
+    no such column leave every row less room.
 
     Args:
         features: of the columns that count.
-        rows: how many there will be, for the names.
+        rows: how many there will be, for the words.
+        others: words of no such column, such as the names of splits.
     """
 
-    def __init__(self, features: Mapping[str, Any], rows: int) -> None:
+    def __init__(self, features: Mapping[str, Any], rows: int, others: Sequence[str] = ()) -> None:
         self._names = list(features)
-        self._words = {name: [name, *_list_words(feature)] for name, feature in features.items()}
+        self._words: dict[str, list[str]] = {name: [] for name in features}
+        for word in list_words(datasets.Features(dict(features)).to_dict()):
+            if word.column is not None and word.kind is not Kind.ID:
+                self._words[word.column].append(word.text)
+        self._most = max(MOST_BYTES - measure_words(others) // max(rows, 1), 0)
         self._rows, self._taken = rows, 0
         self._past: deque[dict[str, bytes]] = deque()
         self._past_size = 0
@@ -61,9 +70,9 @@ class RowRoom:
         for index, where in enumerate(places):
             parts = {name: texts[name][index] + self._next_words(name) for name in self._names}
             self._taken += 1
-            if (size := self._measure(parts)) > MOST_BYTES:
+            if (size := self._measure(parts)) > self._most:
                 named = self._name_columns(parts)
-                yield Excess(where, size, named)
+                yield Excess(where, size, self._most, named)
                 self._leave_out(named)
                 parts = {name: part for name, part in parts.items() if name not in named}
                 self._measure(parts)
@@ -87,7 +96,7 @@ class RowRoom:
         for name in sorted(sizes, key=lambda name: -sizes[name]):
             named[name] = sizes[name]
             del rest[name]
-            if _pack(self._recall(list(rest)), b"".join(rest.values())) <= MOST_BYTES:
+            if _pack(self._recall(list(rest)), b"".join(rest.values())) <= self._most:
                 break
         return named
 
@@ -106,12 +115,12 @@ class RowRoom:
             self._past_size -= sum(map(len, self._past.popleft().values()))
 
 
-def measure_rows(dataset: datasets.Dataset, names: Sequence[str]) -> Iterator[Excess]:
-    """Measure the rows of a source in these columns, in order."""
+def measure_rows(dataset: datasets.Dataset, names: Sequence[str], others: Sequence[str] = ()) -> Iterator[Excess]:
+    """Measure the rows of a source in these columns, in order; `others` are words of no such column."""
     features = {name: dataset.features[name] for name in names}
     if not names:
         return
-    room, first = RowRoom(features, len(dataset)), 0
+    room, first = RowRoom(features, len(dataset), others), 0
     for table in dataset.select_columns(list(names)).with_format("arrow").iter(1024):
         for batch in table.combine_chunks().to_batches():
             yield from room.take(batch, [f"row {first + index}" for index in range(len(batch))])
@@ -165,15 +174,3 @@ def _write_nans(value: Any) -> Iterator[str]:
             waiting += first
         elif isinstance(first, float) and first != first:  # only NaN is not itself
             yield struct.pack(">d", first).hex()
-
-
-def _list_words(feature: Any) -> Iterator[str]:
-    """The names that a column brings along: of its classes and of its groups."""
-    if isinstance(feature, datasets.ClassLabel):
-        yield from feature.names
-    elif isinstance(feature, (datasets.List, datasets.LargeList)):
-        yield from _list_words(feature.feature)
-    elif isinstance(feature, dict):
-        for name, inner in feature.items():
-            yield name
-            yield from _list_words(inner)

@@ -44,7 +44,8 @@ def _partial_name(split: str, index: int) -> str:
 def released_features(source: Source) -> datasets.Features:
     """Describe the released columns: those of the source in its order, the image column as a decoded image.
 
-    Types are those of the source, but where Parquet has none for them: seconds become milliseconds, date64 date32.
+    Types are those of the source, but where Parquet has none for them: seconds become milliseconds, date64 date32. The
+    ids of types, which nothing reads, are left out: they could hold anything.
     """
     features = {name: _in_parquet(feature) for name, feature in source.dataset.features.items()}
     features[source.image_column] = datasets.Image()
@@ -58,6 +59,12 @@ def _in_parquet(feature: Any) -> Any:
         return datasets.List(_in_parquet(feature.feature), length=feature.length)
     if isinstance(feature, datasets.LargeList):
         return datasets.LargeList(_in_parquet(feature.feature))
+    if isinstance(feature, datasets.ClassLabel):
+        return datasets.ClassLabel(names=feature.names)
+    if isinstance(feature, datasets.Translation):
+        return datasets.Translation(languages=feature.languages)
+    if isinstance(feature, datasets.TranslationVariableLanguages):
+        return datasets.TranslationVariableLanguages(languages=feature.languages)
     if not isinstance(feature, datasets.Value):
         return feature
     return datasets.Value(_PARQUET_TYPES.get(feature.dtype, feature.dtype.replace("timestamp[s", "timestamp[ms")))

@@ -32,6 +32,7 @@ from rem_release.data.labels import (
     refuse_unwritable,
 )
 from rem_release.data.parquet_column import ParquetColumn
+from rem_release.data.published_words import Kind, Word, list_words, name_classes, refuse_words
 from rem_release.data.rows import LabelsFrom, PrivateCache, Rows
 from rem_release.data.rows import SourceOptions as SourceOptions
 from rem_release.data.splits import find_split, join_splits, read_split_names, require_splits
@@ -222,7 +223,9 @@ def _open_table(rows: Rows, options: SourceOptions) -> Rows:
 
 def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source:
     dataset = read_image_column(rows.dataset, options)
-    refuse_pixels(dataset, {options.image_column, options.label_column})
+    needed = {options.image_column, options.label_column}
+    refuse_words(list_words(dataset.features.to_dict(), splits), needed)
+    refuse_pixels(dataset, needed)
     refuse_unwritable(dataset)
     if options.label_from == "clusters":
         if options.label_column in dataset.column_names:
@@ -230,6 +233,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
                 f"{options.source} has a column {options.label_column!r} already; "
                 "give the clusters another name with --label-column, or use that column without --label-from"
             )
+        refuse_words([Word(options.label_column, Kind.COLUMN)], needed)
         classes: list[str] = []
         class_ids = np.full(len(dataset), -1, np.int64)
     elif options.label_column not in dataset.column_names:
@@ -238,6 +242,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
         classes, class_ids = list(dataset.features[options.label_column].names), rows.class_ids
     else:
         classes, class_ids = read_classes(dataset, options.label_column)
+        refuse_words(name_classes(classes, options.label_column), needed)
     source = Source(
         options=options,
         dataset=dataset,

@@ -17,9 +17,11 @@ import pyarrow as pa
 
 from rem_release.data.labels import describe_feature
 from rem_release.data.parquet_column import ParquetColumn
+from rem_release.data.published_words import LONGEST_SPLIT
 from rem_release.data.rows import Rows, SourceOptions
 from rem_release.data.tables import is_one_split
 from rem_release.errors import InputError
+from rem_release.plain_text import show
 
 _APART = "or protect one split alone"
 
@@ -38,6 +40,10 @@ def read_split_names(text: str) -> list[str]:
         if not re.fullmatch(r"\w+(\.\w+)*", name) or name.lower() == "all":  # which `datasets` takes for all splits
             which = f" {text!r}: {name!r}" if len(names) > 1 else f" {name!r}"
             raise InputError(f"--split{which} cannot name a split; use letters, digits and _, such as train")
+        if len(name) > LONGEST_SPLIT:
+            raise InputError(
+                f"--split {show(repr(name), 60)}: the name has {len(name)} characters, and {LONGEST_SPLIT} are allowed"
+            )
         if names.count(name) > 1:
             raise InputError(f"--split {text!r} names {name!r} twice; name every split once")
     return sorted(names)

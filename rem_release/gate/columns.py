@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from rem_release.data.hidden_pictures import MOST_NUMBERS, find_picture, is_plain
+from rem_release.data.hidden_pictures import MOST_NUMBERS, is_plain
 from rem_release.errors import InputError
 from rem_release.gate import values
 from rem_release.gate.room import find_excess, read_batches
@@ -85,6 +85,7 @@ def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Ch
     Named and refused are paths, file names and addresses; camera data (EXIF); embeddings, also spread over columns;
     checksums; other encoded data; by their names, small copies, and sources that differ from row to row; and columns
     that say too much, see `data.row_room`. The owner can let them pass with `kept`. Pictures are refused in any case.
+    Names and types are looked at by `gate.words`.
 
     Args:
         release: the folder; its files have been verified.
@@ -154,9 +155,7 @@ def _scan_columns(
     for name in others:
         if name != label and (kind := values.read_name(name)):
             found[name][kind] = _Seen(0, ", by its name", values.excerpt(name))
-        if what := find_picture(name):
-            found[name][values.PICTURE] = _Seen(0, ", in its name", what)
-        elif not is_plain(features[name]):
+        if not is_plain(features[name]):
             found[name][values.PICTURE] = _Seen(0, ", or could", f"it is {type(features[name]).__name__}")
     for names, kind in _spread_numbers(features, [name for name in others if name != label]):
         for name in names:

@@ -7,7 +7,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rem_release.data.row_room import MOST_BYTES, Excess, RowRoom
+from rem_release.data.row_room import Excess, RowRoom
 from rem_release.release.facts import Facts
 
 _BATCH_ROWS = 256
@@ -39,7 +39,8 @@ def find_excess(
     """
     data = facts.data
     names = [name for name in data.columns if name != data.image_column and name not in kept]
-    room = RowRoom({name: features[name] for name in names}, data.images)
+    splits = [*data.split_images, *([facts.clean_split.split] if facts.clean_split else [])]
+    room = RowRoom({name: features[name] for name in names}, data.images, [data.image_column, *splits])
     for batch, places in read_batches(release, facts, names):
         for excess in room.take(batch, places):
             yield excess, _describe(excess, data.label_column)
@@ -51,7 +52,7 @@ def _describe(excess: Excess, label: str) -> str:
     dropped = " ".join(f"--drop-column {name}" for name in excess.columns if name != label)
     cure = f"protect again with {dropped}" if dropped else "give the classes shorter names and protect again"
     return (
-        f"{excess.where} says {excess.size} bytes beside its picture, and {MOST_BYTES} are allowed: "
+        f"{excess.where} says {excess.size} bytes beside its picture, and {excess.most} are allowed: "
         f"column {', '.join(shown)}{more}; {cure}, or push with "
         + " ".join(f"--keep-column {name}" for name in excess.columns)
     )

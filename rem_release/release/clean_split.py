@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from rem_release.data.decoding import BadImage, encode_png
 from rem_release.data.in_order import map_in_order
-from rem_release.data.shards import ShardWriter, released_columns
+from rem_release.data.shards import ShardWriter, released_columns, released_features
 from rem_release.data.source import Source
 from rem_release.data.working_set import read_image
 from rem_release.errors import InputError
@@ -166,7 +166,7 @@ def _fit_column(
     values: pa.ChunkedArray, source: Source, name: str, feature: Any, wanted: pa.DataType
 ) -> pa.ChunkedArray:
     """Values as they are; readers of text guess types split by split, so whole numbers may have become others."""
-    found = source.dataset.features[name]
+    found = released_features(source)[name]
     if found == feature:
         return values
     both = {str(type_) for type_ in (found, feature)}
