@@ -209,9 +209,7 @@ def test_unknown_keys_and_wrong_values_are_told_all_at_once(tmp_path):
     assert "learning_rate" not in message  # text that is a number is one
 
 
-@pytest.mark.parametrize(
-    "key", ["victim.epochs", "victim.decay_every", "victim.batch_size", "victim.learning_rate", "victim.augmentation"]
-)
+@pytest.mark.parametrize("key", ["epochs", "decay_every", "batch_size", "learning_rate", "augmentation"])
 def test_what_decides_the_training_has_no_silent_default(key, tmp_path):
     document = {**AUDIT, "victim": {**AUDIT["victim"]}}
     del document["victim"][key]
