@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,9 +17,12 @@ from rem_release.audit.material.holdout import Holdout, choose_holdout
 from rem_release.audit.material.overlap import Overlap, find_overlaps
 from rem_release.audit.material.pairs import Pairs
 from rem_release.audit.material.target import Target, open_target
+from rem_release.commands.audit_checks import require_images
 from rem_release.data.decoding import fit_working_grid, pixel_hash
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.run_folder import RunFolder
+from rem_release.verdict.statistics import images_needed
+from tests.audits import read_recipe
 from tests.command_line import draw, draw_classes, released, succeed
 
 LEVELS = 8
@@ -519,3 +523,88 @@ def test_a_resized_picture_is_allowed_one_level_of_rounding() -> None:
     target = make_target([grey] * 2, [grey] * 2, 2, LEVELS)
     assert find_overlaps(lambda index: same_size, 1, target, np.arange(2)) == []
     assert find_overlaps(lambda index: larger, 1, target, np.arange(2)) == [Overlap(0, 0, 9, "original")]
+
+
+# near copies among the test pictures
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory) -> Path:
+    """Three cats ten times each, one value of one pixel changed, and thirty dogs that are none of another."""
+    root = tmp_path_factory.mktemp("copies")
+    for number in range(30):
+        draw(root / "dog" / f"{number:02d}.png", 3000 + number)
+    for number in range(3):
+        draw(root / "cat" / f"{number}0.png", 2000 + number)
+        pixels = np.asarray(Image.open(root / "cat" / f"{number}0.png"))
+        for copy in range(1, 10):
+            other = pixels.copy()
+            other[copy % 8, 0, 0] ^= 1 + copy // 8
+            save(root / "cat" / f"{number}{copy}.png", other)
+    return root
+
+
+def test_near_copies_bear_one_number(target: Target, copies: Path) -> None:
+    holdout = choose(target, copies)
+    assert (len(holdout), holdout.dropped) == (60, 0)
+    of_picture = dict(zip(holdout.names, holdout.clusters.tolist(), strict=True))
+    assert len(set(of_picture.values())) == 33
+    for number in range(3):
+        assert len({of_picture[f"cat/{number}{copy}.png"] for copy in range(10)}) == 1
+    assert len({of_picture[name] for name in of_picture if name.startswith("dog/")}) == 30
+
+
+def test_copies_of_copies_bear_one_number(target: Target, others: Path) -> None:
+    """A chain of small steps leads from the first to the last."""
+    pixels = np.full((8, 8, 3), 40)
+    for number in range(8):
+        save(others / "cat" / f"step{number}.png", (pixels + 10 * number).astype(np.uint8))
+    holdout = choose(target, others)
+    chain = {number for name, number in zip(holdout.names, holdout.clusters.tolist(), strict=True) if "step" in name}
+    assert len(chain) == 1
+    assert len(set(holdout.clusters.tolist())) == 5
+
+
+def test_numbers_stay_with_their_pictures_where_others_are_dropped(
+    target: Target, copies: Path, tmp_path: Path
+) -> None:
+    mixed = Path(shutil.copytree(copies, tmp_path / "mixed"))
+    save(mixed / "cat" / "000.png", target.clean(0))
+    holdout = choose(target, mixed, overlap="drop")
+    assert (len(holdout), holdout.dropped) == (60, 1)
+    whole = choose(target, copies)
+    assert holdout.names == whole.names
+    first = [holdout.clusters.tolist().index(number) for number in holdout.clusters.tolist()]
+    assert first == [whole.clusters.tolist().index(number) for number in whole.clusters.tolist()]
+
+
+def ask_images(holdout: Holdout, folder: Path, half_width: float) -> None:
+    require_images(holdout, ["cat", "dog"], read_recipe(folder, statistics__half_width=half_width))
+
+
+def test_near_copies_are_too_few_test_images(target: Target, copies: Path, tmp_path: Path) -> None:
+    """Three cats and thirty dogs know balanced accuracy as well as ten images do."""
+    holdout = choose(target, copies)
+    assert images_needed(0.26, 0.95) == 11
+    with pytest.raises(InputError) as caught:
+        ask_images(holdout, tmp_path, 0.26)
+    assert str(caught.value) == (
+        "60 test images (they count as 10; 27 of them are near copies of others) are too few: accuracy to within 26.0% "
+        "takes 11; give more with --holdout, or ask for less with --set statistics.half_width=..."
+    )
+    ask_images(holdout, tmp_path, 0.27)
+    ask_images(replace(holdout, clusters=np.arange(60)), tmp_path, 0.11)
+
+
+def test_test_images_that_are_all_one_picture_are_too_few(target: Target, copies: Path, tmp_path: Path) -> None:
+    holdout = replace(choose(target, copies), clusters=np.zeros(60, np.int64))
+    with pytest.raises(InputError, match=r"60 test images \(they count as 1; 59 of them are near copies of others\)"):
+        ask_images(holdout, tmp_path, 0.5)
+
+
+def test_a_class_of_few_test_images_is_named(target: Target, copies: Path, tmp_path: Path) -> None:
+    holdout = choose(target, copies)
+    kept = np.flatnonzero((holdout.labels == 1) | (np.arange(60) % 10 == 0))
+    few = replace(holdout, labels=holdout.labels[kept], clusters=np.arange(33), names=["-"] * 33)
+    with pytest.raises(InputError, match=r"33 test images \(they count as 10; the class cat has only 3\) are too few"):
+        ask_images(few, tmp_path, 0.2)

@@ -1,7 +1,10 @@
 """What is known of victims: whole lines only, baselines shared and no others, keys that hold all that decides."""
 
+import base64
 import json
 import shutil
+import tracemalloc
+import zlib
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,32 +19,48 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from rem_release.audit.laboratory import Bench, Laboratory
-from rem_release.audit.ledger import Ledger, VictimRecord, baseline_folder, key_of, pack
+from rem_release.audit.ledger import Asked, Ledger, VictimRecord, baseline_folder, key_of, pack
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.target import open_target
 from rem_release.data.decoding import fit_working_grid
 from rem_release.models import build_model
-from rem_release.verdict.plan import Task
+from rem_release.verdict.plan import KINDS, Task
 from rem_release.verdict.recipe import AuditRecipe, parse_architecture
 from rem_release.verdict.threats import parse_threat
-from tests.audits import read_recipe
+from tests.audits import QUICK, read_recipe
 from tests.command_line import draw, draw_classes
 
-KINDS = ("clean", "random", "protected", "clean part")
+IMAGES, CLASSES = 11, 3
+
+
+NAMED = np.arange(2 * IMAGES).reshape(2, IMAGES) % CLASSES
+"""Answers at two evaluations."""
 
 
 def make_record(number: int, trained_on: str = "clean", **changes: object) -> VictimRecord:
     values = {
         **{"key": f"{number:064x}", "architecture": "small_vgg", "threat": "standard", "trained_on": trained_on},
-        **{"seed": 0, "finite": True, "correct": pack(np.arange(11) % 3 == 0), "peak": 0.5, "train_accuracy": 0.75},
+        **{"seed": 0, "finite": True, "answers": pack(NAMED), "train_accuracy": 0.75, "fit": 0.9},
         **{"attack_gain": None, "steps": [1, 2], "loss": [1.5, 0.1 + 0.2], "train_curve": [0.5, 0.75]},
         **{"test_curve": [0.25, 0.5], "learnability": None, "seconds": 1.2},
     }
     return VictimRecord.model_validate(values | changes)
 
 
+def ask(record: VictimRecord, **changes: object) -> Asked:
+    """What that record is of."""
+    task = Task(
+        parse_architecture(record.architecture), parse_threat(record.threat), record.trained_on, seed=record.seed
+    )
+    return replace(Asked(record.key, task, record.steps, IMAGES, CLASSES), **changes)
+
+
 def ids(ledger: Ledger, numbers: range) -> list[int]:
-    return [number for number in numbers if ledger.find(f"{number:064x}")]
+    return [number for number in numbers if find(ledger, number)]
+
+
+def find(ledger: Ledger, number: int, trained_on: str = "clean", **changes: object) -> VictimRecord | None:
+    return ledger.find(ask(make_record(number, trained_on, **changes)))
 
 
 # the file of one audit
@@ -53,11 +72,11 @@ def test_finished_victims_are_found_again(tmp_path):
     ledger = Ledger(path, None)
     for record in records:
         ledger.add(record)
-    assert [ledger.find(record.key) for record in records] == records
+    assert [ledger.find(ask(record)) for record in records] == records
     assert len(path.read_text().splitlines()) == 3
     again = Ledger(path, None)
-    assert [again.find(record.key) for record in records] == records
-    assert again.find("4" * 64) is None
+    assert [again.find(ask(record)) for record in records] == records
+    assert find(again, 4) is None
 
 
 def test_a_line_is_there_as_soon_as_a_victim_is_added(tmp_path):
@@ -95,6 +114,8 @@ def test_a_half_line_of_a_killed_audit_is_left_out_and_does_not_spoil_the_next(k
         make_record(8).model_dump_json().replace('"seed":0', '"seed":"first"').encode(),
         make_record(8).model_dump_json().replace('"seed":0', '"seed":0,"more":1').encode(),
         make_record(8).model_dump_json().replace('"finite":true,', "").encode(),
+        make_record(8).model_dump_json().replace('"fit":0.9', '"fit":1.1').encode(),
+        make_record(8).model_dump_json().replace('"attack_gain":null', '"attack_gain":NaN').encode(),
     ],
 )
 def test_lines_that_are_no_records_are_left_out_wherever_they_stand(line, tmp_path):
@@ -123,12 +144,12 @@ def test_without_a_file_nothing_is_known_and_nothing_kept(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@given(arrays(bool, st.integers(1, 40)))
-def test_answers_come_back_as_they_were_packed(correct):
-    record = make_record(1, correct=pack(correct))
-    again = VictimRecord.model_validate_json(record.model_dump_json())
-    np.testing.assert_array_equal(again.answers(len(correct)), correct)
-    assert again.answers(len(correct)).dtype == bool
+@given(arrays(np.int32, st.tuples(st.integers(1, 5), st.integers(1, 40)), elements=st.integers(0, 2**31 - 1)))
+def test_answers_come_back_as_they_were_packed(named):
+    record = make_record(1, answers=pack(named), steps=list(range(len(named))))
+    again = VictimRecord.model_validate_json(record.model_dump_json()).named(named.shape[1])
+    np.testing.assert_array_equal(again, named)
+    assert again.dtype == np.int32
 
 
 def test_the_curve_of_a_record():
@@ -145,8 +166,10 @@ def test_the_curve_of_a_record():
 def test_baselines_go_to_the_cache_and_what_was_learnt_from_a_release_never(kind, tmp_path):
     cache = tmp_path / "cache"
     Ledger(tmp_path / "one.jsonl", cache).add(make_record(1, kind))
-    found = Ledger(tmp_path / "other.jsonl", cache).find(make_record(1).key)
-    if kind in ("clean", "random"):
+    other = Ledger(tmp_path / "other.jsonl", cache)
+    found = find(other, 1, kind)
+    assert len(other.cached) == (found is not None)
+    if kind in ("clean", "random", "yardstick"):
         assert found == make_record(1, kind)
         assert [path.name for path in cache.iterdir()] == [f"{1:064x}.json"]  # and nothing temporary
     else:
@@ -154,12 +177,101 @@ def test_baselines_go_to_the_cache_and_what_was_learnt_from_a_release_never(kind
         assert not cache.exists()
 
 
+@pytest.mark.parametrize("kind", ["protected", "clean part"])
+def test_what_a_release_teaches_never_comes_from_the_cache(kind, tmp_path):
+    """Even where somebody laid a record there that is of just that victim."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    record = make_record(1, kind)
+    (cache / f"{record.key}.json").write_text(record.model_dump_json())
+    ledger = Ledger(tmp_path / "victims.jsonl", cache)
+    assert find(ledger, 1, kind) is None
+    assert not ledger.cached
+    as_baseline = make_record(1, "clean")
+    (cache / f"{record.key}.json").write_text(as_baseline.model_dump_json())
+    assert find(ledger, 1, kind) is None
+    assert not (tmp_path / "victims.jsonl").exists()
+
+
+OTHERS = {
+    "threat": {"threat": "mean"},
+    "network": {"architecture": "small_resnet"},
+    "kind": {"trained_on": "random"},
+    "seed": {"seed": 1},
+    "key": {"key": "f" * 64},
+    "steps": {"steps": [1, 3]},
+    "an evaluation left out": {"steps": [2], "answers": pack(NAMED[1:])},
+    "an evaluation without answers": {"answers": pack(NAMED[:1])},
+    "no answers": {"answers": pack(NAMED[:, :0])},
+    "empty answers": {"answers": ""},
+    "fewer test images": {"answers": pack(NAMED[:, 1:])},
+    "more test images": {"answers": pack(np.hstack([NAMED, NAMED]))},
+    "a class that is none": {"answers": pack(NAMED + 1)},
+    "a class below none": {"answers": pack(NAMED - 1)},
+    "not base64": {"answers": "é" * 40},
+    "not packed": {"answers": "AAAA" * 10},
+    "cut off": {"answers": pack(NAMED)[: len(pack(NAMED)) // 8 * 4]},
+    "a curve too short": {"loss": [1.5]},
+}
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS.keys())
+@pytest.mark.parametrize("place", ["cache", "own file"])
+def test_a_record_of_anything_else_than_was_asked_is_not_taken(change, place, tmp_path):
+    asked, record = ask(make_record(1)), make_record(1, **change)
+    cache, path = tmp_path / "cache", tmp_path / "victims.jsonl"
+    cache.mkdir()
+    for wrong, is_known in ((record, False), (make_record(1), True)):
+        if place == "cache":
+            (cache / f"{asked.key}.json").write_text(wrong.model_dump_json())
+        else:
+            path.write_text(f"{wrong.model_dump_json()}\n")
+        ledger = Ledger(path, cache)
+        assert (ledger.find(asked) is not None) == is_known
+        assert len(ledger.cached) == (is_known and place == "cache")
+
+
+def test_a_record_of_another_test_set_or_of_more_classes_is_not_taken(tmp_path):
+    path = tmp_path / "victims.jsonl"
+    path.write_text(f"{make_record(1).model_dump_json()}\n")
+    ledger = Ledger(path, None)
+    for change in ({"images": IMAGES - 1}, {"images": 2 * IMAGES}, {"classes": CLASSES - 1}, {"steps": [1]}):
+        assert ledger.find(ask(make_record(1), **change)) is None
+    assert ledger.find(ask(make_record(1))) == make_record(1)
+
+
+def test_answers_that_unpack_to_more_than_there_are_cost_little(tmp_path):
+    """Ten thousand evaluations is the most that is unpacked: a record of 1 GB of zeros is refused."""
+    bomb = base64.b64encode(zlib.compress(bytes(2**30), 9)).decode()
+    tracemalloc.start()
+    assert not make_record(1, answers=bomb).fits(ask(make_record(1)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**25
+
+
+def test_a_victim_whose_loss_broke_has_answers_all_the_same_and_a_short_curve():
+    record = make_record(1, finite=False, loss=[], train_curve=[], test_curve=[])
+    assert record.fits(ask(record))
+    assert not make_record(1, finite=False, answers="").fits(ask(record))
+    assert record.curve().steps == []
+
+
+def test_a_wrong_record_of_this_audit_does_not_hide_a_baseline_of_another(tmp_path):
+    cache, path = tmp_path / "cache", tmp_path / "victims.jsonl"
+    Ledger(tmp_path / "one.jsonl", cache).add(make_record(1))
+    path.write_text(f"{make_record(1, seed=7).model_dump_json()}\n")
+    assert find(Ledger(path, cache), 1) == make_record(1)
+    assert find(Ledger(path, None), 1) == make_record(1)
+
+
 def test_what_the_cache_knows_becomes_part_of_the_audit_once(tmp_path):
     cache, path = tmp_path / "cache", tmp_path / "other.jsonl"
     Ledger(tmp_path / "one.jsonl", cache).add(make_record(1))
     ledger = Ledger(path, cache)
     for _ in range(3):
-        assert ledger.find(make_record(1).key)
+        assert find(ledger, 1)
+    assert ledger.cached == {make_record(1).key}
     assert path.read_text() == f"{make_record(1).model_dump_json()}\n"
     shutil.rmtree(cache)
     assert ids(Ledger(path, cache), range(3)) == [1]
@@ -188,18 +300,19 @@ def test_a_damaged_baseline_is_made_again_and_mended(how, tmp_path):
     Ledger(tmp_path / "one.jsonl", cache).add(make_record(1))
     damage(cache / f"{key}.json", how)
     ledger = Ledger(tmp_path / "other.jsonl", cache)
-    assert ledger.find(key) is None
-    assert ledger.find(make_record(2).key) is None
+    assert find(ledger, 1) is None
+    assert find(ledger, 2) is None
+    assert not ledger.cached
     assert not (tmp_path / "other.jsonl").exists()
     ledger.add(make_record(1))
-    assert Ledger(tmp_path / "third.jsonl", cache).find(key) == make_record(1)
+    assert find(Ledger(tmp_path / "third.jsonl", cache), 1) == make_record(1)
 
 
 def test_a_folder_in_the_place_of_a_baseline_is_no_baseline(tmp_path):
     cache, key = tmp_path / "cache", make_record(1).key
     Ledger(tmp_path / "one.jsonl", cache).add(make_record(1))
     damage(cache / f"{key}.json", "a folder")
-    assert Ledger(tmp_path / "other.jsonl", cache).find(key) is None
+    assert find(Ledger(tmp_path / "other.jsonl", cache), 1) is None
 
 
 def test_the_folder_of_baselines_is_the_user_s_choice(monkeypatch, tmp_path):
@@ -269,7 +382,7 @@ def recipe(tmp_path_factory) -> AuditRecipe:
 
 
 def tiny_recipe(folder: Path, **changes: object) -> AuditRecipe:
-    small = {"victim__steps": 2, "victim__evaluations": 1, "victim__batch_size": 4, "victim__resolution": 8}
+    small = {**QUICK, "victim__batch_size": 4, "victim__resolution": 8}
     return read_recipe(folder, **{**small, **changes})
 
 
@@ -296,6 +409,7 @@ def make_task(trained_on="clean", threat="standard", network="small_vgg", seed=0
 
 
 PGD, GREY, MIXED = "pgd(radius=4/255)", "greyscale(on=both)", "mixed(protected=0.5)"
+BASELINES = {"clean", "random", "clean pgd", "yardstick"}
 TASKS = {
     "clean": make_task(),
     "random": make_task("random"),
@@ -304,6 +418,7 @@ TASKS = {
     "protected grey": make_task("protected", GREY),
     "mixed": make_task("protected", MIXED),
     "clean part": make_task("clean part", MIXED),
+    "yardstick": make_task("yardstick"),
 }
 
 
@@ -340,7 +455,7 @@ def test_every_victim_has_a_record_of_its_own_and_is_known_afterwards(bench, vic
         make_task("random", PGD),
         make_task("protected", "mixed(protected=0.25)"),
     ],
-    ids=lambda task: task.name,
+    ids=lambda task: " ".join(map(str, task.key)),
 )
 def test_another_victim_is_not_known(task, bench, victims):
     assert known(bench, victims, {"other": task}) == set()
@@ -349,12 +464,13 @@ def test_another_victim_is_not_known(task, bench, victims):
 @pytest.mark.parametrize(
     "change",
     [
-        {"steps": 3},
+        {"least_steps": 3},
+        {"epochs": 2},
         {"batch_size": 3},
         {"learning_rate": 0.06},
         {"momentum": 0.8},
         {"weight_decay": 1e-4},
-        {"decay_every": 1},
+        {"decay_every": 0.5},
         {"decay": 0.5},
         {"augmentation": "cifar"},
         {"precision": "bf16"},
@@ -362,9 +478,10 @@ def test_another_victim_is_not_known(task, bench, victims):
     ],
     ids=str,
 )
-def test_whatever_changes_the_training_changes_every_key(change, bench, victims, tmp_path):
+def test_whatever_changes_the_training_changes_every_key_but_that_of_the_yardstick(change, bench, victims, tmp_path):
     ((key, value),) = change.items()
-    assert known(replace(bench, recipe=tiny_recipe(tmp_path, **{f"victim__{key}": value})), victims) == set()
+    changed = replace(bench, recipe=tiny_recipe(tmp_path, **{f"victim__{key}": value}))
+    assert known(changed, victims) == {"yardstick"}
 
 
 def test_the_grid_changes_every_key(scene, victims, tmp_path):
@@ -383,7 +500,7 @@ def test_the_adversary_changes_the_keys_of_victims_that_have_one(change, bench, 
     "change",
     [
         {"victim__source_model": "vgg16"},
-        {"seeds": {"grid": 2, "worst": 5, "worst_rows": 2}},
+        {"seeds": {"required": 5, "others": 2}},
         {"statistics__confidence": 0.99},
         {"statistics__half_width": 0.3},
         {"holdout": {"overlap": "drop"}},
@@ -398,13 +515,47 @@ def test_policy_and_statistics_change_no_key(change, bench, victims, tmp_path):
 
 
 def test_a_learnability_bound_changes_the_key_of_the_surrogate_alone(bench, victims, tmp_path):
-    recipe = tiny_recipe(tmp_path, learnability__samples=3)
-    assert known(replace(bench, recipe=recipe), victims) == set(TASKS) - {"protected"}
+    seeds, path = make_laboratory(bench).seeds, tmp_path / "victims.jsonl"
+    tasks = {str(number): make_task("protected", seed=seeds.of("protected", number)) for number in range(2)}
+    tasks |= {kind: make_task(kind, seed=seeds.of(kind, 0)) for kind in ("clean", "random")}
+    laboratory = make_laboratory(bench, path)
+    for task in tasks.values():
+        laboratory.make(task)
+    asked = replace(bench, recipe=tiny_recipe(tmp_path, learnability__samples=3))
+    assert known(asked, path, tasks) == {"1", "clean", "random"}
+    assert known(asked, victims) == set(TASKS)
+    assert make_laboratory(asked).make(tasks["0"]).learnability is not None
 
 
 def test_another_release_changes_the_keys_of_what_learns_from_it(bench, scene, recipe, victims, tmp_path):
     other = make_bench(recipe, protect(scene.clean, tmp_path / "copy", seed=1), scene.clean, scene.test)
-    assert known(other, victims) == {"clean", "random", "clean pgd"}
+    assert known(other, victims) == BASELINES
+
+
+def test_seeds_go_by_what_an_owner_can_choose_and_those_of_baselines_not_by_the_release(bench, scene, recipe, tmp_path):
+    """Whoever chooses test pictures, or one noise of many, does not know before which victims will be trained."""
+    own = make_laboratory(bench).seeds
+    copy, test = protect(scene.clean, tmp_path / "copy", seed=1), Path(shutil.copytree(scene.test, tmp_path / "test"))
+    release = make_laboratory(make_bench(recipe, copy, scene.clean, scene.test)).seeds
+    assert (release.clean, release.holdout) == (own.clean, own.holdout)
+    assert release.release != own.release
+    draw(test / "dog" / "3.png", 999)
+    holdout = make_laboratory(make_bench(recipe, scene.copy, scene.clean, test)).seeds
+    assert (holdout.clean, holdout.release) == (own.clean, own.release)
+    assert holdout.holdout != own.holdout
+    for kind in KINDS:
+        found = [[seeds.of(kind, number) for number in range(3)] for seeds in (own, release, holdout)]
+        assert not set(found[0]) & set(found[2]), kind
+        assert (found[0] == found[1]) == (kind in ("clean", "random", "yardstick")), kind
+
+
+def test_the_originals_of_a_class_are_one_set_wherever_they_lie(bench, scene, recipe, tmp_path):
+    """Or another file name would be another draw of seeds."""
+    for folder in ("clean", "copy"):
+        shutil.copytree(scene.root / folder, tmp_path / folder)
+        (tmp_path / folder / "cat" / "0.png").rename(tmp_path / folder / "cat" / "z.png")
+    other = make_bench(recipe, tmp_path / "copy", tmp_path / "clean", scene.test)
+    assert make_laboratory(other).seeds.clean == make_laboratory(bench).seeds.clean
 
 
 def test_the_same_pictures_elsewhere_are_the_same(scene, recipe, victims, tmp_path):
@@ -465,7 +616,7 @@ def test_so_are_releases(bench, scene, recipe, victims, tmp_path):
     shrunk = make_bench(recipe, shrink(scene.copy, tmp_path / "copy"), scene.clean, scene.test)
     one, other = (make_laboratory(each).prepare(make_task("protected"))[0].images for each in (bench, shrunk))
     assert torch.equal(one, other)
-    assert known(shrunk, victims) == {"clean", "random", "clean pgd"}
+    assert known(shrunk, victims) == BASELINES
 
 
 def test_so_are_test_pictures_where_they_are_filtered_too(scene, recipe, tmp_path):
@@ -499,7 +650,7 @@ def test_in_a_partial_release_the_random_control_depends_on_which_rows_are_prote
     for task in tasks.values():
         laboratory.make(task)
     assert known(benches["cat"], path, tasks) == set(KINDS)
-    assert known(benches["dog"], path, tasks) == {"clean"}
+    assert known(benches["dog"], path, tasks) == {"clean", "yardstick"}
 
 
 def test_a_weights_file_counts_by_its_bytes_not_by_its_place(bench, tmp_path):

@@ -12,14 +12,18 @@ from rem_release.errors import InputError
 from rem_release.models import MODELS, build_model
 from rem_release.recipe_files import recipe_names, recipe_text
 from rem_release.release.canonical import sha256_file
-from rem_release.release.certificate import TIERS, read_certificate
-from rem_release.verdict.plan import plan_rows
+from rem_release.release.certificate import LEAST_SEEDS, TIERS, read_certificate
+from rem_release.verdict.plan import needs_yardstick, plan_rows
 from rem_release.verdict.recipe import (
     ARCHITECTURES,
     SHIPPED_ARCHITECTURES,
+    SHIPPED_CONFIDENCE,
+    SHIPPED_HALF_WIDTH,
     SHIPPED_LIMITS,
     SHIPPED_REQUIRED,
+    YARDSTICK,
     Architecture,
+    AuditRecipe,
     Network,
     Tiers,
     load_audit_recipe,
@@ -80,14 +84,61 @@ def test_every_shipped_recipe_can_be_written_and_read_again(name, tmp_path):
 def test_the_paper_recipe_is_the_paper_s_training_and_grid():
     recipe = load_audit_recipe("audit-paper")
     victim = recipe.victim
-    assert (victim.steps, victim.batch_size, victim.learning_rate) == (40_000, 128, 0.1)
-    assert (victim.momentum, victim.weight_decay, victim.decay_every, victim.decay) == (0.9, 5e-4, 16_000, 0.1)
+    assert (victim.batch_size, victim.learning_rate, victim.decay) == (128, 0.1, 0.1)
+    assert (victim.momentum, victim.weight_decay) == (0.9, 5e-4)
+    steps = victim.count_steps(50_000)  # of CIFAR-10
+    assert steps == pytest.approx(40_000, rel=0.005)
+    assert round(steps * victim.decay_every) == pytest.approx(16_000, rel=0.005)
     assert (recipe.adversary.steps, recipe.adversary.relative_step_size) == (10, 0.2)
     found = {threat.name for tier in TIERS for threat in recipe.threats(tier, RHO_A)}
     assert {f"pgd(radius={level}/255)" for level in (1, 2, 3, 4)} | {"standard"} <= found  # Table 1
     assert {"mean", "median", "gaussian(sigma=1)"} <= found  # Appendix D
     assert {f"pgd(radius={level}/255,norm=l2)" for level in (50, 100)} <= found  # Table 11
     assert {f"pgd(radius={level}/255,norm=l1)" for level in (1000, 3000)} <= found
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_recipe_bounds_what_it_requires(name):
+    """Three seeds or more of every row that decides, and victims that are nobody's own."""
+    recipe = load_audit_recipe(name)
+    assert recipe.seeds.required >= LEAST_SEEDS
+    assert not needs_yardstick(recipe)
+    rows = plan_rows(recipe, "resnet18", RHO_A)
+    assert {row.seeds for row in rows if row.tier in SHIPPED_REQUIRED} == {recipe.seeds.required}
+    assert {row.seeds for row in rows if row.tier not in SHIPPED_REQUIRED} <= {recipe.seeds.others}
+    assert recipe.statistics.confidence == SHIPPED_CONFIDENCE
+    assert recipe.statistics.half_width <= SHIPPED_HALF_WIDTH
+
+
+def test_the_yardstick_is_shipped():
+    assert YARDSTICK in SHIPPED
+
+
+# budgets of victims
+
+
+def test_a_budget_goes_by_epochs_and_never_below_the_least_steps(tmp_path):
+    victim = read_recipe(tmp_path, victim__epochs=2.5, victim__least_steps=80, victim__batch_size=64).victim
+    assert victim.count_steps(64 * 100) == 250
+    assert victim.count_steps(64 * 100 + 1) == 253  # 101 batches an epoch, as training cuts them
+    assert victim.count_steps(64 * 32) == 80
+    assert victim.count_steps(64 * 33) == 83
+    assert victim.count_steps(24) == 80, "however few images there are"
+
+
+def test_more_images_take_as_many_epochs(tmp_path):
+    victim = load_audit_recipe("audit-quick").victim
+    for images in (1435, 5000, 50_000):
+        assert victim.count_steps(images) * victim.batch_size / images == pytest.approx(victim.epochs, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "evaluations", "expected"),
+    [(8, 4, [2, 4, 6, 8]), (10, 3, [3, 7, 10]), (2, 9, [1, 2]), (1, 1, [1]), (7, 1, [7]), (5, 5, [1, 2, 3, 4, 5])],
+)
+def test_evaluations_are_spread_over_the_training_and_the_last_step_is_one(steps, evaluations, expected, tmp_path):
+    changes = {"victim__least_steps": steps, "victim__epochs": 0.01, "victim__evaluations": evaluations}
+    assert read_recipe(tmp_path, **changes).victim.list_evaluations(64) == expected
 
 
 # what may stand in a recipe
@@ -105,41 +156,47 @@ def test_a_recipe_that_names_no_tier_still_requires_the_two(tmp_path):
 
 def test_a_single_key_is_changed_by_its_dotted_path(tmp_path):
     path = str(write_audit_recipe(tmp_path / "recipe.yaml"))
-    settings = {"tiers.standard.limit": "0.5", "victim.steps": "7", "tiers.adaptive.threats": "[jpeg(quality=10)]"}
+    settings = {"tiers.standard.limit": "0.5", "victim.epochs": "7", "tiers.adaptive.threats": "[jpeg(quality=10)]"}
     recipe = load_audit_recipe(path, settings)
-    assert (recipe.tiers.standard.limit, recipe.victim.steps) == (0.5, 7)
+    assert (recipe.tiers.standard.limit, recipe.victim.epochs) == (0.5, 7)
     assert recipe.tiers.adaptive.threats == ("jpeg(quality=10)",)
     assert recipe.victim.batch_size == AUDIT["victim"]["batch_size"]
-    with pytest.raises(InputError, match=re.escape("--set victim.step: no such key; the nearest is victim.steps")):
-        load_audit_recipe(path, {"victim.step": "7"})
-    with pytest.raises(InputError, match=re.escape("victim.steps: Input should be greater than or equal to 1 (got 0)")):
-        load_audit_recipe(path, {"victim.steps": "0"})
+    with pytest.raises(InputError, match=re.escape("--set victim.epoch: no such key; the nearest is victim.epochs")):
+        load_audit_recipe(path, {"victim.epoch": "7"})
+    with pytest.raises(InputError, match=re.escape("victim.epochs: Input should be greater than 0 (got 0)")):
+        load_audit_recipe(path, {"victim.epochs": "0"})
 
 
 def test_unknown_keys_and_wrong_values_are_told_all_at_once(tmp_path):
     message = refuse(
         tmp_path,
-        victim__stepss=3,
+        victim__epochss=3,
+        victim__least_steps=0,
+        victim__decay_every=1.5,
         victim__learning_rate="1e-1",
         victim__augmentation="strong",
         victim__source_model="linear_probe",
         adversary__relative_step_size=3,
         statistics__confidence=0.5,
         holdout__overlap="keep",
-        seeds__grid=0,
+        seeds__required=0,
+        seeds__others=101,
         tiers__standard__limit=0,
         tiers__adaptive={"threats": ["grayscale", "jpeg(q=1)", 3], "architectures": ["resnet19"]},
         tiers__transfers={"threats": ["standard"]},
         extra=1,
     )
     for line in (
-        "victim.stepss: no such key; the nearest is victim.steps",
+        "victim.epochss: no such key; the nearest is victim.epochs",
+        "victim.least_steps: Input should be greater than or equal to 1 (got 0)",
+        "victim.decay_every: Input should be less than or equal to 1 (got 1.5)",
         "victim.augmentation: Input should be 'none', 'cifar' or 'imagenet' (got 'strong')",
         "victim.source_model: ",
         "adversary.relative_step_size: Input should be less than or equal to 2 (got 3)",
         "statistics.confidence: Input should be greater than 0.5 (got 0.5)",
         "holdout.overlap: Input should be 'refuse' or 'drop' (got 'keep')",
-        "seeds.grid: Input should be greater than or equal to 1 (got 0)",
+        "seeds.required: Input should be greater than or equal to 1 (got 0)",
+        "seeds.others: Input should be less than or equal to 100 (got 101)",
         "tiers.standard.limit: Input should be greater than 0 (got 0)",
         "tiers.adaptive.threats.0: no threat 'grayscale'; the nearest is 'greyscale'",
         "tiers.adaptive.threats.1: threat jpeg has no parameter 'q'; it has quality, on",
@@ -152,20 +209,19 @@ def test_unknown_keys_and_wrong_values_are_told_all_at_once(tmp_path):
     assert "learning_rate" not in message  # text that is a number is one
 
 
-@pytest.mark.parametrize("key", ["victim.steps", "victim.batch_size", "victim.learning_rate", "victim.augmentation"])
+@pytest.mark.parametrize("key", ["epochs", "decay_every", "batch_size", "learning_rate", "augmentation"])
 def test_what_decides_the_training_has_no_silent_default(key, tmp_path):
     document = {**AUDIT, "victim": {**AUDIT["victim"]}}
-    del document["victim"][key.split(".")[1]]
+    del document["victim"][key]
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    with pytest.raises(InputError, match=f"{key}: missing"):
+    with pytest.raises(InputError, match=rf"victim\.{key}: missing"):
         load_audit_recipe(str(path))
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"seeds": {"grid": 3, "worst": 2, "worst_rows": 1}}, r"seeds\.worst \(2\) is below seeds\.grid \(3\)"),
         ({"tiers__standard__architectures": []}, "tiers.standard has threats and no architecture; add source"),
         (
             {"adversary": {"steps": 3, "relative_step_size": 0.3}},
@@ -189,15 +245,38 @@ def test_what_just_reaches_the_radius_and_draws_that_differ_are_fine(tmp_path):
 def test_a_recipe_that_was_changed_is_not_called_by_the_name_of_the_shipped_one(tmp_path):
     shipped = load_audit_recipe("audit-quick")
     assert name_recipe("audit-quick", shipped) == "audit-quick"
-    settings = {"tiers.standard.limit": "0.9", "victim.steps": "161"}
+    settings = {"tiers.standard.limit": "0.9", "victim.epochs": "31"}
     changed = load_audit_recipe("audit-quick", settings)
-    assert name_recipe("audit-quick", changed) == "audit-quick, changed in victim.steps, tiers.standard.limit"
+    assert name_recipe("audit-quick", changed) == "audit-quick, changed in victim.epochs, tiers.standard.limit"
     path = write_audit_recipe(tmp_path / "audit-quick.yaml")
     assert name_recipe(str(path), load_audit_recipe(str(path))) == "the owner's audit-quick.yaml"
 
 
-def test_fewer_worst_seeds_than_grid_seeds_do_not_matter_where_no_row_gets_them(tmp_path):
-    assert read_recipe(tmp_path, seeds={"grid": 3, "worst": 1}).seeds.grid == 3
+def test_of_which_weights_they_are_the_certificate_s_recipe_is_read_again(tmp_path):
+    (tmp_path / "w.pt").write_bytes(b"weights")
+    networks = [f"resnet18(weights={tmp_path / 'w.pt'}, resize=64)", "source"]
+    recipe = read_recipe(tmp_path, tiers__standard__architectures=networks)
+    published = recipe.published()
+    again = AuditRecipe.of(published)
+    assert again.published() == published, "nothing looks for the file any more"
+    architectures = [parse_architecture(text) for text in again.tier("standard").architectures]
+    assert [each.text for each in architectures] == ["resnet18, pretrained (w.pt)", "source"]
+    assert str(tmp_path) not in str(published)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"victim": {}}, r"victim\.epochs: missing"),
+        ({"tiers": {"standard": {"threats": ["grey"]}}}, r"tiers\.standard\.threats\.0: no threat 'grey'"),
+        ({"adversary": {"steps": 1, "relative_step_size": 0.5}}, "is 0.5, below 1"),
+        ({"statistics": {"confidence": 0.1}}, r"statistics\.confidence"),
+        ({"more": 1}, "more: no such key"),
+    ],
+)
+def test_a_certificate_s_recipe_is_read_as_strictly_as_an_owner_s(change, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        AuditRecipe.of({**read_recipe(tmp_path).published(), **change})
 
 
 def test_a_recipe_of_protect_is_refused():

@@ -36,6 +36,9 @@ _SCHEMA = pa.schema(
 _MOST_CELLS = 200_000_000
 """answers in all: twenty evaluations of a thousand victims on 10,000 test images"""
 _MOST_TEXT = 4_000_000
+_NAMES = ("trained_on", "architecture", "threat")
+_MOST_NAME = 1000
+"""characters"""
 _BYTES_A_CELL = 4.5
 """of a column of int32 that is not compressed, with the lengths of its lists"""
 
@@ -168,11 +171,15 @@ def _read_table(path: Path, most_rows: int) -> pa.Table:
         size = sum(group.total_byte_size for group in groups)
         if cells > _MOST_CELLS or size > _BYTES_A_CELL * cells + _MOST_TEXT:
             raise ValueError(f"it has {cells:,} answers in {size:,} bytes, more than such evidence has")
-        table = file.read()
+    table = pq.read_table(path, read_dictionary=list(_NAMES))  # a long text in a thousand rows stays one text
     table.validate(full=True)
     if any(table[field.name].null_count for field in _SCHEMA if not field.nullable):
         raise ValueError("values are missing")
-    return table
+    for name in _NAMES:
+        texts = [text for chunk in table[name].chunks for text in chunk.dictionary.to_pylist()]
+        if max(map(len, texts)) > _MOST_NAME:
+            raise ValueError(f"a text in the column {name} is longer than {_MOST_NAME} characters")
+    return table.cast(_SCHEMA)
 
 
 def _collect(rows: list[dict[str, Any]], answers: np.ndarray, name: str, evaluations: int) -> dict[Any, Answers]:

@@ -130,7 +130,7 @@ class Judge:
         if over:
             reason = f"{describe_row(rows[over[0]])} (limit {limit:.0%})."
             return "fell short", f"{reason} {missing}" if missing else reason, over[0]
-        if alike := [index for index in valid if (rows[index].over_random or -1) >= 0 and rows[index].is_bounded]:
+        if alike := [index for index in valid if rows[index].is_bounded and not _is_below(rows[index].over_random)]:
             return "fell short", f"{describe_row(rows[alike[0]])}: not significantly less than random noise.", alike[0]
         if missing:
             return "not tested", missing, None
@@ -294,6 +294,11 @@ def rank_rows(rows: Sequence[RowFacts], tier: str) -> list[int]:
     """Indices of the rows of a tier: those that cannot be judged, then those with the highest figure."""
     indices = [index for index, row in enumerate(rows) if row.tier == tier]
     return sorted(indices, key=lambda index: (not rows[index].valid, rows[index].figure), reverse=True)
+
+
+def _is_below(bound: float | None) -> bool:
+    """Whether a difference is significantly below 0: a bound of 0 is not, nor is none."""
+    return bound is not None and bound < 0
 
 
 def _ratio(victim: float, reference: float, floor: float) -> float | None:

@@ -83,7 +83,11 @@ class Row:
     def task(self, trained_on: TrainedOn, seed: int) -> Task:
         """A victim of this row. All-clean images cannot be mixed."""
         if trained_on == "yardstick":
-            return replace(self.reference(seed), trained_on=trained_on)
+            reference = self.reference(seed)
+            network = replace(reference.architecture.network, learning_rate=None)
+            return replace(
+                reference, trained_on=trained_on, architecture=replace(reference.architecture, network=network)
+            )
         threat = self.threat.without_mixing() if trained_on == "clean" else self.threat
         return Task(self.architecture, threat, trained_on, seed)
 
@@ -113,7 +117,8 @@ def plan_rows(recipe: AuditRecipe, source_model: str | None, rho_a: Fraction) ->
                 architecture = _resolve(parse_architecture(text), source_model or recipe.victim.source_model, threat)
                 required = recipe.tier(tier).required
                 seeds = recipe.seeds.required if required else recipe.seeds.others
-                row = Row(tier, architecture, threat, seeds, required and has_yardstick)
+                is_own = has_yardstick or architecture.network.learning_rate is not None
+                row = Row(tier, architecture, threat, seeds, required and is_own)
                 rows.setdefault((tier, architecture.text, threat.name), row)
                 if networks.setdefault(architecture.text, architecture) != architecture:
                     raise InputError(

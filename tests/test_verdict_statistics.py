@@ -17,7 +17,6 @@ from rem_release.verdict.statistics import (
     bound_accuracy,
     bound_difference,
     bound_leakage,
-    effective_images,
     half_width,
     images_needed,
     per_class_accuracy,
@@ -348,9 +347,13 @@ def test_observations_count_clusters():
     assert balanced_accuracy(np.arange(5) < 3, sample.labels) == pytest.approx((np.arange(5) < 3) @ sample.weights)
 
 
-def test_effective_images_counts_small_classes():
-    assert effective_images(np.arange(100) % 10) == 100
-    assert effective_images(np.repeat([0, 1], [2, 1000])) == 7
+def test_small_classes_and_near_copies_count_for_little():
+    """How many images in classes of equal size would know balanced accuracy as well."""
+    assert alone(np.arange(100) % 10).images == 100
+    assert alone(np.repeat([0, 1], [2, 1000])).images == 7
+    assert Sample(np.tile(np.arange(20) % 2, 30), np.tile(np.arange(20), 30)).images == 20
+    assert Sample(np.arange(100) % 10, np.arange(100) // 10).images == 100, "a copy of another class is another image"
+    assert Sample(np.repeat([0, 1], 50), np.arange(100) // 2).images == 50
 
 
 def test_balanced_accuracy_gives_every_guess_the_same():
@@ -372,25 +375,25 @@ def test_per_class_accuracy_says_nothing_of_classes_without_images():
 
 def test_half_width_is_that_of_the_worst_accuracy():
     """Counted, not computed again: at 0.5, a bound this far off is crossed as rarely as asked for."""
-    width = half_width(2500, 0.95, 5)
+    width = half_width(2500, 0.99)
     assert stats.binom.sf(2500 * (0.5 + width) - 1, 2500, 0.5) == pytest.approx(0.01, abs=0.0008)
-    assert half_width(10_000, 0.95, 5) == pytest.approx(width / 2)
+    assert half_width(10_000, 0.99) == pytest.approx(width / 2)
 
 
-@pytest.mark.parametrize(("confidence", "comparisons"), [(0.95, 1), (0.95, 24), (0.6, 1)])
-def test_images_needed_is_the_least_number_that_is_enough(confidence, comparisons):
+@pytest.mark.parametrize("confidence", [0.99, 0.95, 0.6])
+def test_images_needed_is_the_least_number_that_is_enough(confidence):
     for width in (0.3, 0.1, 0.0501, 0.02, 0.01, 0.003):
-        images = images_needed(width, confidence, comparisons)
-        assert half_width(images, confidence, comparisons) <= width
-        assert images == 1 or half_width(images - 1, confidence, comparisons) > width
+        images = images_needed(width, confidence)
+        assert half_width(images, confidence) <= width
+        assert images == 1 or half_width(images - 1, confidence) > width
     for images in (1, 2, 7, 100, 999, 10_000, 123_457):
-        assert images_needed(half_width(images, confidence, comparisons), confidence, comparisons) == images
+        assert images_needed(half_width(images, confidence), confidence) == images
 
 
 def test_numbers_without_meaning_are_refused():
     with pytest.raises(ValueError, match="positive"):
-        images_needed(0.0, 0.95, 1)
+        images_needed(0.0, 0.95)
     with pytest.raises(ValueError, match="0 images"):
-        half_width(0, 0.95, 1)
+        half_width(0, 0.95)
     with pytest.raises(ValueError, match="confidence"):
-        half_width(10, 0.5, 1)
+        half_width(10, 0.5)

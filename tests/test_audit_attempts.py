@@ -1,0 +1,75 @@
+"""How often an owner has tried: audits of the same originals, whatever was protected again in between."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rem_release.audit.attempts import note_attempt
+from rem_release.errors import InputError
+from rem_release.release.certificate import AttemptFacts
+from rem_release.release.run_folder import RunFolder
+from rem_release.verdict.plan import Seeds
+
+FIRST = Seeds(release="r1", clean="c1", holdout="h1")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    (tmp_path / "run" / "private").mkdir(parents=True)
+    return RunFolder(tmp_path / "run")
+
+
+def note(run: RunFolder | None, release="r1", clean="c1", holdout="h1", recipe="a1", writes=True) -> tuple[int, int]:
+    found = note_attempt(run, Seeds(release=release, clean=clean, holdout=holdout), recipe, writes)
+    assert found is not None
+    return found.earlier, found.releases
+
+
+def test_protecting_again_until_it_passes_is_an_attempt_each_time(run):
+    assert [note(run, release=f"r{number}") for number in range(4)] == [(0, 0), (1, 1), (2, 2), (3, 3)]
+
+
+def test_so_are_other_test_images_and_other_recipes(run):
+    assert note(run) == (0, 0)
+    assert note(run, holdout="h2") == (1, 0)
+    assert note(run, recipe="a2") == (2, 0)
+    assert note(run, release="r2", recipe="a2") == (3, 1)
+    assert note(run) == (3, 1), "that of r2"
+
+
+def test_the_same_audit_again_is_no_other_attempt(run):
+    for _ in range(3):
+        assert note(run) == (0, 0)
+    assert len(json.loads(run.attempts.read_bytes())["audits"]) == 1
+
+
+def test_audits_of_other_originals_do_not_count_and_are_not_forgotten(run):
+    assert note(run, clean="c2") == (0, 0)
+    assert note(run) == (0, 0)
+    assert note(run, clean="c2", holdout="h2") == (1, 0)
+
+
+def test_an_audit_is_remembered_as_it_begins_by_the_process_that_writes(run):
+    assert note(run, writes=False) == (0, 0)
+    assert not run.attempts.exists()
+    note(run)
+    assert note(run, release="r2", writes=False) == (1, 1)
+    assert len(json.loads(run.attempts.read_bytes())["audits"]) == 1
+
+
+def test_without_a_run_nothing_is_counted(run, tmp_path):
+    assert note_attempt(None, FIRST, "a1", writes=True) is None
+    (tmp_path / "published").mkdir()
+    assert note_attempt(RunFolder(tmp_path / "published"), FIRST, "a1", writes=True) is None
+    assert note_attempt(run, FIRST, "a1", writes=True) == AttemptFacts(earlier=0, releases=0)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"audits": {}}', '{"audits": [1]}', '{"audits": [{"release": "r"}]}']
+)
+def test_a_damaged_record_is_not_taken_for_none(text, run):
+    run.attempts.write_text(text)
+    with pytest.raises(InputError, match=r"attempts\.json"):
+        note(run)
+    assert run.attempts.read_text() == text
