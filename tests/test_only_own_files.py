@@ -18,7 +18,7 @@ from rem_release.release.deletion import PRIVATE, RELEASE, delete_own, require_o
 from tests.audit_commands import write_material
 from tests.audits import QUICK, write_audit_recipe
 from tests.command_line import draw, draw_classes, run, same_release, snapshot, start, succeed
-from tests.pushes import certify
+from tests.pushes import certify, leave_copy
 
 
 @pytest.fixture(scope="module")
@@ -427,8 +427,8 @@ def test_a_run_after_a_full_life_is_replaced(tmp_path: Path, photographs: Path, 
     for name in ("release/clean/test-00000-of-00001.parquet", ".release-clean/clean/.test-00000.partial"):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(b"")
-    shutil.copytree(out / "release", out / "private/push-ab_c1234/release")
-    (out / "private/push-ab_c1234/link").symlink_to(source)
+    left = leave_copy(out)
+    (left / "release/link").symlink_to(source)
     for name in ("working/.index.npz.partial", "writing/shard-train-00000.npz", "staging/data/.train-00000.partial"):
         (out / "private" / name).parent.mkdir(parents=True, exist_ok=True)
         (out / "private" / name).write_bytes(b"")
@@ -441,8 +441,7 @@ def test_a_run_after_a_full_life_is_replaced(tmp_path: Path, photographs: Path, 
     assert not (out / ".release-clean").exists()
     assert (out / "private/push.json").read_text() == '{"pushes": []}'
     assert (out / "private/published-0123456789ab.parquet").exists()
-    left = {path.name for path in (out / "private").iterdir()}
-    assert not left & {"working", "writing", "staging", "push-ab_c1234"}
+    assert not {path.name for path in (out / "private").iterdir()} & {"working", "writing", "staging", left.name}
     assert (source / "cat/bad.png").exists()
 
 
