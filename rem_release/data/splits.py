@@ -98,6 +98,7 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
         class_ids=np.concatenate(ids) if ids else None,
         cells=ParquetColumn(files, options.image_column) if rows[0].cells is not None else None,
         files=files,
+        also_read=tuple(file for part in rows for file in part.also_read),
         caches=tuple(cache for part in rows for cache in part.caches),
         left_out=tuple(name for name in rows[0].left_out if name not in parts),
     )
