@@ -477,9 +477,7 @@ SOURCES = ["--clean", "--holdout", "PROTECTED"]
 
 @pytest.mark.parametrize("option", SOURCES)
 @pytest.mark.parametrize("how", ["a picture", "labels"])
-def test_sources_of_an_audit_of_a_copy_lie_apart_from_it(
-    tmp_path: Path, material: Path, option: str, how: str
-) -> None:
+def test_sources_of_an_audit_of_a_copy_lie_apart_from_it(tmp_path: Path, material: Path, option: str, how: str) -> None:
     """An audit that is made again writes over its own files, and a source may lead to one by a link."""
     places = {"--clean": "clean", "--holdout": "test", "PROTECTED": "noisy"}
     places = {name: Path(shutil.copytree(material / folder, tmp_path / folder)) for name, folder in places.items()}

@@ -1,5 +1,6 @@
-"""The copies in `private/` that a push works on: known by their marker, cleared when a kill left them, and no others."""
+"""The copies in `private/` that a push works on: known by their marker, and cleared when a kill left them."""
 
+import errno
 import os
 import shutil
 import signal
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rem_release.release import copy_marker, deletion
+from rem_release.release.deletion import PRIVATE, delete_own
 from tests.command_line import run, snapshot, succeed
 from tests.pushes import MARKED, MARKER, leave_copy
 
@@ -130,15 +133,20 @@ def test_a_kill_before_the_marker_or_after_it_went_leaves_nothing_for_good(run_c
 
 def test_the_marker_goes_last(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed as it deletes, by a push or by `--overwrite`, the rest is still known."""
-    from rem_release.release import deletion
-
     removed: list[str] = []
     monkeypatch.setattr(deletion, "_remove", lambda name, *rest, **more: removed.append(name))
     leave_copy(run_copy)
-    from rem_release.release.deletion import PRIVATE, delete_own
-
     delete_own(run_copy, "private", PRIVATE)
     assert removed.index(MARKER) == removed.index("release") + 1
+
+
+def test_a_marker_that_cannot_be_written_leaves_no_folder(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(copy_marker, "write_atomically", fail)
+    assert run("push", run_copy, *DRY_RUN).code == 1
+    assert not list((run_copy / "private").glob("*-*"))
 
 
 def test_a_release_that_is_read_only_leaves_no_copy(run_copy: Path) -> None:

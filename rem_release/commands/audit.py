@@ -161,8 +161,9 @@ def _require_apart(folder: AuditFolder, options: AuditOptions) -> None:
 
 def _require_files_apart(folder: AuditFolder, source: Source | None, name: str) -> None:
     """Refuse a source that leads to what an audit writes over, by links."""
-    for place in (folder.path, folder.certificate.parent / "figures") if source else ():
-        check_files_apart(place, source, name)
+    if source:
+        for place in (folder.path, folder.certificate.parent / "figures"):
+            check_files_apart(place, source, name)
 
 
 def _name(option: str, location: str | None) -> str:

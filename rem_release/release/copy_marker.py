@@ -24,7 +24,11 @@ def make_copy_folder(private: Path, *, is_dry: bool) -> Path:
     """Make a folder for a copy in `private/`, with its marker."""
     folder = private / f"{'dry-run' if is_dry else 'push'}-{uuid4().hex}"
     folder.mkdir(mode=0o700)
-    write_atomically(folder / MARKER, _MARKED)
+    try:
+        write_atomically(folder / MARKER, _MARKED)
+    except BaseException:
+        folder.rmdir()
+        raise
     return folder
 
 

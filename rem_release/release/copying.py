@@ -37,8 +37,8 @@ def copied(run: RunFolder, *, is_dry: bool) -> Iterator[Path]:
             yield Path(elsewhere) / "release"
         return
     if run.exists:
-        for name in os.listdir(run.private):
-            _clear(run, name)
+        for found in list(run.private.iterdir()):
+            _clear(run, found.name)
     folder = make_copy_folder(run.private, is_dry=is_dry)
     try:
         copy(run.release, folder / "release")
@@ -100,7 +100,7 @@ def _copy_tree(release: Path, copy: Path, take: Callable[[str, str], None]) -> N
         shutil.copytree(release, copy, symlinks=True, copy_function=take)
     finally:
         for folder, _, _ in os.walk(copy):
-            os.chmod(folder, 0o700)
+            Path(folder).chmod(0o700)
 
 
 def _clone(source: Path, target: Path) -> bool:
