@@ -17,6 +17,17 @@ from rem_release.verdict.certify import certify as make_again
 from tests.certificates import make_curves
 from tests.evidence import answer, describe_release
 
+MARKER = ".rem-release-copy"
+MARKED = "A copy of a release, made by rem-release push, which may delete this folder.\n"
+
+
+def leave_copy(run: Path, name: str = "push-0123456789abcdef0123456789abcdef") -> Path:
+    """Put into `private/` what a push leaves there that is killed."""
+    left = run / "private" / name
+    shutil.copytree(run / "release", left / "release")
+    (left / MARKER).write_text(MARKED)
+    return left
+
 
 def certify(run: Path, passed: bool = True) -> Path:
     """Put a certificate on a run as if it had been audited, with answers, figures, curves and report."""

@@ -347,6 +347,12 @@ REFUSED: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "twice": (write_two, ["--split", "train+train"], ["names 'train' twice"]),
     "no name": (write_two, ["--split", "train+"], ["'train+'", "'' cannot name a split"]),
     "a slice": (write_two, ["--split", "train[:50%]+validation"], ["'train[:50%]' cannot name a split"]),
+    "too long": (write_two, ["--split", "a" * 300], ["a split with 300 characters", "64 are allowed"]),
+    "too long in letters": (
+        write_two,
+        ["--split", "train+" + "ü" * 65],
+        ["a split with 65 characters", "64 are allowed"],
+    ),
     "all": (write_two, ["--split", "all"], ["'all' cannot name a split"]),
     "albums": (write_two, ["--split", BOTH, "--label-from", "albums"], ["albums", "name one split"]),
     "another column": (
@@ -369,6 +375,18 @@ REFUSED: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "two kinds": (write_two_kinds, ["--split", BOTH], ["of several kinds"]),
     "nothing left": (write_broken, ["--split", BOTH, "--skip-bad"], ["of 'validation' nothing would be released"]),
 }
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "ü" * 64])
+def test_the_longest_names_fit(tmp_path: Path, recipe: Path, name: str) -> None:
+    """Files get longer ones: shards, their journal, and what `datasets` makes of them."""
+    draw_classes(tmp_path / "source" / name)
+    options = ("--out", tmp_path / "run", "--recipe", recipe, "--split", name)
+    succeed("protect", tmp_path / "source", *options, "--reserve", "0.25")
+    again = ("--out", tmp_path / "again", "--recipe", recipe, "--split", name)
+    succeed("protect", tmp_path / "run/release", *again)
+    assert datasets.load_dataset(str(tmp_path / "run/release"), cache_dir=str(tmp_path / "cache"))[name].num_rows == 6
+    succeed("verify", tmp_path / "again")
 
 
 @pytest.mark.parametrize("case", REFUSED)

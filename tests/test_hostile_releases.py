@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +26,40 @@ MOST_MEGABYTES = 400
 """more than a process takes that verifies a small sound release"""
 SOUND = Path(__file__).with_name("release_0_2_0")
 VERIFY = """
-import json, resource, sys
+import json, resource, sys, time
 from tests.command_line import run
+from tests.memory import peak_of
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
-
-resource.setrlimit(resource.RLIMIT_CPU, (120, 120))  # instead of a test without an end
 assert run("verify", sys.argv[1]).code == 0
-before = peak()
-result = run("verify", *sys.argv[2:])
-print(json.dumps([result.code, result.out, result.err, peak() - before]))
+for line in sys.stdin:
+    most = int(time.process_time()) + 120  # seconds; instead of a test without an end
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+    result, peak = peak_of(lambda: run("verify", *json.loads(line)))
+    print(json.dumps([result.code, result.out, result.err, peak // 1_000_000]), flush=True)
 """
+
+
+@cache
+def start(env: tuple[tuple[str, str], ...] = ()) -> "subprocess.Popen[str]":
+    """A process that verifies what it is told to; it has verified a sound release, and lives as long as the tests."""
+    return subprocess.Popen(
+        [sys.executable, "-c", VERIFY, str(SOUND)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **dict(env)},
+        cwd=Path(__file__).parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def verify(*arguments: object, env: dict[str, str] | None = None) -> str:
     """What verify says in a process of its own; it must fail as a release that is not what it says."""
-    command = [sys.executable, "-c", VERIFY, str(SOUND), *map(str, arguments)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
-    process = subprocess.run(
-        command, env=env, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
-    code, out, err, megabytes = json.loads(process.stdout)
+    process = start(tuple((env or {}).items()))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps([str(argument) for argument in arguments]) + "\n")
+    process.stdin.flush()
+    code, out, err, megabytes = json.loads(process.stdout.readline())
     assert code == 1, (out, err)
     assert "Traceback" not in err
     assert megabytes < MOST_MEGABYTES

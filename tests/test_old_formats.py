@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rem_release.release.documents import read_facts
-from tests.command_line import run, snapshot, succeed
+from tests.command_line import SECRET, run, snapshot, succeed
 
 OLD = Path(__file__).with_name("release_0_2_0")
 
@@ -67,10 +67,36 @@ def test_an_old_run_does_not_go_on(old_run: Path, photographs: Path, recipe: Pat
     result = run("protect", photographs, "--out", old_run, "--recipe", recipe, "--resume")
     assert result.code == 2
     assert "an earlier version of rem-release" in result.err
-    assert "--overwrite" in result.err
+    assert f"rem-release protect SOURCE --out {old_run} --overwrite" in result.err
     assert snapshot(old_run) == before
     succeed("protect", photographs, "--out", old_run, "--recipe", recipe, "--overwrite")
     assert read_facts(old_run / "release").format == "rem-release/2"
+
+
+@pytest.mark.parametrize("plan", [(), ("--plan",)])
+def test_the_public_seed_of_an_old_run_is_not_inherited(
+    old_run: Path, tmp_path: Path, photographs: Path, plan: tuple[str, ...]
+) -> None:
+    """Whoever guesses it trains the same generator from the release."""
+    before = snapshot(tmp_path)
+    result = run("protect", photographs, "--out", tmp_path / "new", "--generator", old_run, *plan, *SECRET)
+    assert (result.code, result.out) == (2, "")
+    (line,) = result.err.splitlines()
+    for words in (f"--generator {old_run}", "an earlier version", "seed was 0", "without --generator", "--seed"):
+        assert words in line
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_a_seed_that_is_given_is_the_owners_word(old_run: Path, tmp_path: Path, photographs: Path, seed: int) -> None:
+    new = tmp_path / "new"
+    command = ("protect", photographs, "--out", new, "--generator", old_run)
+    result = succeed(*command, "--seed", seed)
+    assert "an earlier version" in result.err
+    assert ("carries two noises" in result.err) == (seed != 0)
+    assert json.loads((new / "private/options.json").read_bytes())["seed"] == seed
+    (new / "private/rows.parquet").unlink()
+    succeed(*command, "--resume", *SECRET)
 
 
 @pytest.mark.parametrize("command", ["card", "audit"])

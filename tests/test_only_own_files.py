@@ -1,5 +1,6 @@
 """Nothing that is not ours is deleted: folders that only look like runs, files among ours, and what links lead to."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -15,10 +17,10 @@ from hypothesis import strategies as st
 
 from rem_release.errors import InputError
 from rem_release.release.deletion import PRIVATE, RELEASE, delete_own, require_own
-from tests.audit_commands import write_material
+from tests.audit_commands import protect, write_material
 from tests.audits import QUICK, write_audit_recipe
 from tests.command_line import draw, draw_classes, run, same_release, snapshot, start, succeed
-from tests.pushes import certify
+from tests.pushes import certify, leave_copy
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +31,17 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def refuse(mine: Path, *arguments: object) -> str:
-    """The command is refused in one line, and everything in `mine` stays as it was; returns the line."""
+def refuse(mine: Path, *arguments: object, at_once: bool = True) -> str:
+    """The command is refused in one line, and everything in `mine` stays as it was; returns the line.
+
+    Not at once: only when it has read, which it says.
+    """
     before = snapshot(mine)
     result = run(*arguments)
     assert snapshot(mine) == before
     assert result.code == 2, result
     *warnings, line = result.err.splitlines()
-    assert all(warning.startswith("warning: ") for warning in warnings), result.err
+    assert not at_once or all(warning.startswith("warning: ") for warning in warnings), result.err
     assert line.startswith("error: ")
     return line
 
@@ -170,6 +175,83 @@ def test_tables_whose_files_lie_in_the_run_are_refused(
     write(tmp_path / "source", run_copy / "audit/mine")
     line = refuse(tmp_path, "protect", tmp_path / "source", "--out", run_copy, "--recipe", recipe, "--overwrite")
     assert f"lies in {run_copy}, or leads there" in line
+
+
+def link_to(file: Path, inside: Path) -> None:
+    """Move a file to a place in the run whose name is ours, and leave a link."""
+    inside.parent.mkdir(parents=True, exist_ok=True)
+    inside.unlink(missing_ok=True)
+    file.rename(inside)
+    file.symlink_to(inside)
+
+
+def write_described(source: Path, kind: str) -> None:
+    """Pictures, and a metadata file beside them."""
+    draw_classes(source)
+    names = [f"{name}/{index}.png" for name in ("cat", "dog") for index in range(4)]
+    table = pa.table({"file_name": names, "label": [name[:3] for name in names]})
+    if kind == "csv":
+        pa.csv.write_csv(table, source / "metadata.csv")
+    elif kind == "jsonl":
+        (source / "metadata.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in table.to_pylist()))
+    else:
+        pq.write_table(table, source / "metadata.parquet")
+
+
+def write_kept(source: Path, kind: str) -> None:
+    """What `datasets` makes: a saved data set, or a repository of Parquet files."""
+    source.mkdir()
+    data = datasets.Dataset(make_table(source))
+    if kind == "saved":
+        data.save_to_disk(str(source))
+    elif kind == "saved splits":
+        datasets.DatasetDict(train=data, test=data).save_to_disk(str(source))
+    else:
+        (source / "data").mkdir()
+        for split in ("train", "test"):
+            data.to_parquet(source / f"data/{split}-00000-of-00001.parquet")
+        (source / "README.md").write_text("---\npretty_name: Pets\n---\n")
+
+
+SMALL = "private/skipped.csv"
+DESCRIBED = {
+    "csv": (write_described, "metadata.csv", SMALL),
+    "jsonl": (write_described, "metadata.jsonl", "private/times.json"),
+    "parquet metadata": (write_described, "metadata.parquet", "private/rows.parquet"),
+    "saved": (write_kept, "state.json", SMALL),
+    "saved ": (write_kept, "dataset_info.json", SMALL),
+    "saved splits": (write_kept, "dataset_dict.json", SMALL),
+    "saved splits ": (write_kept, "train/state.json", SMALL),
+    "saved splits  ": (write_kept, "train/dataset_info.json", SMALL),
+    "parquet": (write_kept, "README.md", SMALL),
+    "parquet of another split": (write_kept, "data/test-00000-of-00001.parquet", "private/rows.parquet"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "split"),
+    [
+        (kind, split)
+        for kind in DESCRIBED
+        for split in ("train", "test+train")
+        if split == "train" or kind.strip() != "saved"  # which is one split
+    ],
+)
+def test_every_file_that_is_read_lies_apart_from_the_run(
+    tmp_path: Path, run_copy: Path, recipe: Path, kind: str, split: str
+) -> None:
+    """Labels, columns and features, too: they would be deleted under a name that is ours."""
+    write, name, place = DESCRIBED[kind]
+    if split != "train" and write is write_described:
+        for one in ("train", "test"):
+            write(tmp_path / "source" / one, kind)
+        name = f"train/{name}"
+    else:
+        write(tmp_path / "source", kind.strip())
+    link_to(tmp_path / "source" / name, run_copy / place)
+    command = ("protect", tmp_path / "source", "--out", run_copy, "--recipe", recipe, "--split", split, "--overwrite")
+    line = refuse(tmp_path, *command)
+    assert f"the source: {tmp_path / 'source' / name} lies in {run_copy}, or leads there" in line
 
 
 def test_a_release_is_not_the_source_of_the_run_that_replaces_it(tmp_path: Path, run_copy: Path, recipe: Path) -> None:
@@ -390,6 +472,64 @@ def test_an_audit_of_a_run_takes_nothing_of_others_into_the_release(tmp_path: Pa
     assert "lie within each other" in refuse(tmp_path, *audit)
 
 
+SOURCES = ["--clean", "--holdout", "PROTECTED"]
+
+
+@pytest.mark.parametrize("option", SOURCES)
+@pytest.mark.parametrize("how", ["a picture", "labels"])
+def test_sources_of_an_audit_of_a_copy_lie_apart_from_it(tmp_path: Path, material: Path, option: str, how: str) -> None:
+    """An audit that is made again writes over its own files, and a source may lead to one by a link."""
+    places = {"--clean": "clean", "--holdout": "test", "PROTECTED": "noisy"}
+    places = {name: Path(shutil.copytree(material / folder, tmp_path / folder)) for name, folder in places.items()}
+    audit = ("audit", places["PROTECTED"], "--clean", places["--clean"], "--holdout", places["--holdout"])
+    audit = (*audit, "--recipe", material / "quick.yaml", "--out", tmp_path / "out")
+    assert run(*audit).code == 3
+    source, name = places[option], "report.html"
+    if how == "labels":
+        pictures = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.png"))
+        rows = "".join(f"{picture},{picture.split('/')[-2]}\n" for picture in pictures)
+        (source / "metadata.csv").write_text(f"file_name,label\n{rows}")
+        linked = source / "metadata.csv"
+    else:
+        linked, name = next(source.rglob("*.png")), "figures/audit-radius.png"
+    link_to(linked, tmp_path / "out" / name)
+    line = refuse(tmp_path, *audit, at_once=False)
+    shown = source if option == "PROTECTED" else f"{option} {source}"
+    assert f"{shown}: {linked} lies in {tmp_path / 'out'}, or leads there" in line
+
+
+@pytest.mark.parametrize("option", ["--clean", "--holdout", None])
+@pytest.mark.parametrize("name", ["audit/report.html", "release/figures/audit-radius.png"])
+def test_sources_of_an_audit_of_a_run_lie_apart_from_it(
+    tmp_path: Path, material: Path, option: str | None, name: str
+) -> None:
+    """None: the originals that the run remembers."""
+    folders = {folder: Path(shutil.copytree(material / folder, tmp_path / folder)) for folder in ("test", "clean")}
+    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    options = json.loads((location / "private/options.json").read_bytes())
+    options["source"]["source"] = str(folders["clean"])
+    (location / "private/options.json").write_text(json.dumps(options))
+    audit = ("audit", location, "--holdout", folders["test"], "--recipe", material / "quick.yaml")
+    audit = (*audit, "--clean", folders["clean"]) if option == "--clean" else audit
+    assert run(*audit).code == 3
+    source = folders["test" if option == "--holdout" else "clean"]
+    linked = next(source.rglob("*.png"))
+    link_to(linked, location / name)
+    line = refuse(tmp_path, *audit, at_once=False)
+    shown = f"{option} {source}" if option else "the originals"
+    assert f"{shown}: {linked} lies in {(location / name).parent}, or leads there" in line
+
+
+def test_the_reserve_of_a_run_may_be_what_its_audit_tests_on(tmp_path: Path, material: Path) -> None:
+    """It lies in the run, and nothing there is deleted."""
+    out = tmp_path / "run"
+    protect(material / "clean", out, "--reserve", "0.5")
+    before = snapshot(out / "private/reserve")
+    (reserve,) = (out / "private/reserve/data").iterdir()
+    assert run("audit", out, "--holdout", reserve, "--recipe", material / "quick.yaml").code == 3
+    assert snapshot(out / "private/reserve") == before
+
+
 # --- the demo
 
 
@@ -427,8 +567,8 @@ def test_a_run_after_a_full_life_is_replaced(tmp_path: Path, photographs: Path, 
     for name in ("release/clean/test-00000-of-00001.parquet", ".release-clean/clean/.test-00000.partial"):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(b"")
-    shutil.copytree(out / "release", out / "private/push-ab_c1234/release")
-    (out / "private/push-ab_c1234/link").symlink_to(source)
+    left = leave_copy(out)
+    (left / "release/link").symlink_to(source)
     for name in ("working/.index.npz.partial", "writing/shard-train-00000.npz", "staging/data/.train-00000.partial"):
         (out / "private" / name).parent.mkdir(parents=True, exist_ok=True)
         (out / "private" / name).write_bytes(b"")
@@ -441,8 +581,7 @@ def test_a_run_after_a_full_life_is_replaced(tmp_path: Path, photographs: Path, 
     assert not (out / ".release-clean").exists()
     assert (out / "private/push.json").read_text() == '{"pushes": []}'
     assert (out / "private/published-0123456789ab.parquet").exists()
-    left = {path.name for path in (out / "private").iterdir()}
-    assert not left & {"working", "writing", "staging", "push-ab_c1234"}
+    assert not {path.name for path in (out / "private").iterdir()} & {"working", "writing", "staging", left.name}
     assert (source / "cat/bad.png").exists()
 
 

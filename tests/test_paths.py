@@ -80,6 +80,22 @@ def test_every_command_says_so_in_one_line(
         assert {name: data for name, data in snapshot(tmp_path / "run").items() if "status" not in name} == before
 
 
+@pytest.mark.parametrize("out", [".", "./", "..", "a/..", "a/../", "/", "/.", "//", "x" * 250])
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_the_demo_needs_a_name_to_put_its_photographs_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "here/a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    before = snapshot(tmp_path)
+    result = run("demo", "--out", out, *options)
+    assert (result.code, result.out) == (2, "")
+    (line,) = result.err.splitlines()
+    assert line.startswith(f"error: --out {out[:50] if len(out) > 50 else Path(out)}")
+    assert "photographs" in line
+    assert snapshot(tmp_path) == before
+
+
 def test_a_home_folder_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert check_path("~/run", "--out") == tmp_path / "run"

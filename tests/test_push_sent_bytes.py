@@ -20,6 +20,7 @@ from rem_release.release.schema import read_features
 from tests.command_line import Result, released, snapshot
 from tests.loopback_hub import LoopbackHub
 from tests.push_worker import PushWorker
+from tests.pushes import leave_copy
 
 SCRIPT = """
 from pathlib import Path
@@ -199,12 +200,11 @@ def test_a_manifest_says_what_was_checked(ready: Path) -> None:
 def test_a_push_that_was_killed_leaves_no_copy_for_good(
     hub: LoopbackHub, worker: PushWorker, ready: Path, tmp_path: Path
 ) -> None:
-    """The next push deletes it, whatever lies in it, and nothing that a link in it points to."""
-    left = ready / "private/push-abcd1234"
-    shutil.copytree(ready / "release", left / "release")
+    """The next push deletes it, whatever lies in the release, and nothing that a link in it points to."""
+    left = leave_copy(ready)
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/kept").write_text("kept")
-    (left / "link").symlink_to(tmp_path / "outside")
+    (left / "release/link").symlink_to(tmp_path / "outside")
     (tmp_path / "same").write_bytes((ready / "release/README.md").read_bytes())
     name = f"owner/killed{len(hub.requests)}"
     result = push(worker, ready, name, ("upload", "after"), IN_RUN, ("README.md", tmp_path / "same"), 1_000_000)

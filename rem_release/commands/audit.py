@@ -20,11 +20,12 @@ from rem_release.commands.audit_checks import check_rows, check_victims, open_ca
 from rem_release.commands.audit_plan import show_plan
 from rem_release.commands.audit_summary import describe_target, summarise_audit
 from rem_release.console import Console, Report
+from rem_release.data.source import Source
 from rem_release.errors import FellShortError
 from rem_release.paths import check_path
 from rem_release.radius import format_radius
 from rem_release.recipe_files import hash_document
-from rem_release.release.apart import check_apart
+from rem_release.release.apart import check_apart, check_files_apart
 from rem_release.release.certificate import Certificate
 from rem_release.release.documents import require_current
 from rem_release.release.run_status import entered
@@ -68,7 +69,7 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
     if accelerator.is_main_process and not options.plan:
         folder.claim(resume=options.resume)
     accelerator.wait_for_everyone()
-    bench, rows, rho_a = _prepare(options, accelerator.num_processes, console)
+    bench, rows, rho_a = _prepare(options, folder, accelerator.num_processes, console)
     if options.plan:
         known = Ledger(folder.victims if options.resume else None, baseline_folder(), writes=False)
         show_plan(Laboratory(bench, known, accelerator), rows, console)
@@ -88,11 +89,15 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
     return certificate
 
 
-def _prepare(options: AuditOptions, processes: int, console: Console) -> tuple[Bench, list[Row], Fraction]:
+def _prepare(
+    options: AuditOptions, folder: AuditFolder, processes: int, console: Console
+) -> tuple[Bench, list[Row], Fraction]:
     """Read what is audited and refuse what cannot be, before anything is written: the bench, its rows, and rho_a."""
     recipe = options.recipe
     with console.stage("Reading") as report:
         target = open_target(options.target, options.clean, recipe.victim.resolution, progress=report)
+    for source, name in ((target.copy, f"{options.target}"), (target.originals, _name("--clean", options.clean))):
+        _require_files_apart(folder, source, name)
     if target.run and target.facts:
         require_current(target.facts, options.target)
     console.note(describe_target(target))
@@ -107,6 +112,7 @@ def _prepare(options: AuditOptions, processes: int, console: Console) -> tuple[B
     with console.stage("Comparing test images with the release") as report:
         share, overlap = recipe.holdout.share, recipe.holdout.overlap
         holdout = choose_holdout(target, options.holdout, target.run, share, overlap, progress=report)
+    _require_files_apart(folder, holdout.source, _name("--holdout", options.holdout))
     require_images(holdout, target.classes, recipe)
     resolution = recipe.victim.resolution or target.resolution
     bench = Bench(target=target, holdout=holdout, recipe=recipe, resolution=resolution, rho_u=rho_u)
@@ -158,6 +164,17 @@ def _require_apart(folder: AuditFolder, options: AuditOptions) -> None:
     for name, source in (("--clean", options.clean), ("--holdout", options.holdout)):
         if source and (path := check_path(source, name)).exists():
             check_apart(folder.path, path, name)
+
+
+def _require_files_apart(folder: AuditFolder, source: Source | None, name: str) -> None:
+    """Refuse a source that leads to what an audit writes over, by links."""
+    if source:
+        for place in (folder.path, folder.certificate.parent / "figures"):
+            check_files_apart(place, source, name)
+
+
+def _name(option: str, location: str | None) -> str:
+    return f"{option} {location}" if location else "the originals"
 
 
 def _recorded(folder: AuditFolder) -> AbstractContextManager[None]:

@@ -13,6 +13,7 @@ from rem_release.console import Console
 from rem_release.data.photographs import PHOTOGRAPHS, write_patches
 from rem_release.data.source import SourceOptions
 from rem_release.errors import FellShortError, InputError
+from rem_release.paths import check_path
 from rem_release.recipe_changes import load_changed
 from rem_release.release.deletion import delete_own, require_own
 from rem_release.release.run_folder import RunFolder
@@ -33,11 +34,18 @@ def run_demo(out: Path, overwrite: bool, console: Console) -> None:
         InputError: there is a run already, something that is no run, or something else among it; or another command
             works there.
     """
-    photographs = out.with_name(out.name + "-photographs")
+    photographs = _place_photographs(out)
     _claim(out, photographs, overwrite)
     with entered(photographs):
         _cut_patches(photographs, console)
         _run(out, photographs, overwrite, console)
+
+
+def _place_photographs(out: Path) -> Path:
+    """The folder beside `out` that is named after it."""
+    if out.name in ("", ".."):
+        raise InputError(f"--out {out}: the demo puts its photographs beside that; name a new folder, such as demo")
+    return check_path(str(out.with_name(f"{out.name}-photographs")), "--out")
 
 
 def _claim(out: Path, photographs: Path, overwrite: bool) -> None:

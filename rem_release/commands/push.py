@@ -1,7 +1,5 @@
 """`rem-release push`: the order of its stages."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +18,7 @@ from rem_release.hub.proof import check_files, check_loading
 from rem_release.hub.repository import State, read_refs
 from rem_release.hub.settings import check_tag_name, choose_tag, set_gating, set_tag, set_visibility
 from rem_release.hub.upload import upload
-from rem_release.release.copying import DRY_RUN_COPY, PUSH_COPY, clear_copies, copy_release, link_release
+from rem_release.release.copying import copied
 from rem_release.release.facts import Facts
 from rem_release.release.run_folder import RunFolder
 from rem_release.verification.report import Check
@@ -40,7 +38,7 @@ def push(options: PushOptions, console: Console) -> None:
         hint = "; finish the run with --resume" if run.exists else "; give a run folder"
         raise InputError(f"{options.run} holds no release{hint}")
     check_tag_name(options.tag)
-    with run.held() if options.dry_run else run.adopted(), _copied(run, options.dry_run) as copy:
+    with run.held() if options.dry_run else run.adopted(), copied(run, is_dry=options.dry_run) as copy:
         checks, facts = _check(options, run, copy, hub.url, console)
         if options.dry_run:
             show_plan(options, copy, checks, console)
@@ -128,18 +126,3 @@ def _refuse(repo_id: str, checks: list[Check]) -> None:
         reasons = [f"{check.name}: {check.detail}" for check in failed]
         count = f"{len(failed)} reasons" if len(failed) > 1 else "1 reason"
         raise FellShortError(f"nothing was sent to {repo_id}: the gate refuses for {count}:", reasons)
-
-
-@contextmanager
-def _copied(run: RunFolder, is_dry: bool) -> Iterator[Path]:
-    """The release once more: what is checked there is what is sent, whatever becomes of the run's own files meanwhile.
-
-    A dry run sends nothing, and links will do.
-    """
-    room = run.private if run.private.is_dir() and os.access(run.private, os.W_OK) else None
-    if room and not is_dry:
-        clear_copies(run.private)
-    with tempfile.TemporaryDirectory(prefix=DRY_RUN_COPY if is_dry else PUSH_COPY, dir=room) as folder:
-        copy = Path(folder) / "release"
-        (link_release if is_dry else copy_release)(run.release, copy)
-        yield copy

@@ -60,6 +60,8 @@ class Rows:
     """the pictures, where they are not read from `dataset`, whose image column is null then"""
     files: tuple[Path, ...] = ()
     """the files that hold the rows, where they are few"""
+    also_read: tuple[Path, ...] = ()
+    """other files that were read: metadata, what describes a table, and tables of other splits"""
     caches: tuple[PrivateCache, ...] = ()
     """what lives as long as the rows do, and is deleted with them"""
     left_out: tuple[str, ...] = ()

@@ -78,6 +78,8 @@ class Source:
     """the pictures, where they are not read from `dataset`, whose image column is null then"""
     files: tuple[Path, ...] = ()
     """the files that hold the rows, where they are few"""
+    also_read: tuple[Path, ...] = ()
+    """see `Rows.also_read`"""
     caches: tuple[PrivateCache, ...] = ()
     """deleted with the last Source that refers to them"""
 
@@ -258,6 +260,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
         album_names=rows.album_names,
         cells=rows.cells,
         files=rows.files,
+        also_read=rows.also_read,
         caches=rows.caches,
     )
     if options.label_from != "clusters":

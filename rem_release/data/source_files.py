@@ -39,7 +39,11 @@ def find_file_within(source: Source, folder: Path) -> Path | None:
 
 
 def _list_files(source: Source) -> Iterator[str]:
-    """The files that hold rows, those that `datasets` reads, and those that the pictures' cells name."""
+    """The files that hold rows or describe them, those that `datasets` reads, and those that the pictures' cells name.
+
+    Those that describe them are first, for they are named as the source has them.
+    """
+    yield from map(str, source.also_read)
     yield from map(str, source.files)
     yield from (str(file["filename"]) for file in source.dataset.cache_files)
     if source.cells is None:

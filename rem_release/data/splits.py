@@ -23,6 +23,9 @@ from rem_release.data.tables import is_one_split
 from rem_release.errors import InputError
 from rem_release.plain_text import show
 
+_MOST_BYTES = 200
+"""of a split's name: files are named after it, and their names may have 255"""
+_SHOWN = 80
 _APART = "or protect one split alone"
 
 
@@ -37,16 +40,26 @@ def read_split_names(text: str) -> list[str]:
     """
     names = text.split("+")
     for name in names:
-        if not re.fullmatch(r"\w+(\.\w+)*", name) or name.lower() == "all":  # which `datasets` takes for all splits
-            which = f" {text!r}: {name!r}" if len(names) > 1 else f" {name!r}"
-            raise InputError(f"--split{which} cannot name a split; use letters, digits and _, such as train")
-        if len(name) > LONGEST_SPLIT:
-            raise InputError(
-                f"--split {show(repr(name), 60)}: the name has {len(name)} characters, and {LONGEST_SPLIT} are allowed"
-            )
+        if fault := find_name_fault(name):
+            which = f" {show(repr(text), _SHOWN)}:" if len(names) > 1 else ""
+            raise InputError(f"--split{which} {fault}, such as train")
         if names.count(name) > 1:
             raise InputError(f"--split {text!r} names {name!r} twice; name every split once")
     return sorted(names)
+
+
+def find_name_fault(name: str) -> str | None:
+    """Why this cannot name a split, and what to do about it; None where it can."""
+    if not re.fullmatch(r"\w+(\.\w+)*", name) or name.lower() == "all":  # which `datasets` takes for all splits
+        return f"{show(repr(name), _SHOWN)} cannot name a split; use letters, digits and _"
+    if len(name) > LONGEST_SPLIT:
+        return (
+            f"{show(repr(name), _SHOWN)} names a split with {len(name)} characters; {LONGEST_SPLIT} are allowed: use "
+            "fewer"
+        )
+    if (size := len(name.encode())) > _MOST_BYTES:
+        return f"{show(repr(name), _SHOWN)} names a split of {size} bytes; use at most {_MOST_BYTES}"
+    return None
 
 
 def find_split(splits: Mapping[str, int], row: int) -> str:
@@ -104,6 +117,7 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
         class_ids=np.concatenate(ids) if ids else None,
         cells=ParquetColumn(files, options.image_column) if rows[0].cells is not None else None,
         files=files,
+        also_read=tuple(file for part in rows for file in part.also_read),
         caches=tuple(cache for part in rows for cache in part.caches),
         left_out=tuple(name for name in rows[0].left_out if name not in parts),
     )

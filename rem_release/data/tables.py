@@ -71,6 +71,7 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
         labels_from="column",
         root=path.parent,
         origins=names,
+        also_read=(path,),
         caches=(cache,),
         left_out=list_other_folders(path.parent, options),
     )
@@ -132,6 +133,7 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
         root=root,
         cells=pictures,
         files=tuple(files),
+        also_read=tuple(_list_read(path, found)),
         caches=(cache,),
         left_out=_list_others(builder.config.data_files, options),
     )
@@ -163,12 +165,16 @@ def _list_parquet(path: Path) -> list[Path]:
 
 def _mirror(path: Path, files: list[Path], cache: Path) -> str:
     """Link the files of a data set under a plain name: in a folder's own, `datasets` takes brackets for patterns."""
-    for file in [*files, path / "README.md"]:
-        if file.is_file():
-            link = cache / "source" / file.relative_to(path)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file)
+    for file in _list_read(path, files):
+        link = cache / "source" / file.relative_to(path)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
     return str(cache / "source")
+
+
+def _list_read(path: Path, files: list[Path]) -> list[Path]:
+    """What is read of a data set: its tables, and its card, which says which of them are of which split."""
+    return [file for file in (*files, path / "README.md") if file.is_file()]
 
 
 def is_saved_dataset(path: Path) -> bool:
@@ -198,7 +204,14 @@ def open_saved(path: Path, options: SourceOptions) -> Rows:
         loaded = datasets.load_from_disk(str(folder))
     if folder == path and loaded.split is not None:
         _require_split([str(loaded.split)], str(path), options)
-    return Rows(dataset=loaded, labels_from="column", root=path, left_out=_list_others(splits, options))
+    described = (path / "dataset_dict.json", folder / "state.json", folder / "dataset_info.json")
+    return Rows(
+        dataset=loaded,
+        labels_from="column",
+        root=path,
+        also_read=tuple(file for file in described if file.is_file()),
+        left_out=_list_others(splits, options),
+    )
 
 
 def open_hub(options: SourceOptions) -> Rows:

@@ -5,14 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.splits import find_name_fault
 from rem_release.data.tables import is_one_split
 from rem_release.errors import InputError
 from rem_release.paths import check_path
+from rem_release.plain_text import show
 from rem_release.release.facts import DataFacts, Facts
 from rem_release.release.remembered import read_album_names, read_source_options
 from rem_release.release.run_folder import RunFolder
 
 OPTION = "--publish-clean-split"
+_SHOWN = 80
 _OTHER_ADVICE = re.compile(r"([:;] choose( one)?)?( with --[a-z-]+| \(or --label-from clusters\))$")
 """The end of a reader's message that names an option of protect."""
 
@@ -27,8 +30,8 @@ def parse_clean_split(text: str) -> tuple[str, str | None]:
         InputError: no split can have that name, or SOURCE is empty.
     """
     name, equals, source = text.partition("=")
-    if not re.fullmatch(r"\w+(\.\w+)*", name) or name.lower() == "all":
-        raise InputError(f"{OPTION} {text}: {name!r} cannot name a split; use letters, digits and _, such as test")
+    if fault := find_name_fault(name):
+        raise InputError(f"{OPTION} {show(text, _SHOWN)}: {fault}, such as test")
     if equals and not source:
         raise InputError(f"{OPTION} {text}: nothing follows the =; say where the split lies, or leave the = out")
     return name, source or None

@@ -122,14 +122,18 @@ def _clean_names(facts: Facts) -> list[str]:
 
 def _count_split_rows(facts: Facts) -> dict[str, int]:
     """Rows of each split's data files."""
-    return {
-        split: sum(facts.files[name].rows or 0 for name in _data_names(facts) if name.startswith(f"data/{split}-"))
-        for split in facts.data.split_images
-    }
+    counts: Counter[str] = Counter()
+    for name in _data_names(facts):
+        counts[_split_of(name)] += facts.files[name].rows or 0
+    return {split: counts[split] for split in facts.data.split_images}
+
+
+def _split_of(name: str) -> str:
+    return name.removeprefix("data/").partition("-")[0]
 
 
 def _shard_names(facts: Facts) -> list[str]:
-    counts = Counter(name.removeprefix("data/").partition("-")[0] for name in _data_names(facts))
+    counts = Counter(map(_split_of, _data_names(facts)))
     return sorted(name for split in facts.data.split_images for name in _number_shards("data", split, counts[split]))
 
 

@@ -3,14 +3,59 @@
 import fcntl
 import os
 import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rem_release.errors import RemReleaseError
+from rem_release.release.copy_marker import is_copy, make_copy_folder
+from rem_release.release.deletion import COPY_OF_A_RELEASE, delete_own
+from rem_release.release.run_folder import RunFolder
 
-PUSH_COPY, DRY_RUN_COPY = "push-", "dry-run-"
-"""First letters of the folders in `private/` that hold a copy of the release while it is checked and sent."""
 _FICLONE = 0x40049409
 """ioctl_ficlone(2): the copy shares the blocks of the original until either is written to"""
+
+
+@contextmanager
+def copied(run: RunFolder, *, is_dry: bool) -> Iterator[Path]:
+    """The release of a run once more, deleted at the end: in `private/` where that can be written, else elsewhere.
+
+    In a run, copies that were left by a kill are deleted first. For the one command that is at work there.
+
+    Args:
+        run: the run, or another folder that holds a release.
+        is_dry: nothing is sent, and links will do.
+
+    Raises:
+        RemReleaseError: the disk is too small.
+    """
+    copy = link_release if is_dry else copy_release
+    if run.private.is_symlink() or not (run.private.is_dir() and os.access(run.private, os.W_OK)):
+        with tempfile.TemporaryDirectory(prefix="rem-release-") as elsewhere:
+            copy(run.release, Path(elsewhere) / "release")
+            yield Path(elsewhere) / "release"
+        return
+    if run.exists:
+        for found in list(run.private.iterdir()):
+            _clear(run, found.name)
+    folder = make_copy_folder(run.private, is_dry=is_dry)
+    try:
+        copy(run.release, folder / "release")
+        yield folder / "release"
+    finally:
+        _clear(run, folder.name)
+
+
+def _clear(run: RunFolder, name: str) -> None:
+    """Delete what lies in `private/` under this name, if it is a copy; anything else stays."""
+    private = os.open(run.private, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        is_ours = is_copy(name, private)
+    finally:
+        os.close(private)
+    if is_ours:
+        delete_own(run.path, f"{run.private.name}/{name}", COPY_OF_A_RELEASE)
 
 
 def copy_release(release: Path, copy: Path) -> None:
@@ -33,7 +78,7 @@ def copy_release(release: Path, copy: Path) -> None:
         elif not _clone(Path(source), Path(target)):
             rest.append((Path(source), Path(target)))
 
-    shutil.copytree(release, copy, symlinks=True, copy_function=take)
+    _copy_tree(release, copy, take)
     need, free = sum(source.stat().st_size for source, _ in rest), shutil.disk_usage(copy).free
     if need > free:
         raise RemReleaseError(
@@ -46,14 +91,16 @@ def copy_release(release: Path, copy: Path) -> None:
 
 def link_release(release: Path, copy: Path) -> None:
     """The same by hard links, which take no room: for looking only, where nothing is sent."""
-    shutil.copytree(release, copy, symlinks=True, copy_function=_link)
+    _copy_tree(release, copy, _link)
 
 
-def clear_copies(private: Path) -> None:
-    """Delete the copies that pushes left in `private/` which were killed. For the one command that is at work there."""
-    for copy in private.glob(f"{PUSH_COPY}????????"):  # as `tempfile` names them
-        if copy.is_dir() and not copy.is_symlink():
-            shutil.rmtree(copy)
+def _copy_tree(release: Path, copy: Path, take: Callable[[str, str], None]) -> None:
+    """Copy a folder; in the copy, folders that are read-only here can be written to, and so deleted."""
+    try:
+        shutil.copytree(release, copy, symlinks=True, copy_function=take)
+    finally:
+        for folder, _, _ in os.walk(copy):
+            Path(folder).chmod(0o700)
 
 
 def _clone(source: Path, target: Path) -> bool:

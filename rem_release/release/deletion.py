@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from rem_release.errors import InputError
 from rem_release.release.certificate import AUDIT_FIGURES
+from rem_release.release.copy_marker import COPY, MARKER, is_copy
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE
 
 Names = Mapping[str, str]
@@ -51,6 +52,7 @@ DECODED: Names = {"": r"images\.npy|index\.npz"}
 JOURNAL: Names = {"": r"shard-[\w.]+-\d{5,}\.npz"}
 RECEIPTS = r"push\.json|published-[0-9a-f]{12}\.parquet|attempts\.json"
 """What says which pictures are out, and how often audits were tried; nothing deletes it."""
+COPY_OF_A_RELEASE: Names = {"": re.escape(MARKER), r"release(/(?s:.*))?": _ANYTHING}
 PRIVATE: Names = {
     "": r"(options|status|times|recipe|generator|albums|noise)\.json|generator\.safetensors|noise\.npy|rows\.parquet"
     rf"|skipped\.csv|{RECEIPTS}",
@@ -60,7 +62,7 @@ PRIVATE: Names = {
     **_below("staging", RELEASE),
     "reserve": _NOTHING,
     **_below("reserve/data", SHARDS),
-    r"(push|dry-run)-\w{8}(/.*)?": _ANYTHING,  # a copy of the release, which a push that was killed left
+    **_below(COPY, COPY_OF_A_RELEASE),  # which a push that was killed left; the marker has to be there, see `_is_own`
 }
 
 
@@ -153,9 +155,9 @@ def _files_beside(names: Names, path: str) -> list[str]:
     return [files for pattern, files in names.items() if re.fullmatch(pattern, folder)]
 
 
-def _is_own(names: Names, path: str, entry: os.DirEntry[str]) -> bool:
+def _is_own(names: Names, path: str, entry: os.DirEntry[str], parent: int) -> bool:
     if entry.is_dir(follow_symlinks=False):
-        return _is_folder(names, path)
+        return _is_folder(names, path) and (not re.fullmatch(COPY, path) or is_copy(path, parent))
     is_plain = entry.is_file(follow_symlinks=False)
     return _ANYTHING in _files_beside(names, path) or (is_plain and _is_file(names, path))
 
@@ -180,12 +182,15 @@ class _Entry:
 
 
 def _walk(folder: int, names: Names, above: str = "") -> Iterator[_Entry]:
-    """What lies in an open folder and in our own folders below it, sorted, a folder after what it holds."""
+    """What lies in an open folder and in our own folders below it, sorted, a folder after what it holds.
+
+    The marker of a copy comes last: until it goes, the rest is known by it.
+    """
     with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+        entries = sorted(found, key=lambda entry: (entry.name == MARKER, entry.name))
     for entry in entries:
         path, is_folder = f"{above}{entry.name}", entry.is_dir(follow_symlinks=False)
-        is_own = _is_own(names, path, entry)
+        is_own = _is_own(names, path, entry, folder)
         if is_folder and is_own:
             try:
                 inner = os.open(entry.name, _FOLDER, dir_fd=folder)

@@ -11,7 +11,7 @@ from rem_release.errors import InputError
 from rem_release.methods import Method
 from rem_release.recipe import Recipe, parse_recipe
 from rem_release.release.remembered import read_record
-from rem_release.release.run_folder import RunFolder
+from rem_release.release.run_folder import RUN_FORMAT, RunFolder
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Generator:
         recipe_name: the name of that recipe.
         classes: names of the classes it knows, in the order of its logits.
         seed: of its run; with it a picture gets the noise that it has there.
+        is_old: an earlier version made the run, whose seed was public unless the owner chose one.
     """
 
     weights: Path
@@ -33,6 +34,7 @@ class Generator:
     recipe_name: str
     classes: list[str]
     seed: int
+    is_old: bool
 
     def map_classes(self, classes: list[str]) -> np.ndarray:
         """The generator's index of each class, int64 [classes].
@@ -85,7 +87,9 @@ def load_generator(path: Path) -> Generator:
     recipe = parse_recipe(read_record(run.recipe, dict[str, Any]), str(run.recipe))
     facts = read_record(run.generator_facts, _Facts)
     digest = hashlib.sha256(run.generator.read_bytes()).hexdigest()
-    seed = run.read_options().get("seed")
+    options = run.read_options()
+    seed = options.get("seed")
     if not isinstance(seed, int):
         raise InputError(f"--generator {path}: {run.options} names no seed; restore it, or train a new generator")
-    return Generator(run.generator, digest, recipe, facts.recipe_name, facts.classes, seed)
+    is_old = options.get("format") != RUN_FORMAT
+    return Generator(run.generator, digest, recipe, facts.recipe_name, facts.classes, seed, is_old)

@@ -257,7 +257,7 @@ class RunFolder:
         if before and before.get("format") != RUN_FORMAT:
             raise InputError(
                 f"--resume: {self.path} was begun by an earlier version of rem-release, and this one would go on "
-                "otherwise; start again with --overwrite"
+                f"otherwise; make it anew: rem-release protect SOURCE --out {self.path} --overwrite"
             )
         now = flatten(json.loads(json.dumps(options)))
         differing = [key for key in {**now, **before} if before.get(key) != now.get(key)]

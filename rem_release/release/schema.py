@@ -15,6 +15,8 @@ _UNREADABLE = (
 )
 """what `datasets` raises over features that are none"""
 _MOST_TEXT = 4_000_000
+_LONGEST_LIST = 1 << 14
+"""values of a list of fixed length: missing ones take their room in memory and none in a file"""
 _TYPE = re.compile(
     r"null|bool|u?int(8|16|32|64)|float(16|32|64)|(large_)?(string|binary)|(string|binary)_view|date(32|64)"
     r"|(time(32|64)|timestamp|duration)\[(s|ms|us|ns)(, tz=[\w/+:-]{1,60})?\]|decimal(128|256)\(\d{1,3}, -?\d{1,3}\)"
@@ -45,6 +47,9 @@ def read_features(text: str) -> Features:
 
 def _require_types(document: dict[str, Any]) -> dict[str, Any]:
     """The object, whose type, if it names one, is one that columns have."""
+    length = document.get("length", -1)
+    if not isinstance(length, int) or length > _LONGEST_LIST:
+        raise ValueError(f"a list of {show(length, 60)} values in each row, and {_LONGEST_LIST:,} are allowed")
     name = document.get("dtype", "null")
     if document.get("_type") == "Value" and not (isinstance(name, str) and _TYPE.fullmatch(name)):
         raise ValueError(f"no type of a column: {show(name, 60)}")

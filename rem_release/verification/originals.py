@@ -40,14 +40,14 @@ class Originals:
         skip_bad: bool = False,
         album_names: Mapping[str, str] | None = None,
     ) -> None:
-        self._source = source
+        self.source = source
         self._max_side = max_side
         self._published = {folder: name for name, folder in (album_names or {}).items()}
         self._rows = range(len(source)) if not skip_bad else [row for row in range(len(source)) if self._reads(row)]
 
     def _reads(self, row: int) -> bool:
         try:
-            read_image(self._source, row, self._max_side)
+            read_image(self.source, row, self._max_side)
         except BadImage:
             return False
         return True
@@ -61,30 +61,30 @@ class Originals:
         Raises:
             BadImage: it cannot be read.
         """
-        return read_image(self._source, self._rows[index], self._max_side)
+        return read_image(self.source, self._rows[index], self._max_side)
 
     def origin(self, index: int) -> str:
         """Where the original comes from, see `Source.origin`."""
-        return self._source.origin(int(self._rows[index]))
+        return self.source.origin(int(self._rows[index]))
 
     def label(self, index: int) -> str | None:
         """Name of its class; None where the originals carry no labels."""
-        class_id = int(self._source.class_ids[self._rows[index]])
+        class_id = int(self.source.class_ids[self._rows[index]])
         if class_id < 0:
             return None
-        name = self._source.classes[class_id]
-        return self._published.get(self._source.album_names.get(name, ""), name)
+        name = self.source.classes[class_id]
+        return self._published.get(self.source.album_names.get(name, ""), name)
 
     def split(self, index: int) -> str:
         """Name of its split."""
-        return self._source.split_of(int(self._rows[index]))
+        return self.source.split_of(int(self._rows[index]))
 
     def locate(self, records: Sequence[RowRecord]) -> list[RecordedRow]:
         """Find the originals of recorded rows again: by their files, or by number in a source whose rows have none."""
-        origins = self._source.origins
+        origins = self.source.origins
         places: dict[str, list[int]] = defaultdict(list)
         for index, row in enumerate(self._rows):
-            places[self._source.origin(row)].append(index)
+            places[self.source.origin(row)].append(index)
 
         def find(record: RowRecord) -> int | None:
             found = places.get(record.origin, [])
@@ -97,10 +97,10 @@ class Originals:
 
     def others(self, index: int) -> dict[str, Any]:
         """The columns beside image and label, as plain values."""
-        names = self._source.other_columns()
+        names = self.source.other_columns()
         if not names:
             return {}
-        return released_columns(self._source, np.array([self._rows[index]])).select(names).to_pylist()[0]
+        return released_columns(self.source, np.array([self._rows[index]])).select(names).to_pylist()[0]
 
 
 def open_originals(location: str, data: DataFacts) -> Source:

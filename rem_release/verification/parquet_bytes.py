@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -25,7 +26,13 @@ from rem_release.verification.parquet_pages import Chunk, Column, decompress
 
 _MAGIC = b"PAR1"
 _MOST_FOOTER = 1 << 24
+_FREE_FOOTER, _FILE_A_FOOTER = 1 << 20, 8
+"""bytes that any footer may have, and how many times as long the file is of which a longer one speaks"""
 _MOST_HEADER = 1 << 16
+_FREE_PAGE, _PACKED = 1 << 23, 2
+"""bytes that any page of pictures may unpack to, and how many times its own length a longer one"""
+_AT_ONCE = 128
+"""rows whose nested values are unpacked at a time"""
 _LEAST_ROW = 4
 """bytes that a picture and its path take, even where Snappy finds that all are alike"""
 _NESTED = (dict, datasets.List, datasets.LargeList, datasets.Translation, datasets.TranslationVariableLanguages)
@@ -74,10 +81,10 @@ def read_footer(file: IO[bytes]) -> tuple[dict[int, Any], int]:
         raise ValueError("too few bytes")
     file.seek(size - 8)
     tail = file.read(8)
-    length = int.from_bytes(tail[:4], "little")
+    length, most = int.from_bytes(tail[:4], "little"), _FREE_FOOTER + size // _FILE_A_FOOTER
     start = size - 8 - length
     file.seek(0)
-    if file.read(4) != _MAGIC or tail[4:] != _MAGIC or start < 4 or length > _MOST_FOOTER:
+    if file.read(4) != _MAGIC or tail[4:] != _MAGIC or start < 4 or length > min(_MOST_FOOTER, most):
         raise ValueError("no footer where one belongs")
     file.seek(start)
     reader = CompactReader(file.read(length))
@@ -166,7 +173,8 @@ def _inspect_chunks(
         raise ValueError("numbers of rows that do not add up, or an unknown version")
     if metadata[3] > end // _LEAST_ROW:
         raise ValueError("more rows than its bytes can hold")
-    columns = _describe_columns(features.arrow_schema, pq.ParquetFile(path).schema, metadata, image_column)
+    shown = pq.ParquetFile(path)
+    columns = _describe_columns(features.arrow_schema, shown.schema, metadata, image_column)
     position = len(_MAGIC)
     nested = [name for name, feature in features.items() if isinstance(feature, _NESTED)]
     for number, group in enumerate(metadata[4]):
@@ -183,13 +191,20 @@ def _inspect_chunks(
                 yield f"has, in the column {column.name} of row group {number}, {error}"
             position += chunk[7]
         if nested and len(present) == len(columns):
-            shown = pq.ParquetFile(path).read_row_group(number, nested)
-            counts = [count for name in nested for count in _count_leaves(shown.column(name).combine_chunks())]
             inner = [count for name, count in present.items() if name.split(".")[0] in nested]
-            if counts != inner:
+            if _count_shown(shown, number, nested) != inner:
                 yield f"has, in row group {number}, values inside groups and lists that no row shows"
     if position != end:
         raise ValueError(f"{end - position:,} bytes between its last page and its footer")
+
+
+def _count_shown(file: pq.ParquetFile, group: int, names: list[str]) -> list[int]:
+    """How many values the rows of a row group show at each leaf of these columns, in their order."""
+    counts: dict[str, np.ndarray] = {}
+    for batch in file.iter_batches(_AT_ONCE, row_groups=[group], columns=names):
+        for name in names:
+            counts[name] = counts.get(name, 0) + np.array(list(_count_leaves(batch.column(name))), np.int64)
+    return [int(count) for name in names for count in counts[name]]
 
 
 def _count_leaves(array: pa.Array) -> Iterator[int]:
@@ -261,6 +276,8 @@ def _walk_chunk(data: bytes, start: int, stated: dict[int, Any], rows: int, colu
         size += reader.position + header[2]
         if length < 0 or position > len(data):
             raise ValueError("a page that is cut off")
+        if column.is_picture and header[2] > _FREE_PAGE + _PACKED * length:
+            raise ValueError(f"a page of {header[2]:,} bytes in {length:,}: pictures are packed already")
         plain = decompress(data[position - length : position], header[2], stated[4])
         if kind == parquet.DICTIONARY_PAGE and 7 in header and 5 not in header:
             chunk.read_dictionary(plain, header[7][1], header[7][2])

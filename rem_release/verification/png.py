@@ -15,6 +15,8 @@ _FREE_PIXELS, _PIXELS_A_BYTE = 16_000_000, 64
 """Any picture may have so many pixels, a larger one so many for each byte: zlib packs blank ones a thousand to one."""
 _SLACK = 1024
 """Pixels that cannot be packed grow by at most a thousandth. A stream of many empty blocks is longer."""
+_FREE_BLOCKS, _BYTES_A_BLOCK = 100, 1000
+"""Any picture may have so many blocks, a larger one so many bytes for each: a writer's have some thousand."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -65,8 +67,12 @@ def read_png(data: bytes, most_pixels: int | None = None) -> tuple[np.ndarray | 
 
 def _read_chunks(data: bytes, reasons: list[str]) -> Iterator[tuple[bytes, bytes]]:
     """Yield (kind, body) up to IEND; what is wrong with the frame of a chunk goes to `reasons`."""
-    position = len(_SIGNATURE)
+    position, left = len(_SIGNATURE), _FREE_BLOCKS + len(data) // _BYTES_A_BLOCK
     while position + 12 <= len(data):
+        left -= 1
+        if left < 0:
+            reasons.append(f"has more blocks than a picture of {len(data):,} bytes")
+            return
         (length,) = struct.unpack_from(">I", data, position)
         kind = data[position + 4 : position + 8]
         end = position + 12 + length

@@ -42,6 +42,8 @@ class Holdout:
     dropped: int
     """pictures left out because they overlap the release"""
     read: Read
+    source: Source | None = None
+    """where they are read, if they were given"""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -186,6 +188,7 @@ def _open_given(target: Target, location: str, run: RunFolder | None) -> Holdout
         train_rows=np.arange(len(target)),
         dropped=0,
         read=lambda row: _read(source, row, max_side),
+        source=source,
     )
 
 

@@ -31,6 +31,8 @@ class OtherCopy:
     resolution: int
     largest: int
     """largest change in levels: at own size where sizes agree, else on the working grid"""
+    sources: tuple[Source, Source]
+    """the copy and its clean partner"""
 
     @property
     def rho_u(self) -> Fraction:
@@ -84,7 +86,7 @@ def pair_copy(
         read_protected=_reader(copy),
         read_clean=_reader(partner),
     )
-    return OtherCopy(pairs, copy.classes, _digest(pairs), side, max(changes))
+    return OtherCopy(pairs, copy.classes, _digest(pairs), side, max(changes), (copy, partner))
 
 
 def _compare_labels(copy: Source, clean: Source) -> None:

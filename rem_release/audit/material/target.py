@@ -9,7 +9,7 @@ import numpy as np
 from rem_release.audit.material.other_copy import pair_copy
 from rem_release.audit.material.pairs import Pairs, Progress
 from rem_release.audit.material.released_rows import pair_release, read_sound_facts
-from rem_release.data.source import SourceOptions
+from rem_release.data.source import Source, SourceOptions
 from rem_release.errors import InputError
 from rem_release.radius import format_radius, parse_radius
 from rem_release.release.documents import FACTS
@@ -45,6 +45,10 @@ class Target:
     image_column: str
     label_column: str
     pairs: Pairs
+    originals: Source | None = None
+    """where the clean rows are read"""
+    copy: Source | None = None
+    """where the protected rows are read, if that is no release"""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -131,6 +135,8 @@ def open_target(
         image_column=image_column,
         label_column=label_column,
         pairs=copy.pairs,
+        copy=copy.sources[0],
+        originals=copy.sources[1],
     )
 
 
@@ -186,6 +192,7 @@ def _open_release(
         image_column=facts.data.image_column,
         label_column=facts.data.label_column,
         pairs=pairs,
+        originals=originals.source,
     )
 
 
