@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from fractions import Fraction
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -302,8 +303,9 @@ def name_recipe(name: str, recipe: AuditRecipe) -> str:
     return f"{name}, changed in {', '.join(changed)}" if changed else name
 
 
+@cache
 def shipped_audits() -> dict[str, AuditRecipe]:
-    """The shipped audit recipes by name."""
+    """The shipped audit recipes by name; not to be changed."""
     return {name: load_audit_recipe(name) for name in recipe_names() if is_audit_recipe(read_document(name))}
 
 
