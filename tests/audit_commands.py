@@ -35,9 +35,31 @@ def draw_colours(folder: Path, count: int = 12, seed: int = 0, form: str = "png"
     return folder
 
 
-def draw_stripes(folder: Path, count: int, seed: int) -> Path:
-    """Write class folders of two gratings: harder, so that strong random noise hides them."""
-    for name, pictures in zip(("across", "down"), draw_gratings(count, seed, contrast=20)[:2], strict=True):
+def write_stripes(folder: Path) -> tuple[Path, Path, Path, Path]:
+    """Pictures, test pictures, a recipe of noise that protects them, and a lenient one of a short audit that certifies.
+
+    Measured: 100 % from the originals, 100 % from random noise, and 59 % from the release; leakage at most 0.45.
+    """
+    noise = {
+        **{"data__resolution": 16, "noise__method": "em", "noise__rho_u": "24/255", "noise__step_size": "10/255"},
+        **{"noise__steps": 5, "noise__rho_a": 0, "noise__adversary_steps": 0, "noise__adversary_step_size": 0},
+        **{"noise__eot": {"transform": "none", "samples": 1}},
+        **{"generator__steps": 60, "generator__batch_size": 32},
+    }
+    standard = {"required": True, "limit": 0.95, "architectures": ["small_resnet"], "threats": ["standard"]}
+    policy = {"tiers__standard": standard, "tiers__adversarial": {"required": False}, "seeds__required": 3}
+    training = {"victim__least_steps": 60, "victim__batch_size": 32, "victim__learning_rate": 0.05}
+    return (
+        _draw_stripes(folder / "clean", 50, seed=0),
+        _draw_stripes(folder / "test", 60, seed=1),
+        write_recipe(folder / "noise.yaml", **noise),
+        write_audit_recipe(folder / "lenient.yaml", **{**LEARNING, **training, **policy, "victim__evaluations": 1}),
+    )
+
+
+def _draw_stripes(folder: Path, count: int, seed: int) -> Path:
+    """Write class folders of two gratings, which no linear classifier sees."""
+    for name, pictures in zip(("across", "down"), draw_gratings(count, seed, noise=20)[:2], strict=True):
         (folder / name).mkdir(parents=True)
         for index, pixels in enumerate(pictures):
             Image.fromarray(pixels).save(folder / name / f"{index:02d}.png")

@@ -32,10 +32,10 @@ from tests.audit_commands import (
     audit_copy,
     audit_run,
     draw_colours,
-    draw_stripes,
     fall_short,
     protect,
     write_material,
+    write_stripes,
 )
 from tests.audits import QUICK, read_victims, write_audit_recipe
 from tests.command_line import draw, read_status, run, snapshot, succeed
@@ -155,18 +155,20 @@ def test_status_and_exit_code_say_that_it_fell_short(audited: Path) -> None:
 
 
 def test_an_audit_that_passes_ends_with_0_and_says_done(tmp_path: Path) -> None:
-    """Random signs of half the range hide faint stripes: 98 % from the originals, and 50 %, which is chance."""
-    source, test = draw_stripes(tmp_path / "clean", 50, seed=0), draw_stripes(tmp_path / "test", 20, seed=1)
-    location = protect(source, tmp_path / "run", "--method", "random", "--rho-u", "127/255")
-    standard = {"required": True, "limit": 0.95, "architectures": ["small_resnet"], "threats": ["standard"]}
-    changes = {"tiers__standard": standard, "tiers__adversarial": {"required": False}}
-    training = {"victim__steps": 50, "victim__batch_size": 32, "victim__learning_rate": 0.05}
-    recipe = write_audit_recipe(tmp_path / "lenient.yaml", **{**LEARNING, **training, **changes})
-    result = succeed("audit", location, "--holdout", test, "--recipe", recipe)
+    source, test, noise, lenient = write_stripes(tmp_path)
+    location = tmp_path / "run"
+    succeed("protect", source, "--out", location, "--recipe", noise)
+    result = succeed("audit", location, "--holdout", test, "--recipe", lenient)
     assert read_status(location) == {"state": "done", "exit_code": 0, "message": ""}
     assert "Passed: every tier that the owner's policy requires" in result.out
     assert "The limit of the standard tier is 95%; the shipped one is 30%." in result.out
-    assert "names no rho_a; its adversarial tier is tested up to 63.5/255" in result.err
+    assert "Victims and adversary depart from the shipped audit-quick: victim.epochs 1.0 (shipped: 30.0)" in result.out
+    assert "names no rho_a; its adversarial tier is tested up to 12/255" in result.err
+    (row,) = certificate_of(location).rows
+    assert (row.seeds, row.valid) == (3, True)
+    assert row.high is not None
+    assert row.over_random is not None
+    assert (row.high < 0.8, row.over_random < 0) == (True, True)
     assert failed_checks(location) == {}
 
 

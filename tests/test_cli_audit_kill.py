@@ -39,7 +39,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder = write_material(tmp_path_factory.mktemp("undisturbed"))
     networks = ["small_resnet", "small_vgg", "small_mobilenet"]
     changes = {
-        **{"victim__steps": 10, "victim__batch_size": 24, "victim__evaluations": 2, "learnability": {"samples": 5}},
+        **{"victim__least_steps": 10, "victim__batch_size": 24, "victim__evaluations": 2, "learnability": {"samples": 5}},
         "tiers__standard__architectures": networks,
         "tiers__adversarial": {"required": True, "architectures": networks, "threats": ["pgd(radius=rho_a)"]},
     }

@@ -20,7 +20,7 @@ def read_batches(release: Path, facts: Facts, names: list[str]) -> Iterator[tupl
     Raises:
         ArrowException, OSError, ValueError: a file is damaged.
     """
-    for file_name in sorted(name for name in facts.files if name.endswith(".parquet")) if names else ():
+    for file_name in sorted(name for name in facts.files if facts.files[name].rows is not None) if names else ():
         of_file = "" if file_name.startswith("data/") else f" of {file_name}"
         row = 0 if of_file else _first_row(facts, file_name)
         with pq.ParquetFile(release / file_name) as file:
