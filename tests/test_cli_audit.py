@@ -275,7 +275,9 @@ def test_audits_of_the_same_originals_are_counted_and_outlive_overwrite(tmp_path
     protect(material / "clean", location, "--overwrite", "--seed", "1")
     assert counted() == (2, 1)
     (told,) = (sentence for sentence in certificate_of(location).summary if "attempt" in sentence)
-    assert told == "Not the first attempt: the run remembers 2 other audits of these images, of 1 other release of them."
+    assert (
+        told == "Not the first attempt: the run remembers 2 other audits of these images, of 1 other release of them."
+    )
     assert failed_checks(location) == {}
 
 
@@ -320,7 +322,7 @@ def test_a_plan_writes_nothing_and_counts_the_victims_that_the_audit_trains(
     plan = succeed("audit", *options, "--plan", "--json").json
     assert snapshot(tmp_path) == before
     assert (plan["victims"], plan["known"], plan["rows"]["adversarial"]) == (7, 0, 1)
-    # two steps of 24 images; for the half that is trained adversarially two of PGD more; 30 epochs of the shipped recipe
+    # two steps of 24 images, two of PGD more for those trained adversarially, and 30 epochs of the shipped recipe
     assert plan["passes"] == 2 * 24 * 3 * (1 + 3) + 30 * 24
     fall_short(*options)
     assert len(read_victims(location / "audit")) == plan["victims"]
@@ -461,7 +463,9 @@ def flip(path: Path, bit: int) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", ["answers.parquet", "audit.json", *(figure.removeprefix("release/") for figure in FIGURES)])
+@pytest.mark.parametrize(
+    "name", ["answers.parquet", "audit.json", *(figure.removeprefix("release/") for figure in FIGURES)]
+)
 def test_a_flipped_bit_is_found(audited_copy: Path, name: str) -> None:
     path = audited_copy / "release" / name
     whole = path.read_bytes()

@@ -261,7 +261,10 @@ def test_without_a_certificate_the_card_says_so_and_somebody_must_want_it(
 
 def test_an_audit_that_fell_short_is_refused_with_its_reason(tmp_path: Path, place: Place, finished_run: Path) -> None:
     ready, asked = certify(Path(shutil.copytree(finished_run, tmp_path / "run")), passed=False), len(place.hub.requests)
-    assert "policy: Fell short of the owner's policy in the required tiers standard and adversarial." in place.run("push", ready, "owner/short", code=3).err
+    assert (
+        "policy: Fell short of the owner's policy in the required tiers standard and adversarial."
+        in place.run("push", ready, "owner/short", code=3).err
+    )
     assert len(place.hub.requests) == asked
     assert read_status(ready)["exit_code"] == 3
 
