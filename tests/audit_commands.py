@@ -4,12 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
+from rem_release.methods.base import Batch
+from rem_release.methods.min_max import MinMaxNoise
 from rem_release.release.certificate import Certificate, read_certificate
-from tests.audits import QUICK, write_audit_recipe
+from tests.audits import QUICK, write_audit_recipe, write_task
 from tests.command_line import Result, run, succeed, write_recipe
-from tests.gratings import draw_gratings
+from tests.gratings import NAMES, SIDE
 
 _COLOURS = {"blue": (40, 60, 200), "red": (200, 60, 40)}
 LEARNING: dict[str, Any] = {
@@ -35,13 +40,25 @@ def draw_colours(folder: Path, count: int = 12, seed: int = 0, form: str = "png"
     return folder
 
 
-def draw_stripes(folder: Path, count: int, seed: int) -> Path:
-    """Write class folders of two gratings: harder, so that strong random noise hides them."""
-    for name, pictures in zip(("across", "down"), draw_gratings(count, seed, contrast=20)[:2], strict=True):
-        (folder / name).mkdir(parents=True)
-        for index, pixels in enumerate(pictures):
-            Image.fromarray(pixels).save(folder / name / f"{index:02d}.png")
-    return folder
+def write_stripes(folder: Path) -> tuple[Path, Path, Path]:
+    """Pictures, test pictures, and the recipe of a short audit that `protect_by_patches` passes."""
+    task = write_task(folder, train=75, test=40)
+    policy = {"tiers__standard__architectures": ["small_vgg"], "tiers__adversarial": {"required": False}}
+    return task / "clean", task / "test", write_audit_recipe(folder / "lenient.yaml", **policy, seeds__required=3)
+
+
+def protect_by_patches(source: Path, out: Path) -> Path:
+    """Protect `write_stripes` with a fixed pattern for each class, in the place of what a tiny generator would make."""
+
+    def lay_patches(method: MinMaxNoise, batch: Batch) -> Tensor:
+        signs = np.random.default_rng(0).choice([-16, 16], (len(NAMES), 3, SIDE, SIDE))
+        levels = (batch.images * 255).round()
+        patched = (levels + torch.from_numpy(signs)[batch.labels]).clamp(0, 255)
+        return (patched - levels).to(torch.int8)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MinMaxNoise, "make_noise", lay_patches)
+        return protect(source, out, "--rho-u", "16/255")
 
 
 def write_material(folder: Path) -> Path:

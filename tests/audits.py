@@ -34,7 +34,7 @@ QUICK = {"victim__least_steps": 2, "victim__epochs": 0.01, "victim__evaluations"
 
 
 def write_audit_recipe(path: Path, **changes: object) -> Path:
-    """Write the recipe with some dotted keys changed, `victim__steps=2` for `victim.steps`."""
+    """Write the recipe with some dotted keys changed, `victim__epochs=2` for `victim.epochs`."""
     recipe = json.loads(json.dumps(AUDIT))
     for key, value in changes.items():
         *parents, last = key.split("__")

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,14 +32,17 @@ from tests.audit_commands import (
     audit_copy,
     audit_run,
     draw_colours,
-    draw_stripes,
     fall_short,
     protect,
+    protect_by_patches,
     write_material,
+    write_stripes,
 )
 from tests.audits import QUICK, read_victims, write_audit_recipe
 from tests.command_line import draw, read_status, run, snapshot, succeed
 
+LABELS = np.repeat([0, 1], 10)
+"""of the test pictures"""
 FIGURES = ["release/figures/audit-classes.png", "release/figures/audit-curves.png", "release/figures/audit-radius.png"]
 
 
@@ -115,8 +119,8 @@ def test_an_audit_of_a_run_adds_these_files_and_changes_card_facts_and_status_al
     material: Path, audited: Path
 ) -> None:
     before, after = snapshot(material / "run"), snapshot(audited / "run")
-    added = ["audit", "audit/curves.json", "audit/report.html", "audit/victims.jsonl", "release/audit.json", *FIGURES]
-    assert sorted(after.keys() - before.keys()) == added
+    added = {"audit", "audit/curves.json", "audit/report.html", "audit/victims.jsonl", "private/attempts.json"}
+    assert after.keys() - before.keys() == {*added, "release/answers.parquet", "release/audit.json", *FIGURES}
     changed = [name for name in before if after.get(name) != before[name]]
     assert changed == ["private/status.json", "release/README.md", "release/protection.json"]
 
@@ -125,7 +129,8 @@ def test_the_release_of_an_audited_run_verifies_and_its_card_renders_to_the_same
     material: Path, audited_copy: Path
 ) -> None:
     checks = succeed("verify", audited_copy, "--clean", material / "clean", "--json").json["checks"]
-    assert {"name": "certificate", "passed": True}.items() <= {**checks[4], "detail": ""}.items()
+    found = {check["name"]: check["passed"] for check in checks}
+    assert (found["certificate"], found["verdict"], found["verdict's words"]) == (True, True, True)
     before = snapshot(audited_copy)
     succeed("card", audited_copy)
     assert snapshot(audited_copy) == before
@@ -151,18 +156,18 @@ def test_status_and_exit_code_say_that_it_fell_short(audited: Path) -> None:
 
 
 def test_an_audit_that_passes_ends_with_0_and_says_done(tmp_path: Path) -> None:
-    """Random signs of half the range hide faint stripes: 98 % from the originals, and 50 %, which is chance."""
-    source, test = draw_stripes(tmp_path / "clean", 50, seed=0), draw_stripes(tmp_path / "test", 20, seed=1)
-    location = protect(source, tmp_path / "run", "--method", "random", "--rho-u", "127/255")
-    standard = {"required": True, "limit": 0.95, "architectures": ["small_resnet"], "threats": ["standard"]}
-    changes = {"tiers__standard": standard, "tiers__adversarial": {"required": False}}
-    training = {"victim__steps": 50, "victim__batch_size": 32, "victim__learning_rate": 0.05}
-    recipe = write_audit_recipe(tmp_path / "lenient.yaml", **{**LEARNING, **training, **changes})
-    result = succeed("audit", location, "--holdout", test, "--recipe", recipe)
+    source, test, lenient = write_stripes(tmp_path)
+    location = protect_by_patches(source, tmp_path / "run")
+    result = succeed("audit", location, "--holdout", test, "--recipe", lenient)
     assert read_status(location) == {"state": "done", "exit_code": 0, "message": ""}
     assert "Passed: every tier that the owner's policy requires" in result.out
-    assert "The limit of the standard tier is 95%; the shipped one is 30%." in result.out
-    assert "names no rho_a; its adversarial tier is tested up to 63.5/255" in result.err
+    assert "The adversarial tier, required by the shipped policy, is not required here." in result.out
+    assert "Victims and adversary depart from the shipped audit-quick: victim.epochs 1.0 (shipped: 30.0)" in result.out
+    (row,) = certificate_of(location).rows
+    assert (row.seeds, row.valid) == (3, True)
+    assert row.high is not None
+    assert row.over_random is not None
+    assert (row.high < 0.3, row.over_random < 0) == (True, True)
     assert failed_checks(location) == {}
 
 
@@ -170,15 +175,20 @@ def test_victims_are_a_line_each_and_the_certificate_follows_from_them(audited: 
     victims = read_victims(audited / "run/audit")
     kinds = [(victim.threat, victim.trained_on) for victim in victims]
     threats, sets = ("standard", "pgd(radius=4/255)"), ("clean", "random", "protected")
-    assert sorted(kinds) == sorted((threat, kind) for threat in threats for kind in sets)
+    rows = [(threat, kind) for threat in threats for kind in sets]
+    assert sorted(kinds) == sorted([*rows, ("standard", "yardstick")])
     certificate = certificate_of(audited / "run")
     assert certificate.digest == read_facts(audited / "run/release").digest
     assert (certificate.images, certificate.holdout.origin, certificate.holdout.images) == (24, "given", 20)
     for row in certificate.rows:
         assert row.valid, row.reason
         (protected,) = (v for v in victims if (v.threat, v.trained_on) == (row.threat, "protected"))
-        assert row.protected.final == pytest.approx(protected.answers(20).mean())
-        assert row.leakage == pytest.approx((row.protected.final - 0.5) / (row.clean.final - 0.5))
+        shares = (protected.named(20) == LABELS).mean(axis=1).tolist()
+        assert row.protected.final == pytest.approx(shares[-1])
+        assert row.leakage_at_end == pytest.approx((row.protected.final - 0.5) / (row.clean.final - 0.5), abs=1e-5)
+        assert not row.relabelled
+        assert (row.protected.judged, row.step) == (pytest.approx(max(shares)), protected.steps[np.argmax(shares)])
+        assert row.leakage == pytest.approx((row.protected.judged - 0.5) / (row.clean.judged - 0.5), abs=1e-5)
 
 
 def test_the_figures_are_drawn_from_certificate_and_curves_alone(audited: Path) -> None:
@@ -225,18 +235,50 @@ def test_json_is_one_object_that_agrees_with_the_certificate(audited_copy: Path,
 # --- again
 
 
-def test_the_same_audit_again_ends_with_the_same_bytes(audited_copy: Path, audited: Path, material: Path) -> None:
-    before = snapshot(audited_copy)
-    fall_short(audited_copy, "--holdout", material / "test", "--recipe", audited / "both.yaml")
-    after = snapshot(audited_copy)
-    victims = "audit/victims.jsonl"
-    assert {name for name in before if before[name] != after[name]} <= {victims, "private/status.json"}
+def test_the_same_audit_again_ends_with_the_same_bytes_but_for_the_count_of_shared_baselines(
+    audited_copy: Path, audited: Path, material: Path
+) -> None:
+    options = ("--holdout", material / "test", "--recipe", audited / "both.yaml")
+    before, first = snapshot(audited_copy), certificate_of(audited_copy)
+    fall_short(audited_copy, *options)
+    after, second = snapshot(audited_copy), certificate_of(audited_copy)
+    assert second.cached == 5, "clean and random of both rows, and the yardstick"
+    assert second == first.model_copy(update={"cached": 5})
+    victims, status = "audit/victims.jsonl", "private/status.json"
+    told = {"audit/report.html", "release/README.md", "release/audit.json", "release/protection.json"}
+    assert {name for name in before if before[name] != after[name]} <= {victims, status, *told}
 
     def found(lines: bytes | None) -> list[VictimRecord]:
         records = [VictimRecord.model_validate_json(line) for line in (lines or b"").splitlines()]
-        return sorted((r.model_copy(update={"seconds": 0.0}) for r in records), key=lambda record: record.key)
+        same = {"seconds": 0.0, "cached": False}
+        return sorted((record.model_copy(update=same) for record in records), key=lambda record: record.key)
 
     assert found(after[victims]) == found(before[victims])
+    fall_short(audited_copy, *options)
+    again = snapshot(audited_copy)
+    assert {name for name in after if after[name] != again[name]} <= {victims, status}
+    fall_short(audited_copy, *options, "--resume")
+    assert certificate_of(audited_copy) == second, "what came from the cache is remembered"
+
+
+def test_audits_of_the_same_originals_are_counted_and_outlive_overwrite(tmp_path: Path, material: Path) -> None:
+    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+
+    def counted(*options: object, **changes: object) -> tuple[int, int]:
+        attempts = audit_run(location, "--holdout", material / "test", *options, **changes).attempts
+        assert attempts is not None
+        return attempts.earlier, attempts.releases
+
+    assert counted() == (0, 0)
+    assert counted() == (0, 0), "the same audit is no other attempt"
+    assert counted(tiers__standard__limit=0.31) == (1, 0)
+    protect(material / "clean", location, "--overwrite", "--seed", "1")
+    assert counted() == (2, 1)
+    (told,) = (sentence for sentence in certificate_of(location).summary if "attempt" in sentence)
+    assert (
+        told == "Not the first attempt: the run remembers 2 other audits of these images, of 1 other release of them."
+    )
+    assert failed_checks(location) == {}
 
 
 def test_another_audit_replaces_figures_and_certificate_and_leaves_nothing_of_the_first(
@@ -246,22 +288,22 @@ def test_another_audit_replaces_figures_and_certificate_and_leaves_nothing_of_th
     first = certificate_of(audited_copy)
     second = audit_run(audited_copy, "--holdout", material / "test")
     assert (len(first.rows), len(second.rows)) == (2, 1)
-    assert [victim.threat for victim in read_victims(audited_copy / "audit")] == ["standard"] * 3
+    assert [victim.threat for victim in read_victims(audited_copy / "audit")] == ["standard"] * 4
     assert failed_checks(audited_copy) == {}
     assert "adversarial training (L∞" not in (audited_copy / "release/README.md").read_text(encoding="utf-8")
 
 
-def test_worst_rows_get_more_seeds(tmp_path: Path, material: Path) -> None:
+def test_rows_of_required_tiers_have_more_victims_than_others(tmp_path: Path, material: Path) -> None:
     location = Path(shutil.copytree(material / "run", tmp_path / "run"))
-    changes = {"seeds": {"grid": 1, "worst": 2, "worst_rows": 1}, "tiers__adversarial": {"required": True}}
-    networks = {"tiers__standard__architectures": ["source", "small_vgg"]}
-    recipe = write_audit_recipe(tmp_path / "seeds.yaml", **{**LEARNING, **changes, **networks})
-    fall_short(location, "--holdout", material / "test", "--recipe", recipe)
-    rows = certificate_of(location).rows
-    assert sorted(row.seeds for row in rows) == [[0], [0, 1]]
-    (worst,) = (row.architecture for row in rows if row.seeds == [0, 1])
-    second = [(v.architecture, v.trained_on) for v in read_victims(location / "audit") if v.seed == 1]
-    assert sorted(second) == [(worst, "clean"), (worst, "protected"), (worst, "random")]
+    changes = {"seeds": {"required": 2, "others": 1}, "tiers__adaptive__threats": ["median"]}
+    certificate = audit_run(location, "--holdout", material / "test", **changes)
+    assert {row.tier: row.seeds for row in certificate.rows} == {"standard": 2, "adaptive": 1}
+    found = Counter((victim.threat, victim.trained_on) for victim in read_victims(location / "audit"))
+    kinds = ("clean", "random", "protected")
+    expected = {("standard", "yardstick"): 2, **{("standard", kind): 2 for kind in kinds}}
+    assert found == {**expected, **{("median", kind): 1 for kind in kinds}}
+    seeds = {victim.trained_on: victim.seed for victim in read_victims(location / "audit") if victim.threat == "median"}
+    assert seeds["clean"] == seeds["random"] != seeds["protected"], "those of the release derive from its digest"
 
 
 # --- the plan
@@ -279,14 +321,14 @@ def test_a_plan_writes_nothing_and_counts_the_victims_that_the_audit_trains(
     before = snapshot(tmp_path)
     plan = succeed("audit", *options, "--plan", "--json").json
     assert snapshot(tmp_path) == before
-    assert (plan["victims"], plan["known"], plan["rows"]["adversarial"]) == (6, 0, 1)
-    # two steps of 24 images; for the half that is trained adversarially two of PGD more
-    assert plan["passes"] == 2 * 24 * 3 * (1 + 3)
+    assert (plan["victims"], plan["known"], plan["rows"]["adversarial"]) == (7, 0, 1)
+    # two steps of 24 images, two of PGD more for those trained adversarially, and 30 epochs of the shipped recipe
+    assert plan["passes"] == 2 * 24 * 3 * (1 + 3) + 30 * 24
     fall_short(*options)
     assert len(read_victims(location / "audit")) == plan["victims"]
     again = succeed("audit", *options, "--plan", "--json").json
-    assert again["known"] == 4, "an audit that is not resumed trains the victims of the release anew"
-    assert succeed("audit", *options, "--plan", "--resume", "--json").json["known"] == 6
+    assert again["known"] == 5, "an audit that is not resumed trains the victims of the release anew"
+    assert succeed("audit", *options, "--plan", "--resume", "--json").json["known"] == 7
     assert "Nothing was written." in succeed("audit", *options, "--plan").out
 
 
@@ -334,7 +376,7 @@ def test_any_protected_copy_is_audited_and_left_alone(tmp_path: Path, material: 
     certificate = audit_copy(noisy, clean, material / "test", out)
     kept = {n: d for n, d in snapshot(noisy.parent).items() if not n.startswith("elsewhere")}
     assert [kept, snapshot(clean)] == before
-    files = ["audit.json", "curves.json", "figures", "report.html", "victims.jsonl"]
+    files = ["answers.parquet", "audit.json", "curves.json", "figures", "report.html", "victims.jsonl"]
     assert sorted(path.name for path in out.iterdir()) == files
     assert certificate.rho_u == "8/255"
     assert certificate.classes == ["blue", "red"]
@@ -369,10 +411,10 @@ def test_partial_protection_is_held_against_its_clean_part(tmp_path: Path, mater
     fall_short(location, "--holdout", material / "test", "--recipe", recipe)
     (row,) = certificate_of(location).rows
     victims = {victim.trained_on: victim for victim in read_victims(location / "audit")}
-    assert sorted(victims) == ["clean", "clean part", "protected", "random"]
-    labels = np.repeat([0, 1], 10)
+    assert sorted(victims) == ["clean", "clean part", "protected", "random", "yardstick"]
     assert row.floor_is == "clean part"
-    assert row.floor == pytest.approx(float(balanced_accuracy(victims["clean part"].answers(20), labels)))
+    hits = victims["clean part"].named(20)[-1] == LABELS
+    assert row.floor == pytest.approx(float(balanced_accuracy(hits, LABELS)))
     assert row.floor > 0.6, "half of the originals teach the colours well"
     assert failed_checks(location) == {}
 
@@ -421,7 +463,9 @@ def flip(path: Path, bit: int) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", ["audit.json", *(figure.removeprefix("release/") for figure in FIGURES)])
+@pytest.mark.parametrize(
+    "name", ["answers.parquet", "audit.json", *(figure.removeprefix("release/") for figure in FIGURES)]
+)
 def test_a_flipped_bit_is_found(audited_copy: Path, name: str) -> None:
     path = audited_copy / "release" / name
     whole = path.read_bytes()
@@ -456,6 +500,7 @@ def test_a_diverging_victim_makes_its_row_invalid_and_not_the_audit(tmp_path: Pa
     assert not row.valid
     assert row.reason == "the loss of a victim became NaN or infinite"
     assert certificate.tiers[0].outcome == "not tested"
-    assert not any(victim.finite for victim in read_victims(location / "audit"))
+    finite = {victim.trained_on for victim in read_victims(location / "audit") if victim.finite}
+    assert finite == {"yardstick"}, "that of the shipped recipe"
     assert failed_checks(location) == {}
     json.loads((location / "audit/victims.jsonl").read_text().splitlines()[0])

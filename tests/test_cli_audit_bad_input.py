@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from rem_release.errors import RemReleaseError
@@ -154,8 +156,22 @@ def test_test_images_of_the_release_are_refused_and_the_cure_is_named(tmp_path: 
 
 def test_too_few_test_images_says_how_many_it_takes(material: Path) -> None:
     message = refuse_run(material, "--set", "statistics.half_width=0.05")
-    assert "20 test images are too few: accuracy to within 5.0% for the 1 rows of a tier takes 271" in message
+    assert "20 test images are too few: accuracy to within 5.0% takes 271;" in message
     assert "--holdout" in message
+
+
+def test_copies_of_test_images_count_as_one(tmp_path: Path, material: Path) -> None:
+    """One value of each copy is another, so that no two files and no two pictures are the same."""
+    for path in sorted((material / "test").rglob("*.png")):
+        pixels = np.asarray(Image.open(path)).copy()
+        for number in range(30):
+            copy = tmp_path / "copies" / path.parent.name / f"{path.stem}-{number}.png"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            pixels[0, 0, 0] = number
+            Image.fromarray(pixels).save(copy)
+    given = ("--recipe", material / "quick.yaml", "--holdout", tmp_path / "copies")
+    message = refuse(material, material / "run", *given, "--set", "statistics.half_width=0.1")
+    assert "600 test images (they count as 20; 580 of them are near copies of others) are too few" in message
 
 
 # --- the recipe
@@ -176,24 +192,30 @@ def test_recipes_that_are_none(tmp_path: Path, material: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("victim.step=3", "--set victim.step: no such key; the nearest is victim.steps"),
+        ("victim.step=3", "--set victim.step: no such key; the nearest is victim.least_steps"),
         ("victim.steps", "write KEY=VALUE"),
         ("tiers.standard.threats=[]", "no threats in any tier"),
         ("tiers.standard.architectures=[]", "has threats and no architecture"),
         ("tiers.standard.threats=[pgd(radius=80*rho_a)]", "above 1, the whole range of a pixel"),
-        ("statistics.resamples=150", "--set statistics.resamples=200"),
-        ("seeds.worst_rows=1,seeds.grid=2", "seeds.worst (1) is below seeds.grid (2)"),
+        ("adversary.steps=1", "cannot reach the radius that it is named after"),
+        ("victim.augmentation=none,tiers.standard.threats=[eot(samples=2)]", "set cifar or imagenet"),
+        ("statistics.resamples=4000", "--set statistics.resamples: no such key"),
+        ("seeds.worst=3", "--set seeds.worst: no such key"),
+        ("victim.steps=3", "--set victim.steps: no such key"),
     ],
 )
 def test_settings_that_cannot_be(material: Path, setting: str, words: str) -> None:
-    settings = [part for one in setting.split(",seeds") for part in ("--set", one if one[0] != "." else f"seeds{one}")]
+    settings = [part for one in setting.split(",") for part in ("--set", one)]
     assert words in refuse_run(material, *settings)
 
 
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("victim.steps=many", "victim.steps: Input should be a valid integer"),
+        ("victim.least_steps=many", "victim.least_steps: Input should be a valid integer"),
+        ("victim.epochs=0", "victim.epochs: Input should be greater than 0"),
+        ("victim.decay_every=80", "victim.decay_every: Input should be less than or equal to 1"),
+        ("seeds.required=0", "seeds.required: Input should be greater than or equal to 1"),
         ("victim.batch_size=1", "victim.batch_size: Input should be greater than or equal to 2"),
         ("tiers.standard.threats=[standrd]", "no threat 'standrd'; the nearest is"),
         ("tiers.standard.threats=[jpeg(q=3)]", "threat jpeg has no parameter 'q'; it has quality, on"),

@@ -1,25 +1,34 @@
 from pathlib import Path
 
 from rem_release.release.canonical import seal
-from rem_release.release.documents import CARD, CERTIFICATE, read_facts
-from tests.certificates import make_certificate
+from rem_release.release.certificate import ANSWERS, AUDIT_FIGURES, read_certificate
+from rem_release.release.documents import CARD, CERTIFICATE, describe_files, read_facts, write_documents
 from tests.command_line import run, snapshot, succeed
+from tests.pushes import certify
 
 
 def test_the_card_follows_the_certificate_and_a_void_one_counts_for_nothing(run_copy: Path) -> None:
     release = run_copy / "release"
     card = release / CARD
     unaudited = card.read_bytes()
-    certificate = make_certificate(digest=read_facts(release).digest)
-    (release / CERTIFICATE).write_bytes(seal(certificate.model_dump(mode="json")))
+    certify(run_copy, passed=False)
+    certificate = read_certificate(release / CERTIFICATE)
+    card.unlink()
     assert "warning" not in succeed("card", run_copy).err
-    assert "**NOT CERTIFIED**: The audit fell short." in card.read_text(encoding="utf-8")
+    assert "**NOT CERTIFIED**: Fell short of the owner's policy in the " in card.read_text(encoding="utf-8")
     assert succeed("verify", release, "--json").json["passed"] is True
 
     void = certificate.model_copy(update={"digest": "ef" * 32})
     (release / CERTIFICATE).write_bytes(seal(void.model_dump(mode="json")))
     assert "warning: audit.json is void: it is of other data." in succeed("card", run_copy).err
+    assert "nobody has measured what a model learns" in card.read_text(encoding="utf-8")
+    (release / CERTIFICATE).unlink()
+    (release / ANSWERS).unlink()
+    for figure in AUDIT_FIGURES:
+        (release / figure).unlink(missing_ok=True)
+    write_documents(release, read_facts(release).model_copy(update={"files": describe_files(release)}))
     assert card.read_bytes() == unaudited
+    (release / CERTIFICATE).write_bytes(seal(void.model_dump(mode="json")))
     failed = [check["name"] for check in run("verify", release, "--json").json["checks"] if check["passed"] is False]
     assert failed == ["certificate"]
 

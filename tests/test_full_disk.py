@@ -304,7 +304,7 @@ def test_an_audit_whose_disk_fills_up_is_resumed(
     disk.free()
     resumed = disk.run("audit", disk.path / "run", *options, "--resume")
     assert resumed.code in (0, 3), resumed.err
-    assert f"{whole_lines} of 6 victims are known already" in resumed.err
+    assert f"{whole_lines} of 7 victims are known already" in resumed.err
     assert snapshot(disk.seen / "run/release") == after
 
 

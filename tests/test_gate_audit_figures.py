@@ -44,7 +44,7 @@ def check(run: Path) -> Check:
 def test_the_figures_of_an_audit_pass(audited: Path) -> None:
     found = check(audited)
     assert found.passed is True, found.detail
-    assert found.detail.startswith("2 figures, each as the audit draws it")
+    assert found.detail.startswith("3 figures, each as the audit draws it")
 
 
 def test_the_curves_are_those_of_the_victims(audited: Path) -> None:
@@ -117,7 +117,7 @@ def test_lost_or_other_curves_are_refused_and_resuming_mends_them(
     result = fall_short(
         audited, "--holdout", first / "test", "--recipe", (first / "run").with_suffix(".audit.yaml"), "--resume"
     )
-    assert "3 of 3 victims are known already" in result.err
+    assert "4 of 4 victims are known already" in result.err
     assert check(audited).passed is True
     after = snapshot(audited)
     assert {name for name in before if before[name] != after[name]} <= {"private/status.json"}

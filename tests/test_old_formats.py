@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rem_release.release.canonical import seal
 from rem_release.release.documents import read_facts
 from tests.command_line import SECRET, run, snapshot, succeed
 
@@ -35,7 +36,10 @@ def test_verify_reads_an_old_release_and_says_what_it_cannot_prove(photographs: 
     assert old["passed"] is None
     for words in ("rem-release 0.2.0", "rem-release/1", "seed was 0", "near copies", "rem-release protect SOURCE"):
         assert words in old["detail"]
-    assert {check["passed"] for check in document["checks"] if check["name"] != "format"} == {True}
+    (card,) = (check for check in document["checks"] if check["name"] == "card")
+    assert card["passed"] is None
+    assert "was made with rem-release 0.2.0, not" in card["detail"]
+    assert {check["passed"] for check in document["checks"] if check["name"] not in ("format", "card")} == {True}
     assert "unknown format: " in succeed("verify", OLD).out
 
 
@@ -97,6 +101,38 @@ def test_a_seed_that_is_given_is_the_owners_word(old_run: Path, tmp_path: Path, 
     assert json.loads((new / "private/options.json").read_bytes())["seed"] == seed
     (new / "private/rows.parquet").unlink()
     succeed(*command, "--resume", *SECRET)
+
+
+OLD_CERTIFICATE = {"format": "rem-release-audit/1", "passed": True, "summary": ["Passed: every tier."]}
+
+
+@pytest.fixture
+def old_audit(run_copy: Path) -> Path:
+    """A run of today with a certificate as version 0.2.0 wrote it, as far as anybody reads it."""
+    digest = read_facts(run_copy / "release").digest
+    (run_copy / "release/audit.json").write_bytes(seal({**OLD_CERTIFICATE, "digest": digest}))
+    return run_copy
+
+
+def test_an_old_certificate_is_not_checked_and_believed_by_nobody(old_audit: Path) -> None:
+    document = succeed("verify", old_audit, "--json").json
+    (found,) = (check for check in document["checks"] if check["name"] == "certificate")
+    assert found["passed"] is None
+    assert "format rem-release-audit/1" in found["detail"]
+    assert "nothing stands behind its verdict that could be counted again" in found["detail"]
+    assert "verdict" not in {check["name"] for check in document["checks"]}
+    said = succeed("verify", old_audit).out
+    assert "unknown certificate: " in said
+    assert "Passed" not in said
+
+
+def test_an_old_certificate_is_not_pushed(old_audit: Path) -> None:
+    for options in ((), ("--allow-uncertified", "--yes")):
+        before = snapshot(old_audit / "release")
+        result = run("push", old_audit, "owner/old", "--dry-run", *options)
+        assert result.code == 1
+        assert "audit these data again" in result.err
+        assert snapshot(old_audit / "release") == before
 
 
 @pytest.mark.parametrize("command", ["card", "audit"])

@@ -122,7 +122,7 @@ def test_values_of_set(tmp_path: Path, photographs: Path, recipe: Path, value: s
     message = refuse(tmp_path, "protect", photographs, "--out", tmp_path / "run", *options, lines=lines)
     assert "generator.steps" in message
     assert len(message) < 700
-    assert run("audit", photographs, "--set", f"victim.steps={value}").code == 2
+    assert run("audit", photographs, "--set", f"victim.least_steps={value}").code == 2
 
 
 HUNGRY = """

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit_commands import LEARNING, draw_stripes
-from tests.audits import write_audit_recipe
-from tests.command_line import Result, draw_classes, read_status, released, run, snapshot, succeed, write_recipe
+from rem_release.release.canonical import seal
+from rem_release.release.certificate import read_certificate
+from rem_release.release.documents import read_facts, write_documents
+from tests.audit_commands import protect_by_patches, write_stripes
+from tests.command_line import Result, draw_classes, read_status, released, run, snapshot, succeed
 from tests.forks import Forks
 from tests.loopback_hub import LoopbackHub, Repo
 from tests.pushes import certify, read_receipt
@@ -102,27 +104,12 @@ def failed(document: dict) -> list[str]:
     return [check["name"] for check in document["checks"] if check["passed"] is not True]
 
 
-def write_stripes(folder: Path) -> tuple[Path, Path, Path, Path]:
-    """Pictures, test pictures, a recipe of noise that no victim sees through, and one of a short audit."""
-    standard = {"required": True, "limit": 0.95, "architectures": ["small_resnet"], "threats": ["standard"]}
-    changes = {"tiers__standard": standard, "tiers__adversarial": {"required": False}}
-    training = {"victim__steps": 50, "victim__batch_size": 32, "victim__learning_rate": 0.05}
-    noise = {"data__resolution": 16, "noise__method": "random", "noise__rho_u": "127/255"}
-    return (
-        draw_stripes(folder / "clean", 50, seed=0),
-        draw_stripes(folder / "test", 20, seed=1),
-        write_recipe(folder / "noise.yaml", **noise),
-        write_audit_recipe(folder / "lenient.yaml", **{**LEARNING, **training, **changes}),
-    )
-
-
 @pytest.mark.parametrize("mode", ["place", "xet_place"])
 def test_from_protect_to_load_dataset(tmp_path: Path, mode: str, request: pytest.FixtureRequest) -> None:
     """protect → verify → audit → push → load_dataset and verify, for anyone; the same push again sends nothing."""
     place: Place = request.getfixturevalue(mode)
-    clean, test, noise, lenient = write_stripes(tmp_path)
-    out = tmp_path / "run"
-    place.run("protect", clean, "--out", out, "--recipe", noise)
+    clean, test, lenient = write_stripes(tmp_path)
+    out = protect_by_patches(clean, tmp_path / "run")
     place.run("verify", out)
     place.run("audit", out, "--holdout", test, "--recipe", lenient)
     result = place.run("push", out, "owner/stripes", "--json")
@@ -133,12 +120,14 @@ def test_from_protect_to_load_dataset(tmp_path: Path, mode: str, request: pytest
     assert receipt["digest"] == json.loads((out / "release/protection.json").read_bytes())["digest"]
     assert (repo.private, receipt["private"], receipt["gated"]) == (True, True, False)
     assert read_status(out) == {"state": "done", "exit_code": 0, "message": ""}
-    assert len(staged(out)) == 100
+    assert len(staged(out)) == 300
     assert place.load("owner/stripes") == staged(out)
     found = place.run("verify", "owner/stripes@v1", "--clean", clean, "--json").json
     assert found["commit"] == receipt["commit"]
     assert failed(found) == []
-    assert {check["name"] for check in found["checks"]} >= {"originals", "load_dataset, split train"}
+    details = {check["name"]: check["detail"] for check in found["checks"]}
+    assert details.keys() >= {"originals", "load_dataset, split train", "verdict's words"}
+    assert details["verdict"] == "computed again from answers.parquet (1 rows, 160 test images): passed"
 
     before = dict(place.hub.uploads), place.hub.xet_bytes(), dict(repo.refs)
     assert place.run("push", out, "owner/stripes", "--json").json["commit"] == receipt["commit"]
@@ -170,6 +159,35 @@ def test_verify_names_what_changed_on_the_hub(ready: Path, place: Place) -> None
     assert "404 for owner/changed" in place.run("verify", "owner/changed@v2", code=1).err
     place.repo("owner/changed").plant({"protection.json": None})
     assert "is no release of rem-release" in place.run("verify", "owner/changed", code=1).err
+
+
+def test_a_verdict_that_was_flipped_on_the_hub_fails_though_all_hashes_fit(
+    tmp_path: Path, place: Place, finished_run: Path
+) -> None:
+    """Whoever can write there gives card, facts and certificate hashes that fit; the answers stay what they were."""
+    honest = certify(Path(shutil.copytree(finished_run, tmp_path / "honest")), passed=False)
+    place.run("push", honest, "owner/honest", "--allow-uncertified", "--yes")
+    assert "verdict: computed again from answers.parquet (2 rows, 400 test images): fell short" in " ".join(
+        f"{check['name']}: {check['detail']}" for check in place.run("verify", "owner/honest", "--json").json["checks"]
+    )
+    release = honest / "release"
+    found = read_certificate(release / "audit.json")
+    tiers = [tier.model_copy(update={"outcome": "passed"}) if tier.required else tier for tier in found.tiers]
+    summary = ["Passed: every tier that the owner's policy requires stayed under its limit."]
+    forged = found.model_copy(update={"passed": True, "tiers": tiers, "summary": summary})
+    (release / "audit.json").write_bytes(seal(forged.model_dump(mode="json")))
+    write_documents(release, read_facts(release), forged)
+    names = ("README.md", "protection.json", "audit.json")
+    place.repo("owner/honest").plant({name: (release / name).read_bytes() for name in names})
+    said = place.run("verify", "owner/honest", "--json", code=1).json
+    wrong = {check["name"] for check in said["checks"] if check["passed"] is False}
+    assert {"verdict", "verdict's words"} <= wrong <= {"verdict", "verdict's words", "history"}
+    (verdict,) = (check["detail"] for check in said["checks"] if check["name"] == "verdict")
+    assert "audit.json.passed says true, and the answers give false" in verdict
+    place.run("verify", "owner/honest@v1")
+    refused = place.run("push", honest, "owner/forged", code=3).err
+    assert "audit.json.passed says true, and the answers give false" in refused
+    assert place.hub.repo("owner/forged") is None
 
 
 def test_verify_sees_what_a_download_leaves_out(ready: Path, place: Place, certified: Path) -> None:
@@ -216,7 +234,7 @@ def test_a_dry_run_shows_every_file_and_asks_nobody(ready: Path, place: Place, c
     plan = place.run("push", ready, "owner/dry", *options).json
     assert (plan["passed"], plan["dry_run"], plan["repo"]) == (True, True, "owner/dry")
     files = {file["name"]: file for file in plan["files"]}
-    unchanged = {"audit.json", *(name for name in files if name.startswith(("data/", "figures/")))}
+    unchanged = {"answers.parquet", "audit.json", *(name for name in files if name.startswith(("data/", "figures/")))}
     assert set(files) == unchanged | {"README.md", "protection.json", "clean/test-00000-of-00001.parquet"}
     for name in unchanged:
         data = (ready / "release" / name).read_bytes()
@@ -243,7 +261,10 @@ def test_without_a_certificate_the_card_says_so_and_somebody_must_want_it(
 
 def test_an_audit_that_fell_short_is_refused_with_its_reason(tmp_path: Path, place: Place, finished_run: Path) -> None:
     ready, asked = certify(Path(shutil.copytree(finished_run, tmp_path / "run")), passed=False), len(place.hub.requests)
-    assert "policy: The audit fell short." in place.run("push", ready, "owner/short", code=3).err
+    assert (
+        "policy: Fell short of the owner's policy in the required tiers standard and adversarial."
+        in place.run("push", ready, "owner/short", code=3).err
+    )
     assert len(place.hub.requests) == asked
     assert read_status(ready)["exit_code"] == 3
 

@@ -222,7 +222,7 @@ def test_the_audit_section_is_the_certificate():
         "| standard: ordinary training | **passed** | yes | 0.300 | 0.271 |\n",
         r"| adversarial: adversarial training at radii up to ρ\_a = 4/255 | **fell short** | yes |"
         " 0.750 (shipped: 0.700) | 0.989 |\n",
-        "| adaptive: countermeasures, combinations and larger radii | **fell short** | no | 0.700 | unbounded |",
+        "| adaptive: countermeasures, combinations and larger radii | **fell short** | no | 0.700 | not defined |",
         "| transfer: other and pretrained networks | **not tested** | no | 0.700 | – |",
         "**Standard tier passed.** Every row stays under the limit.\n",
         "**Adversarial tier fell short.** The worst row may leak more than 0.75.\n",
@@ -246,6 +246,23 @@ def test_the_audit_section_is_the_certificate():
     assert section.count("(decides)") == 3
     order = [section.index(words) for words in ("Standard tier", "27.1", "Adversarial tier", "48.2", "Adaptive tier")]
     assert order == sorted(order)
+
+
+def test_rows_without_a_bound_and_relabelled_rows_say_so():
+    rows = [make_row(seeds=1, low=None, high=None), make_row("adversarial", relabelled=True)]
+    tiers = [tier.model_copy(update={"outcome": "looked at"}) for tier in judge(rows)[:1]] + judge(rows)[1:]
+    section = audit_section(make_certificate(rows, tiers=tiers))
+    for line in (
+        "| standard: ordinary training | **looked at** | yes | 0.300 | no bound (1 seed) |\n",
+        "**Standard tier looked at.**",
+        "| ordinary training, resnet18 (decides) | 27.1 | 94.0 | 93.1 | 0.204 | no bound (1 seed) |",
+        "| ordinary training, resnet18 (decides) | 27.1 (relabelled) | 94.0 |",
+        "It is no signature",
+        "4 victims of clean images and random noise came from earlier audits",
+        "2 of the same originals that the run folder remembers, of 1 other releases",
+        "4 of them are near copies of others and count with these as one",
+    ):
+        assert line in section
 
 
 def test_audit_figures_are_shown_where_they_are_files_and_only_with_a_certificate():

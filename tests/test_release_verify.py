@@ -20,16 +20,18 @@ from rem_release.data.shards import ShardWriter
 from rem_release.errors import InputError
 from rem_release.recipe import load_recipe, parse_recipe
 from rem_release.release.assembling import describe_protection
-from rem_release.release.canonical import canonical_bytes, read_sealed, seal
-from rem_release.release.certificate import RADIUS_FIGURE
+from rem_release.release.canonical import canonical_bytes, read_sealed, seal, sha256_file
+from rem_release.release.certificate import ANSWERS, RADIUS_FIGURE, read_certificate
 from rem_release.release.documents import CERTIFICATE, describe_files, write_documents
 from rem_release.release.facts import Facts, data_digest
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, protected_grid
 from rem_release.release.imperceptibility import ChangeMeter
 from rem_release.release.schema import write_features
+from rem_release.verdict.certify import certify as certify_again
+from rem_release.verdict.evidence import write_evidence
 from rem_release.verification.pairing import RecordedRow, SearchPairing
 from rem_release.verification.verify import verify_release
-from tests.certificates import make_certificate
+from tests.evidence import answer, describe_release
 
 LEVELS = 8
 FEATURES = datasets.Features(
@@ -386,8 +388,10 @@ def test_a_card_that_the_facts_do_not_give_is_named_even_if_its_hash_fits(made):
 def test_the_card_of_another_version_is_held_to_its_hash(made, package):
     made.facts = made.facts.model_copy(update={"versions": {**made.facts.versions, package: "0.0.1"}})
     made.reseal()
-    assert f"as it was made with {package} 0.0.1, not" in check(made.verify(), "card").detail
-    assert made.verify().passed
+    found = check(made.verify(), "card")
+    assert (found.passed, made.verify().passed) == (None, True)
+    assert f"was made with {package} 0.0.1, not" in found.detail
+    assert found.detail.endswith("not rendered again")
     (made.folder / "README.md").write_text("other")
     assert "README.md was changed" in failures(made.verify())["card"]
 
@@ -400,21 +404,165 @@ def test_a_figure_with_a_text_block_is_named(made):
     assert failures(made.verify()) == {"figures": f"{NOISE_FIGURE} carries a tEXt block"}
 
 
-def certify(made, **changes):
-    """Write a certificate, and the documents that show it."""
-    audit = make_certificate(digest=made.facts.digest, **changes)
-    (made.folder / CERTIFICATE).write_bytes(seal(audit.model_dump(mode="json")))
-    write_documents(made.folder, made.facts, audit)
-    return audit.model_dump(mode="json")
+def certify(made, accuracy=0.55, **changes):
+    """Write a certificate with its answers, and the documents that show it."""
+    given = describe_release(made.facts, **changes)
+    evidence = answer(given, {"protected": accuracy})
+    write_evidence(evidence, made.folder / ANSWERS)
+    state(made, certify_again(given, evidence, sha256_file(made.folder / ANSWERS)).model_dump(mode="json"))
+    return read_certificate(made.folder / CERTIFICATE).model_dump(mode="json")
 
 
-def test_a_certificate_of_these_data_is_sound_and_its_verdict_told(made):
-    certify(made, versions={"torch": "2", "rem-release": "0"})
-    assert made.verify().passed
-    assert check(made.verify(), "certificate").detail.endswith("its verdict: fell short")
-    assert (
-        check(made.verify(), "card").detail == "README.md renders again identically from protection.json and audit.json"
-    )
+def state(made, document):
+    """Put a certificate beside a card that shows it and facts that fit both, as a careful forger would."""
+    (made.folder / CERTIFICATE).write_bytes(seal(document))
+    facts = made.facts.model_copy(update={"files": describe_files(made.folder)})
+    made.facts = write_documents(made.folder, facts, read_certificate(made.folder / CERTIFICATE))
+
+
+@pytest.mark.parametrize(("accuracy", "outcome"), [(0.55, "passed"), (0.9, "fell short")])
+def test_a_certificate_of_these_data_is_sound_and_its_verdict_computed_again(made, accuracy, outcome):
+    audit = certify(made, accuracy)
+    assert audit["passed"] == (outcome == "passed")
+    report = made.verify()
+    assert report.passed
+    words = "audit.json is whole and bound to the digest of these data; it bears no signature"
+    assert check(report, "certificate").detail == words
+    words = f"computed again from answers.parquet (2 rows, 400 test images): {outcome}"
+    assert check(report, "verdict").detail == words
+    assert check(report, "verdict's words").passed is True
+    assert check(report, "card").detail == "README.md renders again identically from protection.json and audit.json"
+
+
+def flip_outcome(audit):
+    audit["passed"] = True
+    for tier in audit["tiers"]:
+        tier["outcome"] = "passed" if tier["required"] else tier["outcome"]
+    audit["summary"] = ["Passed: every tier that the owner's policy requires stayed under its limit."]
+
+
+def lower_bounds(audit):
+    for row in audit["rows"]:
+        row["high"] = 0.1
+
+
+def drop_a_row(audit):
+    audit["rows"] = audit["rows"][:1]
+    audit["tiers"][1].update(outcome="not tested", worst=None)
+
+
+def raise_limits(audit):
+    for tier in audit["tiers"]:
+        tier["limit"] = 1.0
+
+
+def invent_accuracy(audit):
+    audit["rows"][0]["protected"]["judged"] = 0.51
+
+
+def forget_an_architecture(audit):
+    audit["recipe"]["tiers"]["standard"]["threats"] = []
+
+
+def count_more_test_images(audit):
+    audit["holdout"]["images"] = 4000
+
+
+def claim_a_seed_more(audit):
+    audit["rows"][0]["seeds"] = 4
+
+
+def change_the_recipe(audit):
+    audit["recipe"]["tiers"]["standard"]["limit"] = 1.0
+
+
+def ask_for_no_tier_but_one(audit):
+    audit["recipe"]["tiers"]["adversarial"]["required"] = False
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        *(flip_outcome, lower_bounds, drop_a_row, raise_limits, invent_accuracy, forget_an_architecture),
+        *(count_more_test_images, claim_a_seed_more, change_the_recipe, ask_for_no_tier_but_one),
+    ],
+)
+def test_a_verdict_that_the_answers_do_not_give_fails_though_all_hashes_fit(made, forge):
+    audit = certify(made, accuracy=0.9)
+    assert audit["passed"] is False
+    forge(audit)
+    state(made, audit)
+    found = failures(made.verify())
+    assert "verdict" in found
+    assert found.keys() <= {"verdict", "verdict's words"}
+
+
+@pytest.mark.parametrize("key", ["summary", "not_covered"])
+def test_sentences_that_the_figures_do_not_give_fail_and_those_of_another_version_are_not_compared(made, key):
+    audit = certify(made, accuracy=0.9)
+    state(made, {**audit, key: ["A splendid protection."]})
+    (fault,) = failures(made.verify()).items()
+    assert fault[0] == "verdict's words"
+    assert fault[1].startswith(f"audit.json.{key} says")
+    versions = {**audit["versions"], "rem-release": "0.2.9"}
+    state(made, {**audit, key: ["A splendid protection."], "versions": versions})
+    report = made.verify()
+    assert report.passed
+    assert check(report, "verdict").passed is True
+    found = check(report, "verdict's words")
+    assert found.passed is None
+    assert "rem-release 0.2.9 wrote them" in found.detail
+
+
+def test_other_answers_fail_even_if_their_hash_is_given(made):
+    audit = certify(made)
+    better = answer(describe_release(made.facts), {"protected": 0.5})
+    write_evidence(better, made.folder / ANSWERS)
+    state(made, audit)
+    assert "answers.parquet is not the file that audit.json names" in failures(made.verify())["verdict"]
+    state(made, {**audit, "answers_sha256": sha256_file(made.folder / ANSWERS)})
+    found = failures(made.verify())
+    assert "audit.json.rows[0].protected.judged says 0.55, and the answers give 0.5" in found["verdict"]
+
+
+def test_answers_that_are_lost_incomplete_or_damaged_fail(made):
+    audit = certify(made)
+    path = made.folder / ANSWERS
+    table = pq.read_table(path)
+
+    def refused():
+        if path.exists():
+            audit["answers_sha256"] = sha256_file(path)
+        state(made, audit)
+        return failures(made.verify())["verdict"]
+
+    pq.write_table(table.slice(0, len(table) - 1), path)
+    assert "were taken after the steps" in refused()
+    kept = [row for row, threat in enumerate(table["threat"].to_pylist()) if threat != "pgd(radius=4/255)"]
+    pq.write_table(table.take(kept), path)
+    assert "has not the victims that the recipe of the certificate asks for" in refused()
+    pq.write_table(table.append_column("file", pa.array([""] * len(table))), path)
+    assert "it has other columns" in refused()
+    path.write_bytes(b"PAR1")
+    assert "answers.parquet cannot be read" in refused()
+    path.unlink()
+    assert "answers.parquet is missing" in refused()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "em"}, "method em, not rem"),
+        ({"rho_u": "16/255"}, "rho_u 16/255, not 8/255"),
+        ({"rho_a": "2/255"}, "rho_a 2/255, not 4/255"),
+        ({"source": "small_vgg"}, "source network small_vgg, not resnet18"),
+        ({"images": 11}, "11 training images of 10"),
+    ],
+)
+def test_a_certificate_of_another_protection_fails(made, changes, words):
+    """Its verdict follows from its answers; but it is not that of this release."""
+    certify(made, **changes)
+    assert failures(made.verify())["verdict"].endswith(f"audit.json contradicts protection.json: {words}")
 
 
 def test_a_damaged_certificate_is_named(made):
@@ -426,13 +574,13 @@ def test_a_damaged_certificate_is_named(made):
     assert "audit.json does not follow its schema: verdict" in failures(made.verify())["certificate"]
     audit["tiers"][0]["worst"] = 99
     path.write_bytes(seal(audit))
-    assert "the worst row of the tier standard is 99 of 7 rows" in failures(made.verify())["certificate"]
+    assert "the worst row of the tier standard is 99 of 2 rows" in failures(made.verify())["certificate"]
     path.write_bytes(seal({**audit, "tiers": audit["tiers"][1:]}))
     assert "tiers are not standard, adversarial, adaptive, transfer" in failures(made.verify())["certificate"]
     audit["tiers"][0]["worst"] = 0
-    audit["rows"][3]["clean"]["per_class"].pop()
+    audit["rows"][1]["clean"]["per_class"].pop()
     path.write_bytes(seal(audit))
-    assert "per_class of row 3 is not of 10 classes" in failures(made.verify())["certificate"]
+    assert "per_class of row 1 is not of 2 classes" in failures(made.verify())["certificate"]
 
 
 def test_a_void_certificate_fails_and_its_card_too(made):
@@ -444,6 +592,7 @@ def test_a_void_certificate_fails_and_its_card_too(made):
     assert "does not render again" in found["card"]
     write_documents(made.folder, made.facts)
     assert set(failures(made.verify())) == {"certificate"}
+    assert "verdict" not in {each.name for each in made.verify().checks}, "nothing is said of a void one"
 
 
 def test_figures_of_an_audit_belong_to_a_release_with_its_certificate(made):
@@ -459,6 +608,12 @@ def test_figures_of_an_audit_belong_to_a_release_with_its_certificate(made):
     made.reseal()
     certify(made)
     assert failures(made.verify()) == {"figures": f"{RADIUS_FIGURE} carries a tEXt block"}
+
+
+def test_answers_without_their_certificate_are_a_fault_of_the_file_list(made):
+    certify(made)
+    (made.folder / CERTIFICATE).unlink()
+    assert failures(made.verify())["file list"] == "audit.json is missing"
 
 
 # Facts

@@ -52,6 +52,8 @@ class VictimRecord(BaseModel):
     learnability: list[float] | None
     """accuracies under random shifts of the weights, where they were asked for"""
     seconds: float
+    cached: bool = False
+    """whether the audit took it from the shared folder"""
 
     def named(self, images: int) -> np.ndarray:
         """The class that it named for each test image at each evaluation: int32 [E, images].
@@ -126,7 +128,7 @@ class Ledger:
         self._cache = cache
         self._writes = writes
         self._records = {record.key: record for record in (_read_lines(path) if path else [])}
-        self.cached: set[str] = set()
+        self.cached = {record.key for record in self._records.values() if record.cached}
         """keys of the records that came from other audits"""
         if writes and path and path.exists():  # without the half line that a killed audit may have left
             write_atomically(path, "".join(f"{r.model_dump_json()}\n" for r in self._records.values()).encode())
@@ -141,6 +143,7 @@ class Ledger:
         record = _read_shared(self._cache / f"{asked.key}.json")
         if record is None or not record.fits(asked):
             return None  # damaged, or of something else: it is made again
+        record = record.model_copy(update={"cached": True})
         self.cached.add(asked.key)
         self._keep(record)
         return record

@@ -15,7 +15,6 @@ from rem_release.verdict.recipe import (
     AuditRecipe,
     Network,
     Victim,
-    load_audit_recipe,
     parse_architecture,
     shipped_audits,
 )
@@ -136,7 +135,7 @@ def needs_yardstick(recipe: AuditRecipe) -> bool:
 
 def yardstick(recipe: AuditRecipe) -> AuditRecipe:
     """The same recipe with victims of the shipped one; they see the same images."""
-    shipped = load_audit_recipe(YARDSTICK).victim
+    shipped = shipped_audits()[YARDSTICK].victim
     return replace(recipe, victim=replace(shipped, resolution=recipe.victim.resolution))
 
 

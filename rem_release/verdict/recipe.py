@@ -305,7 +305,7 @@ def name_recipe(name: str, recipe: AuditRecipe) -> str:
 
 @cache
 def shipped_audits() -> dict[str, AuditRecipe]:
-    """The shipped audit recipes by name."""
+    """The shipped audit recipes by name; not to be changed."""
     return {name: load_audit_recipe(name) for name in recipe_names() if is_audit_recipe(read_document(name))}
 
 
