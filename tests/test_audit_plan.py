@@ -8,16 +8,18 @@ from itertools import pairwise
 import pytest
 
 from rem_release.errors import InputError
-from rem_release.verdict.plan import Row, Task, plan_rows, plan_tasks, tasks_of, trained_on
+from rem_release.verdict.plan import KINDS, Row, Seeds, Task, plan_rows, plan_tasks, tasks_of, trained_on
 from rem_release.verdict.recipe import Architecture, Network, parse_architecture
 from rem_release.verdict.threats import Threat, parse_threat
 from tests.audits import read_recipe
 
 RHO_A = Fraction(4, 255)
+SEEDS = Seeds(release="ab", clean="cd", holdout="ef")
+NUMBERS = {SEEDS.of(kind, number): number for kind in KINDS for number in range(5)} | {2: 2}
 
 
 def plan(folder, source_model="resnet18", seeds=1, **tiers) -> list[Row]:
-    changes = {"tiers": tiers, "seeds": {"grid": seeds, "worst": seeds}}
+    changes = {"tiers": tiers, "seeds": {"required": seeds, "others": seeds}}
     return plan_rows(read_recipe(folder, **changes), source_model, RHO_A)
 
 
@@ -26,7 +28,8 @@ def describe(rows: list[Row]) -> list[tuple[str, str, str]]:
 
 
 def describe_tasks(tasks: list[Task]) -> list[tuple[str, str, str, int]]:
-    return [(task.architecture.text, task.threat.name, task.trained_on, task.seed) for task in tasks]
+    """With the number of each victim in place of its seed."""
+    return [(*task.key[:3], NUMBERS[task.seed]) for task in tasks]
 
 
 def row(threat: str = "standard", architecture: str = "small_vgg", seeds: int = 1, tier="standard") -> Row:
@@ -81,8 +84,11 @@ def test_a_probe_takes_the_place_of_any_network_once(tmp_path):
     assert rows[0].architecture == Architecture("linear_probe", Network())
 
 
-def test_rows_have_the_grid_s_seeds(tmp_path):
-    assert [found.seeds for found in plan(tmp_path, seeds=3, standard={"threats": ["standard", "mean"]})] == [3, 3]
+def test_rows_of_required_tiers_have_more_seeds(tmp_path):
+    standard = {"required": True, "threats": ["standard", "mean"]}
+    tiers = {"standard": standard, "transfer": {"threats": ["standard"]}}
+    recipe = read_recipe(tmp_path, tiers=tiers, seeds={"required": 3, "others": 2})
+    assert [found.seeds for found in plan_rows(recipe, None, RHO_A)] == [3, 3, 2]
 
 
 def test_no_tier_no_row(tmp_path):
@@ -120,21 +126,11 @@ def test_networks_with_parameters_of_their_own_are_kept(tmp_path):
     assert rows[3].architecture.network.learning_rate == 0.01
 
 
-def test_too_few_resamples_for_the_largest_tier_are_refused_before_anything_is_trained(tmp_path):
-    threats = [f"jpeg(quality={quality})" for quality in range(1, 7)]
-    tiers = {"adaptive": {"threats": threats}, "transfer": {"threats": threats[:2]}}
-    enough = read_recipe(tmp_path, tiers=tiers, statistics__resamples=1200)  # 10 beyond each of six bounds at 95 %
-    assert len(plan_rows(enough, None, RHO_A)) == 8
-    few = read_recipe(tmp_path, tiers=tiers, statistics__resamples=1199)
-    with pytest.raises(InputError, match=r"1199 resamples are too few for the 6 rows of a tier .*resamples=1200"):
-        plan_rows(few, None, RHO_A)
-
-
 # victims
 
 
 def test_a_row_needs_its_three_victims_and_a_reference():
-    assert describe_tasks(tasks_of(row("jpeg(quality=10)"), is_partial=False)) == [
+    assert describe_tasks(tasks_of(row("jpeg(quality=10)"), is_partial=False, seeds=SEEDS)) == [
         ("small_vgg", "standard", "clean", 0),
         ("small_vgg", "jpeg(quality=10)", "clean", 0),
         ("small_vgg", "jpeg(quality=10)", "random", 0),
@@ -143,7 +139,7 @@ def test_a_row_needs_its_three_victims_and_a_reference():
 
 
 def test_the_reference_of_standard_training_is_its_own_clean_victim():
-    tasks = plan_tasks([row()], is_partial=False)
+    tasks = plan_tasks([row()], is_partial=False, seeds=SEEDS)
     assert sorted(describe_tasks(tasks)) == [
         ("small_vgg", "standard", "clean", 0),
         ("small_vgg", "standard", "protected", 0),
@@ -155,11 +151,11 @@ def test_the_reference_of_a_probe_is_that_probe(tmp_path):
     (probe,) = plan(tmp_path, adaptive={"threats": ["greyscale+linear_probe"]})
     (plain,) = plan(tmp_path, adaptive={"threats": ["linear_probe"]})
     assert describe_tasks([probe.reference(2)]) == [("linear_probe", "linear_probe", "clean", 2)]
-    assert plain.reference(0).name == plain.task("clean", 0).name
+    assert plain.reference(0).key == plain.task("clean", 0).key
 
 
 def test_every_seed_has_victims_and_a_reference_of_its_own():
-    found = Counter(describe_tasks(tasks_of(row("mean", seeds=3), is_partial=False)))
+    found = Counter(describe_tasks(tasks_of(row("mean", seeds=3), is_partial=False, seeds=SEEDS)))
     assert len(found) == 12
     assert {seed for *_, seed in found} == {0, 1, 2}
     assert all(found["small_vgg", "standard", "clean", seed] == 1 for seed in range(3))
@@ -167,21 +163,23 @@ def test_every_seed_has_victims_and_a_reference_of_its_own():
 
 def test_rows_share_references_and_equal_rows_of_two_tiers_share_victims():
     rows = [row(), row("mean"), row("median"), row("mean", tier="transfer"), row("mean", "vgg16")]
-    tasks = plan_tasks(rows, is_partial=False)
-    names = [task.name for task in tasks]
+    tasks = plan_tasks(rows, is_partial=False, seeds=SEEDS)
+    names = [task.key for task in tasks]
     assert len(names) == len(set(names))
     small = [task for task in tasks if task.architecture.name == "small_vgg"]
     assert len(small) == 3 * 3  # standard, mean, median on clean, random, protected
     assert sum(task.architecture.name == "vgg16" for task in tasks) == 4
-    assert {task.name for task in tasks} == {task.name for r in rows for task in tasks_of(r, is_partial=False)}
+    assert {task.key for task in tasks} == {
+        task.key for r in rows for task in tasks_of(r, is_partial=False, seeds=SEEDS)
+    }
 
 
 def test_more_seeds_for_a_row_only_add_victims():
     rows = [row(), row("mean"), row("median")]
-    before = {task.name for task in plan_tasks(rows, is_partial=False)}
-    after = plan_tasks([rows[0], replace(rows[1], seeds=3), rows[2]], is_partial=False)
-    added = [task for task in after if task.name not in before]
-    assert before <= {task.name for task in after}
+    before = {task.key for task in plan_tasks(rows, is_partial=False, seeds=SEEDS)}
+    after = plan_tasks([rows[0], replace(rows[1], seeds=3), rows[2]], is_partial=False, seeds=SEEDS)
+    added = [task for task in after if task.key not in before]
+    assert before <= {task.key for task in after}
     assert sorted(describe_tasks(added)) == sorted(
         ("small_vgg", threat, kind, seed)
         for seed in (1, 2)
@@ -197,7 +195,7 @@ def test_a_partial_release_is_held_against_its_clean_part():
 def test_a_mixture_is_held_against_its_clean_part_and_all_clean_images_without_mixing():
     mixed = row("mixed(protected=0.8)+pgd(radius=2/255)")
     for is_partial in (False, True):
-        assert describe_tasks(tasks_of(mixed, is_partial)) == [
+        assert describe_tasks(tasks_of(mixed, is_partial, SEEDS)) == [
             ("small_vgg", "standard", "clean", 0),
             ("small_vgg", "pgd(radius=2/255)", "clean", 0),
             ("small_vgg", "mixed(protected=0.8)+pgd(radius=2/255)", "random", 0),
@@ -207,13 +205,13 @@ def test_a_mixture_is_held_against_its_clean_part_and_all_clean_images_without_m
 
 
 def test_mixtures_of_several_shares_share_their_clean_victims_and_no_others():
-    tasks = plan_tasks([row("mixed(protected=0.2)"), row("mixed(protected=0.8)"), row()], is_partial=False)
+    tasks = plan_tasks([row("mixed(protected=0.2)"), row("mixed(protected=0.8)"), row()], is_partial=False, seeds=SEEDS)
     assert Counter(task.trained_on for task in tasks) == {"clean": 1, "random": 3, "protected": 3, "clean part": 2}
 
 
 def test_victims_that_learn_the_same_images_follow_each_other():
     threats = ["pgd(radius=1/255)", "jpeg(quality=10)", "mixup", "jpeg(quality=10)+pgd(radius=1/255)", "mixed"]
-    tasks = plan_tasks([row(threat, seeds=2) for threat in threats], is_partial=False)
+    tasks = plan_tasks([row(threat, seeds=2) for threat in threats], is_partial=False, seeds=SEEDS)
     sets = [(task.trained_on, task.threat.filters(test=False), task.threat.name.startswith("mixed")) for task in tasks]
     changes = sum(one != other for one, other in pairwise(sets))
     distinct = [found for index, found in enumerate(sets) if found not in sets[:index]]
@@ -236,4 +234,4 @@ def test_the_name_of_a_victim_tells_all_that_makes_it_another():
         for kind in ("clean", "random", "protected", "clean part")
         for seed in (0, 1)
     ]
-    assert len({task.name for task in tasks}) == len(tasks)
+    assert len({task.key for task in tasks}) == len(tasks)

@@ -168,15 +168,16 @@ def test_every_row_stands_in_its_tiers_table_with_its_numbers():
     assert page.tables["Rows of the tier adversarial"][2] == [
         "adversarial training (L∞, 4/255) pgd(radius=4/255)",
         "resnet18",
-        "0, 1, 2",
-        "90.0 ± 1.2 peak 92.1 train 99.2",
-        "89.0 ± 1.2 peak 91.1 train 99.2",
-        "48.2 ± 1.2 peak 50.3 train 99.2",
+        "3",
+        "90.0 ± 1.2 end 90.0, peak 92.1 train 99.2, fit 98.8",
+        "89.0 ± 1.2 end 89.0, peak 91.1 train 99.2, fit 98.8",
+        "48.2 ± 1.2 end 48.2, peak 50.3 train 99.2, fit 98.8",
         "10.0 chance",
-        "0.477 0.447 to 0.507",  # (0.4817 - 0.1) / (0.9 - 0.1), 0.03 to either side
+        "0.477 step 1200; 0.447 to 0.507",  # (0.4817 - 0.1) / (0.9 - 0.1), 0.03 to either side
         "0.454",  # (0.4817 - 0.1) / (0.94 - 0.1)
-        "0.490",  # (0.5027 - 0.1) / (0.921 - 0.1)
+        "0.477",  # after the last step, here the one that is judged
         "0.988",  # (0.89 - 0.1) / (0.9 - 0.1)
+        "−37.8",  # 0.4817 - 0.89 + 0.03
     ]
 
 
@@ -196,7 +197,7 @@ def test_the_deciding_row_of_each_tier_is_marked():
 
 
 def test_invalid_and_undefined_rows_say_so():
-    undefined = {"leakage": None, "low": None, "high": None, "leakage_of_best": None, "leakage_at_peak": None}
+    undefined = {"leakage": None, "low": None, "high": None, "leakage_of_best": None, "leakage_at_end": None}
     rows = [
         make_row(valid=False, reason="PGD finds nothing", seeds=1),
         make_row(*MEASURED[1], high=None),
@@ -206,8 +207,8 @@ def test_invalid_and_undefined_rows_say_so():
     table = page.tables["Rows of the tier standard"]
     assert table[1][0] == "ordinary training standard Invalid: PGD finds nothing"
     assert "Invalid" not in table[2][0]
-    assert table[2][7] == "0.241 0.211 to unbounded"
-    assert page.tables["Rows of the tier adversarial"][1][7:] == ["not defined"] * 4
+    assert table[2][7] == "0.241 step 1200; 0.211 to unbounded"
+    assert page.tables["Rows of the tier adversarial"][1][7:11] == ["not defined step 1200", *["not defined"] * 3]
 
 
 def test_a_required_tier_that_was_not_tested_stands_out():
@@ -242,7 +243,7 @@ def test_an_audit_without_rows_can_be_reported():
         "right for 10.2 % of the test images",
         "defensive ρ_u = 8/255; the adversarial tier covers ρ_a = 4/255",
         "one-sided at 95 % confidence",
-        "4,000 bootstrap resamples",
+        "over other trainings and other test images, in closed form",
         "a half width of 2.3 points",
         "audit-quick, sha256 " + "ab" * 32,
         "rem-release 0.1.0, torch 2.15.0",
@@ -263,7 +264,9 @@ def test_the_conditions_are_told(all_words, words):
     [("reserve", "kept back when the data were protected"), ("held out", "left out of the victims' training")],
 )
 def test_the_origin_of_the_test_images_is_told(origin, words):
-    holdout = HoldoutFacts(origin=origin, digest="00" * 32, images=50, dropped=0, majority=0.2, half_width=0.1)
+    holdout = HoldoutFacts(
+        origin=origin, digest="00" * 32, images=50, clusters=50, dropped=0, majority=0.2, half_width=0.1
+    )
     found = read(make_certificate(holdout=holdout)).words
     assert words in found
     assert "overlap the release" not in found

@@ -162,7 +162,7 @@ def test_an_audit_that_passes_ends_with_0_and_says_done(tmp_path: Path) -> None:
     assert read_status(location) == {"state": "done", "exit_code": 0, "message": ""}
     assert "Passed: every tier that the owner's policy requires" in result.out
     assert "The adversarial tier, required by the shipped policy, is not required here." in result.out
-    assert "Victims and adversary depart from the shipped audit-quick: victim.epochs 1.0 (shipped: 30.0)" in result.out
+    assert "Victims and adversary depart from the shipped audit-quick: victim.epochs 1.0 (shipped: 15.0)" in result.out
     (row,) = certificate_of(location).rows
     assert (row.seeds, row.valid) == (3, True)
     assert row.high is not None
@@ -322,8 +322,8 @@ def test_a_plan_writes_nothing_and_counts_the_victims_that_the_audit_trains(
     plan = succeed("audit", *options, "--plan", "--json").json
     assert snapshot(tmp_path) == before
     assert (plan["victims"], plan["known"], plan["rows"]["adversarial"]) == (7, 0, 1)
-    # two steps of 24 images, two of PGD more for those trained adversarially, and 30 epochs of the shipped recipe
-    assert plan["passes"] == 2 * 24 * 3 * (1 + 3) + 30 * 24
+    # two steps of 24 images, two of PGD more for those trained adversarially, and the steps of the shipped recipe
+    assert plan["passes"] == 2 * 24 * 3 * (1 + 3) + 480 * 24
     fall_short(*options)
     assert len(read_victims(location / "audit")) == plan["victims"]
     again = succeed("audit", *options, "--plan", "--json").json

@@ -175,7 +175,7 @@ def test_weak_victims_certify_nothing(given):
     assert outcomes(certificate)[:2] == ["not tested", "not tested"]
     assert "fits 60.0% of its own training images" in certificate.summary[1]
     departs = next(sentence for sentence in certificate.summary if "depart" in sentence)
-    assert "victim.epochs 1.0 (shipped: 30.0), victim.least_steps 80 (shipped: 1)" in departs
+    assert "victim.epochs 1.0 (shipped: 15.0), victim.least_steps 80 (shipped: 480)" in departs
 
 
 # peaks, permutations, seeds

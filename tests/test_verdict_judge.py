@@ -885,7 +885,7 @@ def test_a_policy_that_requires_nothing_passes_nothing(judge, tmp_path):
 
 
 WEAKER = {
-    "victim.epochs": ("1", "epochs 1.0 (shipped: 30.0)"),
+    "victim.epochs": ("1", "epochs 1.0 (shipped: 15.0)"),
     "victim.least_steps": ("7", "least_steps 7 (shipped: 1)"),
     "victim.batch_size": ("512", "batch_size 512 (shipped: 128)"),
     "victim.learning_rate": ("0.2", "learning_rate 0.2 (shipped: 0.1)"),
