@@ -255,11 +255,11 @@ def test_a_row_is_judged_at_its_worst_evaluation_whichever_that_is(judge):
     assert judge.judge_tier("standard", [calm]).outcome == "passed"
 
 
-def test_the_worst_evaluation_is_that_of_the_highest_bound_not_of_the_highest_mean(judge):
+def test_a_row_shows_its_highest_leakage_and_its_highest_bound_wherever_that_is(judge):
     """Trainings that differ more at an earlier evaluation leave more open there."""
     row = judge_one(judge, find(tuple(victim(0.36, before=(each,)) for each in (0.1, 0.6, 0.35))))
-    assert row.step == 10
-    assert row.leakage == approx(0.1 / 0.65)
+    assert row.step == 20
+    assert row.leakage == approx(0.11 / 0.65)
     assert row.leakage_at_end == approx(0.11 / 0.65)
     assert row.high > judge_one(judge, find(0.36)).high
 
@@ -542,20 +542,20 @@ def test_a_victim_that_does_not_fit_what_it_is_taught_is_weak(judge):
     row = judge_one(judge, find(0.26, victim(0.447, fit=0.52)))
     assert not row.valid
     assert row.reason == (
-        "the victim is weak: clean standard training fits 52.0% of its own training images, and less than 90% says "
+        "the victim is weak: clean standard training fits 52.0% of its own training images, and less than 80% says "
         "nothing; give it more epochs"
     )
     tier = judge.judge_tier("standard", [row])
     assert (tier.outcome, tier.worst) == ("not tested", None)
-    assert not judge_one(judge, find(0.26, victim(0.9, fit=0.899))).valid
-    assert judge_one(judge, find(0.26, victim(0.9, fit=0.9))).valid
+    assert not judge_one(judge, find(0.26, victim(0.9, fit=0.799))).valid
+    assert judge_one(judge, find(0.26, victim(0.9, fit=0.8))).valid
 
 
 def test_it_is_clean_standard_training_that_must_fit_in_the_mean_of_its_seeds(judge):
-    fits = tuple(victim(0.9, fit=fit) for fit in (0.88, 0.9, 0.93))
+    fits = tuple(victim(0.9, fit=fit) for fit in (0.78, 0.8, 0.83))
     assert judge_one(judge, find(victim(0.3, fit=0.3), victim(0.8, fit=0.5), reference=fits)).valid
-    fits = tuple(victim(0.9, fit=fit) for fit in (0.86, 0.9, 0.93))
-    assert "fits 89.7%" in judge_one(judge, find(0.3, 0.9, reference=fits)).reason
+    fits = tuple(victim(0.9, fit=fit) for fit in (0.76, 0.8, 0.83))
+    assert "fits 79.7%" in judge_one(judge, find(0.3, 0.9, reference=fits)).reason
 
 
 def test_a_probe_cannot_fit_everything(judge):
@@ -886,18 +886,18 @@ def test_a_policy_that_requires_nothing_passes_nothing(judge, tmp_path):
 
 WEAKER = {
     "victim.epochs": ("1", "epochs 1.0 (shipped: 15.0)"),
-    "victim.least_steps": ("7", "least_steps 7 (shipped: 1)"),
-    "victim.batch_size": ("512", "batch_size 512 (shipped: 128)"),
+    "victim.least_steps": ("7", "least_steps 7 (shipped: 480)"),
+    "victim.batch_size": ("512", "batch_size 512 (shipped: 64)"),
     "victim.learning_rate": ("0.2", "learning_rate 0.2 (shipped: 0.1)"),
     "victim.momentum": ("0", "momentum 0.0 (shipped: 0.9)"),
     "victim.weight_decay": ("0.1", "weight_decay 0.1 (shipped: 0.0005)"),
-    "victim.decay_every": ("0.1", "decay_every 0.1 (shipped: 0.4)"),
+    "victim.decay_every": ("0.1", "decay_every 0.1 (shipped: 0.8)"),
     "victim.decay": ("1", "decay 1.0 (shipped: 0.1)"),
     "victim.augmentation": ("none", "augmentation none (shipped: cifar)"),
     "victim.precision": ("bf16", "precision bf16 (shipped: no)"),
     "victim.evaluations": ("1", "evaluations 1 (shipped: 8)"),
-    "adversary.steps": ("2", "steps 2 (shipped: 3)"),
-    "adversary.relative_step_size": ("1", "relative_step_size 1.0 (shipped: 0.5)"),
+    "adversary.steps": ("7", "steps 7 (shipped: 2)"),
+    "adversary.relative_step_size": ("1", "relative_step_size 1.0 (shipped: 0.75)"),
 }
 
 
