@@ -38,6 +38,9 @@ def test_a_png_of_many_empty_blocks() -> None:
 @pytest.mark.parametrize("length", [1 << 14, (1 << 14) + 1, 200_000_000])
 def test_lists_of_fixed_length(length: int) -> None:
     text = write_features(datasets.Features({"a": datasets.List(datasets.Value("int8"), length=length)}))
+    twice = datasets.List(datasets.List(datasets.Value("int8"), length=length), length=2)
+    with pytest.raises(ValueError, match="16,384 are allowed"):
+        read_features(write_features(datasets.Features({"a": twice})))
     if length <= 1 << 14:
         assert read_features(text)["a"].length == length
     else:

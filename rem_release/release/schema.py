@@ -16,7 +16,7 @@ _UNREADABLE = (
 """what `datasets` raises over features that are none"""
 _MOST_TEXT = 4_000_000
 _LONGEST_LIST = 1 << 14
-"""values of a list of fixed length: missing ones take their room in memory and none in a file"""
+"""values of lists of fixed length in a row: missing ones take their room in memory and none in a file"""
 _TYPE = re.compile(
     r"null|bool|u?int(8|16|32|64)|float(16|32|64)|(large_)?(string|binary)|(string|binary)_view|date(32|64)"
     r"|(time(32|64)|timestamp|duration)\[(s|ms|us|ns)(, tz=[\w/+:-]{1,60})?\]|decimal(128|256)\(\d{1,3}, -?\d{1,3}\)"
@@ -39,7 +39,9 @@ def read_features(text: str) -> Features:
         if len(text) > _MOST_TEXT:
             raise ValueError(f"{len(text):,} characters of them")
         features = Features.from_dict(json.loads(text, object_hook=_require_types))
-        features.arrow_schema  # noqa: B018 - which not all that can be read has
+        values = sum(_count_fixed(field.type) for field in features.arrow_schema)  # which not all that can be read has
+        if values > _LONGEST_LIST:
+            raise ValueError(f"lists of {values:,} values in each row, and {_LONGEST_LIST:,} are allowed")
     except _UNREADABLE as error:
         raise ValueError(f"data.features does not describe columns ({show(error, 200)})") from None
     return features
@@ -47,13 +49,16 @@ def read_features(text: str) -> Features:
 
 def _require_types(document: dict[str, Any]) -> dict[str, Any]:
     """The object, whose type, if it names one, is one that columns have."""
-    length = document.get("length", -1)
-    if not isinstance(length, int) or length > _LONGEST_LIST:
-        raise ValueError(f"a list of {show(length, 60)} values in each row, and {_LONGEST_LIST:,} are allowed")
     name = document.get("dtype", "null")
     if document.get("_type") == "Value" and not (isinstance(name, str) and _TYPE.fullmatch(name)):
         raise ValueError(f"no type of a column: {show(name, 60)}")
     return document
+
+
+def _count_fixed(type_: pa.DataType) -> int:
+    """Values in lists of fixed length that a row has at least."""
+    inner = sum(_count_fixed(type_.field(index).type) for index in range(type_.num_fields))
+    return type_.list_size * max(1, inner) if pa.types.is_fixed_size_list(type_) else inner
 
 
 def compare_schema(found: pa.Schema, features: Features) -> list[str]:
