@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from rem_release.audit.countermeasures.augmentations import draw_partners, draw_weight
 from rem_release.audit.countermeasures.ueraser import ueraser
 from rem_release.audit.step import TrainingImages, attack, gradients_per_image, make_step
-from rem_release.audit.victim import batch_seed, build_victim, train_victim
-from rem_release.audit.victim import test as answers_of
+from rem_release.audit.victim import batch_seed, build_victim, name_classes, train_victim
 from rem_release.core.draws import Draws, Purpose, chain, uniform
 from rem_release.core.norms import random_start
 from rem_release.core.pgd import frozen
@@ -399,8 +398,8 @@ def test_the_cost_of_a_step(threat, passes, recipe):
 def test_the_adversary_on_its_own(recipe):
     x, y = levels().double() / 255, LABELS
     with frozen(fresh_model()) as model:
-        assert attack(model, x, y, Threat(), recipe, SEED) is None
-        start, end = attack(model, x, y, parse_threat("pgd(radius=8/255)"), recipe, SEED)
+        assert attack(model, x, y, Threat(), recipe, SEED, 80) is None
+        start, end = attack(model, x, y, parse_threat("pgd(radius=8/255)"), recipe, SEED, 80)
         losses = [F.cross_entropy(model(x + delta), y) for delta in (start.clamp(-x, 1 - x), end)]
     assert end.abs().max() <= 8 / 255 + 1e-12
     assert losses[1] > losses[0] + 1e-3
@@ -437,9 +436,11 @@ def test_a_victim_does_not_see_the_batches_of_a_source_model():
 
 def test_the_batches_of_a_victim_are_of_its_own_seed(tmp_path):
     """A victim of one image a class, one step: the batch decides the weights."""
-    recipe = read_recipe(tmp_path, victim__steps=1, victim__evaluations=1, victim__batch_size=4)
+    recipe = read_recipe(
+        tmp_path, victim__epochs=0.01, victim__least_steps=1, victim__evaluations=1, victim__batch_size=4
+    )
     learnt = TrainingImages(levels(), LABELS, CLASSES)
-    found = train_victim(Accelerator(cpu=True), make_task(3), recipe, learnt, levels(), LABELS)
+    found = train_victim(Accelerator(cpu=True), make_task(3), recipe, learnt, 10, levels(), LABELS)
     model = build_victim(make_task(3), CLASSES, SIDE).train()
     batch = batch_indices(batch_seed(3), 0, 10, 4)
     loss = F.cross_entropy(model(levels()[batch].float() / 255), LABELS[batch])
@@ -452,51 +453,59 @@ def test_the_batches_of_a_victim_are_of_its_own_seed(tmp_path):
 
 
 def test_what_a_trained_victim_leaves(tmp_path):
-    changes = {"victim__steps": 7, "victim__evaluations": 3, "victim__batch_size": 5}
+    changes = {"victim__epochs": 0.01, "victim__least_steps": 7, "victim__evaluations": 3, "victim__batch_size": 5}
     recipe = read_recipe(tmp_path, **changes)
     learnt, ticks = TrainingImages(levels(), LABELS, CLASSES), []
     task = make_task(threat="pgd(radius=8/255)")
     tests = (levels().flip(-1), LABELS)
-    found = train_victim(Accelerator(cpu=True), task, recipe, learnt, *tests, lambda *at: ticks.append(at))
+    found = train_victim(Accelerator(cpu=True), task, recipe, learnt, 10, *tests, lambda *at: ticks.append(at))
     assert ticks == [(step, 7) for step in range(1, 8)]
     assert found.watched.steps == [2, 5, 7]
     assert len(found.watched.loss) == len(found.watched.train_accuracy) == 3
-    np.testing.assert_array_equal(found.correct, answers_of(found.model, *tests))
-    assert found.watched.test_accuracy[-1] == pytest.approx(
-        float(balanced_accuracy(found.correct, LABELS.numpy())), abs=1e-6
-    )
+    assert found.named.shape == (3, 10)
+    np.testing.assert_array_equal(found.named[-1], name_classes(found.model, tests[0]))
+    correct = found.named[-1] == LABELS.numpy()
+    assert found.watched.test_accuracy[-1] == pytest.approx(float(balanced_accuracy(correct, LABELS.numpy())), abs=1e-6)
+    fitted = name_classes(found.model, levels()) == LABELS.numpy()
+    assert found.fit == pytest.approx(float(balanced_accuracy(fitted, LABELS.numpy())))
     assert found.attack_gain is not None
-    assert train_victim(Accelerator(cpu=True), make_task(), recipe, learnt, *tests).attack_gain is None
+    assert train_victim(Accelerator(cpu=True), make_task(), recipe, learnt, 10, *tests).attack_gain is None
 
 
 def test_more_evaluations_than_steps_and_more_images_asked_than_there_are(tmp_path):
-    recipe = read_recipe(tmp_path, victim__steps=2, victim__evaluations=9, victim__batch_size=64)
+    recipe = read_recipe(tmp_path, victim__least_steps=2, victim__evaluations=9, victim__batch_size=64)
     learnt = TrainingImages(levels(), LABELS, CLASSES)
-    found = train_victim(Accelerator(cpu=True), make_task(), recipe, learnt, levels(), LABELS)
+    found = train_victim(Accelerator(cpu=True), make_task(), recipe, learnt, 10, levels(), LABELS)
     assert found.watched.steps == [1, 2]
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_victim_that_diverges_is_told_from_one_that_learns_nothing(steps, tmp_path):
     """With one step no loss is seen after the weights went astray."""
-    changes = {"victim__steps": steps, "victim__evaluations": 1, "victim__learning_rate": 1.0e38}
+    changes = {
+        "victim__epochs": 0.01,
+        "victim__least_steps": steps,
+        "victim__evaluations": 1,
+        "victim__learning_rate": 1.0e38,
+    }
     recipe = read_recipe(tmp_path, **changes)
     learnt = TrainingImages(levels(), LABELS, CLASSES)
-    found = train_victim(Accelerator(cpu=True), make_task(), recipe, learnt, levels(), LABELS)
+    found = train_victim(Accelerator(cpu=True), make_task(), recipe, learnt, 10, levels(), LABELS)
     assert found.model is None
-    assert not found.correct.any()
+    assert found.named.shape == (1, 10)
+    assert found.fit == 0
     assert found.attack_gain is None
 
 
 def test_answers_are_counted_at_rest_and_whatever_the_batch():
     model = fresh_model(torch.float32)
-    images, labels = levels().repeat(60, 1, 1, 1), LABELS.repeat(60)  # more than one batch
+    images = levels().repeat(60, 1, 1, 1)  # more than one batch
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = answers_of(model, images, labels)
+    found = name_classes(model, images)
     assert found.shape == (600,)
-    assert found.dtype == bool
+    assert found.dtype == np.int32
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     model.eval()
     one_by_one = [int(model(image[None].float() / 255).argmax()) for image in levels()]
-    np.testing.assert_array_equal(found, np.tile(np.array(one_by_one) == LABELS.numpy(), 60))
+    np.testing.assert_array_equal(found, np.tile(one_by_one, 60))
