@@ -54,7 +54,7 @@ def answer(
     clusters: np.ndarray | None = None,
     **facts: object,
 ) -> Evidence:
-    """Victims that are right on a random share of each class, as large as `accuracy` says, and else name the next one.
+    """Victims that are right on a random share of each class, as large as `accuracy` says, else wrong at random.
 
     Args:
         given: the circumstances.
@@ -95,7 +95,7 @@ def judge(given: Circumstances, evidence: Evidence) -> Certificate:
 
 def _answer(labels: np.ndarray, classes: int, share: float, seed: int) -> np.ndarray:
     draws = np.random.default_rng(seed)
-    named = ((labels + 1) % classes).astype(np.int32)
+    named = ((labels + draws.integers(1, classes, len(labels))) % classes).astype(np.int32)
     for label in range(classes):
         members = draws.permutation(np.flatnonzero(labels == label))
         right = members[: round(share * len(members))]

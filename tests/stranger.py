@@ -58,18 +58,16 @@ def judge(row, limit):  # whether a row is valid, stays under its limit at every
     clean, random, standard = (each[-1] == labels for each in (clean, random, standard))
     mean = lambda facts, key: np.mean([each[key] for each in facts])  # noqa: E731
     margin, known = (standard @ weights).mean() - chance, z / 2 / math.sqrt(int(C**2 / (1 / seen).sum() + 1e-9))
-    kept = (clean @ weights).mean() - chance >= margin / 2 and mean(plain, "fit") >= 0.8 and margin > known
+    kept = (clean @ weights).mean() - chance >= margin / 2 and mean(plain, "fit") >= 0.8 and recipe["statistics"]["half_width"] >= known < margin
     learnt = mean(mine, "train_accuracy") - chance >= 0.25 * (mean(theirs, "train_accuracy") - chance)
     if (row["architecture"], "standard", "yardstick") in {key[:3] for key in victims}:
         kept &= (standard @ weights).mean() >= 0.9 * ((answers(row, "yardstick", "standard")[0][-1] == labels) @ weights).mean()
     attacked = all(each["finite"] and (each["attack_gain"] is None or each["attack_gain"] >= 1e-3) for each in mine + theirs)
     leaks, over = [], []
-    for hits in ((each, each == labels) for each in named):
-        accuracies, squares = spread([hits[1]])
-        is_below = accuracies.max() + math.sqrt(squares[0, 0]) < chance
-        hits = relabelled(hits[0]) if is_below else hits[1]
-        (accuracies, squares), leaks = spread([hits, random]), [*leaks, bound_leakage(hits, clean)]
-        over.append((accuracies @ [1, -1]).max() + math.sqrt(np.array([1, -1]) @ squares @ [1, -1]))
+    difference = lambda one, other: (lambda a, s: (a @ [1, -1]).max() + math.sqrt(np.array([1, -1]) @ s @ [1, -1]))(*spread([one, other]))  # noqa: E731
+    for hits in named:
+        hits = relabelled(hits) if difference(hits == labels, relabelled(hits)) < 0 else hits == labels
+        leaks, over = [*leaks, bound_leakage(hits, clean)], [*over, difference(hits, random)]
     print(f"{row['tier']:12} {row['architecture']:16} {row['threat']:24} at most {max(leaks):.6f}, limit {limit}, over random {max(over):.6f}")
     return kept and learnt and attacked and max(leaks) < limit and max(over) < 0
 tiers = {name: tier for name, tier in recipe["tiers"].items() if tier["required"]}

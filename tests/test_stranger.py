@@ -43,7 +43,7 @@ CASES = {
     "passes": (varied, {}, False, True),
     "leaks": ({"protected": 0.8}, {}, False, False),
     "as random noise": ({"protected": 0.3, "random": 0.3}, {}, False, False),
-    "near copies": (varied, {"clusters": np.arange(400, dtype=np.int32) // 8}, False, True),
+    "near copies": (varied, {"clusters": np.arange(400, dtype=np.int32) // 4}, False, True),
     "a permutation of classes": (varied, {}, True, False),
     "weaker than the shipped recipe": ({"protected": 0.3, "clean": 0.8, "yardstick": 0.95}, {}, False, False),
     "does not fit": (varied, {"fit": 0.5}, False, False),

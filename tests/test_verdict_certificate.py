@@ -192,7 +192,12 @@ def test_a_peak_falls_short(given):
 
 
 def test_a_permutation_of_classes_falls_short(given):
-    certificate = judge(given, answer(given, {"protected": 0.0}))
+    evidence = answer(given, {"protected": 0.0})
+    named = (evidence.labels + 1) % len(CLASSES)
+    for key, victim in evidence.victims.items():
+        if key[2] == "protected":
+            evidence.victims[key] = replace(victim, named=np.tile(named, (len(victim.steps), 1)))
+    certificate = judge(given, evidence)
     assert not certificate.passed
     assert all(row.relabelled for row in certificate.rows)
     assert certificate.rows[0].leakage > 1
@@ -211,11 +216,12 @@ def test_two_seeds_are_a_look():
 def test_near_copies_are_counted_as_one(given):
     """20 images thirty times each."""
     copies = np.arange(600, dtype=np.int32) % 20
-    evidence = answer(given, {"protected": 0.12}, 600, clusters=copies)
-    certificate = judge(given, evidence)
-    assert (certificate.holdout.images, certificate.holdout.clusters) == (600, 20)
-    apart = judge(given, answer(given, {"protected": 0.12}, 600))
-    assert certificate.holdout.half_width == pytest.approx(apart.holdout.half_width * 30**0.5, abs=1e-5)
+    with pytest.raises(VerificationError, match="600 test images, which count as 20, know"):
+        judge(given, answer(given, {"protected": 0.12}, 600, clusters=copies))
+    six = answer(given, {"protected": 0.12}, 600, clusters=np.arange(600, dtype=np.int32) % 100)
+    certificate, apart = judge(given, six), judge(given, answer(given, {"protected": 0.12}, 600))
+    assert (certificate.holdout.images, certificate.holdout.clusters) == (600, 100)
+    assert certificate.holdout.half_width == pytest.approx(apart.holdout.half_width * 6**0.5, abs=1e-5)
 
 
 def test_test_images_that_are_all_copies_of_each_other_say_nothing(given):

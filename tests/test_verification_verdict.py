@@ -255,13 +255,14 @@ def test_sentences_that_do_not_follow_from_the_figures_are_found(key, failing):
     else:
         document[{"reason": "tiers", "words": "rows"}[key]][0][key] = "nothing leaks"
     first, second, _ = check(failing, document)
-    assert (first.passed, second.passed) == (True, False)
-    assert key in second.detail
+    is_the_verdict = key in ("summary", "statement")  # which every version words alike
+    assert (first.passed, second.passed) == ((False, True) if is_the_verdict else (True, False))
+    assert key in (first if is_the_verdict else second).detail
 
 
 def test_sentences_of_another_version_are_not_compared_but_figures_are(failing):
     document = document_of(failing)
-    document["summary"] = ["Fell short, as an earlier version would say it."]
+    document["summary"][1:] = ["As an earlier version would say it."]
     document["versions"]["rem-release"] = "0.0.1"
     first, second, _ = check(failing, document)
     assert (first.passed, second.passed) == (True, None)

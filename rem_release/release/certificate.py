@@ -69,7 +69,9 @@ class RowFacts(_Part):
     radius: str | None = Field(description="L∞ radius of plain adversarial training; 0 for standard; else None")
     seeds: int = Field(ge=1, description="how many victims of each kind; a bound takes three")
     step: int = Field(description="training step of the evaluation of the protected victims with the highest leakage")
-    relabelled: bool = Field(description="significantly below chance, and judged after the best relabelling of classes")
+    relabelled: bool = Field(
+        description="significantly more right after the best relabelling of classes, and judged after it"
+    )
     protected: Accuracies
     clean: Accuracies = Field(description="judged after the last step")
     random: Accuracies = Field(
@@ -148,7 +150,7 @@ class LearnabilityFacts(_Part):
     sigma: float
     q: float
     eta: float = Field(description="L2 shift of the weights that the bound covers; retraining shifts them far more")
-    bound: float | None = Field(description="accuracy; None where the samples do not suffice")
+    bound: Share | None = Field(description="accuracy; None where the samples do not suffice")
 
 
 class Circumstances(_Part):

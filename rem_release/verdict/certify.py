@@ -45,12 +45,17 @@ def certify(given: Circumstances, evidence: Evidence, answers_sha256: str) -> Ce
 
     Raises:
         InputError: the recipe is none, or asks for something impossible.
-        VerificationError: answers are missing, or were taken at other steps than the recipe says.
+        VerificationError: answers are missing, were taken at other steps than the recipe says, or are too few.
     """
     recipe, rows = _plan(given)
     check_evaluations(given, recipe, evidence)
     sample = Sample(evidence.labels, evidence.clusters)
     judge = Judge(recipe, sample, len(given.classes), parse_radius(given.rho_a))
+    if judge.half_width > recipe.statistics.half_width:
+        raise VerificationError(
+            f"{len(evidence.labels)} test images, which count as {sample.images}, know accuracy to within "
+            f"{judge.half_width:.1%} only, and the recipe asks for {recipe.statistics.half_width:.1%}"
+        )
     facts = judge.judge_rows([_gather(row, given, evidence) for row in rows])
     tiers = [judge.judge_tier(tier, facts) for tier in TIERS]
     return Certificate(

@@ -18,7 +18,6 @@ from rem_release.verdict.statistics import (
     Leakage,
     Sample,
     balanced_accuracy,
-    bound_accuracy,
     bound_difference,
     bound_leakage,
     half_width,
@@ -190,22 +189,25 @@ class Judge:
         )
 
     def _evaluate(self, found: Found) -> list[_Evaluation]:
-        """The protected victims at each of their evaluations, beside the baselines after their last step."""
+        """The protected victims at each of their evaluations, beside the baselines after their last step.
+
+        They count after the best relabelling of classes where that is significantly better: who names some classes
+        right and others wrong on purpose need not be below chance, and leaks to whoever knows what the names mean.
+        """
         clean, random = self._last(found.clean), self._last(found.random)
         floor: float | np.ndarray = self._last(found.floor) if found.floor else self.chance
         confidence = self.recipe.statistics.confidence
         evaluations = []
         for number, step in enumerate(found.protected[0].steps.tolist()):
             named = np.stack([victim.named[number] for victim in found.protected])
-            hits = named == self.sample.labels
-            is_below = bound_accuracy(self.sample, hits, confidence=confidence)[1] < self.chance
-            if is_below:
-                hits = relabel(self.sample, named, self.classes)
+            hits, relabelled = named == self.sample.labels, relabel(self.sample, named, self.classes)
+            is_better = bound_difference(self.sample, hits, relabelled, confidence=confidence) < 0
+            hits = relabelled if is_better else hits
             evaluations.append(
                 _Evaluation(
                     step=step,
                     hits=hits,
-                    relabelled=is_below,
+                    relabelled=is_better,
                     leakage=bound_leakage(self.sample, hits, clean, floor, confidence=confidence),
                     over_random=bound_difference(self.sample, hits, random, confidence=confidence),
                 )

@@ -132,7 +132,7 @@ class Victim:
     """cifar: flip, pad, crop. imagenet: resized crop, flip."""
     precision: Literal["no", "bf16"] = "no"
     """Mixed precision."""
-    evaluations: Annotated[int, Field(ge=1)] = 10
+    evaluations: Annotated[int, Field(ge=1, le=1000)] = 10
     """How often its answers to the test images are taken during training, the end included. Each of them is judged."""
 
     def count_steps(self, images: int) -> int:
@@ -199,8 +199,8 @@ class Tier:
     required: bool = False
     limit: Annotated[float, Field(gt=0, le=1)] = 0.7
     """Most leakage: every row's upper bound must stay under it."""
-    architectures: tuple[ArchitectureText, ...] = (SOURCE,)
-    threats: tuple[ThreatText, ...] = ()
+    architectures: Annotated[tuple[ArchitectureText, ...], Field(max_length=100)] = (SOURCE,)
+    threats: Annotated[tuple[ThreatText, ...], Field(max_length=200)] = ()
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)

@@ -22,8 +22,8 @@ _CHOSEN = {
     "reserve": "The test images were drawn and kept back when the data were protected.",
     "held out": "The test images were drawn from the originals of the release and left out of the victims' training.",
 }
-_OF_THE_RELEASE = ("victim.source_model", "victim.resolution")
-"""which network and size stand in where the release names none"""
+_OF_THE_RELEASE = ("victim.source_model",)
+"""which network stands in where the release names none"""
 
 
 def summarise(

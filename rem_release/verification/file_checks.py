@@ -19,6 +19,9 @@ from rem_release.release.facts import Facts
 from rem_release.verification.png import inspect_png
 from rem_release.verification.report import Check, Faults
 
+_CERTIFIED = b"**Certified**"
+"""with which the card of a release begins that passed its audit, whatever version made it"""
+
 
 def check_consistency(facts: Facts) -> Check:
     """Whether the facts agree with each other, before any file is opened on their word."""
@@ -97,6 +100,11 @@ def check_card(release: Path, facts: Facts, audit: Certificate | None) -> Check:
         return Check("card", False, f"{CARD} was changed: its sha256 is not that of {FACTS}")
     installed = {name: version(name) for name in RENDERERS} | {"rem-release": rem_release.__version__}
     if changed := [name for name in RENDERERS if facts.versions.get(name, installed[name]) != installed[name]]:
+        says_certified = _CERTIFIED in found
+        if facts.is_current and says_certified != (audit is not None and audit.passed):
+            return Check(
+                "card", False, f"{CARD} says {'' if says_certified else 'not '}certified, and {CERTIFICATE} does not"
+            )
         why = ", ".join(f"{name} {facts.versions[name]}, not {installed[name]}" for name in changed)
         return Check("card", None, f"{CARD} has its recorded sha256, but was made with {why}: not rendered again")
     try:

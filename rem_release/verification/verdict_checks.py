@@ -8,13 +8,14 @@ from typing import Any
 
 import rem_release
 from rem_release.errors import InputError, VerificationError
+from rem_release.radius import format_radius, parse_radius
 from rem_release.release.certificate import ANSWERS, Certificate
 from rem_release.release.facts import Facts
 from rem_release.verdict.certify import certify, count_evaluations, list_tasks
 from rem_release.verdict.evidence import Evidence, read_evidence, write_evidence
 from rem_release.verification.report import Check, Faults
 
-_WORDS = {"summary", "reason", "words", "not_covered", "statement", "shipped_limit"}
+_WORDS = {"summary", "reason", "words", "not_covered", "shipped_limit"}
 """What a certificate says in sentences, and what shipped recipes say: another version has others."""
 
 
@@ -82,10 +83,19 @@ def _contradict(facts: Facts, audit: Certificate) -> list[str]:
         faults.append(f"method {audit.method}, not {protection.method}")
     if audit.rho_u != protection.rho_u:
         faults.append(f"rho_u {audit.rho_u}, not {protection.rho_u}")
-    if protection.rho_a != "0" and audit.rho_a != protection.rho_a:
-        faults.append(f"rho_a {audit.rho_a}, not {protection.rho_a}")
-    if protection.source_model and audit.source != protection.source_model:
-        faults.append(f"source network {audit.source}, not {protection.source_model}")
+    rho_a = protection.rho_a if parse_radius(protection.rho_a) else format_radius(parse_radius(protection.rho_u) / 2)
+    if audit.rho_a != rho_a:
+        faults.append(f"rho_a {audit.rho_a}, not {rho_a}")
+    source = protection.source_model or audit.recipe.get("victim", {}).get("source_model")
+    if audit.source != source:
+        faults.append(f"source network {audit.source}, not {source}")
+    if audit.holdout.origin == "reserve" and not data.held_back:
+        faults.append("test images that were kept back, of which there are none")
+    if audit.holdout.origin == "held out" and audit.images >= data.images:
+        faults.append("test images that were left out of training, and victims that learnt from all images")
+    samples = audit.recipe.get("learnability", {}).get("samples", 0)
+    if audit.learnability and audit.learnability.samples != samples:
+        faults.append(f"a bound by {audit.learnability.samples} samples, where the recipe asks for {samples}")
     if audit.classes != [name for name in data.classes if name in audit.classes]:
         faults.append("other classes")
     if audit.images > data.images:
@@ -107,16 +117,20 @@ def _check_words(differences: list[tuple[str, Any, Any]], audit: Certificate) ->
 
 
 def _is_word(place: str) -> bool:
-    return bool(_WORDS.intersection(place.replace("[", ".").split(".")))
+    """Whether it is a sentence that another version may write otherwise. The verdict itself is none."""
+    return place not in ("audit.json.summary[0]", "audit.json.statement") and bool(
+        _WORDS.intersection(place.replace("[", ".").split("."))
+    )
 
 
 def _differences(stated: Any, found: Any, where: str) -> list[tuple[str, Any, Any]]:
     """Places where two documents differ: (path, what is stated, what was found)."""
     if isinstance(stated, dict) and isinstance(found, dict) and stated.keys() == found.keys():
         return [each for key in stated for each in _differences(stated[key], found[key], f"{where}.{key}")]
-    if isinstance(stated, list) and isinstance(found, list) and len(stated) == len(found):
-        pairs = enumerate(zip(stated, found, strict=True))
-        return [each for number, (one, other) in pairs for each in _differences(one, other, f"{where}[{number}]")]
+    if isinstance(stated, list) and isinstance(found, list):
+        pairs = enumerate(zip(stated, found, strict=False))
+        inner = [each for number, (one, other) in pairs for each in _differences(one, other, f"{where}[{number}]")]
+        return inner if len(stated) == len(found) else [*inner, (where, stated, found)]
     return [] if stated == found and type(stated) is type(found) else [(where, stated, found)]
 
 
