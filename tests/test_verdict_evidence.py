@@ -25,7 +25,7 @@ IMAGES = 30
 
 @pytest.fixture(scope="module")
 def given() -> Circumstances:
-    return describe(CLASSES)
+    return describe(CLASSES, recipe={"statistics": {"half_width": 0.4}})
 
 
 @pytest.fixture(scope="module")
