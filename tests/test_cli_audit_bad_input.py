@@ -214,6 +214,9 @@ def test_settings_that_cannot_be(material: Path, setting: str, words: str) -> No
     [
         ("victim.least_steps=many", "victim.least_steps: Input should be a valid integer"),
         ("victim.epochs=0", "victim.epochs: Input should be greater than 0"),
+        ("victim.epochs=1e308", "victim.epochs: Input should be less than or equal to 100000"),
+        ("victim.least_steps=10000000000", "victim.least_steps: Input should be less than or equal to 1000000000"),
+        ("victim.evaluations=1001", "victim.evaluations: Input should be less than or equal to 1000"),
         ("victim.decay_every=80", "victim.decay_every: Input should be less than or equal to 1"),
         ("seeds.required=0", "seeds.required: Input should be greater than or equal to 1"),
         ("victim.batch_size=1", "victim.batch_size: Input should be greater than or equal to 2"),

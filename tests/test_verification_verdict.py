@@ -149,6 +149,11 @@ GIVEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda document: [tier.update(required=False) for tier in document["recipe"]["tiers"].values()],
         "rows instead of 3 to",
     ),
+    "epochs without end": (lambda document: document["recipe"]["victim"].update(epochs=1e308), "less than or equal to"),
+    "evaluations without end": (
+        lambda document: document["recipe"]["victim"].update(evaluations=10**12),
+        "less than or equal to 1000",
+    ),
     "fewer seeds": (lambda document: document["recipe"]["seeds"].update(required=1), "rows instead of 3 to"),
     "more seeds": (lambda document: document["recipe"]["seeds"].update(required=4), "are missing or strange"),
     "more evaluations": (

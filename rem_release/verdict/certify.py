@@ -48,7 +48,7 @@ def certify(given: Circumstances, evidence: Evidence, answers_sha256: str) -> Ce
         VerificationError: answers are missing, were taken at other steps than the recipe says, or are too few.
     """
     recipe, rows = _plan(given)
-    check_evaluations(given, recipe, evidence)
+    _check_evaluations(given, recipe, evidence)
     sample = Sample(evidence.labels, evidence.clusters)
     judge = Judge(recipe, sample, len(given.classes), parse_radius(given.rho_a))
     if judge.half_width > recipe.statistics.half_width:
@@ -85,7 +85,7 @@ def count_evaluations(given: Circumstances) -> int:
     return max(each.victim.evaluations for each in (recipe, yardstick(recipe)))
 
 
-def check_evaluations(given: Circumstances, recipe: AuditRecipe, evidence: Evidence) -> None:
+def _check_evaluations(given: Circumstances, recipe: AuditRecipe, evidence: Evidence) -> None:
     """Refuse answers of which some were left out.
 
     Raises:

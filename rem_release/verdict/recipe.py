@@ -117,9 +117,9 @@ class Victim:
     """Stands for `source` where the release does not name its source model."""
     resolution: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side of the square images that victims see; none: the release's working resolution."""
-    epochs: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    epochs: Annotated[float, Field(gt=0, le=100_000)]
     """How often it sees each training image, if that comes to `least_steps`."""
-    least_steps: Annotated[int, Field(ge=1)] = 1
+    least_steps: Annotated[int, Field(ge=1, le=10**9)] = 1
     """Steps that it trains for at least, however few images there are."""
     batch_size: Annotated[int, Field(ge=2)]
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
