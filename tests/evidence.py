@@ -29,7 +29,7 @@ def describe(classes: list[str], **changes: object) -> Circumstances:
         **{"digest": "cd" * 32, "clean_digest": "ab" * 32, "method": "rem", "source": "small_vgg", "partial": False},
         **{"classes": classes, "images": 64, "rho_u": "8/255", "rho_a": "4/255", "learnability": None},
         "holdout": HoldoutSource(origin="given", digest="ef" * 32, dropped=0),
-        **{"attempts": None, "cached": 0, "recipe_name": "audit-quick", "device": "cpu"},
+        **{"attempts": None, "cached": 0, "recipe_name": "the owner's policy.yaml", "device": "cpu"},
         "recipe": AuditRecipe.of(recipe).published(),
         "versions": {"rem-release": _version(), "torch": "2.15.0"},
     }

@@ -73,5 +73,5 @@ def judge(row, limit):  # whether a row is valid, stays under its limit at every
 tiers = {name: tier for name, tier in recipe["tiers"].items() if tier["required"]}
 judged = [judge(row, tiers[row["tier"]]["limit"]) for row in audit["rows"] if row["tier"] in tiers]
 expected = sum(len(tier["architectures"]) * len(tier["threats"]) for tier in tiers.values())
-passed = bool(tiers) and len(judged) == expected and all(judged) and audit["method"] != "random"
+passed = bool(tiers) and len(judged) == expected and all(judged) and seen.min() > 4.999 and audit["method"] != "random"
 sys.exit(print("passed" if passed else "fell short") or passed != audit["passed"])

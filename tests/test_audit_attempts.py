@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from rem_release.audit.attempts import note_attempt
+from rem_release.audit.attempts import find_untold, note_attempt
 from rem_release.errors import InputError
+from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import AttemptFacts
 from rem_release.release.run_folder import RunFolder
+from rem_release.verdict.certify import certify
 from rem_release.verdict.plan import Seeds
+from tests.evidence import answer, describe
 
 FIRST = Seeds(release="r1", clean="c1", holdout="h1")
 
@@ -73,3 +76,25 @@ def test_a_damaged_record_is_not_taken_for_none(text, run):
     with pytest.raises(InputError, match=r"attempts\.json"):
         note(run)
     assert run.attempts.read_text() == text
+
+
+# what a certificate tells of them
+
+
+def test_a_certificate_that_tells_of_fewer_is_told_from_one_that_tells_of_all(run):
+    given = describe(["a", "b"])
+    recipe = hash_document(given.recipe)
+    certificate = certify(given, answer(given, {"protected": 0.55}), "00" * 32)
+    mine = {"release": given.digest, "clean": given.clean_digest, "holdout": given.holdout.digest, "recipe": recipe}
+    assert find_untold(run, certificate) is None, "nothing is remembered"
+    assert note(run, clean=given.clean_digest) == (0, 0)
+    assert note(run, clean=given.clean_digest, release="r2") == (1, 1)
+    untold = find_untold(run, certificate)
+    assert untold is not None
+    assert "tells of 0 earlier audits of these originals, of 0 other releases" in untold
+    assert untold.endswith("remembers 2, of 2")
+    assert note(run, **mine) == (2, 2)
+    assert note(run, clean=given.clean_digest, release="r3") == (3, 3)
+    for earlier, releases, is_untold in ((2, 2, False), (3, 3, False), (1, 2, True), (2, 1, True)):
+        told = certificate.model_copy(update={"attempts": AttemptFacts(earlier=earlier, releases=releases)})
+        assert (find_untold(run, told) is not None) == is_untold, (earlier, releases)

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rem_release.release.schema import read_features, write_features
-from rem_release.verification.parquet_bytes import inspect_bytes, read_footer
+from rem_release.verification.parquet_bytes import inspect_bytes
+from rem_release.verification.parquet_layout import read_footer, require_stated_sizes
 from rem_release.verification.png import inspect_png
 from tests.memory import peak_of
 
@@ -71,3 +72,72 @@ def test_a_footer_far_longer_than_its_file(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1" + bytes(3 * MEGABYTE) + (3 * MEGABYTE).to_bytes(4, "little") + b"PAR1")
     with path.open("rb") as file, pytest.raises(ValueError, match="no footer"):
         read_footer(file)
+
+
+def list_of(field: int, count: int) -> bytes:
+    """A field with a list of empty structs, as Thrift's compact protocol writes it (field 1 above the one before)."""
+    number, digits = count, b""
+    while number > 0x7F:
+        digits, number = digits + bytes([number & 0x7F | 0x80]), number >> 7
+    return bytes([field << 4 | 9, 0xFC]) + digits + bytes([number]) + bytes(count)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        list_of(2, 1_000_000) + b"\x16\0" + list_of(1, 0),  # schema, num_rows, row_groups
+        list_of(2, 1) + b"\x16\0" + list_of(1, 1_000_000),
+    ],
+    ids=["columns", "row groups"],
+)
+def test_a_million_things_of_one_byte_in_a_footer(metadata: bytes, tmp_path: Path) -> None:
+    path, footer = tmp_path / "a.parquet", metadata + b"\0"
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    features = datasets.Features({"image": datasets.Image()})
+    found, peak = peak_of(lambda: list(inspect_bytes(path, features, "image")))
+    assert any("a list of 1000000 items" in fault for fault in found)
+    assert peak < 50 * MEGABYTE
+
+
+def test_many_columns_in_many_row_groups(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    schema, groups = list_of(2, 2_000), b"\x16\0\x19\xfc\xe8\x07" + (list_of(1, 1_000) + b"\0") * 1_000
+    footer = schema + groups + b"\0"
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with path.open("rb") as file, pytest.raises(ValueError, match="1,000,000 parts of columns in 1,000 row groups"):
+        read_footer(file)
+
+
+@pytest.mark.parametrize(
+    ("place", "byte", "reason"),
+    [
+        (12, 63 << 1, "63 values and 41 bytes in a column, which is not what it says"),
+        (12, 3, "a page of less than nothing"),
+        (7, 63 << 1, "2 values and 82 bytes in a column, which is not what it says"),
+        (9, 60 << 1, "a page that is cut off"),
+    ],
+)
+def test_pages_that_hold_more_than_their_footer_states(place: int, byte: int, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"a": pa.array([1, 2], pa.int64())})
+    pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
+    require_stated_sizes(path)
+    data = bytearray(path.read_bytes())
+    assert (data[7], data[9], data[12]) == (22 << 1, 22 << 1, 2 << 1)  # bytes unpacked, as stored, and values
+    data[place] = byte
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=reason):
+        require_stated_sizes(path)
+
+
+def test_columns_that_lie_elsewhere_than_their_footer_states(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": [1, 2], "b": [3, 4]}), path)
+    with path.open("rb") as file:
+        metadata, start = read_footer(file)
+    data = path.read_bytes()
+    assert metadata[4][0][1][0][3][11] == 4
+    place = data.index(b"\x26\x08", start)  # the offset of the first dictionary, a number of 64 bits
+    path.write_bytes(data[:place] + b"\x26\x0a" + data[place + 2 :])
+    with pytest.raises(ValueError, match="elsewhere"):
+        require_stated_sizes(path)

@@ -707,6 +707,15 @@ def test_rounding_is_no_margin(recipe):
     assert not row.valid
 
 
+@pytest.mark.parametrize(("images", "outcome"), [(4, "looked at"), (5, "passed")])
+def test_a_class_of_a_handful_of_test_images_has_no_bound(images, outcome, recipe):
+    labels = np.repeat(np.arange(4), [400, 400, 400, images])
+    judge = judge_of(recipe, labels)
+    tier = judge.judge_tier("standard", judge.judge_rows([find(0.27, labels=labels)]))
+    assert tier.outcome == outcome
+    assert ("Of one class there are test images worth 4, and a bound takes 5." in tier.reason) == (images == 4)
+
+
 def test_rows_are_ranked_by_what_is_known_least_then_by_their_bound(judge):
     rows = judge.judge_rows(
         [find(0.3), find(0.5), find(0.25, 0.29), find(0.9, tier="transfer"), find(0.4), find(0.5, network="vgg16")]
@@ -775,7 +784,8 @@ def test_too_few_seeds_are_a_look_and_no_certificate(shipped):
     few = [find(0.26, network=network, seeds=2) for network in NETWORKS]
     rows = shipped.judge_rows([*few, *full(shipped)[3:]])
     sentences = say(shipped, rows, passed=False)
-    assert sentences[0] == "Looked at, not certified: too few victims for a bound in the required tier standard."
+    words = "too few victims, or test images of a class, for a bound"
+    assert sentences[0] == f"Looked at, not certified: {words} in the required tier standard."
     assert sentences[1].startswith("Standard tier (required) was only looked at: Rows stand on 2 seeds, and a bound")
     rows = shipped.judge_rows([*few, *full(shipped, adversarial=0.9)[3:]])
     first = "Fell short of the owner's policy in the required tiers standard and adversarial."

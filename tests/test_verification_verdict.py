@@ -168,6 +168,14 @@ GIVEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda document: document["recipe"]["victim"].update(learning_rate=0.1),
         "audit.json.recipe_sha256 says",
     ),
+    "a recipe that calls itself a shipped one": (
+        lambda document: document.update(recipe_name="audit-standard"),
+        'calls its recipe "audit-standard", and it is audit-standard, changed in victim.source_model, victim.',
+    ),
+    "a shipped recipe that is none": (
+        lambda document: document.update(recipe_name="audit-thorough"),
+        'calls its recipe "audit-thorough", which is no shipped audit recipe',
+    ),
     "no recipe": (
         lambda document: document.update(recipe={}),
         "it cannot be computed again: recipe of the certificate",

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rem_release.errors import InputError
-from rem_release.release.certificate import AttemptFacts
+from rem_release.recipe_files import hash_document
+from rem_release.release.certificate import AttemptFacts, Certificate
 from rem_release.release.run_folder import RunFolder
 from rem_release.verdict.plan import Seeds
 
@@ -42,6 +43,31 @@ def note_attempt(run: RunFolder | None, seeds: Seeds, recipe_sha256: str, writes
     others = [each for each in known if each["originals"] == seeds.clean and each != mine]
     releases = {each["release"] for each in others} - {seeds.release}
     return AttemptFacts(earlier=len(others), releases=len(releases))
+
+
+def find_untold(run: RunFolder, audit: Certificate) -> str | None:
+    """Why a certificate tells of fewer earlier audits than the run remembers; None where it does not.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    known = _read(run.attempts, run)
+    mine = dict(
+        zip(_KEYS, (audit.clean_digest, audit.digest, audit.holdout.digest, hash_document(audit.recipe)), strict=True)
+    )
+    others = [
+        each
+        for each in known[: known.index(mine) if mine in known else None]
+        if each["originals"] == audit.clean_digest
+    ]
+    releases = len({each["release"] for each in others} - {audit.digest})
+    stated = audit.attempts or AttemptFacts(earlier=0, releases=0)
+    if stated.earlier >= len(others) and stated.releases >= releases:
+        return None
+    return (
+        f"audit.json tells of {stated.earlier} earlier audits of these originals, of {stated.releases} other releases, "
+        f"and {run.attempts} remembers {len(others)}, of {releases}"
+    )
 
 
 def _read(path: Path, run: RunFolder) -> list[dict[str, Any]]:

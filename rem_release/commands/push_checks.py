@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from rem_release.audit.attempts import find_untold
 from rem_release.audit.publish import AuditFolder
 from rem_release.commands.push_options import PushOptions
 from rem_release.console import Console
@@ -23,6 +24,7 @@ from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
 from rem_release.hub.repository import State, read_state
 from rem_release.hub.settings import check_tag, create
+from rem_release.release.certificate import Certificate
 from rem_release.release.documents import explain_format, find_certificate, read_facts
 from rem_release.release.facts import Facts
 from rem_release.release.run_folder import RunFolder
@@ -73,6 +75,7 @@ def check_release(
     checks.append(check_earlier_pushes(run, release, facts, url))
     audit = find_certificate(release)
     checks.append(check_words(facts, audit))
+    checks += [_check_attempts(run, audit)] if audit else []
     checks += check_columns(release, facts, options.keep_columns)
     with console.stage("Looking for clean pictures") as report:
         checks += check_figures_show(release, facts, originals, row_map, report)
@@ -89,6 +92,13 @@ def _require(check: Check) -> Check:
     if check.name != "answers" or check.passed is not None:
         return check
     return replace(check, passed=False, detail=f"{check.detail}; write them again: rem-release audit RUN --resume")
+
+
+def _check_attempts(run: RunFolder, audit: Certificate) -> Check:
+    """Whether the certificate tells of the audits that the run remembers."""
+    if untold := find_untold(run, audit):
+        return Check("attempts", False, f"{untold}; audit again: rem-release audit RUN")
+    return Check("attempts", True, "the certificate tells of every earlier audit that the run remembers")
 
 
 def _find_originals(

@@ -19,6 +19,8 @@ from rem_release.release.canonical import read_sealed
 CERTIFICATE_FORMAT: Literal["rem-release-audit/2"] = "rem-release-audit/2"
 LEAST_SEEDS = 3
 """victims of each kind that a bound takes: two say too little of how much one training differs from the next"""
+LEAST_IMAGES = 5
+"""test images of each class, near copies counted as one: fewer can all be wrong by luck where half would be right"""
 Outcome = Literal["passed", "fell short", "looked at", "not tested"]
 TierName = Literal["standard", "adversarial", "adaptive", "transfer"]
 TIERS: tuple[TierName, ...] = ("standard", "adversarial", "adaptive", "transfer")

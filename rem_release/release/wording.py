@@ -3,6 +3,7 @@
 from rem_release.release.certificate import (
     CLASSES_FIGURE,
     CURVES_FIGURE,
+    LEAST_IMAGES,
     LEAST_SEEDS,
     RADIUS_FIGURE,
     Certificate,
@@ -20,7 +21,8 @@ VERDICT = (
     "the upper bound of leakage must stay under the limit, and the row must teach significantly less than random noise "
     "of the same radius does. Where the best relabelling of classes, fitted on one half of the test images and scored "
     "on the other, both ways, makes significantly more answers right, they are judged after it. A bound takes "
-    f"{LEAST_SEEDS} victims of each kind; with fewer a tier is looked at, never passed."
+    f"{LEAST_SEEDS} victims of each kind, and {LEAST_IMAGES} test images of each class; with fewer a tier is "
+    "looked at, never passed."
 )
 PROOF = (
     "answers.parquet holds which class each victim named for each test image, at each evaluation. Verdict, bounds and "

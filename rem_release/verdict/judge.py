@@ -8,7 +8,15 @@ from fractions import Fraction
 import numpy as np
 
 from rem_release.radius import format_radius, parse_radius
-from rem_release.release.certificate import LEAST_SEEDS, Accuracies, Outcome, RowFacts, TierFacts, TierName
+from rem_release.release.certificate import (
+    LEAST_IMAGES,
+    LEAST_SEEDS,
+    Accuracies,
+    Outcome,
+    RowFacts,
+    TierFacts,
+    TierName,
+)
 from rem_release.verdict.evidence import Answers
 from rem_release.verdict.parts import Pgd
 from rem_release.verdict.plan import Row
@@ -141,6 +149,9 @@ class Judge:
         if not all(rows[index].is_bounded for index in mine):
             few = min(rows[index].seeds for index in mine)
             stand = f"Rows stand on {few} seed{'s' * (few > 1)}, and a bound takes {LEAST_SEEDS}"
+            return "looked at", f"{stand}. At worst {describe_row(worst)} (limit {limit:.0%}).", mine[0]
+        if self.sample.fewest < LEAST_IMAGES:
+            stand = f"Of one class there are test images worth {self.sample.fewest}, and a bound takes {LEAST_IMAGES}"
             return "looked at", f"{stand}. At worst {describe_row(worst)} (limit {limit:.0%}).", mine[0]
         return "passed", f"At worst {describe_row(worst)} (limit {limit:.0%}).", mine[0]
 

@@ -30,6 +30,8 @@ _HASH_OF_WEIGHTS = " sha256:"
 """what follows the name of a weights file in a certificate, see `AuditRecipe.published`"""
 _strict = ConfigDict(extra="forbid", validate_default=True)
 SOURCE = "source"
+OWN = "the owner's "
+"""with which the name of a recipe begins that is not a shipped one"""
 SHIPPED_LIMITS = {"standard": 0.30, "adversarial": 0.70, "adaptive": 0.70, "transfer": 0.70}
 SHIPPED_REQUIRED = ("standard", "adversarial")
 SHIPPED_CONFIDENCE = 0.95
@@ -297,7 +299,7 @@ def name_recipe(name: str, recipe: AuditRecipe) -> str:
         recipe: with the changes of the command line.
     """
     if name not in recipe_names():
-        return f"the owner's {Path(name).name}"
+        return f"{OWN}{Path(name).name}"
     given, shipped = flatten(recipe.to_dict()), flatten(load_audit_recipe(name).to_dict())
     changed = [key for key in given if given[key] != shipped[key]]
     return f"{name}, changed in {', '.join(changed)}" if changed else name

@@ -85,6 +85,11 @@ class Sample:
         """How many independent images in classes of equal size would know balanced accuracy as well: C² / Σ 1/n_c."""
         return int(len(self.observations) ** 2 / (1 / self.observations).sum() + _ROUNDING)
 
+    @property
+    def fewest(self) -> int:
+        """How many independent images the class is worth that has the fewest."""
+        return int(self.observations.min() + _ROUNDING)
+
     @cached_property
     def places(self) -> np.ndarray:
         """The class of each image among those that have images, int [T]."""

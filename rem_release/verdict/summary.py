@@ -77,7 +77,7 @@ def _say_verdict(given: Circumstances, tiers: Sequence[TierFacts]) -> str:
     short = [tier for tier in tiers if tier.required and tier.outcome != "passed"]
     names = f"required tier{'s' * (len(short) > 1)} {' and '.join(tier.name for tier in short)}"
     if all(tier.outcome == "looked at" for tier in short):
-        return f"Looked at, not certified: too few victims for a bound in the {names}."
+        return f"Looked at, not certified: too few victims, or test images of a class, for a bound in the {names}."
     return f"Fell short of the owner's policy in the {names}."
 
 

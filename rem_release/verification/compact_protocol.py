@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 _MOST_DEPTH = 16
-_MOST_ITEMS = 1_000_000
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _STRUCT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 12
 
 Kind = Union[type[int], type[bool], type[bytes], "ListOf", Mapping[int, "Kind"]]
@@ -20,9 +19,10 @@ Kind = Union[type[int], type[bool], type[bytes], "ListOf", Mapping[int, "Kind"]]
 
 @dataclass(frozen=True)
 class ListOf:
-    """A list of values of one kind."""
+    """A list of values of one kind, and how many at most."""
 
     item: Kind
+    most: int = 1_000_000
 
 
 class CompactReader:
@@ -74,7 +74,7 @@ class CompactReader:
         count, type_ = header >> 4, header & 0x0F
         if count == 15:
             count = self._varint()
-        if count > min(_MOST_ITEMS, len(self._data) - self.position):
+        if count > min(kind.most, len(self._data) - self.position):
             raise ValueError(f"a list of {count} items")
         return [self._read_item(type_, kind.item, depth) for _ in range(count)]
 

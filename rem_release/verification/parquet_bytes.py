@@ -21,14 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rem_release.verification import parquet_headers as parquet
-from rem_release.verification.compact_protocol import CompactReader
+from rem_release.verification.parquet_layout import MAGIC, iterate_pages, read_footer
 from rem_release.verification.parquet_pages import Chunk, Column, decompress
 
-_MAGIC = b"PAR1"
-_MOST_FOOTER = 1 << 24
-_FREE_FOOTER, _FILE_A_FOOTER = 1 << 20, 8
-"""bytes that any footer may have, and how many times as long the file is of which a longer one speaks"""
-_MOST_HEADER = 1 << 16
 _FREE_PAGE, _PACKED = 1 << 23, 2
 """bytes that any page of pictures may unpack to, and how many times its own length a longer one"""
 _AT_ONCE = 128
@@ -68,30 +63,6 @@ def inspect_bytes(path: Path, features: datasets.Features, image_column: str) ->
     except (ValueError, KeyError, IndexError, OSError, pa.ArrowException) as error:
         words = str(error).splitlines()[0] if not isinstance(error, KeyError) else f"a header without its field {error}"
         yield f"is not laid out as protect writes it: it has {words}"
-
-
-def read_footer(file: IO[bytes]) -> tuple[dict[int, Any], int]:
-    """The file's metadata, and where they begin.
-
-    Raises:
-        ValueError: it has none, or they hold what has no place there.
-    """
-    size = file.seek(0, 2)
-    if size < 12:
-        raise ValueError("too few bytes")
-    file.seek(size - 8)
-    tail = file.read(8)
-    length, most = int.from_bytes(tail[:4], "little"), _FREE_FOOTER + size // _FILE_A_FOOTER
-    start = size - 8 - length
-    file.seek(0)
-    if file.read(4) != _MAGIC or tail[4:] != _MAGIC or start < 4 or length > min(_MOST_FOOTER, most):
-        raise ValueError("no footer where one belongs")
-    file.seek(start)
-    reader = CompactReader(file.read(length))
-    metadata = reader.read_struct(parquet.FILE_METADATA)
-    if reader.position != length:
-        raise ValueError(f"{length - reader.position:,} bytes behind its metadata")
-    return metadata, start
 
 
 def _inspect_keys(pairs: list[dict[int, bytes]], features: datasets.Features) -> Iterator[str]:
@@ -175,7 +146,7 @@ def _inspect_chunks(
         raise ValueError("more rows than its bytes can hold")
     shown = pq.ParquetFile(path)
     columns = _describe_columns(features.arrow_schema, shown.schema, metadata, image_column)
-    position = len(_MAGIC)
+    position = len(MAGIC)
     nested = [name for name, feature in features.items() if isinstance(feature, _NESTED)]
     for number, group in enumerate(metadata[4]):
         present: dict[str, int] = {}
@@ -266,30 +237,24 @@ def _walk_chunk(data: bytes, start: int, stated: dict[int, Any], rows: int, colu
     Raises:
         ValueError: something in it is not accounted for.
     """
-    chunk, position, size = Chunk(column, rows), 0, 0
+    chunk, size = Chunk(column, rows), 0
     first_data = None
-    while position < len(data):
-        reader = CompactReader(data[position : position + _MOST_HEADER])
-        header = reader.read_struct(parquet.PAGE_HEADER)
-        kind, where, length = header[1], position, header[3]
-        position += reader.position + length
-        size += reader.position + header[2]
-        if length < 0 or position > len(data):
-            raise ValueError("a page that is cut off")
-        if column.is_picture and header[2] > _FREE_PAGE + _PACKED * length:
-            raise ValueError(f"a page of {header[2]:,} bytes in {length:,}: pictures are packed already")
-        plain = decompress(data[position - length : position], header[2], stated[4])
-        if kind == parquet.DICTIONARY_PAGE and 7 in header and 5 not in header:
+    for where, header, head, body in iterate_pages(data):
+        size += head + header[2]
+        if column.is_picture and header[2] > _FREE_PAGE + _PACKED * len(body):
+            raise ValueError(f"a page of {header[2]:,} bytes in {len(body):,}: pictures are packed already")
+        plain = decompress(body, header[2], stated[4])
+        if header[1] == parquet.DICTIONARY_PAGE and 7 in header and 5 not in header:
             chunk.read_dictionary(plain, header[7][1], header[7][2])
-        elif kind == parquet.DATA_PAGE and 5 in header and 7 not in header:
-            first_data = where if first_data is None else first_data
+        elif header[1] == parquet.DATA_PAGE and 5 in header and 7 not in header:
+            first_data = start + where if first_data is None else first_data
             chunk.read_data(plain, header[5])
         else:
-            raise ValueError(f"a page of the kind {kind}, which protect does not write")
+            raise ValueError(f"a page of the kind {header[1]}, which protect does not write")
     chunk.finish()
     if (chunk.values, chunk.rows, size) != (stated[5], rows, stated[6]):
         raise ValueError(f"{chunk.rows} rows, {chunk.values} values and {size} bytes, which is not what it says")
-    if start + (first_data or 0) != stated[9] or (11 in stated and stated[11] not in (0, start)):
+    if first_data != stated[9] or (11 in stated and stated[11] not in (0, start)):
         raise ValueError("pages that begin elsewhere than it says")
     _require_counts(stated, chunk)
     _require_found([stated.get(12), *chunk.statistics], chunk)

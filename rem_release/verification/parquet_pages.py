@@ -73,9 +73,10 @@ class Chunk:
     expanded: int = 0
     """bytes of all values as rows show them, of text and pictures"""
     seen: set[bytes] = field(default_factory=set)
-    """values that stand in data pages; for the statistics. Not kept of pictures"""
+    """values that stand in pages; for the statistics. Not kept of pictures"""
     _dictionary: list[bytes] | None = None
     _used: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    _sizes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         self.levels = [np.zeros(highest + 1, np.int64) for highest in (self.column.repetition, self.column.definition)]
@@ -92,6 +93,8 @@ class Chunk:
         if len(set(self._dictionary)) != count:
             raise ValueError("a dictionary that holds a value twice")
         self._used = np.zeros(count, bool)
+        self._sizes = np.array([len(value) for value in self._dictionary], np.int64)
+        self.seen.update(self._dictionary)  # each of them is used, see `finish`
         self.pages[parquet.DICTIONARY_PAGE, encoding] += 1
 
     def read_data(self, body: bytes, header: dict[int, Any]) -> None:
@@ -152,12 +155,11 @@ class Chunk:
         indices = read_hybrid(body[1:], count, body[0])
         if indices.max(initial=0) >= max(len(self._dictionary), 1):
             raise ValueError("a place behind the end of its dictionary")
-        uses = np.bincount(indices, minlength=len(self._dictionary))
-        self._used |= uses > 0
-        sizes = np.array([len(value) for value in self._dictionary], np.int64)
-        self.longest = max(self.longest, int(sizes[uses > 0].max(initial=0)))
-        self.expanded += int(uses @ sizes) if len(sizes) else 0
-        self.seen.update(self._dictionary)
+        used, uses = np.unique(indices, return_counts=True)  # as long as the page, not as the dictionary
+        if len(self._sizes):
+            self._used[used] = True
+            self.longest = max(self.longest, int(self._sizes[used].max(initial=0)))
+            self.expanded += int(uses @ self._sizes[used])
 
     def _read_plain(self, body: bytes, count: int) -> list[bytes]:
         """The values of PLAIN encoding, which fill the bytes to the end."""

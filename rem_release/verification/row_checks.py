@@ -13,7 +13,8 @@ from datasets import ClassLabel, Features
 from rem_release.data.shards import ReleasedRow, image_path
 from rem_release.release.facts import CleanSplitFacts, Facts
 from rem_release.release.schema import compare_schema
-from rem_release.verification.parquet_bytes import inspect_bytes, read_footer
+from rem_release.verification.parquet_bytes import inspect_bytes
+from rem_release.verification.parquet_layout import read_footer
 from rem_release.verification.png import read_png
 from rem_release.verification.report import Check, Faults
 

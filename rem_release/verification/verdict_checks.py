@@ -13,6 +13,8 @@ from rem_release.release.certificate import ANSWERS, Certificate
 from rem_release.release.facts import Facts
 from rem_release.verdict.certify import certify, count_evaluations, list_tasks
 from rem_release.verdict.evidence import Evidence, read_evidence, write_evidence
+from rem_release.verdict.recipe import OWN, AuditRecipe, name_recipe, shipped_audits
+from rem_release.verification.parquet_layout import require_stated_sizes
 from rem_release.verification.report import Check, Faults
 
 _WORDS = {"summary", "reason", "words", "not_covered", "shipped_limit"}
@@ -36,6 +38,8 @@ def check_verdict(release: Path, facts: Facts, audit: Certificate) -> list[Check
     try:
         evidence = read_answers(release, audit)
         again = certify(audit.circumstances, evidence, audit.answers_sha256)
+        if misnamed := _misname(audit):
+            faults.add(f"audit.json calls its recipe {_show(audit.recipe_name)}, {misnamed}")
     except (VerificationError, InputError, ValueError) as error:
         faults.add(f"it cannot be computed again: {error}")
         return [faults.conclude("verdict", ""), Check("verdict's words", None, "not compared, as the verdict is not")]
@@ -72,6 +76,10 @@ def read_answers(release: Path, audit: Certificate) -> Evidence:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 != audit.answers_sha256:
         raise VerificationError(f"{ANSWERS} is not the file that audit.json names; audit these data again")
+    try:
+        require_stated_sizes(path)
+    except (ValueError, OSError) as error:
+        raise VerificationError(f"{ANSWERS} has {error}; audit these data again") from None
     return read_evidence(path, len(given.classes), list_tasks(given), count_evaluations(given))
 
 
@@ -103,6 +111,21 @@ def _contradict(facts: Facts, audit: Certificate) -> list[str]:
     if not data.unprotected and audit.partial:
         faults.append("images without noise, of which there are none")
     return faults
+
+
+def _misname(audit: Certificate) -> str | None:
+    """Why the recipe of a certificate may not be called as it is; None where it may. Another version has other recipes.
+
+    Raises:
+        InputError: the recipe is none.
+    """
+    name = audit.recipe_name.partition(",")[0]
+    if name.startswith(OWN) or audit.versions.get("rem-release") != rem_release.__version__:
+        return None
+    if name not in shipped_audits():
+        return "which is no shipped audit recipe"
+    fitting = name_recipe(name, AuditRecipe.of(audit.recipe))
+    return None if audit.recipe_name == fitting else f"and it is {fitting}"
 
 
 def _check_words(differences: list[tuple[str, Any, Any]], audit: Certificate) -> Check:
