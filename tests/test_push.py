@@ -104,14 +104,25 @@ def failed(document: dict) -> list[str]:
     return [check["name"] for check in document["checks"] if check["passed"] is not True]
 
 
-@pytest.mark.parametrize("mode", ["place", "xet_place"])
-def test_from_protect_to_load_dataset(tmp_path: Path, mode: str, request: pytest.FixtureRequest) -> None:
-    """protect → verify → audit → push → load_dataset and verify, for anyone; the same push again sends nothing."""
-    place: Place = request.getfixturevalue(mode)
-    clean, test, lenient = write_stripes(tmp_path)
-    out = protect_by_patches(clean, tmp_path / "run")
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Path:
+    """A folder with `run`, which was protected, verified and audited, and `clean`, its originals."""
+    folder = tmp_path_factory.mktemp("audited")
+    clean, test, lenient = write_stripes(folder)
+    assert clean == folder / "clean"
+    out = protect_by_patches(clean, folder / "run")
     place.run("verify", out)
     place.run("audit", out, "--holdout", test, "--recipe", lenient)
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["place", "xet_place"])
+def test_from_protect_to_load_dataset(
+    tmp_path: Path, audited: Path, mode: str, request: pytest.FixtureRequest
+) -> None:
+    """protect → verify → audit → push → load_dataset and verify, for anyone; the same push again sends nothing."""
+    place: Place = request.getfixturevalue(mode)
+    clean, out = audited / "clean", Path(shutil.copytree(audited / "run", tmp_path / "run"))
     result = place.run("push", out, "owner/stripes", "--json")
     repo, (receipt,) = place.repo("owner/stripes"), read_receipt(out)["pushes"]
     assert result.json | {"source": str(clean)} == receipt

@@ -8,8 +8,8 @@ this one and retrained networks lie much farther apart, so it describes a releas
 import math
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from rem_release.core.draws import chain
@@ -62,7 +62,7 @@ def samples_needed(q: float, sigma: float, eta: float, confidence: float = 0.99)
 
 def _is_sure(ranks: np.ndarray, count: int, p: float, confidence: float) -> np.ndarray:
     """For ranks k: whether the k-th smallest of `count` samples reaches the p-quantile with more than `confidence`."""
-    return np.asarray(stats.binom.cdf(ranks - 1, count, p) > confidence)
+    return np.asarray(scipy.special.bdtr(ranks - 1.0, count, p) > confidence)
 
 
 def _shifted_quantile(q: float, sigma: float, eta: float, confidence: float) -> float:
@@ -72,7 +72,7 @@ def _shifted_quantile(q: float, sigma: float, eta: float, confidence: float) -> 
             raise ValueError(f"{name} of {value} is not above 0 and below 1")
     if not (0 < sigma < math.inf and 0 <= eta < math.inf):
         raise ValueError(f"sigma of {sigma} must be positive and eta of {eta} at least 0")
-    return float(stats.norm.cdf(stats.norm.ppf(q) + eta / sigma))
+    return float(scipy.special.ndtr(scipy.special.ndtri(q) + eta / sigma))
 
 
 def perturbed_accuracies(

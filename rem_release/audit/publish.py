@@ -11,8 +11,6 @@ from rem_release.atomic_files import write_atomically
 from rem_release.audit.curves import Curve, write_curves
 from rem_release.audit.ledger import begins_as_ledger
 from rem_release.audit.material.target import find_run
-from rem_release.audit.report.figures import card_figures
-from rem_release.audit.report.page import render_report
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.canonical import seal
 from rem_release.release.certificate import ANSWERS, AUDIT_FIGURES, Certificate
@@ -157,6 +155,9 @@ def publish_audit(folder: AuditFolder, certificate: Certificate, curves: Sequenc
 
     Killed between two of these files, the release does not verify until `audit --resume` has written them all.
     """
+    from rem_release.audit.report.figures import card_figures  # matplotlib takes a second
+    from rem_release.audit.report.page import render_report
+
     figures = card_figures(certificate, curves)
     root = folder.run.release if folder.run else folder.path
     (root / "figures").mkdir(exist_ok=True)

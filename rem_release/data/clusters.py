@@ -3,9 +3,9 @@
 import warnings
 
 import numpy as np
+import scipy
 import torch
 import torch.nn.functional as F
-from scipy.cluster.vq import kmeans2
 
 from rem_release.data.array_file import StoredImages
 from rem_release.errors import InputError
@@ -34,7 +34,8 @@ def cluster_images(images: torch.Tensor | StoredImages, count: int, seed: int) -
         raise InputError("clustering needs at least two different-looking images and two clusters; add images")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*clusters is empty")
-        _, found = kmeans2(features, count, iter=_ITERATIONS, minit="++", rng=np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        _, found = scipy.cluster.vq.kmeans2(features, count, iter=_ITERATIONS, minit="++", rng=rng)
     _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
     if len(first) < 2:
         raise InputError("the images look too alike to be clustered: only one cluster came out; use class folders")

@@ -11,9 +11,9 @@ from functools import cached_property, lru_cache
 from itertools import chain, pairwise
 
 import numpy as np
+import scipy
 import torch
 import torch.nn.functional as F
-from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -219,7 +219,7 @@ def find_alike(ones: Grids, others: Grids) -> Iterator[Near]:
         return
     means = ones.means
     reach = _ALIKE * means.shape[1] ** 0.5
-    distances, places = cKDTree(others.means).query(means, distance_upper_bound=reach)
+    distances, places = scipy.spatial.cKDTree(others.means).query(means, distance_upper_bound=reach)
     for place, (distance, found) in enumerate(zip(distances, places, strict=True)):
         if np.isfinite(distance):
             level = int(np.ceil(distance / means.shape[1] ** 0.5))

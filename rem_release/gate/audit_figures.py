@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.audit.curves import read_curves
-from rem_release.audit.report.figures import card_figures
 from rem_release.data.decoding import BadImage, decode
 from rem_release.errors import VerificationError
 from rem_release.release.certificate import AUDIT_FIGURES, Certificate
@@ -27,6 +26,8 @@ def check_audit_figures(release: Path, facts: Facts, audit: Certificate | None, 
     if audit is None:
         words = "an audit's figures without its certificate; audit again"
         return Check(name, not stated, words if stated else "none, as there is no certificate")
+    from rem_release.audit.report.figures import card_figures  # matplotlib takes a second
+
     try:
         drawn = card_figures(audit, read_curves(curves))
     except VerificationError as error:

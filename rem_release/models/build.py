@@ -1,18 +1,9 @@
 """Source models and victims by name."""
 
-from collections.abc import Callable
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
-
-from rem_release.models.densenet import densenet121
-from rem_release.models.mobilenet import mobilenet_v2, small_mobilenet
-from rem_release.models.probes import linear_probe, two_layer_probe
-from rem_release.models.residual import resnet18, resnet50, senet18
-from rem_release.models.small_resnet import SmallResNet
-from rem_release.models.vgg import small_vgg, vgg16
-from rem_release.models.vision_transformer import vit_small
-from rem_release.models.wide_resnet import wide_resnet34_10
 
 
 class Centred(nn.Module):
@@ -27,21 +18,14 @@ class Centred(nn.Module):
         return self.network(images - 0.5)
 
 
-def small_resnet(classes: int, resolution: int) -> nn.Module:
-    """A residual network of three blocks, for CPUs: 0.08 M parameters, 3.1 M multiply-adds at 32×32."""
-    return SmallResNet(classes)
-
-
-MODELS: dict[str, Callable[[int, int], nn.Module]] = {
-    network.__name__: network
-    for network in (
-        *(vgg16, resnet18, resnet50, densenet121, wide_resnet34_10),
-        *(mobilenet_v2, senet18, vit_small),
-        *(small_resnet, small_vgg, small_mobilenet),
-        *(linear_probe, two_layer_probe),
-    )
+MODELS = {
+    **{"vgg16": "vgg", "resnet18": "residual", "resnet50": "residual", "densenet121": "densenet"},
+    **{"wide_resnet34_10": "wide_resnet", "mobilenet_v2": "mobilenet", "senet18": "residual"},
+    **{"vit_small": "vision_transformer", "small_resnet": "small_resnet", "small_vgg": "small_vgg"},
+    **{"small_mobilenet": "small_mobilenet", "linear_probe": "probes", "two_layer_probe": "probes"},
 }
-"""By name, what makes a network of (classes, resolution): the paper's five, further ones, small ones, probes."""
+"""The paper's five, further ones, small ones and probes: by name, the module here with a function of that name, which
+makes the network from (classes, resolution). It is imported when it is built: torchvision takes seconds to import."""
 ONE_SIZE = frozenset({"vit_small", "linear_probe", "two_layer_probe"})
 """Networks whose weights belong to one resolution; the others' fit all resolutions of a form."""
 
@@ -60,4 +44,5 @@ def build_model(name: str, classes: int, resolution: int, seed: int) -> Centred:
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return Centred(MODELS[name](classes, resolution))
+        network = getattr(import_module(f"rem_release.models.{MODELS[name]}"), name)
+        return Centred(network(classes, resolution))

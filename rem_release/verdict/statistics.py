@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from rem_release.release.certificate import LEAST_SEEDS
 
@@ -254,7 +254,7 @@ def _quantile(confidence: float) -> float:
     """z of a one-sided bound."""
     if not 0.5 < confidence < 1:
         raise ValueError(f"a confidence of {confidence} is not above 0.5 and below 1")
-    return float(stats.norm.isf(1 - confidence))
+    return -float(scipy.special.ndtri(1 - confidence))
 
 
 def _check_hits(hits: np.ndarray, labels: np.ndarray) -> None:
@@ -274,7 +274,7 @@ def _spread(sample: Sample, groups: list[np.ndarray], confidence: float) -> tupl
     accuracies, images = _image_variance(sample, np.stack([hits.mean(axis=0) for hits in groups]))
     squares = z**2 * images
     for place, hits in enumerate(groups):
-        t, own = stats.t.isf(1 - confidence, len(hits) - 1), (hits @ sample.weights).tolist()
+        t, own = scipy.special.stdtrit(len(hits) - 1, confidence), (hits @ sample.weights).tolist()
         squares[place, place] += t**2 * np.var(own, ddof=1) / len(own) if len(own) >= LEAST_SEEDS else math.inf
     return accuracies, squares
 

@@ -3,8 +3,8 @@
 Every number is a counter-based draw. What is drawn once a batch is a function of (seed, step).
 """
 
+import scipy
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from rem_release.core.draws import Draws, Purpose, chain, uniform
@@ -88,7 +88,7 @@ def cutmix(images: Tensor, targets: Tensor, draws: Draws, alpha: float = 1.0) ->
 
 def draw_weight(draws: Draws, alpha: float) -> float:
     """λ ~ Beta(α, α) of this step: the inverse of the distribution function at a uniform number."""
-    return float(betaincinv(alpha, alpha, _numbers_of_step(draws)[0]))
+    return float(scipy.special.betaincinv(alpha, alpha, _numbers_of_step(draws)[0]))
 
 
 def draw_partners(draws: Draws, samples: int = 1) -> Tensor:

@@ -9,9 +9,9 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from rem_release.errors import InputError
 
@@ -26,7 +26,7 @@ def mean_filter(picture: Picture, size: int = 3) -> Picture:
         InputError: the size is even or below 1.
     """
     _require_window(size)
-    return _round(ndimage.uniform_filter(picture.astype(np.float64), (size, size, 1), mode="reflect"))
+    return _round(scipy.ndimage.uniform_filter(picture.astype(np.float64), (size, size, 1), mode="reflect"))
 
 
 def median_filter(picture: Picture, size: int = 3) -> Picture:
@@ -36,7 +36,7 @@ def median_filter(picture: Picture, size: int = 3) -> Picture:
         InputError: the size is even or below 1.
     """
     _require_window(size)
-    return np.asarray(ndimage.median_filter(picture, (size, size, 1), mode="reflect"), dtype=np.uint8)
+    return np.asarray(scipy.ndimage.median_filter(picture, (size, size, 1), mode="reflect"), dtype=np.uint8)
 
 
 def gaussian_filter(picture: Picture, sigma: float, size: int = 3) -> Picture:
@@ -57,7 +57,7 @@ def gaussian_filter(picture: Picture, sigma: float, size: int = 3) -> Picture:
     if not 0 < sigma < np.inf:
         raise InputError(f"Gaussian filter: sigma {sigma} is no width; give pixels above 0, such as 1.0")
     values = picture.astype(np.float64)
-    return _round(ndimage.gaussian_filter(values, sigma, axes=(0, 1), radius=size // 2, mode="reflect"))
+    return _round(scipy.ndimage.gaussian_filter(values, sigma, axes=(0, 1), radius=size // 2, mode="reflect"))
 
 
 def greyscale(picture: Picture) -> Picture:

@@ -12,8 +12,6 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as tv
 
 Interpolation = Literal["bilinear", "bicubic"]
 _TRIES = 10
@@ -49,22 +47,23 @@ class Pipeline:
             picture: uint8 (H, W, 3).
             key: of the draws. Equal keys and sizes draw equal crops; view v does not depend on how many there are.
         """
+        from torchvision.transforms.v2.functional import resized_crop  # takes seconds
+
         planes, views = _as_planes(picture), []
         for view in range(self.views):
             numbers = draw_numbers(f"{key} {view}")
             top, left, height, width = choose_crop(planes.shape[1], planes.shape[2], self.min_area, numbers)
-            crop = tv.resized_crop(planes, top, left, height, width, [self.side] * 2, self._mode, self.antialias)
+            crop = resized_crop(planes, top, left, height, width, [self.side] * 2, self.interpolation, self.antialias)
             views.append(crop.flip(-1) if numbers[-1] < 0.5 else crop)
         return torch.stack(views)
 
     def test(self, picture: np.ndarray) -> Tensor:
         """The shorter side resized to r · 256/224, the centre cut out: uint8 [1, 3, r, r]."""
-        resized = tv.resize(_as_planes(picture), [round(self.side * _RESIZED)], self._mode, antialias=self.antialias)
-        return tv.center_crop(resized, [self.side] * 2)[None]
+        from torchvision.transforms.v2.functional import center_crop, resize
 
-    @property
-    def _mode(self) -> InterpolationMode:
-        return InterpolationMode(self.interpolation)
+        size = [round(self.side * _RESIZED)]
+        resized = resize(_as_planes(picture), size, self.interpolation, antialias=self.antialias)
+        return center_crop(resized, [self.side] * 2)[None]
 
 
 def draw_numbers(key: str) -> Sequence[float]:

@@ -6,7 +6,6 @@ algorithm, as theirs, made for the whole batch and each channel at once.
 
 import torch
 from torch import Tensor
-from torchvision.transforms import TrivialAugmentWide
 
 from rem_release.core.draws import Purpose, chain, uniform
 
@@ -150,6 +149,8 @@ def augment_trivially(images: Tensor, seed: int) -> Tensor:
     Returns:
         New images in [0, 1], in whole 8-bit levels, of the same shape and type.
     """
+    from torchvision.transforms import TrivialAugmentWide  # takes seconds
+
     levels = (images.clamp(0, 1) * 255).round().to(torch.uint8)
     augment = TrivialAugmentWide()
     groups = []
