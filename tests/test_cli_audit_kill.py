@@ -1,5 +1,6 @@
 """Audits that are killed or interrupted, and audits by two processes: `--resume` ends with the same certificate."""
 
+import contextlib
 import json
 import os
 import random
@@ -106,15 +107,17 @@ STOPS = {
 def test_killed_at_random_moments_and_resumed(
     location: Path, undisturbed: Undisturbed, process_env: dict[str, str]
 ) -> None:
-    """Four stops, each after one more victim and a random wait; then to the end."""
-    draw, trained = random.Random(3), {}
+    """Four stops, each after one more victim and a random wait, two victims at once; then to the end, one by one."""
+    draw, trained, together = random.Random(3), {}, process_env | {"OMP_NUM_THREADS": "2"}
     for number, how in enumerate((signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)):
-        process = start("audit", location, *undisturbed.options, *(["--resume"] if number else []), env=process_env)
+        process = start("audit", location, *undisturbed.options, *(["--resume"] if number else []), env=together)
         enough = max(count_lines(location), 0) + 1
         assert wait(process, lambda enough=enough: count_lines(location) >= enough), process.communicate()
         time.sleep(draw.uniform(0, 0.15))
+        victims = list_children(process.pid)
         process.send_signal(how)
         out, _ = process.communicate(timeout=_PATIENCE)
+        assert end_soon(victims), "victims outlive their audit"
         assert (process.returncode, read_status(location)) == STOPS[how]
         assert out == ""
         assert snapshot(location / "release") == snapshot(undisturbed.before / "release")
@@ -125,6 +128,37 @@ def test_killed_at_random_moments_and_resumed(
     assert f"{len(trained)} of {_VICTIMS} victims are known already" in resume(location, undisturbed).err
     assert trained.items() <= seconds(location).items()
     assert seconds(location).keys() == seconds(undisturbed.out).keys()
+
+
+def list_children(process: int) -> list[int]:
+    """The processes that it started and that still run."""
+    found = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in path.read_text().split()]
+    return found
+
+
+def end_soon(processes: list[int]) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while any(Path(f"/proc/{process}").exists() for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_victims_side_by_side_learn_what_they_learn_one_by_one(
+    location: Path, undisturbed: Undisturbed, process_env: dict[str, str]
+) -> None:
+    process = start("audit", location, *undisturbed.options, env=process_env | {"OMP_NUM_THREADS": "3"})
+    most = 0
+    while process.poll() is None:
+        most = max(most, len(list_children(process.pid)))
+        time.sleep(0.005)
+    assert process.communicate()[1].count("Fell short") == 1
+    assert most == 3
+    assert snapshot(location / "release") == snapshot(undisturbed.out / "release")
 
 
 def refuse_without_resume(location: Path, undisturbed: Undisturbed) -> None:

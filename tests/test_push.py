@@ -117,9 +117,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory, place: Place) -> Path:
 
 
 @pytest.mark.parametrize("mode", ["place", "xet_place"])
-def test_from_protect_to_load_dataset(
-    tmp_path: Path, audited: Path, mode: str, request: pytest.FixtureRequest
-) -> None:
+def test_from_protect_to_load_dataset(tmp_path: Path, audited: Path, mode: str, request: pytest.FixtureRequest) -> None:
     """protect → verify → audit → push → load_dataset and verify, for anyone; the same push again sends nothing."""
     place: Place = request.getfixturevalue(mode)
     clean, out = audited / "clean", Path(shutil.copytree(audited / "run", tmp_path / "run"))

@@ -156,19 +156,28 @@ class Laboratory:
             if known is None:
                 self.ledger.add(record)
             return record
+        record = self.train(task, after_step)
+        self.ledger.add(record)
+        return record
+
+    def train(self, task: Task, after_step: Progress | None = None) -> VictimRecord:
+        """Train a victim and describe it; nothing is kept."""
         began = time.monotonic()
         images, test_images, test_labels = self.prepare(task)
         in_all, recipe = len(self.bench.holdout.train_rows), self._recipe(task)
         outcome = train_victim(self.accelerator, task, recipe, images, in_all, test_images, test_labels, after_step)
         learnability = self._measure_learnability(task, outcome, test_images, test_labels)
         record = _describe(self._ask(task), outcome, learnability, time.monotonic() - began)
-        record = self._agree(record) or record
-        self.ledger.add(record)
-        return record
+        return self._agree(record) or record
 
     def _agree(self, record: VictimRecord | None) -> VictimRecord | None:
         """What the first process knows: caches of several hosts may differ, and so do losses on parts of a batch."""
         return record if self.accelerator.num_processes == 1 else broadcast_object_list([record])[0]
+
+    def read(self, task: Task) -> None:
+        """Read the images that a victim is trained and tested on, for those that are forked to share them."""
+        self.test_set(task.threat)
+        self._read(_READ[task.trained_on], task.threat)
 
     def prepare(self, task: Task) -> tuple[TrainingImages, Tensor, Tensor]:
         """What a victim learns from, test images and test labels, on the device: filtered, and projected if need be."""

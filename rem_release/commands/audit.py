@@ -3,13 +3,12 @@
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
-from itertools import accumulate
 from pathlib import Path
 
 from accelerate import Accelerator
 
 from rem_release.audit.attempts import note_attempt
+from rem_release.audit.crew import train_victims
 from rem_release.audit.findings import describe_circumstances, gather_evidence, list_records
 from rem_release.audit.laboratory import Bench, Laboratory, code_digest
 from rem_release.audit.ledger import Ledger, baseline_folder
@@ -19,7 +18,7 @@ from rem_release.audit.publish import AuditFolder, publish_audit, write_answers
 from rem_release.commands.audit_checks import check_rows, check_victims, open_cache, require_images
 from rem_release.commands.audit_plan import show_plan
 from rem_release.commands.audit_summary import describe_target, summarise_audit
-from rem_release.console import Console, Report
+from rem_release.console import Console
 from rem_release.data.source import Source
 from rem_release.errors import FellShortError
 from rem_release.paths import check_path
@@ -149,14 +148,8 @@ def _train(laboratory: Laboratory, rows: list[Row], console: Console) -> None:
     known = sum(laboratory.known(task) is not None for task in tasks)
     if known:
         console.note(f"{known} of {len(tasks)} victims are known already")
-    steps = [laboratory.count_steps(task) for task in tasks]
     with console.stage(f"Training {len(tasks)} victims") as report:
-        for task, before in zip(tasks, accumulate(steps, initial=0), strict=False):
-            laboratory.make(task, partial(_report_step, report, before, sum(steps)))
-
-
-def _report_step(report: Report, before: int, total: int, step: int, steps: int) -> None:
-    report(before + step, total)
+        train_victims(laboratory, tasks, report)
 
 
 def _require_apart(folder: AuditFolder, options: AuditOptions) -> None:

@@ -2,9 +2,12 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
+from rem_release.audit.crew import count_crew
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.step import gradients_per_image
 from rem_release.audit.victim import build_victim
@@ -24,8 +27,10 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
     open_tasks = [task for task in tasks if laboratory.known(task) is None]
     passes = sum(_passes(laboratory, task) for task in open_tasks)
     each = {task.architecture: task for task in open_tasks}
-    seconds_each = {architecture: _seconds_per_pass(laboratory, task) for architecture, task in each.items()}
-    seconds = sum(seconds_each[task.architecture] * _passes(laboratory, task) for task in open_tasks)
+    crew = count_crew(laboratory.accelerator)
+    with _threads(1 if crew > 1 else torch.get_num_threads()):
+        seconds_each = {architecture: _seconds_per_pass(laboratory, task) for architecture, task in each.items()}
+    seconds = sum(seconds_each[task.architecture] * _passes(laboratory, task) for task in open_tasks) / crew
     counts = Counter(row.tier for row in rows)
     document = {
         "rows": {tier: counts[tier] for tier in TIERS},
@@ -36,16 +41,28 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         "passes": round(passes),
         "seconds": round(seconds, 1),
         "device": str(laboratory.accelerator.device),
+        "at_once": crew,
     }
+    at_once = f", {crew} victims at once" if crew > 1 else ""
     text = [
         f"Rows:    {', '.join(f'{counts[tier]} {tier}' for tier in TIERS)}",
         f"Victims: {len(tasks)} of {steps} steps, {len(tasks) - len(open_tasks)} of them known already",
         f"Images:  {document['images']} to train on, {document['test_images']} to test on "
         f"({laboratory.bench.holdout.origin})",
         f"Cost:    {round(passes):,} forward and backward passes of one image",
-        f"Time:    about {write_duration(seconds)} on {document['device']}, from a probe of some seconds",
+        f"Time:    about {write_duration(seconds)} on {document['device']}{at_once}, from a probe of some seconds",
     ]
     console.result(document, [*text, "Nothing was written."])
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _passes(laboratory: Laboratory, task: Task) -> float:
