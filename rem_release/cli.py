@@ -36,6 +36,9 @@ def protect(
     rho_u: Annotated[str | None, typer.Option(help="Most that a pixel may change: 8/255, 0.0314 or 8px.")] = None,
     rho_a: Annotated[str | None, typer.Option(help="Adversarial radius that the noise is made to withstand.")] = None,
     split: Annotated[str, typer.Option(help="Split to protect; several with a +: train+validation.")] = "train",
+    layout: Annotated[
+        str | None, typer.Option(help="What the folders at the top of SOURCE are: splits or classes.")
+    ] = None,
     image_column: Annotated[str, typer.Option(help="Column of the images.")] = "image",
     label_column: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
     label_from: Annotated[str | None, typer.Option(help="albums or clusters, for images without labels.")] = None,
@@ -75,6 +78,7 @@ def protect(
     if resume and overwrite:
         raise InputError("--resume goes on and --overwrite starts again; give one of them")
     _check_choice("--label-from", label_from, ("albums", "clusters"))
+    _check_choice("--layout", layout, ("splits", "classes"))
     if generator and (given := _given(recipe=recipe, method=method, rho_u=rho_u, rho_a=rho_a, set=settings)):
         raise InputError(f"{given} has no effect with --generator, whose own recipe applies; leave it out")
     console = _console(as_json)
@@ -92,6 +96,7 @@ def protect(
         source=SourceOptions(
             source=source,
             split=split,
+            layout=layout,  # type: ignore[arg-type]
             image_column=image_column,
             label_column=label_column,
             label_from=label_from,  # type: ignore[arg-type]

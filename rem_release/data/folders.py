@@ -12,10 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from rem_release.data.rows import Rows, SourceOptions, point_at_files
+from rem_release.data.split_names import split_named
 from rem_release.errors import InputError
 
 _DROPPINGS = {"thumbs.db", "desktop.ini", "__macosx"}
-_SPLIT_NAMES = {"train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval", "evaluation"}
+_PARTS = {
+    *("image", "images", "img", "imgs", "jpegimages", "photos", "mask", "masks", "label", "labels", "annotation"),
+    *("annotations", "bboxes", "boxes", "keypoints", "segmentation", "segmentations", "groundtruth", "ground_truth"),
+    *("gt", "depth", "captions"),
+}
+"""names of folders that hold pictures and what belongs to each of them"""
+_SHOWN = 10
 
 Parts = tuple[str, ...]
 
@@ -38,29 +45,71 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
 
 
 def find_split_folder(path: Path, options: SourceOptions) -> Path:
-    """Choose between SOURCE itself and SOURCE/SPLIT.
+    """Choose between SOURCE itself and a folder of it that is the split.
 
-    SOURCE/SPLIT is the split when it holds class folders; a `train` that holds images directly is a class. Albums and
-    clusters, which take folders of any shape, step into SOURCE/SPLIT only where SOURCE holds folders named like splits
-    and nothing else. A split other than `train` must have a folder of its own.
+    Where `options.layout` does not say so: all folders of SOURCE bear names of splits, whatever their spelling; or
+    SOURCE/SPLIT holds class folders. A `train` beside other classes that holds images directly is a class.
 
     Raises:
-        InputError: that folder does not exist.
+        InputError: there is no such split; the folders could be splits or classes; they hold pictures and what belongs
+            to them.
     """
-    inner = path / options.split
     entries = _list(path)
-    if options.label_from is None:
-        steps_in = inner.is_dir() and any(entry.is_dir() and walk(Path(entry)) for entry in _list(inner))
-    else:
-        steps_in = inner.is_dir() and all(e.is_dir() and e.name.lower() in _SPLIT_NAMES for e in entries)
-    if steps_in or (options.split != "train" and inner.is_dir()):
+    folders = [entry.name for entry in entries if entry.is_dir()]
+    inner = path / options.split
+    are_splits = bool(folders) and all(map(split_named, folders))
+    if options.layout == "splits" or (are_splits and options.layout is None and _takes_splits(entries, options)):
+        return path / _choose_folder(path, folders, options)
+    if options.layout is None and inner.is_dir() and _holds_classes(inner, options):
         return inner
     if options.split != "train":
-        folders = [entry.name for entry in entries if entry.is_dir()]
-        raise InputError(
-            f"{path} has no split {options.split!r}: its folders are {_enumerate(folders)}; choose with --split"
-        )
+        if options.layout is None and inner.is_dir():
+            return inner
+        raise InputError(f"{path} has no split {options.split!r}: {_name_folders(folders)}; choose with --split")
+    if options.layout is None and options.label_from is None:
+        _refuse_doubt(path, folders)
     return path
+
+
+def _takes_splits(entries: list["os.DirEntry[str]"], options: SourceOptions) -> bool:
+    """Albums and clusters take folders of any shape: a file beside the splits makes SOURCE itself the source."""
+    return options.label_from is None or all(entry.is_dir() for entry in entries)
+
+
+def _holds_classes(inner: Path, options: SourceOptions) -> bool:
+    return options.label_from is None and any(entry.is_dir() and walk(Path(entry)) for entry in _list(inner))
+
+
+def _choose_folder(path: Path, folders: list[str], options: SourceOptions) -> str:
+    """The folder of the split that is asked for: of that name, or else the one that `train`, `test` ... means."""
+    if options.split in folders:
+        return options.split
+    alike = [name for name in folders if split_named(name) == options.split]
+    if len(alike) == 1:
+        return alike[0]
+    which = f"several folders that could be {options.split!r}" if alike else f"no split {options.split!r}"
+    raise InputError(f"{path} has {which}: {_name_folders(alike or folders)}; choose with --split")
+
+
+def _refuse_doubt(path: Path, folders: list[str]) -> None:
+    """Stop where the folders at the top may be no classes.
+
+    Raises:
+        InputError: names the ways to go on.
+    """
+    if len(folders) < 2:
+        return
+    if all(name.lower() in _PARTS for name in folders):
+        raise InputError(
+            f"{path} holds {_enumerate(folders)}, which look like pictures and what belongs to them, not like classes; "
+            f"give a folder of classes or metadata, or add --layout classes if they are classes"
+        )
+    inner = [{entry.name for entry in _list(path / name) if entry.is_dir()} for name in folders]
+    if len(inner[0]) > 1 and all(names == inner[0] for names in inner):
+        raise InputError(
+            f"{path} holds {_enumerate(folders)}, and each of them the folders {_enumerate(sorted(inner[0]))}: say "
+            f"--layout splits if the former are splits (then --split {folders[0]} or the like), or --layout classes"
+        )
 
 
 def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
@@ -68,7 +117,8 @@ def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
     path = Path(options.source)
     if root == path:
         return ()
-    return tuple(e.name for e in _list(path) if e.is_dir() and e.name.lower() in _SPLIT_NAMES and e.name != root.name)
+    is_other = split_named if options.layout is None else bool
+    return tuple(e.name for e in _list(path) if e.is_dir() and is_other(e.name) and e.name != root.name)
 
 
 def walk(root: Path) -> list[Parts]:
@@ -152,5 +202,10 @@ def _build_rows(
     )
 
 
+def _name_folders(names: list[str]) -> str:
+    return f"its folders are {_enumerate(names)}"
+
+
 def _enumerate(names: list[str]) -> str:
-    return ", ".join(names) if names else "none"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more if names else "none"

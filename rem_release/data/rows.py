@@ -26,6 +26,8 @@ class SourceOptions:
     """its name, or several joined by `+`; `open_source` puts them in order"""
     image_column: str = "image"
     label_column: str = "label"
+    layout: Literal["splits", "classes"] | None = None
+    """what the folders at the top of a folder of pictures are; None looks at them"""
     label_from: Literal["albums", "clusters"] | None = None
     """where labels come from when they are neither a column nor class folders"""
     drop_columns: tuple[str, ...] = ()

@@ -109,6 +109,7 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
     columns = rows[0].dataset.column_names
     ids = [part.class_ids for part in rows if part.class_ids is not None]
     files = tuple(file for part in rows for file in part.files)
+    folders = [part.root.name for part in rows if part.root is not None]
     return Rows(
         dataset=datasets.concatenate_datasets([part.dataset.select_columns(columns) for part in rows]),
         labels_from=rows[0].labels_from,
@@ -119,7 +120,7 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
         files=files,
         also_read=tuple(file for part in rows for file in part.also_read),
         caches=tuple(cache for part in rows for cache in part.caches),
-        left_out=tuple(name for name in rows[0].left_out if name not in parts),
+        left_out=tuple(name for name in rows[0].left_out if name not in {*parts, *folders}),
     )
 
 
@@ -133,6 +134,10 @@ def _require_one_kind(parts: dict[str, Rows], options: SourceOptions) -> None:
             raise InputError(
                 f"{options.source} has no folder for the split {name!r} alone; with --split {options.split} every "
                 f"split needs its own, {_APART}"
+            )
+        if twice := [other for other in parts if other != name and part.origins and parts[other].root == part.root]:
+            raise InputError(
+                f"--split {options.split}: {name} and {twice[0]} are both {part.root}; name every split once"
             )
     kinds = {(part.labels_from, bool(part.files), part.origins is None) for part in parts.values()}
     if len(kinds) > 1:

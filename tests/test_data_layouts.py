@@ -1,0 +1,145 @@
+"""What the folders at the top of a source are: splits, classes, or a question."""
+
+from pathlib import Path
+
+import pytest
+
+from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.split_names import split_named
+from rem_release.errors import InputError
+from tests.test_data_folders import draw, levels, refuse
+
+
+def draw_folders(root: Path, tops: list[str], inner: tuple[str, ...] = ("a", "b")) -> Path:
+    """Two pictures in each inner folder, whose level tells the top folder."""
+    for level, top in enumerate(tops):
+        for name in inner:
+            for number in range(2):
+                draw(root / top / name / f"{number}.png", level)
+    return root
+
+
+def read(path: Path, **options: object) -> Source:
+    return open_source(SourceOptions(source=str(path), **options))
+
+
+SPELLINGS = [
+    ("Training", "Testing"),
+    ("Train", "Valid"),
+    ("training", "validation"),
+    ("seg_train", "seg_test"),
+    ("TRAIN", "TEST"),
+    ("train2017", "val2017"),
+    ("train_images", "test_images"),
+    ("TrainSet", "TestSet"),
+    ("trn", "tst"),
+]
+
+
+@pytest.mark.parametrize("tops", SPELLINGS)
+def test_folders_named_like_splits_are_splits_whatever_their_spelling(tmp_path: Path, tops: tuple[str, str]) -> None:
+    source = read(draw_folders(tmp_path, list(tops)))
+    assert (source.classes, source.splits, source.left_out) == (["a", "b"], {"train": 4}, (tops[1],))
+    assert set(levels(source)) == {0}
+    other = read(tmp_path, split="test" if split_named(tops[1]) == "test" else "validation")
+    assert (other.classes, set(levels(other))) == (["a", "b"], {1})
+    assert set(levels(read(tmp_path, split=tops[1]))) == {1}, "by its own name, too"
+
+
+def test_several_of_them_go_into_one_release(tmp_path: Path) -> None:
+    source = read(draw_folders(tmp_path, ["Training", "Testing"]), split="train+test")
+    assert source.splits == {"test": 4, "train": 4}
+    assert levels(source) == [1] * 4 + [0] * 4
+    assert source.left_out == ()
+
+
+def test_two_folders_that_mean_one_split_are_a_question(tmp_path: Path) -> None:
+    draw_folders(tmp_path, ["Train", "training", "test"])
+    assert "several folders that could be 'train': its folders are Train, training; choose with --split" in refuse(
+        tmp_path
+    )
+    assert set(levels(read(tmp_path, split="training"))) == {1}
+    draw_folders(tmp_path, ["train"])
+    assert set(levels(read(tmp_path))) == {0}, "the exact name"
+
+
+def test_splits_without_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    draw_folders(tmp_path, ["val", "test"])
+    assert "has no split 'train': its folders are test, val; choose with --split" in refuse(tmp_path)
+
+
+def test_splits_of_bare_pictures_have_no_classes(tmp_path: Path) -> None:
+    for name in ("train/1.png", "train/2.png", "test/1.png"):
+        draw(tmp_path / name)
+    assert f"{tmp_path / 'train'} has no class folders" in refuse(tmp_path)
+    assert read(tmp_path, layout="classes").classes == ["test", "train"]
+
+
+@pytest.mark.parametrize("tops", [["fold_0", "fold_1"], ["2019", "2020"], ["site A", "site B", "site C"]])
+def test_folders_with_the_same_folders_inside_are_a_question(tmp_path: Path, tops: list[str]) -> None:
+    draw_folders(tmp_path, tops)
+    message = refuse(tmp_path)
+    assert f"{', '.join(tops)}, and each of them the folders a, b" in message
+    assert (
+        f"--layout splits if the former are splits (then --split {tops[0]} or the like), or --layout classes" in message
+    )
+    assert read(tmp_path, layout="classes").classes == tops
+    source = read(tmp_path, layout="splits", split=tops[1]) if tops[0] == "fold_0" else None
+    if source:
+        assert (source.classes, set(levels(source)), source.left_out) == (["a", "b"], {1}, ("fold_0",))
+
+
+def test_classes_that_share_one_folder_name_or_none_are_classes(tmp_path: Path) -> None:
+    draw_folders(tmp_path / "one", ["n01443537", "n01629819"], inner=("images",))
+    assert read(tmp_path / "one").classes == ["n01443537", "n01629819"]
+    draw_folders(tmp_path / "two", ["cat", "dog"])
+    draw(tmp_path / "two/dog/c/1.png")
+    assert read(tmp_path / "two").classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("tops", [["images", "masks"], ["Images", "Labels"], ["JPEGImages", "Annotations"]])
+def test_pictures_and_what_belongs_to_them_are_no_classes(tmp_path: Path, tops: list[str]) -> None:
+    for top in tops:
+        draw(tmp_path / top / "1.png")
+    assert "look like pictures and what belongs to them, not like classes" in refuse(tmp_path)
+    assert read(tmp_path, layout="classes").classes == sorted(tops)
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_a_class_beside_others_may_be_called_like_a_split(tmp_path: Path, name: str) -> None:
+    for folder in (name, "plane"):
+        draw(tmp_path / folder / "1.png")
+    assert read(tmp_path).classes == sorted([name, "plane"])
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        *[
+            ("train", "train"),
+            ("Training", "train"),
+            ("seg_train", "train"),
+            ("test1", "test"),
+            ("val2017", "validation"),
+        ],
+        *[("EVAL", "validation"), ("validation-set", "validation"), ("imagesTest", "test"), ("TRAIN_IMAGES", "train")],
+        *[("trainer", None), ("protest", None), ("train_test", None), ("train station", None), ("fold_0", None)],
+        *[("", None), ("2017", None), ("images", None), ("contest", None), ("train車", None), ("test tube", None)],
+    ],
+)
+def test_names_of_splits(name: str, split: str | None) -> None:
+    assert split_named(name) == split
+
+
+def test_another_split_than_train_is_not_the_whole_source(tmp_path: Path) -> None:
+    draw_folders(tmp_path, ["cat", "dog"], inner=("x",))
+    with pytest.raises(InputError, match="has no split 'test': its folders are cat, dog; choose with --split"):
+        read(tmp_path, split="test")
+    with pytest.raises(InputError, match="has no split 'test'"):
+        read(tmp_path, split="test", layout="classes")
+
+
+def test_one_folder_is_not_two_splits(tmp_path: Path) -> None:
+    draw_folders(tmp_path, ["training", "valid"])
+    assert "train and training are both" in refuse(tmp_path, split="train+training")
+    assert "has no split 'dev'" in refuse(tmp_path, split="dev")
