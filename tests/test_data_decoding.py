@@ -372,14 +372,16 @@ def test_empty_file() -> None:
     assert reason(b"") == "empty (0 bytes)"
 
 
-@pytest.mark.parametrize("data", [b"hello, world", b"<svg/>", b"\0" * 100, b"\x89PNG", b"\xff\xd8\xff", b"BM"])
+@pytest.mark.parametrize("data", [b"hello", b"\0" * 100, b"\x89PNG", b"\xff\xd8\xff", b"BM"])
 def test_not_an_image(data: bytes) -> None:
     assert reason(data).startswith("not an image in JPEG, PNG,")
 
 
-@pytest.mark.parametrize("format", ["EPS", "PDF", "PCX", "ICO"])
-def test_other_formats_that_pillow_knows_are_refused(format: str) -> None:
-    assert reason(save(Image.fromarray(COLOURS), format)).startswith("not an image in")
+@pytest.mark.parametrize(
+    ("format", "words"), [("EPS", "a PostScript"), ("PDF", "a PDF"), ("PCX", "not an image in"), ("ICO", "icons")]
+)
+def test_other_formats_that_pillow_knows_are_refused(format: str, words: str) -> None:
+    assert reason(save(Image.fromarray(COLOURS), format)).startswith(words)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF"])

@@ -3,17 +3,21 @@
 Every picture is read by `decode`, in `protect` and in `verify` alike, and by this policy alone:
 
 - *Formats.* JPEG (a multi-picture MPO counts as its first picture), PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000, AVIF.
+  Of a TIFF of several pages it is the one that is neither a smaller copy nor a mask. PNG chunks that do not decide how
+  pixels look are passed over, damaged ancillary ones too.
 - *Orientation.* The EXIF orientation is applied; an EXIF block that cannot be read is ignored.
 - *Colour.* The embedded ICC profile (RGB, grey, CMYK, LAB) is converted to sRGB with the perceptual intent; alpha is
   not touched by it. A missing, broken or unfitting profile means sRGB (for CMYK: the plain ink model of Pillow).
 - *Depth.* 16-bit greyscale v becomes round(v / 257). 16-bit colour becomes its high byte, v // 256, as Pillow reads it:
-  both map 0 to 0 and 65535 to 255. Greyscale in 32-bit integers must lie in 0 to 65535, in floats in 0 to 1.
+  both map 0 to 0 and 65535 to 255. Greyscale in 32-bit integers must lie in 0 to 65535, floats in 0 to 1, where v
+  becomes round(255·v).
 - *Mode.* Greyscale, palette, 1-bit, CMYK, YCbCr and LAB become RGB.
 - *Transparency.* Any alpha is laid on white, after the colours were converted: round((c·a + 255·(255 - a)) / 255).
+  A BMP whose alpha is zero everywhere has none: programs leave that byte empty.
 - *Metadata.* EXIF, XMP, ICC, thumbnails, comments and trailing bytes are dropped: only pixels go on.
 - *Refused*, with a reason: empty, truncated or damaged files, anything that is not one of the formats above, animations
-  and multi-page files, TIFF of more than 8 bits in separate planes (Pillow misreads it), and pictures above
-  178,956,970 pixels, which are refused from their header, before decoding.
+  and multi-page files, cameras' raw files, TIFF of more than 8 bits in separate planes and of signed 8-bit numbers
+  (Pillow misreads them), and pictures above 178,956,970 pixels, which are refused from their header, before decoding.
 """
 
 import hashlib
@@ -22,11 +26,16 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from rem_release.data.file_kinds import name_kind
+from rem_release.data.png_chunks import strip_png
+from rem_release.data.tiff_pages import choose_page, read_numbers
 
 MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -34,6 +43,10 @@ _FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 _PNG_LEVEL = 4  # of zlib; level 6 takes 2 to 3 times as long and saves 0.4 to 2 % (photographs of 500 x 375 with noise)
 _PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284  # TIFF tags; 0 in the first means that white is zero
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MOST_SPREAD = 24
+_NEARLY_ALL = 0.998
+_LOOKED_AT = 1 << 20
 
 
 class BadImage(ValueError):  # noqa: N818 - a verdict on a picture, gathered into BadImagesError
@@ -42,6 +55,19 @@ class BadImage(ValueError):  # noqa: N818 - a verdict on a picture, gathered int
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture, and what of its decoding was a choice.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), C-contiguous and writable.
+        choices: in a few words each, such as "transparency laid on white".
+    """
+
+    pixels: np.ndarray
+    choices: tuple[str, ...]
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -56,22 +82,53 @@ def decode(data: bytes) -> np.ndarray:
     Raises:
         BadImage: the policy refuses these bytes.
     """
+    return decode_noting(data).pixels
+
+
+def decode_noting(data: bytes) -> Decoded:
+    """Read encoded bytes as `decode` does, and say what was a choice.
+
+    Raises:
+        BadImage: the policy refuses these bytes.
+    """
     if not data:
         raise BadImage("empty (0 bytes)")
+    choices: list[str] = []
     with _without_warnings():
-        image, white_is_zero = _load(data)
-        return _flatten(image, white_is_zero)
+        image, white_is_zero = _load(strip_png(data), choices)
+        if isinstance(image, np.ndarray):
+            return Decoded(image, tuple(choices))
+        return Decoded(_flatten(_turn_upright(image, choices), white_is_zero, choices), tuple(choices))
 
 
-def _load(data: bytes) -> tuple[Image.Image, bool]:
-    """Open, check and decode, the right way up. Pillow raises almost anything on garbage: all of it is a verdict."""
+def find_doubt(pixels: np.ndarray) -> str | None:
+    """Why a picture may not be what its owner sees: nearly all of it is one level, or a sliver of the range.
+
+    So come out numbers of 12 bits in a file of 16, and pictures whose alpha channel is empty.
+
+    Args:
+        pixels: uint8 (H, W, 3); of large pictures a spread of a million values is looked at.
+    """
+    values = pixels.reshape(-1)[:: max(1, pixels.size // _LOOKED_AT)]
+    counts = np.bincount(values, minlength=256).cumsum()
+    most = np.append(counts[_MOST_SPREAD:], counts[-1])[: len(counts)] if len(counts) > _MOST_SPREAD else counts
+    within = (most - np.concatenate([[0], counts[:-1]])[: len(most)]).max() / len(values)
+    if within < _NEARLY_ALL:
+        return None
+    return f"nearly all of it lies within {_MOST_SPREAD} of 255 levels, around {int(np.median(values))}"
+
+
+def _load(data: bytes, choices: list[str]) -> tuple[Image.Image | np.ndarray, bool]:
+    """Open, check and decode. Pillow raises almost anything on garbage: all of it is a verdict."""
+    if data.startswith(_TIFF) and (kind := name_kind(data)):
+        raise BadImage(kind)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
-        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        if frames > 1:
-            raise BadImage(f"animated or multi-page ({frames} frames)")
+        _choose_frame(image, choices)
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
         tags = getattr(image, "tag_v2", {})
         if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8:
             raise BadImage("a TIFF of more than 8 bits in separate planes")  # Pillow reads it as garbage
@@ -82,28 +139,71 @@ def _load(data: bytes) -> tuple[Image.Image, bool]:
     except Image.DecompressionBombError:
         raise BadImage(f"more than {MAX_PIXELS} pixels") from None
     except UnidentifiedImageError:
-        raise BadImage(f"not an image in {_FORMAT_WORDS}, or cut off at its start") from None
+        if data.startswith(_TIFF):
+            return _flatten_numbers(read_numbers(data), choices), False
+        kind = name_kind(data)
+        raise BadImage(kind or f"not an image in {_FORMAT_WORDS}, or cut off at its start") from None
     except Exception as error:
-        raise BadImage(f"truncated or damaged ({_first_line(error)})") from None
+        raise BadImage(name_kind(data) or f"truncated or damaged ({_first_line(error)})") from None
     if image.width == 0 or image.height == 0:
         raise BadImage("has no pixels")
-    return _turn_upright(image), white_is_zero
+    if image.format == "BMP" and image.mode == "RGBA" and not np.asarray(image.getchannel("A")).any():
+        choices.append("empty alpha channel of a BMP ignored")
+        return image.convert("RGB"), white_is_zero
+    return image, white_is_zero
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
+def _choose_frame(image: Image.Image, choices: list[str]) -> None:
+    """Go to the one image of the file that is the picture."""
+    if image.format == "TIFF":
+        if reason := choose_page(image):
+            raise BadImage(reason)
+    elif image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+        raise BadImage(f"animated or multi-page ({frames} frames)")
+    if getattr(image, "n_frames", 1) > 1:
+        choices.append("one picture chosen of several in the file")
+
+
+def _flatten_numbers(values: np.ndarray | str, choices: list[str]) -> np.ndarray:
+    """What Pillow does not open: floats of any size, grey or RGB or RGBA, and grey 32-bit integers."""
+    if isinstance(values, str):
+        raise BadImage(values)
+    is_grey = values.ndim == 2
+    if values.dtype.kind == "f":
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise BadImage("floating-point values outside 0 to 1")
+        levels = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
+        choices.append("numbers of more than 8 bits brought to 8")
+        if is_grey or values.shape[2] == 1:
+            return np.repeat(levels.reshape(*levels.shape[:2], 1), 3, axis=2)
+        return np.ascontiguousarray(levels[..., :3]) if levels.shape[2] == 3 else _lay_rgba(levels, choices)
+    if is_grey and values.dtype.kind in "iu":
+        return np.asarray(_reduce_integers(values, None, choices)[0].convert("RGB")).copy()
+    raise BadImage(f"a TIFF of {values.dtype} numbers in colour: save it with 8 or 16 bits")
+
+
+def _lay_rgba(levels: np.ndarray, choices: list[str]) -> np.ndarray:
+    choices.append("transparency laid on white")
+    return _lay_on_white(np.ascontiguousarray(levels[..., :3]), levels[..., 3])
+
+
+def _turn_upright(image: Image.Image, choices: list[str]) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        turned = ImageOps.exif_transpose(image)
     except MemoryError:
         raise
     except Exception:  # a broken EXIF block says nothing about the pixels
         return image
+    if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
+        choices.append("turned as EXIF says")
+    return turned
 
 
-def _flatten(image: Image.Image, white_is_zero: bool) -> np.ndarray:
+def _flatten(image: Image.Image, white_is_zero: bool, choices: list[str]) -> np.ndarray:
     """Reduce any mode to RGB: depth first, then colour, then alpha on white."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I") or image.mode == "F":
-        colours, alpha = _reduce_depth(image, white_is_zero)
+        colours, alpha = _reduce_depth(image, white_is_zero, choices)
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")
         colours = image.getchannel("L") if image.mode == "LA" else rgba.convert("RGB")
@@ -111,24 +211,31 @@ def _flatten(image: Image.Image, white_is_zero: bool) -> np.ndarray:
     else:
         colours, alpha = image, None
     pixels = np.array(_convert_to_srgb(colours, profile))
-    return pixels if alpha is None else _lay_on_white(pixels, alpha)
+    if alpha is None or alpha.min() == 255:
+        return pixels
+    choices.append("transparency laid on white")
+    return _lay_on_white(pixels, alpha)
 
 
-def _reduce_depth(image: Image.Image, white_is_zero: bool) -> tuple[Image.Image, np.ndarray | None]:
+def _reduce_depth(image: Image.Image, white_is_zero: bool, choices: list[str]) -> tuple[Image.Image, np.ndarray | None]:
     """Greyscale of 16 or 32 bits to 8 bits, and the alpha of its transparent value if it names one."""
     values = np.asarray(image)
     if image.mode == "F":
-        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
-            raise BadImage("floating-point values outside 0 to 1")
-        return Image.fromarray(np.rint(values * 255).astype(np.uint8)), None
+        return Image.fromarray(_flatten_numbers(values, choices)), None
+    grey, alpha = _reduce_integers(values, image.info.get("transparency"), choices)
+    if white_is_zero and image.mode != "I":  # Pillow inverts such TIFF files itself up to 8 bits, not at 16
+        grey = ImageOps.invert(grey)
+    return grey, alpha
+
+
+def _reduce_integers(
+    values: np.ndarray, transparent: object, choices: list[str]
+) -> tuple[Image.Image, np.ndarray | None]:
     if values.min() < 0 or values.max() > 65535:
         raise BadImage("32-bit values outside 0 to 65535")
-    transparent = image.info.get("transparency")
+    choices.append("numbers of more than 8 bits brought to 8")
     alpha = np.where(values == transparent, 0, 255).astype(np.uint8) if isinstance(transparent, int) else None
-    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if white_is_zero and image.mode != "I":  # Pillow inverts such TIFF files itself up to 8 bits, not at 16
-        grey = 255 - grey
-    return Image.fromarray(grey), alpha
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)), alpha
 
 
 def _convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -1,0 +1,47 @@
+"""A PNG without the chunks that say nothing about its pixels.
+
+Readers stop at texts of more than a megabyte, which programs that make pictures write, and at damaged chunks that they
+could pass over (PNG 3, section 13.2: an ancillary chunk of a wrong checksum may be left out).
+"""
+
+import zlib
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ABOUT_PIXELS = {b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"iCCP", b"cICP", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
+"""ancillary chunks that decide how pixels look, and those that tell an animation"""
+_MOST_PROFILE = 1 << 20
+
+
+def strip_png(data: bytes) -> bytes:
+    """The file less what is left out; as it is where it is no PNG, or cut off, which its reader tells."""
+    if not data.startswith(SIGNATURE):
+        return data
+    kept, position = [SIGNATURE], len(SIGNATURE)
+    while position + 12 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if end > len(data):
+            return data
+        if _is_kept(data[position + 4 : position + 8], data[position + 4 : end - 4], data[end - 4 : end]):
+            kept.append(data[position:end])
+        position = end
+        if kept[-1][4:8] == b"IEND":
+            return b"".join(kept)
+    return data
+
+
+def _is_kept(name: bytes, checked: bytes, checksum: bytes) -> bool:
+    if not name[0] & 0x20:  # critical
+        return True
+    if name not in _ABOUT_PIXELS or zlib.crc32(checked).to_bytes(4, "big") != checksum:
+        return False
+    return name != b"iCCP" or _has_profile(checked[4:])
+
+
+def _has_profile(body: bytes) -> bool:
+    """Whether it unpacks, and to no more than readers take."""
+    unpacker = zlib.decompressobj()
+    try:
+        unpacker.decompress(body[body.index(b"\0") + 2 :], _MOST_PROFILE)
+    except (zlib.error, ValueError):
+        return False
+    return unpacker.eof

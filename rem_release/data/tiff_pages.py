@@ -1,0 +1,68 @@
+"""Which image of a TIFF file is the picture, and the kinds of numbers that Pillow does not read.
+
+TIFF 6.0, section 8: NewSubfileType says that a page is a smaller copy of another (bit 0) or a mask (bit 2). Camera raw
+files are TIFF whose first page is a preview, and whose picture is not yet developed.
+"""
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+_SUBFILE_TYPE, _DNG_VERSION, _SAMPLE_FORMAT, _BITS = 254, 50706, 339, 258
+_COPY, _MASK = 1, 4
+_SIGNED = 2
+_MOST_PAGES = 10_000
+_COPIES = "smaller copies of a picture alone, as a camera's raw file does: develop it to JPEG, PNG or TIFF first"
+
+
+def choose_page(image: Image.Image) -> str | None:
+    """Go to the page that is the picture, of a TIFF as Pillow opens it.
+
+    Returns:
+        Why there is no such page; None where the image stands on it.
+    """
+    if _DNG_VERSION in image.tag_v2:  # type: ignore[attr-defined]
+        return "a camera's raw file (DNG): develop it to JPEG, PNG or TIFF first"
+    pages: int = getattr(image, "n_frames", 1)
+    if pages > _MOST_PAGES:
+        return f"multi-page ({pages:,} pages)"
+    own = []
+    for page in range(pages):
+        image.seek(page)
+        if not int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & (_COPY | _MASK):  # type: ignore[attr-defined]
+            own.append(page)
+    if not own:
+        return f"holds {_COPIES}"
+    if len(own) > 1:
+        return f"animated or multi-page ({pages} frames)"
+    image.seek(own[0])
+    formats = image.tag_v2.get(_SAMPLE_FORMAT, (1,))  # type: ignore[attr-defined]
+    if _SIGNED in formats and max(image.tag_v2.get(_BITS, (1,))) == 8:  # type: ignore[attr-defined]
+        return "a TIFF of signed 8-bit numbers, which readers take for others: save it with 8 or 16 bits without a sign"
+    return None
+
+
+def read_numbers(data: bytes) -> np.ndarray | str:
+    """The numbers of the one page of a TIFF that Pillow does not open: [H, W] or [H, W, S]; or why there are none."""
+    import tifffile  # a fifth of a second
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            pages = [page for page in file.pages if not int(page.subfiletype) & (_COPY | _MASK)]  # type: ignore[union-attr]
+            if len(pages) != 1:
+                return f"multi-page ({len(pages)} pages)" if pages else f"holds {_COPIES}"
+            page: Any = pages[0]
+            kind = f"{page.dtype} numbers in {page.samplesperpixel} channels"
+            if page.dtype is None or page.axes not in ("YX", "YXS", "SYX"):
+                return f"a TIFF of {kind}, which is no picture"
+            if page.photometric.name not in ("MINISBLACK", "RGB") or page.samplesperpixel not in (1, 3, 4):
+                return f"a TIFF of {kind} ({page.photometric.name.lower()}): save it as 8-bit RGB"
+            values = page.asarray()
+            return np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
+    except MemoryError:
+        raise
+    except Exception as error:
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        return f"a TIFF that cannot be read ({text[0][:120]})"

@@ -1,0 +1,254 @@
+"""Which image of a file is the picture, what else a file can be, and pictures that are not what their owner sees."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, PngImagePlugin
+
+from rem_release.data.decoding import BadImage, decode, decode_noting, find_doubt
+from rem_release.data.file_kinds import name_kind
+from rem_release.data.png_chunks import strip_png
+from tests.test_data_decoding import chunk, png, save
+
+RNG = np.random.default_rng(3)
+COLOURS = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+PREVIEW = RNG.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+
+
+def reason(data: bytes) -> str:
+    with pytest.raises(BadImage) as caught:
+        decode(data)
+    return caught.value.reason
+
+
+# --- TIFF of several pages, and cameras' raw files
+
+
+def write_pages(*pages: tuple[np.ndarray, int], tags: tuple = (), subifds: int = 0) -> bytes:
+    """A TIFF of pages, each with its NewSubfileType; the first may have others as its SubIFDs."""
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        for number, (pixels, kind) in enumerate(pages):
+            first = {"subifds": subifds, "extratags": tags} if number == 0 else {}
+            file.write(pixels, photometric="rgb", subfiletype=kind, metadata=None, **first)
+    return buffer.getvalue()
+
+
+def test_the_page_that_is_no_copy_is_the_picture() -> None:
+    smaller, picture = (PREVIEW, 1), (COLOURS, 0)
+    for pages in ([smaller, picture], [picture, smaller], [smaller, picture, smaller]):
+        found = decode_noting(write_pages(*pages))
+        np.testing.assert_array_equal(found.pixels, COLOURS)
+        assert found.choices == ("one picture chosen of several in the file",)
+    assert reason(write_pages((COLOURS, 0), (PREVIEW, 0))) == "animated or multi-page (2 frames)"
+
+
+def test_a_pyramid_is_its_largest_image() -> None:
+    """As scanners of slides write it: smaller copies as SubIFDs, which no page shows."""
+    np.testing.assert_array_equal(decode(write_pages((COLOURS, 0), (PREVIEW, 1), subifds=1)), COLOURS)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        write_pages((PREVIEW, 1), (COLOURS, 0), subifds=1),  # NEF and ARW: the sensor's numbers are a SubIFD
+        write_pages((PREVIEW, 1)),
+        write_pages((COLOURS, 0), tags=((50706, 1, 4, bytes([1, 4, 0, 0]), True),)),  # DNGVersion
+        b"II*\0\x10\0\0\0CR\2\0" + bytes(100),
+        b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(50),
+        b"FUJIFILMCCD-RAW 0201" + bytes(100),
+        b"IIU\0\x18\0\0\0" + bytes(100),
+        b"IIRO\x08\0\0\0" + bytes(100),
+    ],
+    ids=["NEF", "preview alone", "DNG", "CR2", "CR3", "RAF", "RW2", "ORF"],
+)
+def test_raw_files_of_cameras_are_no_previews(data: bytes) -> None:
+    assert "a camera's raw file" in reason(data)
+    assert reason(data).endswith("develop it to JPEG, PNG or TIFF first")
+
+
+# --- other kinds
+
+KINDS = {
+    "git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
+    "a web page (HTML)": b"\n<!DOCTYPE html>\n<html><head><title>404</title>",
+    "an SVG drawing": b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+    "heif-convert": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
+    "djxl": b"\xff\x0a\xfa\x7f" + bytes(99),
+    "Photoshop": b"8BPS\0\1" + bytes(99),
+    "ICO": b"\0\0\1\0\1\0\x10\x10" + bytes(99),
+    "ICNS": b"icns\0\0\1\0" + bytes(99),
+    "DICOM": bytes(128) + b"DICM\2\0\0\0UL" + bytes(99),
+    "a PDF document": b"%PDF-1.4\n",
+    "PostScript": b"%!PS-Adobe-3.0",
+    "a film": b"\0\0\0\x18ftypmp42" + bytes(99),
+    "an archive": b"PK\3\4\x14\0" + bytes(99),
+    "EXR": b"\x76\x2f\x31\1\2" + bytes(99),
+    "an array": b"\x93NUMPY\1\0" + bytes(99),
+    "a table": b"PAR1\x15\0" + bytes(99),
+    "text and no picture": "Die Größe der Bilder\n".encode(),
+}
+
+
+@pytest.mark.parametrize("words", KINDS)
+def test_a_file_is_called_what_it_is(words: str) -> None:
+    assert words in reason(KINDS[words])
+    assert ": " in reason(KINDS[words]), "and what to do"
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000"])
+def test_pictures_are_of_no_other_kind(format: str) -> None:
+    assert name_kind(save(Image.fromarray(COLOURS), format)) is None
+
+
+def test_what_is_no_kind_has_none() -> None:
+    assert name_kind(b"") is name_kind(b"\0" * 200) is name_kind(b"BM") is name_kind(bytes(range(256))) is None
+
+
+# --- PNG
+
+
+def test_long_texts_and_damaged_chunks_are_passed_over() -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("parameters", "a cat " * 400_000)
+    texts.add_itxt("workflow", "ü" * 2_000_000, zip=True)
+    plain = save(Image.fromarray(COLOURS))
+    ends = plain.index(b"IDAT") - 4
+    broken = bytearray(chunk(b"tIME", bytes(7)))
+    broken[-1] ^= 1
+    for data in (save(Image.fromarray(COLOURS), pnginfo=texts), plain[:ends] + bytes(broken) + plain[ends:]):
+        np.testing.assert_array_equal(decode(data), COLOURS)
+        assert strip_png(data) == plain
+
+
+def test_a_profile_that_unpacks_to_megabytes_is_passed_over() -> None:
+    plain = save(Image.fromarray(COLOURS))
+    bomb = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(50_000_000)))
+    np.testing.assert_array_equal(decode(plain[:33] + bomb + plain[33:]), COLOURS)
+
+
+def test_what_decides_the_pixels_stays() -> None:
+    transparent = png(2, 1, 8, 2, [bytes([9, 9, 9, 200, 0, 0])], chunk(b"tRNS", struct.pack(">3H", 9, 9, 9)))
+    assert strip_png(transparent) == transparent
+    assert decode(transparent).tolist() == [[[255, 255, 255], [200, 0, 0]]]
+    exif = Image.Exif()
+    exif[274] = 6
+    assert decode(save(Image.fromarray(COLOURS), exif=exif)).shape == (32, 24, 3)
+
+
+def test_a_png_that_is_cut_off_is_left_as_it_is() -> None:
+    data = save(Image.fromarray(COLOURS))
+    for length in (0, 5, 20, 40, len(data) - 20):
+        assert strip_png(data[:length]) == data[:length]
+    assert strip_png(data + b"behind its end") == data
+    assert strip_png(save(Image.fromarray(COLOURS), "BMP")) == save(Image.fromarray(COLOURS), "BMP")
+
+
+def test_a_damaged_critical_chunk_is_refused() -> None:
+    data = bytearray(save(Image.fromarray(COLOURS)))
+    data[29] ^= 1  # the checksum of IHDR
+    assert reason(bytes(data))
+
+
+# --- numbers
+
+
+def write_numbers(values: np.ndarray, order: str = "<", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, byteorder=order, metadata=None, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8"])
+def test_floats_are_read_in_any_size_order_and_number_of_channels(kind: str, order: str) -> None:
+    values = RNG.random((6, 8, 4)).astype(kind)
+    levels = np.rint(values.astype(np.float64) * 255)
+    grey = decode(write_numbers(values[..., 0], order, photometric="minisblack"))
+    np.testing.assert_array_equal(grey, np.repeat(levels[..., :1], 3, axis=2))
+    colours = decode_noting(write_numbers(values[..., :3], order, photometric="rgb"))
+    np.testing.assert_array_equal(colours.pixels, levels[..., :3])
+    assert colours.choices == ("numbers of more than 8 bits brought to 8",)
+    opaque = np.concatenate([values[..., :3], np.ones_like(values[..., :1])], axis=2)
+    found = decode(write_numbers(opaque, order, photometric="rgb", extrasamples=["unassalpha"]))
+    np.testing.assert_array_equal(found, levels[..., :3])
+    assert reason(write_numbers(values * 2, order, photometric="rgb", extrasamples=["unassalpha"])).startswith(
+        "floating"
+    )
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_grey_integers_of_32_bits(order: str) -> None:
+    values = RNG.integers(0, 65536, (6, 8)).astype(np.uint32)
+    expected = np.repeat(((values + 128) // 257)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(decode(write_numbers(values, order, photometric="minisblack")), expected)
+    assert reason(write_numbers(values * 2**10, order)) == "32-bit values outside 0 to 65535"
+
+
+def test_signed_bytes_are_refused() -> None:
+    for shape, kind in (((6, 8), "minisblack"), ((6, 8, 3), "rgb")):
+        assert "8" in reason(write_numbers(np.full(shape, -3, np.int8), photometric=kind))
+
+
+# --- alpha
+
+
+def bmp32(alpha: int, header: int = 124) -> bytes:
+    """A BMP of 32 bits, one colour; with a header of version 5 the fourth byte is called alpha."""
+    pixels = bytes([10, 20, 200, alpha]) * 12
+    size = struct.pack("<IiiHHIIiiII", header, 4, 3, 1, 32, 3 if header == 124 else 0, len(pixels), 0, 0, 0, 0)
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(64)
+    whole = size + (masks if header == 124 else b"")
+    start = 14 + len(whole)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + whole + pixels
+
+
+@pytest.mark.parametrize("header", [40, 124])
+def test_a_bmp_whose_alpha_is_empty_has_none(header: int) -> None:
+    found = decode_noting(bmp32(0, header))
+    assert (found.pixels == [200, 20, 10]).all()
+    assert found.choices == (("empty alpha channel of a BMP ignored",) if header == 124 else ())
+    assert (decode(bmp32(255)) == [200, 20, 10]).all()
+    half = decode_noting(bmp32(128))
+    assert half.choices == ("transparency laid on white",)
+    assert half.pixels[0, 0, 1] > 130
+
+
+# --- choices and doubts
+
+
+def test_choices_are_told() -> None:
+    exif = Image.Exif()
+    exif[274] = 3
+    assert decode_noting(save(Image.fromarray(COLOURS), "JPEG", exif=exif)).choices == ("turned as EXIF says",)
+    assert decode_noting(save(Image.fromarray(COLOURS))).choices == ()
+    opaque = Image.fromarray(np.dstack([COLOURS, np.full(COLOURS.shape[:2], 255, np.uint8)]))
+    assert decode_noting(save(opaque)).choices == ()
+    sixteen = Image.fromarray(RNG.integers(0, 65536, (9, 9), dtype=np.uint16))
+    assert decode_noting(save(sixteen)).choices == ("numbers of more than 8 bits brought to 8",)
+
+
+def test_pictures_of_nearly_one_level_are_in_doubt() -> None:
+    twelve = Image.fromarray(RNG.integers(0, 4096, (64, 64), dtype=np.uint16))
+    empty = Image.fromarray(np.zeros((64, 64, 4), np.uint8))
+    assert find_doubt(decode(save(twelve))) == "nearly all of it lies within 24 of 255 levels, around 8"
+    assert find_doubt(decode(save(empty))) == "nearly all of it lies within 24 of 255 levels, around 255"
+    assert find_doubt(np.full((5, 5, 3), 130, np.uint8)) is not None
+    assert find_doubt(COLOURS) is None
+    grey = np.full((100, 100, 3), 40, np.uint8)
+    for share, is_doubtful in ((0.001, True), (0.01, False)):
+        pixels = grey.copy()
+        pixels.reshape(-1)[: int(share * pixels.size)] = 200
+        assert (find_doubt(pixels) is not None) == is_doubtful
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_doubtful"), [(0, 24, True), (0, 25, False), (231, 255, True), (230, 255, False)]
+)
+def test_the_sliver_has_an_edge(low: int, high: int, is_doubtful: bool) -> None:
+    pixels = np.resize(np.arange(low, high + 1, dtype=np.uint8), (50, 50, 3))
+    assert (find_doubt(pixels) is not None) == is_doubtful
