@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from rem_release.audit.learnability import learnability_bound, perturbed_accuracies, samples_needed
+from rem_release.audit.learnability import perturbed_accuracies
+from rem_release.verdict.learnability import learnability_bound, samples_needed
 
 
 def shifted_share(q: float, sigma: float, eta: float) -> float:

@@ -14,7 +14,7 @@ from rem_release.verdict.threats import Threat, parse_threat
 from tests.audits import read_recipe
 
 RHO_A = Fraction(4, 255)
-SEEDS = Seeds(release="ab", clean="cd", holdout="ef")
+SEEDS = Seeds(release="ab", clean="cd", holdout="ef", training="gh")
 NUMBERS = {SEEDS.of(kind, number): number for kind in KINDS for number in range(5)} | {2: 2}
 
 

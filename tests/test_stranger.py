@@ -1,6 +1,7 @@
 """`stranger.py`, which shares no code with the product, comes to the same verdict and to the same bounds."""
 
 import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import tests.evidence as audits
 from rem_release.release.canonical import seal
+from rem_release.release.certificate import Circumstances
 from rem_release.verdict.certify import certify
 from rem_release.verdict.evidence import Evidence, write_evidence
 from rem_release.verdict.plan import Task
@@ -84,3 +86,72 @@ def test_a_stranger_sees_a_flipped_verdict(tmp_path: Path) -> None:
     (tmp_path / "audit.json").write_bytes(seal(flipped.model_dump(mode="json")))
     found = subprocess.run([sys.executable, SCRIPT, tmp_path], capture_output=True, text=True, check=False)
     assert found.returncode == 1, found.stdout + found.stderr
+
+
+def publish(folder: Path, given: Circumstances, evidence: Evidence, passed: bool | None = None) -> Path:
+    """Write a certificate and its answers; `passed` flips the verdict."""
+    file = BytesIO()
+    write_evidence(evidence, file)
+    (folder / "answers.parquet").write_bytes(file.getvalue())
+    certificate = certify(given, evidence, hashlib.sha256(file.getvalue()).hexdigest())
+    flipped = certificate if passed is None else certificate.model_copy(update={"passed": passed})
+    (folder / "audit.json").write_bytes(seal(flipped.model_dump(mode="json")))
+    return folder
+
+
+def ask(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, SCRIPT, folder], capture_output=True, text=True, check=False)
+
+
+def test_a_row_that_is_left_out_or_told_twice_is_seen(tmp_path: Path) -> None:
+    given = audits.describe(CLASSES)
+    publish(tmp_path, given, audits.answer(given, varied))
+    document = json.loads((tmp_path / "audit.json").read_bytes())
+    del document["sha256"]
+    for rows in (document["rows"][:1], [document["rows"][0]] * 2):
+        (tmp_path / "audit.json").write_bytes(seal({**document, "rows": rows}))
+        found = ask(tmp_path)
+        assert found.returncode == 1
+        assert "rows are missing or strange" in found.stderr
+
+
+def test_an_evaluation_that_is_cut_out_is_seen(tmp_path: Path) -> None:
+    given = audits.describe(CLASSES)
+    evidence = audits.answer(given, varied)
+    publish(tmp_path, given, evidence)
+    cut = {
+        key: replace(victim, steps=victim.steps[1:], named=victim.named[1:]) for key, victim in evidence.victims.items()
+    }
+    file = BytesIO()
+    write_evidence(Evidence(evidence.labels, evidence.clusters, cut), file)
+    (tmp_path / "answers.parquet").write_bytes(file.getvalue())
+    document = json.loads((tmp_path / "audit.json").read_bytes())
+    del document["sha256"]
+    document["answers_sha256"] = hashlib.sha256(file.getvalue()).hexdigest()
+    (tmp_path / "audit.json").write_bytes(seal(document))
+    assert ask(tmp_path).returncode == 1
+
+
+def test_networks_that_are_one_and_those_with_a_rate_of_their_own_are_no_reason_to_accuse(tmp_path: Path) -> None:
+    networks = ["source", "small_vgg", "small_resnet(learning_rate=0.01)"]
+    tiers = {name: {**tier, "architectures": networks} for name, tier in audits.POLICY.items()}
+    given = audits.describe(CLASSES, recipe={"tiers": tiers})
+    evidence = audits.answer(given, varied)
+    publish(tmp_path, given, evidence)
+    found = ask(tmp_path)
+    assert (found.returncode, found.stdout.splitlines()[-1]) == (0, "passed"), found.stderr
+    assert len(found.stdout.splitlines()) == 5
+
+
+def test_a_class_of_four_test_images_has_no_verdict(tmp_path: Path) -> None:
+    given = audits.describe(CLASSES)
+    evidence = audits.answer(given, varied, images=1600)
+    kept = np.flatnonzero((evidence.labels > 0) | (np.cumsum(evidence.labels == 0) <= 4))
+    victims = {key: replace(victim, named=victim.named[:, kept]) for key, victim in evidence.victims.items()}
+    fewer = Evidence(evidence.labels[kept], np.arange(len(kept), dtype=np.int32), victims)
+    given = given.model_copy(
+        update={"recipe": {**given.recipe, "statistics": {**given.recipe["statistics"], "half_width": 0.3}}}
+    )
+    found = ask(publish(tmp_path, given, fewer))
+    assert (found.returncode, found.stdout.splitlines()[-1]) == (0, "fell short"), found.stderr
+    assert ask(publish(tmp_path, given, fewer, passed=True)).returncode == 1

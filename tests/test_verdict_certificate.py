@@ -110,7 +110,7 @@ def test_test_images_that_only_victims_of_noise_get_wrong_do_not_certify_noise(g
 
 
 def test_seeds_derive_from_digests():
-    seeds = Seeds(release="a", clean="b", holdout="c")
+    seeds = Seeds(release="a", clean="b", holdout="c", training="d")
     for kind in KINDS:
         own = [seeds.of(kind, number) for number in range(50)]
         assert len(set(own)) == 50
@@ -126,7 +126,7 @@ def test_every_row_has_the_same_seeds():
     recipe = load_audit_recipe("audit-quick")
     rows = plan_rows(recipe, "resnet18", parse_radius("4/255"))
     by_kind: dict[str, set[int]] = {}
-    for task in plan_tasks(rows, False, Seeds("a", "b", "c")):
+    for task in plan_tasks(rows, False, Seeds("a", "b", "c", "d")):
         by_kind.setdefault(task.trained_on, set()).add(task.seed)
     assert {kind: len(seeds) for kind, seeds in by_kind.items()} == {"clean": 3, "random": 3, "protected": 3}
     assert by_kind["clean"] == by_kind["random"]

@@ -15,6 +15,7 @@ from rem_release.verdict.evidence import Answers
 from rem_release.verdict.judge import Found, Judge, describe_row, rank_rows
 from rem_release.verdict.plan import Row
 from rem_release.verdict.recipe import AuditRecipe, load_audit_recipe, parse_architecture
+from rem_release.verdict.relabelling import relabel
 from rem_release.verdict.statistics import Sample, balanced_accuracy, bound_difference, bound_leakage
 from rem_release.verdict.summary import is_passed, summarise
 from rem_release.verdict.threats import parse_threat
@@ -148,8 +149,8 @@ def test_leakage_is_the_share_of_the_margin_over_chance(judge):
 
 def test_a_victim_a_bit_below_chance_leaks_less_than_nothing(judge):
     row = judge_one(judge, find(protected=0.24))
-    assert row.leakage == approx(-0.01 / 0.65)
-    assert not row.relabelled
+    assert row.leakage_at_end == approx(-0.01 / 0.65)
+    assert row.leakage_at_end <= row.leakage < 0.1, "as it is, or after relabelling"
 
 
 def test_what_the_thief_really_gets_is_held_against_the_best_clean_victim_of_all_rows(judge):
@@ -211,14 +212,17 @@ def test_under_partial_protection_the_clean_part_is_the_floor(judge):
 def test_bounds_are_those_of_the_statistics(judge):
     protected, clean, random = ((0.3, 0.4, 0.32), (0.9, 0.85, 0.92), (0.8, 0.9, 0.7))
     hits = [np.stack([answer(each) for each in kind]) for kind in (protected, clean, random)]
-    expected = bound_leakage(judge.sample, hits[0], hits[1], 0.25, confidence=0.95)
-    row = judge_one(judge, find(protected, clean, random))
-    assert (row.low, row.high) == approx((expected.low, expected.high))
-    assert row.over_random == approx(bound_difference(judge.sample, hits[0], hits[2], confidence=0.95))
-    floor = np.stack([answer(0.27)] * 3)
-    expected = bound_leakage(judge.sample, hits[0], hits[1], floor, confidence=0.95)
-    row = judge_one(judge, find(protected, clean, random, floor=0.27))
-    assert (row.low, row.high) == approx((expected.low, expected.high))
+    named = np.stack([victim(each).named[-1] for each in protected])
+    both = [hits[0], relabel(judge.sample, named, 4)]
+    for floor, row in (
+        (0.25, judge_one(judge, find(protected, clean, random))),
+        (np.stack([answer(0.27)] * 3), judge_one(judge, find(protected, clean, random, floor=0.27))),
+    ):
+        found = [bound_leakage(judge.sample, each, hits[1], floor, confidence=0.95) for each in both]
+        assert row.high == approx(max(each.high for each in found))
+        assert row.low == approx(max(found, key=lambda each: each.estimate).low)
+        over = [bound_difference(judge.sample, each, hits[2], confidence=0.95) for each in both]
+        assert row.over_random == approx(max(over))
 
 
 def test_every_row_is_tested_at_the_full_level_however_many_there_are(judge):
@@ -260,11 +264,11 @@ def test_a_row_is_judged_at_its_worst_evaluation_whichever_that_is(judge):
 
 def test_a_row_shows_its_highest_leakage_and_its_highest_bound_wherever_that_is(judge):
     """Trainings that differ more at an earlier evaluation leave more open there."""
-    row = judge_one(judge, find(tuple(victim(0.36, before=(each,)) for each in (0.1, 0.6, 0.35))))
+    row = judge_one(judge, find(tuple(victim(0.46, before=(each,)) for each in (0.3, 0.6, 0.45))))
     assert row.step == 20
-    assert row.leakage == approx(0.11 / 0.65)
-    assert row.leakage_at_end == approx(0.11 / 0.65)
-    assert row.high > judge_one(judge, find(0.36)).high
+    assert row.leakage == approx(0.21 / 0.65)
+    assert row.leakage_at_end == approx(0.21 / 0.65)
+    assert row.high > judge_one(judge, find(0.46)).high
 
 
 def test_evaluations_are_judged_each_on_its_own_and_not_the_best_of_each_seed(judge):
@@ -304,9 +308,24 @@ def test_victims_that_name_wrong_classes_on_purpose_leak_all_that_they_know(judg
     assert row.over_random > 0
 
 
-def test_only_what_is_significantly_better_after_it_is_relabelled(judge):
-    found = {percent: judge_one(judge, find(percent / 100)).relabelled for percent in (10, 15, 25, 28, 40, 90)}
+def test_where_relabelling_brings_less_answers_are_judged_as_they_are(judge):
+    found = {percent: judge_one(judge, find(percent / 100)).relabelled for percent in (10, 15, 40, 90)}
     assert found == {percent: percent <= 15 for percent in found}
+
+
+@pytest.mark.parametrize("accuracies", [(0.0, 0.9, 0.9), (0.0, 0.0, 0.9), (0.1, 0.5, 0.9), (0.1, 0.1, 0.91)])
+def test_a_permuted_leak_falls_short_however_the_trainings_differ(accuracies, judge):
+    """So far apart that nothing about them is significant: what is not known counts against the owner."""
+    for shifts in ((1, 1, 1), (1, 2, 3)):
+        rng = np.random.default_rng(0)
+        victims = []
+        for share, shift in zip(accuracies, shifts, strict=True):
+            named = np.where(rng.random(len(LABELS)) < share, (LABELS + shift) % 4, rng.integers(4, size=len(LABELS)))
+            victims.append(replace(victim(), named=named[None].astype(np.int32)))
+        row = judge_one(judge, find(tuple(victims)))
+        assert row.relabelled
+        assert row.leakage > 0.2
+        assert judge.judge_tier("standard", [row]).outcome == "fell short"
 
 
 def test_classes_that_are_swapped_leak_though_the_accuracy_is_above_chance(judge):
@@ -676,7 +695,7 @@ def test_where_the_clean_reference_may_have_learnt_nothing_the_bound_is_infinite
     judge = judge_of(recipe, labels)
     row = judge_one(judge, find(0.2, [0.4, 0.4, 0.4, 0.3], labels=labels, reference=0.5))
     assert row.valid
-    assert row.leakage == approx(-0.05 / 0.125)
+    assert row.leakage_at_end == approx(-0.05 / 0.125)
     assert row.high is None
     tier = judge.judge_tier("standard", [row])
     assert tier.outcome == "fell short"

@@ -23,17 +23,20 @@ def plain_halves(labels: list[int], clusters: list[int]) -> list[int]:
 
 def plain_hits(labels: list[int], clusters: list[int], answers: list[list[int]], classes: int) -> list[list[bool]]:
     half = plain_halves(labels, clusters)
-    meaning = {}
-    for side in (0, 1):
-        fitting = [i for i in range(len(labels)) if half[i] != side]
-        for named in range(classes):
-            shares = [
-                sum(row[i] == named for row in answers for i in fitting if labels[i] == true)
-                / max(1, sum(labels[i] == true for i in fitting))
-                for true in range(classes)
-            ]
-            meaning[side, named] = shares.index(max(shares)) if max(shares) else named
-    return [[meaning[half[i], row[i]] == labels[i] for i in range(len(labels))] for row in answers]
+    hits = []
+    for row in answers:
+        meaning = {}
+        for side in (0, 1):
+            fitting = [i for i in range(len(labels)) if half[i] != side]
+            for named in range(classes):
+                shares = [
+                    sum(row[i] == named for i in fitting if labels[i] == true)
+                    / max(1, sum(labels[i] == true for i in fitting))
+                    for true in range(classes)
+                ]
+                meaning[side, named] = shares.index(max(shares)) if max(shares) else named
+        hits.append([meaning[half[i], row[i]] == labels[i] for i in range(len(labels))])
+    return hits
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -158,15 +158,38 @@ GIVEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "more seeds": (lambda document: document["recipe"]["seeds"].update(required=4), "are missing or strange"),
     "more evaluations": (
         lambda document: document["recipe"]["victim"].update(evaluations=5),
-        "were taken after the steps",
+        "are missing or strange",
     ),
     "more epochs": (
         lambda document: document["recipe"]["victim"].update(epochs=300),
-        "were taken after the steps",
+        "are missing or strange",
     ),
     "another learning rate": (
         lambda document: document["recipe"]["victim"].update(learning_rate=0.1),
-        "audit.json.recipe_sha256 says",
+        "are missing or strange",
+    ),
+    "another adversary": (
+        lambda document: document["recipe"]["adversary"].update(steps=10),
+        "are missing or strange",
+    ),
+    "another origin of the test images": (
+        lambda document: document["holdout"].update(origin="held out"),
+        "are missing or strange",
+    ),
+    "steps without end": (
+        lambda document: document["recipe"]["adversary"].update(steps=10**400),
+        "less than or equal to",
+    ),
+    "a radius without end": (
+        lambda document: document["recipe"]["tiers"]["adaptive"].update(threats=["pgd(radius=1e10000000,norm=l2)"]),
+        "write a radius as 4/255",
+    ),
+    "millions of victims": (
+        lambda document: document["recipe"]["tiers"]["adaptive"].update(
+            threats=[f"jpeg(quality={number})" for number in range(1, 96)],
+            architectures=[f"resnet18(learning_rate={number}e-6)" for number in range(1, 99)],
+        ),
+        "has more than 5,000 victims of each kind",
     ),
     "a recipe that calls itself a shipped one": (
         lambda document: document.update(recipe_name="audit-standard"),

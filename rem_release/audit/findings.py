@@ -5,11 +5,11 @@ from fractions import Fraction
 import numpy as np
 
 from rem_release.audit.laboratory import Laboratory, device_name, versions
-from rem_release.audit.learnability import learnability_bound
 from rem_release.audit.ledger import VictimRecord
 from rem_release.radius import format_radius
 from rem_release.release.certificate import AttemptFacts, Circumstances, HoldoutSource, LearnabilityFacts
-from rem_release.verdict.evidence import Answers, Evidence
+from rem_release.verdict.evidence import Answers, Evidence, number_clusters
+from rem_release.verdict.learnability import bound_learnability
 from rem_release.verdict.plan import Row, plan_tasks
 from rem_release.verdict.threats import Threat
 
@@ -39,8 +39,9 @@ def gather_evidence(laboratory: Laboratory, records: list[VictimRecord]) -> Evid
         )
         for record in records
     ]
-    labels, clusters = holdout.labels.astype(np.int32), holdout.clusters.astype(np.int32)
-    return Evidence(labels, clusters, {victim.task: victim for victim in victims})
+    return Evidence(
+        holdout.labels.astype(np.int32), number_clusters(holdout.clusters), {victim.task: victim for victim in victims}
+    )
 
 
 def describe_circumstances(
@@ -76,7 +77,7 @@ def describe_circumstances(
         ),
         learnability=_bound_learnability(laboratory, records),
         attempts=attempts,
-        cached=len(laboratory.ledger.cached),
+        cached=sum(record.cached for record in records),
         recipe_name=recipe_name,
         recipe=recipe.published(),
         versions=versions(),
@@ -88,13 +89,5 @@ def _bound_learnability(laboratory: Laboratory, records: list[VictimRecord]) -> 
     asked = laboratory.bench.recipe.learnability
     for record in records:
         if record.learnability is not None:
-            bound = learnability_bound(np.array(record.learnability), asked.q, asked.sigma, asked.eta)
-            return LearnabilityFacts(
-                architecture=record.architecture,
-                samples=len(record.learnability),
-                sigma=asked.sigma,
-                q=asked.q,
-                eta=asked.eta,
-                bound=bound,
-            )
+            return bound_learnability(record.architecture, record.learnability, asked)
     return None

@@ -52,7 +52,7 @@ from rem_release.verdict.parts import (
     Pgd,
     ResizedCrop,
 )
-from rem_release.verdict.plan import Seeds, Task, TrainedOn, yardstick
+from rem_release.verdict.plan import Seeds, Task, TrainedOn, describe_training, yardstick
 from rem_release.verdict.recipe import AuditRecipe
 from rem_release.verdict.threats import Threat
 
@@ -125,7 +125,8 @@ class Laboratory:
         self._pictures = key_of({"pictures": hashes})
         classes = [bench.target.classes[label] for label in bench.target.labels[rows]]
         clean = key_of({"originals": sorted(zip(hashes, classes, strict=True))})
-        self.seeds = Seeds(release=bench.target.digest, clean=clean, holdout=self.test_set(Threat()).digest)
+        training = describe_training(bench.recipe, bench.holdout.origin)
+        self.seeds = Seeds(bench.target.digest, clean, self.test_set(Threat()).digest, training)
         self._digests = {kind: self._read(kind, Threat()).digest for kind in ("clean", "protected")}
 
     def fingerprint(self) -> str:

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.audit.laboratory import Bench
-from rem_release.audit.learnability import samples_needed
 from rem_release.audit.ledger import baseline_folder
 from rem_release.audit.material.holdout import Holdout
 from rem_release.audit.victim import build_victim
 from rem_release.console import Console
 from rem_release.errors import InputError
+from rem_release.verdict.learnability import samples_needed
 from rem_release.verdict.plan import Row, Seeds, Task, plan_tasks
 from rem_release.verdict.recipe import AuditRecipe
 from rem_release.verdict.statistics import Sample, images_needed
@@ -73,7 +73,7 @@ def check_victims(rows: list[Row], bench: Bench, processes: int) -> None:
     Raises:
         InputError: a file of weights is missing, damaged or another network's; a victim would see single images.
     """
-    tasks = plan_tasks(rows, bench.is_partial, Seeds("", "", ""))
+    tasks = plan_tasks(rows, bench.is_partial, Seeds("", "", "", ""))
     for architecture in {task.architecture for task in tasks if task.architecture.network.weights}:
         build_victim(Task(architecture, Threat(), "clean", 0), len(bench.target.classes), bench.resolution)
     fewest = min(tasks, key=bench.count_images)

@@ -72,7 +72,7 @@ class RowFacts(_Part):
     seeds: int = Field(ge=1, description="how many victims of each kind; a bound takes three")
     step: int = Field(description="training step of the evaluation of the protected victims with the highest leakage")
     relabelled: bool = Field(
-        description="significantly more right after the best relabelling of classes, and judged after it"
+        description="leakage is highest after the best relabelling of classes, and `protected.judged` is after it"
     )
     protected: Accuracies
     clean: Accuracies = Field(description="judged after the last step")
@@ -153,6 +153,7 @@ class LearnabilityFacts(_Part):
     q: float
     eta: float = Field(description="L2 shift of the weights that the bound covers; retraining shifts them far more")
     bound: Share | None = Field(description="accuracy; None where the samples do not suffice")
+    accuracies: list[Share] = Field(description="of the surrogate under noise on its weights, from which it follows")
 
 
 class Circumstances(_Part):
@@ -164,7 +165,7 @@ class Circumstances(_Part):
     source: str = Field(description="the source network, as rows name it")
     partial: bool = Field(description="some of the training images carry no noise; what they teach alone is the floor")
     classes: list[str]
-    images: int = Field(ge=1, description="training images of a victim")
+    images: int = Field(ge=1, le=10**9, description="training images of a victim")
     rho_u: str
     rho_a: str = Field(description="the radius that the adversarial tier covers")
     holdout: HoldoutSource

@@ -19,9 +19,9 @@ LEAKAGE = (
 VERDICT = (
     "A tier is judged by its worst row, and a row at the worst of its evaluations, as if the thief had stopped there: "
     "the upper bound of leakage must stay under the limit, and the row must teach significantly less than random noise "
-    "of the same radius does. Where the best relabelling of classes, fitted on one half of the test images and scored "
-    "on the other, both ways, makes significantly more answers right, they are judged after it. A bound takes "
-    f"{LEAST_SEEDS} victims of each kind, and {LEAST_IMAGES} test images of each class; with fewer a tier is "
+    "of the same radius does. Answers are judged as they are and after the best relabelling of classes, fitted for "
+    "each victim on one half of the test images and scored on the other, both ways, and the worse counts. A bound "
+    f"takes {LEAST_SEEDS} victims of each kind, and {LEAST_IMAGES} test images of each class; with fewer a tier is "
     "looked at, never passed."
 )
 PROOF = (

@@ -11,7 +11,17 @@ from rem_release.release.certificate import TIERS, Certificate, Circumstances, H
 from rem_release.verdict.evidence import Answers, Evidence
 from rem_release.verdict.judge import Found, Judge
 from rem_release.verdict.parts import PARTS, Pgd
-from rem_release.verdict.plan import Row, Seeds, Task, TrainedOn, plan_rows, plan_tasks, trained_on, yardstick
+from rem_release.verdict.plan import (
+    Row,
+    Seeds,
+    Task,
+    TrainedOn,
+    describe_training,
+    plan_rows,
+    plan_tasks,
+    trained_on,
+    yardstick,
+)
 from rem_release.verdict.recipe import AuditRecipe
 from rem_release.verdict.statistics import Sample
 from rem_release.verdict.summary import is_passed, summarise
@@ -110,7 +120,8 @@ def _plan(given: Circumstances) -> tuple[AuditRecipe, list[Row]]:
 
 
 def _seeds(given: Circumstances) -> Seeds:
-    return Seeds(release=given.digest, clean=given.clean_digest, holdout=given.holdout.digest)
+    training = describe_training(AuditRecipe.of(given.recipe), given.holdout.origin)
+    return Seeds(given.digest, given.clean_digest, given.holdout.digest, training)
 
 
 def _gather(row: Row, given: Circumstances, evidence: Evidence) -> Found:

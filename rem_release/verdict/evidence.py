@@ -75,7 +75,7 @@ class Evidence:
 
     Attributes:
         labels: int32 [T], the true class of each test image.
-        clusters: int32 [T], near copies among the test images bear one number.
+        clusters: int32 [T], near copies among the test images bear one number, see `number_clusters`.
         victims: by `plan.Task.key`.
     """
 
@@ -96,6 +96,12 @@ class Evidence:
                 f"{task.trained_on}, seed {task.seed}"
             )
         return found
+
+
+def number_clusters(clusters: np.ndarray) -> np.ndarray:
+    """The same clusters, numbered from 0 in the order of their first images: int32 [T]."""
+    _, first, found = np.unique(clusters, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[found].astype(np.int32)
 
 
 def write_evidence(evidence: Evidence, file: Any) -> None:
@@ -152,6 +158,8 @@ def read_evidence(path: Path, classes: int, tasks: Iterable[Task], evaluations: 
     labels, clusters, named = answers[0], answers[1], answers[2:]
     if min(labels.min(), named.min()) < 0 or named.max() >= classes or set(labels.tolist()) != set(range(classes)):
         raise VerificationError(f"{path.name} names other classes than the {classes} of the certificate")
+    if not np.array_equal(clusters, number_clusters(clusters)):
+        raise VerificationError(f"{path.name} numbers its clusters otherwise than in their order, from 0 on")
     victims = _collect(table.drop_columns("answers").to_pylist()[2:], named, path.name, evaluations)
     if strange := victims.keys() ^ expected:
         raise VerificationError(

@@ -67,7 +67,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """The protected victims of a row at one evaluation."""
+    """The protected victims of a row at one evaluation, as they are or relabelled."""
 
     step: int
     hits: np.ndarray
@@ -202,8 +202,8 @@ class Judge:
     def _evaluate(self, found: Found) -> list[_Evaluation]:
         """The protected victims at each of their evaluations, beside the baselines after their last step.
 
-        They count after the best relabelling of classes where that is significantly better: who names some classes
-        right and others wrong on purpose need not be below chance, and leaks to whoever knows what the names mean.
+        Each counts twice, as it is and after the best relabelling of classes: who names some classes right and others
+        wrong on purpose need not be below chance, and leaks to whoever knows what the names mean.
         """
         clean, random = self._last(found.clean), self._last(found.random)
         floor: float | np.ndarray = self._last(found.floor) if found.floor else self.chance
@@ -211,18 +211,17 @@ class Judge:
         evaluations = []
         for number, step in enumerate(found.protected[0].steps.tolist()):
             named = np.stack([victim.named[number] for victim in found.protected])
-            hits, relabelled = named == self.sample.labels, relabel(self.sample, named, self.classes)
-            is_better = bound_difference(self.sample, hits, relabelled, confidence=confidence) < 0
-            hits = relabelled if is_better else hits
-            evaluations.append(
+            both = ((False, named == self.sample.labels), (True, relabel(self.sample, named, self.classes)))
+            evaluations += [
                 _Evaluation(
                     step=step,
                     hits=hits,
-                    relabelled=is_better,
+                    relabelled=relabelled,
                     leakage=bound_leakage(self.sample, hits, clean, floor, confidence=confidence),
                     over_random=bound_difference(self.sample, hits, random, confidence=confidence),
                 )
-            )
+                for relabelled, hits in both
+            ]
         return evaluations
 
     def _reason_invalid(self, found: Found, clean: float) -> str:

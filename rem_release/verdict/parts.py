@@ -14,6 +14,9 @@ Where = Literal["train", "both"]
 """on the training images only, or on the test images too"""
 _LEAST_SIDE = 8
 """pixels, below which no network is asked to learn"""
+_LONGEST = 200
+"""characters of a radius"""
+_NUMBER = re.compile(r"[-+]?\d*\.?\d*(?:[eE][-+]?\d{1,3})?(?:/\d*\.?\d*(?:[eE][-+]?\d{1,3})?)*")
 OF_RHO_A = re.compile(r"(?:(?P<factor>\d+(?:\.\d+)?)\*)?rho_a(?:/(?P<divisor>\d+))?")
 
 
@@ -37,6 +40,8 @@ def read_fraction(text: str) -> Fraction:
         ValueError: it is no such number.
         ZeroDivisionError: the denominator is 0.
     """
+    if len(text) > _LONGEST or not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no radius such as 4/255 or 0.5")
     numerator, *denominator = [Fraction(part) for part in text.split("/")]
     if len(denominator) > 1:
         raise ValueError(f"{text!r} is no fraction")

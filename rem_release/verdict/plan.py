@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Literal, get_args
 
 from rem_release.errors import InputError
+from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import TIERS, TierName
 from rem_release.verdict.parts import LinearProbe, Mixed, ResizedCrop, TwoLayerProbe
 from rem_release.verdict.recipe import (
@@ -26,6 +27,7 @@ once more, by a victim of the shipped recipe, where the audit has a recipe of it
 KINDS: tuple[TrainedOn, ...] = get_args(TrainedOn)
 _ANY_NETWORK = "small_resnet"
 _OF_RELEASE = ("protected", "clean part")
+_MOST_VICTIMS = 5_000
 
 
 @dataclass(frozen=True)
@@ -34,23 +36,32 @@ class Seeds:
 
     Whoever makes a release, or chooses its test images, cannot know before what its victims will answer: theirs derive
     from the digests of both. Those of the baselines derive from the originals and the test images alone, so that all
-    releases of these originals share them.
+    releases of these originals share them. How victims are trained decides them too, so that answers of weak ones
+    cannot be shown as those of others.
 
     Attributes:
         release: digest of the release.
         clean: digest of the originals.
         holdout: digest of the test images.
+        training: of `describe_training`.
     """
 
     release: str
     clean: str
     holdout: str
+    training: str
 
     def of(self, trained_on: TrainedOn, number: int) -> int:
         """The seed of the victim with that number, 0 or more: below 2^48."""
         own = self.release if trained_on in _OF_RELEASE else self.clean
-        text = f"rem-release victim {own} {self.holdout} {number}"
+        text = f"rem-release victim {own} {self.holdout} {self.training} {number}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+
+
+def describe_training(recipe: AuditRecipe, origin: str) -> str:
+    """A hash over how victims are trained, and where their test images come from."""
+    document = recipe.to_dict()
+    return hash_document({"adversary": document["adversary"], "origin": origin, "victim": document["victim"]})
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,8 @@ def plan_rows(recipe: AuditRecipe, source_model: str | None, rho_a: Fraction) ->
                         f"{architecture.text}; give it the same parameters everywhere, and each weights file a name "
                         "of its own"
                     )
+    if sum(row.seeds for row in rows.values()) > _MOST_VICTIMS:
+        raise InputError(f"the recipe has more than {_MOST_VICTIMS:,} victims of each kind; take threats or seeds out")
     return list(rows.values())
 
 

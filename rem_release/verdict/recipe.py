@@ -151,7 +151,7 @@ class Victim:
 class Adversary:
     """PGD of adversarial training (paper Appendix A.4: 10 steps of a fifth of the radius)."""
 
-    steps: Annotated[int, Field(ge=1)] = 10
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 10
     relative_step_size: Annotated[float, Field(gt=0, le=2)] = 0.2
     """Step size as a part of the radius."""
 

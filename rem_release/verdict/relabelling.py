@@ -11,8 +11,8 @@ from rem_release.verdict.statistics import Sample
 def relabel(sample: Sample, answers: np.ndarray, classes: int) -> np.ndarray:
     """Hits after the best relabelling of classes, bool [S, T]: who names wrong classes on purpose still leaks.
 
-    The images are cut into two halves; a map from named to true classes is fitted on each, over all seeds, and scored
-    on the other, so answers without information still score 1/C. A named class becomes the true class of which it
+    The images are cut into two halves; each victim's map from named to true classes is fitted on one and scored on the
+    other, both ways, so answers without information still score 1/C. A named class becomes the true class of which it
     takes the largest share (the lowest of equals); one that the fitting half never names keeps its name. The halves:
     clusters in the order of the class of their first image, then of that image, each whole to the half with
     fewer images of that class, of equals to the smaller half, of equals to the first.
@@ -35,12 +35,13 @@ def relabel(sample: Sample, answers: np.ndarray, classes: int) -> np.ndarray:
     second = _second_half(sample)
     hits = np.zeros(answers.shape, dtype=bool)
     for scored in (second, ~second):
-        named, true = answers[:, ~scored], sample.labels[~scored]
-        counts = np.zeros((classes, classes))
-        np.add.at(counts, (named, np.broadcast_to(true, named.shape)), 1)
-        shares = counts / np.maximum(1, np.bincount(true, minlength=classes))
-        meaning = np.where(counts.any(axis=1), shares.argmax(axis=1), np.arange(classes))
-        hits[:, scored] = meaning[answers[:, scored]] == sample.labels[scored]
+        true = sample.labels[~scored]
+        for named, hit in zip(answers, hits, strict=True):
+            counts = np.zeros((classes, classes))
+            np.add.at(counts, (named[~scored], true), 1)
+            shares = counts / np.maximum(1, np.bincount(true, minlength=classes))
+            meaning = np.where(counts.any(axis=1), shares.argmax(axis=1), np.arange(classes))
+            hit[scored] = meaning[named[scored]] == sample.labels[scored]
     return hits
 
 

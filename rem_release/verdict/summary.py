@@ -50,13 +50,13 @@ def summarise(
     statistics = recipe.statistics
     if statistics.confidence < SHIPPED_CONFIDENCE:
         sentences.append(
-            f"Bounds hold at {statistics.confidence:.0%} confidence; "
-            f"the shipped policy asks for {SHIPPED_CONFIDENCE:.0%}."
+            f"Bounds hold at {_percent(statistics.confidence)} confidence; "
+            f"the shipped policy asks for {_percent(SHIPPED_CONFIDENCE)}."
         )
     if statistics.half_width > SHIPPED_HALF_WIDTH:
         sentences.append(
-            f"Accuracy needs to be known to within {statistics.half_width:.0%} only; "
-            f"the shipped policy asks for {SHIPPED_HALF_WIDTH:.0%}."
+            f"Accuracy needs to be known to within {_percent(statistics.half_width)} only; "
+            f"the shipped policy asks for {_percent(SHIPPED_HALF_WIDTH)}."
         )
     return sentences
 
@@ -110,18 +110,28 @@ def _parts(recipe: AuditRecipe) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key not in _OF_THE_RELEASE}
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.10g}%"
+
+
 def _list_departures(tier: TierFacts, rows: Sequence[RowFacts], source: str) -> list[str]:
     """Where the owner's policy on a tier is not the shipped one."""
     found = []
     if tier.limit != tier.shipped_limit:
         found.append(
-            f"The limit of the {tier.name} tier is {tier.limit:.0%}; the shipped one is {tier.shipped_limit:.0%}."
+            f"The limit of the {tier.name} tier is {_percent(tier.limit)}; "
+            f"the shipped one is {_percent(tier.shipped_limit)}."
         )
     if tier.name not in SHIPPED_REQUIRED:
         return found
     if not tier.required:
         found.append(f"The {tier.name} tier, required by the shipped policy, is not required here.")
-    judged = [row for row in rows if row.tier == tier.name and row.radius is not None and row.valid]
+    mine = [row for row in rows if row.tier == tier.name]
+    if special := sorted({row.architecture for row in mine if "," in row.architecture}):
+        found.append(
+            f"The {tier.name} tier is judged on networks that the shipped policy does not name: {'; '.join(special)}."
+        )
+    judged = [row for row in mine if row.radius is not None and row.valid]
     networks = {row.architecture.split(",")[0] for row in judged}  # whatever its weights and its learning rate
     if networks and source not in networks:
         found.append(

@@ -9,10 +9,11 @@ from typing import Any
 import rem_release
 from rem_release.errors import InputError, VerificationError
 from rem_release.radius import format_radius, parse_radius
-from rem_release.release.certificate import ANSWERS, Certificate
+from rem_release.release.certificate import ANSWERS, Certificate, LearnabilityFacts
 from rem_release.release.facts import Facts
 from rem_release.verdict.certify import certify, count_evaluations, list_tasks
 from rem_release.verdict.evidence import Evidence, read_evidence, write_evidence
+from rem_release.verdict.learnability import bound_learnability
 from rem_release.verdict.recipe import OWN, AuditRecipe, name_recipe, shipped_audits
 from rem_release.verification.parquet_layout import require_stated_sizes
 from rem_release.verification.report import Check, Faults
@@ -40,7 +41,9 @@ def check_verdict(release: Path, facts: Facts, audit: Certificate) -> list[Check
         again = certify(audit.circumstances, evidence, audit.answers_sha256)
         if misnamed := _misname(audit):
             faults.add(f"audit.json calls its recipe {_show(audit.recipe_name)}, {misnamed}")
-    except (VerificationError, InputError, ValueError) as error:
+        if audit.learnability and (reason := _find_unlearnt(audit, audit.learnability)):
+            faults.add(f"audit.json: {reason}")
+    except (VerificationError, InputError, ValueError, OverflowError) as error:
         faults.add(f"it cannot be computed again: {error}")
         return [faults.conclude("verdict", ""), Check("verdict's words", None, "not compared, as the verdict is not")]
     stated, found = (json.loads(each.model_dump_json()) for each in (audit, again))
@@ -101,12 +104,9 @@ def _contradict(facts: Facts, audit: Certificate) -> list[str]:
         faults.append("test images that were kept back, of which there are none")
     if audit.holdout.origin == "held out" and audit.images >= data.images:
         faults.append("test images that were left out of training, and victims that learnt from all images")
-    samples = audit.recipe.get("learnability", {}).get("samples", 0)
-    if audit.learnability and audit.learnability.samples != samples:
-        faults.append(f"a bound by {audit.learnability.samples} samples, where the recipe asks for {samples}")
-    if audit.classes != [name for name in data.classes if name in audit.classes]:
+    if audit.classes != [name for name, count in zip(data.classes, data.class_counts, strict=True) if count]:
         faults.append("other classes")
-    if audit.images > data.images:
+    if audit.images > data.images or (audit.holdout.origin != "held out" and audit.images != data.images):
         faults.append(f"{audit.images} training images of {data.images}")
     if not data.unprotected and audit.partial:
         faults.append("images without noise, of which there are none")
@@ -126,6 +126,15 @@ def _misname(audit: Certificate) -> str | None:
         return "which is no shipped audit recipe"
     fitting = name_recipe(name, AuditRecipe.of(audit.recipe))
     return None if audit.recipe_name == fitting else f"and it is {fitting}"
+
+
+def _find_unlearnt(audit: Certificate, stated: LearnabilityFacts) -> str | None:
+    """Why the bound by sampling does not follow from its samples and the recipe; None where it does."""
+    asked = AuditRecipe.of(audit.recipe).learnability
+    again = bound_learnability(audit.source, stated.accuracies, asked)
+    if len(stated.accuracies) != asked.samples:
+        return f"a bound by {len(stated.accuracies)} samples, where the recipe asks for {asked.samples}"
+    return None if again == stated else "the learnability bound does not follow from its samples and the recipe"
 
 
 def _check_words(differences: list[tuple[str, Any, Any]], audit: Certificate) -> Check:
