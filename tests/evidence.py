@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from rem_release.release.certificate import Certificate, Circumstances, HoldoutSource
+from rem_release.release.certificate import PACKAGES, Certificate, Circumstances, HoldoutSource
 from rem_release.release.facts import Facts
 from rem_release.verdict.certify import certify, list_tasks
 from rem_release.verdict.evidence import Answers, Evidence
@@ -31,7 +31,7 @@ def describe(classes: list[str], **changes: object) -> Circumstances:
         "holdout": HoldoutSource(origin="given", digest="ef" * 32, dropped=0),
         **{"attempts": None, "cached": 0, "recipe_name": "the owner's policy.yaml", "device": "cpu"},
         "recipe": AuditRecipe.of(recipe).published(),
-        "versions": {"rem-release": _version(), "torch": "2.15.0"},
+        "versions": dict.fromkeys(PACKAGES, "2.15.0") | {"rem-release": _version()},
     }
     return Circumstances.model_validate(values | changes)
 

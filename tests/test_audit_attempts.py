@@ -1,11 +1,12 @@
 """How often an owner has tried: audits of the same originals, whatever was protected again in between."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
-from rem_release.audit.attempts import find_untold, note_attempt
+from rem_release.audit.attempts import find_untold, note_attempt, sketch
 from rem_release.errors import InputError
 from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import AttemptFacts
@@ -14,7 +15,7 @@ from rem_release.verdict.certify import certify
 from rem_release.verdict.plan import Seeds
 from tests.evidence import answer, describe
 
-FIRST = Seeds(release="r1", clean="c1", holdout="h1")
+FIRST = Seeds(release="r1", clean="c1", holdout="h1", training="t1")
 
 
 @pytest.fixture
@@ -23,8 +24,22 @@ def run(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def note(run: RunFolder | None, release="r1", clean="c1", holdout="h1", recipe="a1", writes=True) -> tuple[int, int]:
-    found = note_attempt(run, Seeds(release=release, clean=clean, holdout=holdout), recipe, writes)
+def hash_numbers(first: int, last: int) -> list[str]:
+    return [hashlib.sha256(str(number).encode()).hexdigest() for number in range(first, last)]
+
+
+def note(
+    run: RunFolder | None,
+    release="r1",
+    clean="c1",
+    holdout="h1",
+    recipe="a1",
+    pictures=(),
+    device="cpu",
+    writes=True,
+) -> tuple[int, int]:
+    seeds = Seeds(release=release, clean=clean, holdout=holdout, training="t1")
+    found = note_attempt(run, seeds, recipe, list(pictures), {"device": device}, writes)
     assert found is not None
     return found.earlier, found.releases
 
@@ -53,6 +68,27 @@ def test_audits_of_other_originals_do_not_count_and_are_not_forgotten(run):
     assert note(run, clean="c2", holdout="h2") == (1, 0)
 
 
+def test_other_training_images_of_the_same_originals_are_an_attempt(run):
+    """A share that is held out, or a picture that is left out before they are protected again."""
+    hashes, other = hash_numbers(0, 600), hash_numbers(600, 1200)
+    assert note(run, clean="c1", pictures=sketch(hashes)) == (0, 0)
+    assert note(run, clean="c2", pictures=sketch(hashes)) == (1, 0)
+    assert note(run, clean="c3", release="r3", pictures=sketch(hashes[1:])) == (2, 1)
+    assert note(run, clean="c4", release="r4", pictures=sketch(hashes[:300])) == (3, 2)
+    assert note(run, clean="c5", release="r5", pictures=sketch(other)) == (0, 0)
+
+
+def test_another_device_is_an_attempt(run):
+    assert [note(run, device=device) for device in ("cpu", "cpu", "H200")] == [(0, 0), (0, 0), (1, 0)]
+
+
+def test_a_sketch_is_small_and_does_not_depend_on_the_order():
+    hashes = hash_numbers(0, 1000)
+    assert sketch(hashes) == sketch(reversed(hashes))
+    assert len(sketch(hashes)) == 256
+    assert sketch([]) == []
+
+
 def test_an_audit_is_remembered_as_it_begins_by_the_process_that_writes(run):
     assert note(run, writes=False) == (0, 0)
     assert not run.attempts.exists()
@@ -62,10 +98,10 @@ def test_an_audit_is_remembered_as_it_begins_by_the_process_that_writes(run):
 
 
 def test_without_a_run_nothing_is_counted(run, tmp_path):
-    assert note_attempt(None, FIRST, "a1", writes=True) is None
+    assert note_attempt(None, FIRST, "a1", [], {}, writes=True) is None
     (tmp_path / "published").mkdir()
-    assert note_attempt(RunFolder(tmp_path / "published"), FIRST, "a1", writes=True) is None
-    assert note_attempt(run, FIRST, "a1", writes=True) == AttemptFacts(earlier=0, releases=0)
+    assert note_attempt(RunFolder(tmp_path / "published"), FIRST, "a1", [], {}, writes=True) is None
+    assert note_attempt(run, FIRST, "a1", [], {}, writes=True) == AttemptFacts(earlier=0, releases=0)
 
 
 @pytest.mark.parametrize(

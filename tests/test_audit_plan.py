@@ -4,12 +4,14 @@ from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
+from rem_release.commands.audit_checks import require_room
 from rem_release.errors import InputError
 from rem_release.verdict.plan import KINDS, Row, Seeds, Task, plan_rows, plan_tasks, tasks_of, trained_on
-from rem_release.verdict.recipe import Architecture, Network, parse_architecture
+from rem_release.verdict.recipe import Architecture, Network, load_audit_recipe, parse_architecture
 from rem_release.verdict.threats import Threat, parse_threat
 from tests.audits import read_recipe
 
@@ -235,3 +237,33 @@ def test_the_name_of_a_victim_tells_all_that_makes_it_another():
         for seed in (0, 1)
     ]
     assert len({task.key for task in tasks}) == len(tasks)
+
+
+# too much of it
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "words"),
+    [
+        (1000, 10, None),
+        (200_000, 10, "answers, and a certificate takes 100,000,000; give fewer test images or threats"),
+        (1000, 20_000, "the certificate of 20,000 classes and 15 rows would have about"),
+    ],
+)
+def test_what_verify_would_not_read_is_refused_before_it_is_trained(images, classes, words):
+    recipe = load_audit_recipe("audit-quick")
+    target = SimpleNamespace(classes=[str(number) for number in range(classes)])
+    bench = SimpleNamespace(recipe=recipe, is_partial=False, holdout=range(images), target=target)
+    rows = plan_rows(recipe, "small_resnet", RHO_A)
+    if words is None:
+        require_room(rows, bench)
+    else:
+        with pytest.raises(InputError, match=words):
+            require_room(rows, bench)
+
+
+def test_more_victims_than_anybody_trains_are_refused_before_they_are_listed(tmp_path):
+    threats = [f"gaussian(sigma={1 + number / 1000})" for number in range(1, 200)]
+    networks = [f"resnet18(learning_rate={number}e-6)" for number in range(1, 100)]
+    with pytest.raises(InputError, match="more than 5,000 victims of each kind"):
+        plan(tmp_path, adaptive={"threats": threats, "architectures": networks})

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rem_release.audit.countermeasures.augmentations import draw_partners, draw_weight
 from rem_release.audit.countermeasures.ueraser import ueraser
 from rem_release.audit.step import TrainingImages, attack, gradients_per_image, make_step
-from rem_release.audit.victim import batch_seed, build_victim, name_classes, train_victim
+from rem_release.audit.victim import _measure_attack, batch_seed, build_victim, name_classes, train_victim
 from rem_release.core.draws import Draws, Purpose, chain, uniform
 from rem_release.core.norms import random_start
 from rem_release.core.pgd import frozen
@@ -470,6 +470,18 @@ def test_what_a_trained_victim_leaves(tmp_path):
     assert found.fit == pytest.approx(float(balanced_accuracy(fitted, LABELS.numpy())))
     assert found.attack_gain is not None
     assert train_victim(Accelerator(cpu=True), make_task(), recipe, learnt, 10, *tests).attack_gain is None
+
+
+def test_what_pgd_gains_is_a_part_of_the_loss_so_that_networks_that_fit_well_are_no_suspects(tmp_path):
+    """A sound network that has learnt its images by heart leaves PGD little to raise, and it raises that by far."""
+    recipe = read_recipe(tmp_path, victim__least_steps=60, victim__batch_size=10, victim__learning_rate=0.05)
+    learnt, task = TrainingImages(levels(), LABELS, CLASSES), make_task(threat="pgd(radius=2/255)")
+    found = train_victim(Accelerator(cpu=True), task, recipe, learnt, 10, levels(), LABELS)
+    assert found.watched.loss[-1] < 0.05
+    assert found.attack_gain > 0.01
+    with torch.no_grad():
+        found.model.network.classifier.weight.zero_()  # nothing of the image reaches its answer
+    assert _measure_attack(found.model, task, recipe, learnt, 60) == pytest.approx(0, abs=1e-6)
 
 
 def test_more_evaluations_than_steps_and_more_images_asked_than_there_are(tmp_path):

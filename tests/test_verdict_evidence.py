@@ -292,9 +292,9 @@ def test_more_answers_than_an_audit_has_are_refused_unread(given, evidence, tmp_
     path = tmp_path / "answers.parquet"
     write_evidence(evidence, path)
     cells = IMAGES * (2 + sum(len(victim.steps) for victim in evidence.victims.values()))
-    monkeypatch.setattr(module, "_MOST_CELLS", cells)
+    monkeypatch.setattr(module, "MOST_CELLS", cells)
     read(path, given)
-    monkeypatch.setattr(module, "_MOST_CELLS", cells - 1)
+    monkeypatch.setattr(module, "MOST_CELLS", cells - 1)
     refuse(path, given, "answers in .* bytes, more than such evidence has")
 
 

@@ -137,6 +137,7 @@ def test_whatever_else_is_edited_is_found(where, failing):
     assert f"audit.json.{where} says " in found.detail
 
 
+BOUND = {"architecture": "small_vgg", "sigma": 0.25, "q": 0.9, "eta": 0.1, "bound": 0.05}
 GIVEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another release": (lambda document: document.update(digest="00" * 32), "are missing or strange"),
     "other originals": (lambda document: document.update(clean_digest="00" * 32), "are missing or strange"),
@@ -198,6 +199,32 @@ GIVEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a shipped recipe that is none": (
         lambda document: document.update(recipe_name="audit-thorough"),
         'calls its recipe "audit-thorough", which is no shipped audit recipe',
+    ),
+    "versions of others": (
+        lambda document: document["versions"].update({"checked by": "somebody"}),
+        'has versions of others than rem-release, torch, torchvision, accelerate, numpy, scipy, pillow: ["checked by"]',
+    ),
+    "a recipe with a praise": (
+        lambda document: document.update(recipe_name="the owner's audit-standard, unchanged"),
+        "which is no file of YAML",
+    ),
+    "a bound by samples that nobody took": (
+        lambda document: document.update(
+            learnability={**BOUND, "samples": 3, "accuracies": [0.1, 0.2, 0.3]},
+        ),
+        "a bound by 3 samples, where the recipe asks for 0",
+    ),
+    "a bound that was left out": (
+        lambda document: document["recipe"]["learnability"].update(samples=5),
+        "the bound by sampling, which its recipe asks for, is missing",
+    ),
+    "a part of the recipe of another kind": (
+        lambda document: document["recipe"].update(learnability=[]),
+        "it cannot be computed again: recipe of the certificate",
+    ),
+    "a threat of spaces": (
+        lambda document: document["recipe"]["tiers"]["adaptive"].update(threats=["mean" + " " * 400_000 + "!"]),
+        "400,005 characters, and 2,000 are allowed",
     ),
     "no recipe": (
         lambda document: document.update(recipe={}),
@@ -296,12 +323,16 @@ def test_sentences_that_do_not_follow_from_the_figures_are_found(key, failing):
     assert key in (first if is_the_verdict else second).detail
 
 
-def test_sentences_of_another_version_are_not_compared_but_figures_are(failing):
+def test_sentences_of_a_newer_version_are_not_compared_but_figures_are(failing):
     document = document_of(failing)
-    document["summary"][1:] = ["As an earlier version would say it."]
-    document["versions"]["rem-release"] = "0.0.1"
+    document["summary"][1:] = ["As a later version would say it."]
+    document["versions"]["rem-release"] = "99.0"
     first, second, _ = check(failing, document)
     assert (first.passed, second.passed) == (True, None)
-    assert second.detail.startswith("not compared: rem-release 0.0.1 wrote them")
+    assert second.detail.startswith("not compared: they say that rem-release 99.0 wrote them")
+    for earlier in ("0.2.9", "0.0.1", "no version"):
+        document["versions"]["rem-release"] = earlier
+        assert check(failing, document)[1].passed is False, "none of them wrote this format otherwise"
+    document["versions"]["rem-release"] = "99.0"
     document["tiers"][0]["outcome"] = "passed"
     assert not verdict(failing, document).passed

@@ -1,9 +1,12 @@
 """How often an owner has tried: the audits of the same originals that a run folder remembers.
 
 `private/attempts.json` outlives `protect --overwrite`, beside the record of what was published: to protect the same
-pictures again until an audit passes is an attempt each time. What other run folders saw is not known here.
+pictures again until an audit passes is an attempt each time. A picture more or fewer does not make other originals: a
+sketch of their hashes, the lowest of them, is kept (Broder 1997, On the resemblance and containment of documents), and
+sets whose sketches share a picture count as the same. What other run folders saw is not known here.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +17,25 @@ from rem_release.release.run_folder import RunFolder
 from rem_release.verdict.plan import Seeds
 
 _KEYS = ("originals", "release", "holdout", "recipe")
+_SKETCHED, _DIGITS = 256, 16
 
 
-def note_attempt(run: RunFolder | None, seeds: Seeds, recipe_sha256: str, writes: bool) -> AttemptFacts | None:
+def sketch(hashes: Iterable[str]) -> list[str]:
+    """The lowest hashes of a set of pictures, in few digits: two sets that share most of their pictures share some."""
+    return sorted({text[:_DIGITS] for text in hashes})[:_SKETCHED]
+
+
+def note_attempt(
+    run: RunFolder | None, seeds: Seeds, recipe_sha256: str, pictures: list[str], made_on: dict[str, Any], writes: bool
+) -> AttemptFacts | None:
     """Note an audit as it begins, and count the others of the same originals.
 
     Args:
         run: where the audit is remembered; None for another copy, whose audits nobody counts.
         seeds: name the originals, the release and the test images.
         recipe_sha256: of the audit recipe.
+        pictures: the sketch of the originals.
+        made_on: device, processes and versions, on which the victims depend too.
         writes: whether this process writes; the first of several.
 
     Returns:
@@ -33,16 +46,15 @@ def note_attempt(run: RunFolder | None, seeds: Seeds, recipe_sha256: str, writes
     """
     if run is None or not run.private.is_dir():
         return None
-    mine = dict(zip(_KEYS, (seeds.clean, seeds.release, seeds.holdout, recipe_sha256), strict=True))
+    mine: dict[str, Any] = dict(zip(_KEYS, (seeds.clean, seeds.release, seeds.holdout, recipe_sha256), strict=True))
+    mine |= {"pictures": pictures, "made_on": hash_document(made_on)}
     known = _read(run.attempts, run)
     if writes and mine not in known:
         try:
             run.write_json(run.attempts, {"audits": [*known, mine]})
         except OSError as error:
             raise InputError(f"{run.attempts} cannot be written: {error.strerror}") from None
-    others = [each for each in known if each["originals"] == seeds.clean and each != mine]
-    releases = {each["release"] for each in others} - {seeds.release}
-    return AttemptFacts(earlier=len(others), releases=len(releases))
+    return _count([each for each in known if each != mine], mine)
 
 
 def find_untold(run: RunFolder, audit: Certificate) -> str | None:
@@ -52,22 +64,29 @@ def find_untold(run: RunFolder, audit: Certificate) -> str | None:
         InputError: the record is damaged.
     """
     known = _read(run.attempts, run)
-    mine = dict(
-        zip(_KEYS, (audit.clean_digest, audit.digest, audit.holdout.digest, hash_document(audit.recipe)), strict=True)
-    )
-    others = [
-        each
-        for each in known[: known.index(mine) if mine in known else None]
-        if each["originals"] == audit.clean_digest
-    ]
-    releases = len({each["release"] for each in others} - {audit.digest})
+    names = (audit.clean_digest, audit.digest, audit.holdout.digest, hash_document(audit.recipe))
+    mine: dict[str, Any] = dict(zip(_KEYS, names, strict=True))
+    places = [place for place, each in enumerate(known) if mine.items() <= each.items()]
+    before = known[: places[0]] if places else known
+    counted = _count(before, known[places[0]] if places else mine)
     stated = audit.attempts or AttemptFacts(earlier=0, releases=0)
-    if stated.earlier >= len(others) and stated.releases >= releases:
+    if stated.earlier >= counted.earlier and stated.releases >= counted.releases:
         return None
     return (
         f"audit.json tells of {stated.earlier} earlier audits of these originals, of {stated.releases} other releases, "
-        f"and {run.attempts} remembers {len(others)}, of {releases}"
+        f"and {run.attempts} remembers {counted.earlier}, of {counted.releases}"
     )
+
+
+def _count(others: list[dict[str, Any]], mine: dict[str, Any]) -> AttemptFacts:
+    """Those of the same originals, and of how many other releases they were."""
+    pictures = set(mine.get("pictures", []))
+    alike = [
+        each
+        for each in others
+        if each["originals"] == mine["originals"] or not pictures.isdisjoint(each.get("pictures", []))
+    ]
+    return AttemptFacts(earlier=len(alike), releases=len({each["release"] for each in alike} - {mine["release"]}))
 
 
 def _read(path: Path, run: RunFolder) -> list[dict[str, Any]]:
@@ -76,7 +95,10 @@ def _read(path: Path, run: RunFolder) -> list[dict[str, Any]]:
     document = run.read_json(path)
     audits = document.get("audits") if isinstance(document, dict) else None
     if not isinstance(audits, list) or not all(
-        isinstance(each, dict) and all(isinstance(each.get(key), str) for key in _KEYS) for each in audits
+        isinstance(each, dict)
+        and all(isinstance(each.get(key), str) for key in _KEYS)
+        and all(isinstance(text, str) for text in each.get("pictures", []))
+        for each in audits
     ):
         raise InputError(f"{path} is damaged: it is no list of audits; restore it, or delete it to forget them")
     return audits

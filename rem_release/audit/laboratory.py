@@ -38,6 +38,7 @@ from rem_release.audit.victim import Outcome, train_victim
 from rem_release.core.levels import to_float
 from rem_release.data.array_file import bring_near
 from rem_release.release.canonical import sha256_file
+from rem_release.release.certificate import PACKAGES
 from rem_release.training.loop import Progress
 from rem_release.verdict.parts import (
     BitDepth,
@@ -68,8 +69,6 @@ _READ: dict[TrainedOn, Kind] = {
 _KEPT_SETS = 3
 _SIGNS_SEED = 0
 _PROJECTION_SEED = 0
-PACKAGES = ("rem-release", "torch", "torchvision", "accelerate", "numpy", "scipy", "pillow")
-"""Their versions decide what a victim learns."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +132,14 @@ class Laboratory:
         """A hash over what all processes must have in common: pictures, test pictures and recipe."""
         sets = {**self._digests, "own size": self._pictures, "test": self.test_set(Threat()).digest}
         return key_of({"sets": sets, "recipe": self.bench.recipe.to_dict()})
+
+    def made_on(self) -> dict[str, Any]:
+        """What victims depend on beside pictures and recipe."""
+        return {
+            "device": device_name(self.accelerator),
+            "processes": self.accelerator.num_processes,
+            "versions": versions(),
+        }
 
     def known(self, task: Task) -> VictimRecord | None:
         """The record of a victim that was trained before."""
@@ -282,9 +289,7 @@ class Laboratory:
             "adversary": recipe["adversary"] if task.threat.find(Pgd) else None,
             "learnability": recipe["learnability"] if self._wants_learnability(task) else None,
             "seed": task.seed,
-            "device": device_name(self.accelerator),
-            "processes": self.accelerator.num_processes,
-            "versions": versions(),
+            **self.made_on(),
             "code": code_digest(),
         }
         return key_of(decides)

@@ -25,6 +25,8 @@ from rem_release.verdict.statistics import balanced_accuracy
 _TEST_BATCH = 500
 _FITTED = 2048
 """training images on which it is checked at the end that they were learnt"""
+_LEAST_LOSS = 1e-12
+"""as if a network that leaves no loss left this: what raises it is a gain, what does not is none"""
 _ATTACKED = 512
 """training images on which the adversary is checked at the end"""
 
@@ -171,7 +173,7 @@ def _spread(images: TrainingImages, most: int) -> Tensor:
 def _measure_attack(
     model: nn.Module, task: Task, recipe: AuditRecipe, images: TrainingImages, steps: int
 ) -> float | None:
-    """By how much the threat's PGD raises the loss over its random start, on training images; None without PGD.
+    """By what part the threat's PGD raises the loss over its random start, on training images; None without PGD.
 
     Raises:
         NonFiniteLossError: the last step left a network whose loss is NaN or infinite, which no step saw.
@@ -185,9 +187,9 @@ def _measure_attack(
         found = attack(model, x, y, task.threat, recipe, batch_seed(task.seed), steps)
         if found is None:
             return None
-        start, end = found
         with torch.no_grad():
-            gain = float(F.cross_entropy(model(x + end), y) - F.cross_entropy(model(x + start), y))
+            start, end = (float(F.cross_entropy(model(x + noise), y)) for noise in found)
+    gain = (end - start) / max(start, _LEAST_LOSS)
     return gain if math.isfinite(gain) else 0.0
 
 

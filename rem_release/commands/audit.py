@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from rem_release.audit.attempts import note_attempt
+from rem_release.audit.attempts import note_attempt, sketch
 from rem_release.audit.crew import train_victims
 from rem_release.audit.findings import describe_circumstances, gather_evidence, list_records
 from rem_release.audit.laboratory import Bench, Laboratory, code_digest
@@ -15,7 +15,7 @@ from rem_release.audit.ledger import Ledger, baseline_folder
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.target import Target, open_target
 from rem_release.audit.publish import AuditFolder, publish_audit, write_answers
-from rem_release.commands.audit_checks import check_rows, check_victims, open_cache, require_images
+from rem_release.commands.audit_checks import check_rows, check_victims, open_cache, require_images, require_room
 from rem_release.commands.audit_plan import show_plan
 from rem_release.commands.audit_summary import describe_target, summarise_audit
 from rem_release.console import Console
@@ -115,6 +115,7 @@ def _prepare(
     require_images(holdout, target.classes, recipe)
     resolution = recipe.victim.resolution or target.resolution
     bench = Bench(target=target, holdout=holdout, recipe=recipe, resolution=resolution, rho_u=rho_u)
+    require_room(rows, bench)
     check_victims(rows, bench, processes)
     return bench, rows, rho_a
 
@@ -128,7 +129,14 @@ def _audit(
     console: Console,
 ) -> Certificate:
     is_main, recipe = laboratory.accelerator.is_main_process, hash_document(options.recipe.published())
-    attempts = note_attempt(folder.run, laboratory.seeds, recipe, writes=is_main)
+    attempts = note_attempt(
+        folder.run,
+        laboratory.seeds,
+        recipe,
+        sketch(laboratory.bench.target.clean_hash(row) for row in range(len(laboratory.bench.target.labels))),
+        laboratory.made_on(),
+        writes=is_main,
+    )
     _train(laboratory, rows, console)
     records = list_records(laboratory, rows)
     given = describe_circumstances(laboratory, records, rho_a, options.recipe_name, attempts)

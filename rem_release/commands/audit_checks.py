@@ -10,12 +10,16 @@ from rem_release.audit.material.holdout import Holdout
 from rem_release.audit.victim import build_victim
 from rem_release.console import Console
 from rem_release.errors import InputError
+from rem_release.release.canonical import MOST_BYTES
+from rem_release.verdict.evidence import MOST_CELLS
 from rem_release.verdict.learnability import samples_needed
 from rem_release.verdict.plan import Row, Seeds, Task, plan_tasks
 from rem_release.verdict.recipe import AuditRecipe
 from rem_release.verdict.statistics import Sample, images_needed
 from rem_release.verdict.threats import Threat
 
+_BYTES_A_CLASS, _BYTES_A_FIGURE = 50, 33
+"""of a class in the certificate: its name, and its three accuracies in every row"""
 _LEAST_BATCH = 2
 """images of each process: batch normalisation needs two values a channel"""
 
@@ -65,6 +69,27 @@ def require_images(holdout: Holdout, classes: list[str], recipe: AuditRecipe) ->
         f"{len(holdout)} test images{counted} are too few: accuracy to within {statistics.half_width:.1%} takes "
         f"{needed}; give more with --holdout, or ask for less with --set statistics.half_width=..."
     )
+
+
+def require_room(rows: list[Row], bench: Bench) -> None:
+    """Refuse an audit whose certificate or answers would be larger than `verify` reads.
+
+    Raises:
+        InputError: there are too many classes, test images or victims.
+    """
+    victims = len(plan_tasks(rows, bench.is_partial, Seeds("", "", "", "")))
+    cells = victims * bench.recipe.victim.evaluations * len(bench.holdout)
+    if cells > MOST_CELLS:
+        raise InputError(
+            f"{victims} victims that answer to {len(bench.holdout):,} test images {bench.recipe.victim.evaluations} "
+            f"times give {cells:,} answers, and a certificate takes {MOST_CELLS:,}; give fewer test images or threats"
+        )
+    size = len(bench.target.classes) * (_BYTES_A_CLASS + _BYTES_A_FIGURE * len(rows))
+    if size > MOST_BYTES:
+        raise InputError(
+            f"the certificate of {len(bench.target.classes):,} classes and {len(rows)} rows would have about "
+            f"{size:,} bytes, and {MOST_BYTES:,} are read; take threats or networks out of the recipe"
+        )
 
 
 def check_victims(rows: list[Row], bench: Bench, processes: int) -> None:

@@ -21,6 +21,8 @@ LEAST_SEEDS = 3
 """victims of each kind that a bound takes: two say too little of how much one training differs from the next"""
 LEAST_IMAGES = 5
 """test images of each class, near copies counted as one: fewer can all be wrong by luck where half would be right"""
+PACKAGES = ("rem-release", "torch", "torchvision", "accelerate", "numpy", "scipy", "pillow")
+"""Their versions decide what a victim learns."""
 Outcome = Literal["passed", "fell short", "looked at", "not tested"]
 TierName = Literal["standard", "adversarial", "adaptive", "transfer"]
 TIERS: tuple[TierName, ...] = ("standard", "adversarial", "adaptive", "transfer")

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+_LONGEST = 2000
 _CALL = re.compile(r"\s*([A-Za-z_][\w]*)\s*(?:\(([^()]*)\))?\s*")
 
 
@@ -17,6 +18,8 @@ def parse_calls(text: str) -> list[tuple[str, dict[str, str]]]:
     Raises:
         ValueError: the text is not of that form.
     """
+    if len(text) > _LONGEST:
+        raise ValueError(f"{text[:40]!r}... has {len(text):,} characters, and {_LONGEST:,} are allowed")
     calls = []
     for part in text.split("+"):
         match = _CALL.fullmatch(part)

@@ -33,8 +33,8 @@ _SCHEMA = pa.schema(
         pa.field("answers", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False),
     ]
 )
-_MOST_CELLS = 200_000_000
-"""answers in all: twenty evaluations of a thousand victims on 10,000 test images"""
+MOST_CELLS = 100_000_000
+"""answers in all: ten evaluations of a thousand victims on 10,000 test images"""
 _FREE_CELLS, _CELLS_A_BYTE = 1 << 24, 300
 """answers that any file may hold, and how many more for each of its bytes: victims that name one class for everything
 take hardly any room"""
@@ -55,7 +55,7 @@ class Answers:
         finite: False where its loss became NaN or infinite; nothing else is known then.
         train_accuracy: on its own training images, under the threat, near the end.
         fit: on its own training images as they are, at the end.
-        attack_gain: by how much PGD raises the loss on training images over its random start; None without PGD.
+        attack_gain: by what part PGD raises the loss on training images over its random start; None without PGD.
         steps: int64 [E], training steps done at each evaluation, ascending.
         named: int32 [E, T], the class that it named for each test image.
     """
@@ -180,7 +180,7 @@ def _read_table(path: Path, most_rows: int) -> pa.Table:
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         cells = sum(group.column(group.num_columns - 1).num_values for group in groups)
         size = sum(group.total_byte_size for group in groups)
-        most = min(_MOST_CELLS, _FREE_CELLS + _CELLS_A_BYTE * path.stat().st_size)
+        most = min(MOST_CELLS, _FREE_CELLS + _CELLS_A_BYTE * path.stat().st_size)
         if cells > most or size > _BYTES_A_CELL * cells + _MOST_TEXT:
             raise ValueError(f"it has {cells:,} answers in {size:,} bytes, more than such evidence has")
     table = pq.read_table(path, read_dictionary=list(_NAMES))  # a long text in a thousand rows stays one text

@@ -43,7 +43,7 @@ _LEAST_LEARNT = 0.25
 """of the clean victim's margin on its own training images, that the victim of the protected images must have on its
 own: a protection makes images easy to fit, and a network that fits nothing has merely collapsed"""
 _LEAST_GAIN = 1e-3
-"""by which PGD must raise the loss over its random start"""
+"""the part by which PGD must raise the loss over its random start: networks that fit well leave little of it"""
 _ROUNDING = 1e-9
 """Accuracies that differ by less are the same."""
 _DIGITS = 6

@@ -118,6 +118,7 @@ def plan_rows(recipe: AuditRecipe, source_model: str | None, rho_a: Fraction) ->
     Raises:
         InputError: a radius that `rho_a` brings above 1; two networks that the report could not tell apart.
     """
+    _require_few(recipe)
     has_yardstick = needs_yardstick(recipe)
     rows: dict[tuple[str, str, str], Row] = {}
     networks: dict[str, Architecture] = {}
@@ -136,9 +137,18 @@ def plan_rows(recipe: AuditRecipe, source_model: str | None, rho_a: Fraction) ->
                         f"{architecture.text}; give it the same parameters everywhere, and each weights file a name "
                         "of its own"
                     )
-    if sum(row.seeds for row in rows.values()) > _MOST_VICTIMS:
-        raise InputError(f"the recipe has more than {_MOST_VICTIMS:,} victims of each kind; take threats or seeds out")
     return list(rows.values())
+
+
+def _require_few(recipe: AuditRecipe) -> None:
+    """Refuse what nobody trains, before it is spread out."""
+    tiers = [recipe.tier(tier) for tier in TIERS]
+    seeds = [recipe.seeds.required if tier.required else recipe.seeds.others for tier in tiers]
+    if (
+        sum(len(t.architectures) * len(t.threats) * count for t, count in zip(tiers, seeds, strict=True))
+        > _MOST_VICTIMS
+    ):
+        raise InputError(f"the recipe has more than {_MOST_VICTIMS:,} victims of each kind; take threats or seeds out")
 
 
 def needs_yardstick(recipe: AuditRecipe) -> bool:

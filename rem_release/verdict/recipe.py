@@ -1,5 +1,6 @@
 """The audit recipe: how victims are trained, which tiers are tested with what, and the owner's policy."""
 
+import re
 from dataclasses import fields
 from fractions import Fraction
 from functools import cache
@@ -32,10 +33,13 @@ _strict = ConfigDict(extra="forbid", validate_default=True)
 SOURCE = "source"
 OWN = "the owner's "
 """with which the name of a recipe begins that is not a shipped one"""
+OWN_FILE = re.compile(r"[^,;:/]{1,100}\.ya?ml", re.IGNORECASE)
+"""the name of its file that may follow: nothing that reads as more than a name"""
 SHIPPED_LIMITS = {"standard": 0.30, "adversarial": 0.70, "adaptive": 0.70, "transfer": 0.70}
 SHIPPED_REQUIRED = ("standard", "adversarial")
 SHIPPED_CONFIDENCE = 0.95
 SHIPPED_HALF_WIDTH = 0.06
+SHIPPED_SHARE = 0.2
 YARDSTICK = "audit-quick"
 """The shipped recipe with which the victims of an owner's own recipe are compared."""
 SHIPPED_ARCHITECTURES = 3
@@ -178,7 +182,7 @@ class Statistics:
 class Holdout:
     """The clean test images."""
 
-    share: Share = 0.2
+    share: Share = SHIPPED_SHARE
     """Of each class held out of the victims' training where neither --holdout nor a reserve is there."""
     overlap: Literal["refuse", "drop"] = "refuse"
     """What to do with test images that lie within ρ_u of a released one."""
@@ -299,7 +303,8 @@ def name_recipe(name: str, recipe: AuditRecipe) -> str:
         recipe: with the changes of the command line.
     """
     if name not in recipe_names():
-        return f"{OWN}{Path(name).name}"
+        file = Path(name).name
+        return f"{OWN}{file if OWN_FILE.fullmatch(file) else 'recipe.yaml'}"
     given, shipped = flatten(recipe.to_dict()), flatten(load_audit_recipe(name).to_dict())
     changed = [key for key in given if given[key] != shipped[key]]
     return f"{name}, changed in {', '.join(changed)}" if changed else name

@@ -37,10 +37,12 @@ def relabel(sample: Sample, answers: np.ndarray, classes: int) -> np.ndarray:
     for scored in (second, ~second):
         true = sample.labels[~scored]
         for named, hit in zip(answers, hits, strict=True):
-            counts = np.zeros((classes, classes))
-            np.add.at(counts, (named[~scored], true), 1)
-            shares = counts / np.maximum(1, np.bincount(true, minlength=classes))
-            meaning = np.where(counts.any(axis=1), shares.argmax(axis=1), np.arange(classes))
+            pairs, counts = np.unique(named[~scored] * np.int64(classes) + true, return_counts=True)
+            names, meant = np.divmod(pairs, classes)
+            shares = counts / np.bincount(true, minlength=classes)[meant]
+            meaning = np.arange(classes)
+            order = np.lexsort((-meant, shares))  # what is written last stays: the largest, of equals the lowest
+            meaning[names[order]] = meant[order]
             hit[scored] = meaning[named[scored]] == sample.labels[scored]
     return hits
 

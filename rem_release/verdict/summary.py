@@ -10,6 +10,7 @@ from rem_release.verdict.recipe import (
     SHIPPED_CONFIDENCE,
     SHIPPED_HALF_WIDTH,
     SHIPPED_REQUIRED,
+    SHIPPED_SHARE,
     YARDSTICK,
     AuditRecipe,
     shipped_audits,
@@ -47,6 +48,11 @@ def summarise(
     for tier in tiers:
         sentences += _list_departures(tier, rows, given.source)
     sentences += _list_other_victims(given, recipe)
+    if given.holdout.origin == "held out" and recipe.holdout.share > SHIPPED_SHARE:
+        sentences.append(
+            f"Victims did not learn from {_percent(recipe.holdout.share)} of the images, which are the test images; "
+            f"the shipped audit leaves out {_percent(SHIPPED_SHARE)}."
+        )
     statistics = recipe.statistics
     if statistics.confidence < SHIPPED_CONFIDENCE:
         sentences.append(

@@ -6,15 +6,18 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 import rem_release
 from rem_release.errors import InputError, VerificationError
 from rem_release.radius import format_radius, parse_radius
-from rem_release.release.certificate import ANSWERS, Certificate, LearnabilityFacts
+from rem_release.release.certificate import ANSWERS, PACKAGES, Certificate
 from rem_release.release.facts import Facts
 from rem_release.verdict.certify import certify, count_evaluations, list_tasks
 from rem_release.verdict.evidence import Evidence, read_evidence, write_evidence
 from rem_release.verdict.learnability import bound_learnability
-from rem_release.verdict.recipe import OWN, AuditRecipe, name_recipe, shipped_audits
+from rem_release.verdict.recipe import OWN, OWN_FILE, AuditRecipe, name_recipe, shipped_audits
+from rem_release.verdict.threats import STANDARD
 from rem_release.verification.parquet_layout import require_stated_sizes
 from rem_release.verification.report import Check, Faults
 
@@ -34,15 +37,17 @@ def check_verdict(release: Path, facts: Facts, audit: Certificate) -> list[Check
         A check of the verdict, one of its words, and one of the file of answers.
     """
     faults = Faults()
-    for fault in _contradict(facts, audit):
-        faults.add(f"audit.json contradicts protection.json: {fault}")
     try:
+        for fault in _contradict(facts, audit, AuditRecipe.of(audit.recipe)):
+            faults.add(f"audit.json contradicts protection.json: {fault}")
         evidence = read_answers(release, audit)
         again = certify(audit.circumstances, evidence, audit.answers_sha256)
         if misnamed := _misname(audit):
             faults.add(f"audit.json calls its recipe {_show(audit.recipe_name)}, {misnamed}")
-        if audit.learnability and (reason := _find_unlearnt(audit, audit.learnability)):
+        if reason := _find_unlearnt(audit):
             faults.add(f"audit.json: {reason}")
+        if strange := sorted(set(audit.versions) ^ set(PACKAGES)):
+            faults.add(f"audit.json has versions of others than {', '.join(PACKAGES)}: {_show(strange)}")
     except (VerificationError, InputError, ValueError, OverflowError) as error:
         faults.add(f"it cannot be computed again: {error}")
         return [faults.conclude("verdict", ""), Check("verdict's words", None, "not compared, as the verdict is not")]
@@ -86,7 +91,7 @@ def read_answers(release: Path, audit: Certificate) -> Evidence:
     return read_evidence(path, len(given.classes), list_tasks(given), count_evaluations(given))
 
 
-def _contradict(facts: Facts, audit: Certificate) -> list[str]:
+def _contradict(facts: Facts, audit: Certificate, recipe: AuditRecipe) -> list[str]:
     """Where certificate and facts speak of different things."""
     protection, data = facts.protection, facts.data
     faults = []
@@ -97,7 +102,7 @@ def _contradict(facts: Facts, audit: Certificate) -> list[str]:
     rho_a = protection.rho_a if parse_radius(protection.rho_a) else format_radius(parse_radius(protection.rho_u) / 2)
     if audit.rho_a != rho_a:
         faults.append(f"rho_a {audit.rho_a}, not {rho_a}")
-    source = protection.source_model or audit.recipe.get("victim", {}).get("source_model")
+    source = protection.source_model or recipe.victim.source_model
     if audit.source != source:
         faults.append(f"source network {audit.source}, not {source}")
     if audit.holdout.origin == "reserve" and not data.held_back:
@@ -120,7 +125,10 @@ def _misname(audit: Certificate) -> str | None:
         InputError: the recipe is none.
     """
     name = audit.recipe_name.partition(",")[0]
-    if name.startswith(OWN) or audit.versions.get("rem-release") != rem_release.__version__:
+    if name.startswith(OWN):
+        is_file = OWN_FILE.fullmatch(audit.recipe_name.removeprefix(OWN))
+        return None if is_file else "which is no file of YAML"
+    if _is_newer(audit.versions.get("rem-release", "")):
         return None
     if name not in shipped_audits():
         return "which is no shipped audit recipe"
@@ -128,22 +136,37 @@ def _misname(audit: Certificate) -> str | None:
     return None if audit.recipe_name == fitting else f"and it is {fitting}"
 
 
-def _find_unlearnt(audit: Certificate, stated: LearnabilityFacts) -> str | None:
+def _find_unlearnt(audit: Certificate) -> str | None:
     """Why the bound by sampling does not follow from its samples and the recipe; None where it does."""
-    asked = AuditRecipe.of(audit.recipe).learnability
-    again = bound_learnability(audit.source, stated.accuracies, asked)
+    asked, stated = AuditRecipe.of(audit.recipe).learnability, audit.learnability
+    is_trained = any((row.architecture, row.threat) == (audit.source, STANDARD) for row in audit.rows)
+    if stated is None:
+        return "the bound by sampling, which its recipe asks for, is missing" if asked.samples and is_trained else None
     if len(stated.accuracies) != asked.samples:
         return f"a bound by {len(stated.accuracies)} samples, where the recipe asks for {asked.samples}"
-    return None if again == stated else "the learnability bound does not follow from its samples and the recipe"
+    again = bound_learnability(audit.source, stated.accuracies, asked)
+    return None if again == stated else "the bound by sampling does not follow from its samples and the recipe"
+
+
+def _is_newer(maker: str) -> bool:
+    """Whether a version says that it is newer than this one, which may know other sentences and recipes.
+
+    Earlier ones that wrote certificates of this format wrote the same.
+    """
+    try:
+        return Version(maker) > Version(rem_release.__version__)
+    except InvalidVersion:
+        return False
 
 
 def _check_words(differences: list[tuple[str, Any, Any]], audit: Certificate) -> Check:
     name = "verdict's words"
     if not differences:
         return Check(name, True, "its sentences follow from its figures")
-    maker = audit.versions.get("rem-release")
-    if maker != rem_release.__version__:
-        return Check(name, None, f"not compared: rem-release {maker} wrote them, and this is {rem_release.__version__}")
+    maker = audit.versions.get("rem-release", "")
+    if _is_newer(maker):
+        words = f"not compared: they say that rem-release {maker} wrote them, and this is {rem_release.__version__}"
+        return Check(name, None, f"{words}: pip install --upgrade rem-release")
     where, stated, found = differences[0]
     return Check(name, False, f"{where} says {_show(stated)}, and its figures give {_show(found)}")
 
