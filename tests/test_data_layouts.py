@@ -143,3 +143,58 @@ def test_one_folder_is_not_two_splits(tmp_path: Path) -> None:
     draw_folders(tmp_path, ["training", "valid"])
     assert "train and training are both" in refuse(tmp_path, split="train+training")
     assert "has no split 'dev'" in refuse(tmp_path, split="dev")
+
+
+# --- metadata
+
+
+def write_table(path: Path, rows: list[tuple[str, str]], separator: str = ",") -> None:
+    lines = [separator.join(("file_name", "label")), *(separator.join(row) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_a_table_over_folders_of_splits_is_one_of_splits(tmp_path: Path) -> None:
+    """At the root, with the test images in it."""
+    rows = []
+    for level, top in enumerate(("Train", "test")):
+        for number in range(4):
+            draw(tmp_path / top / f"{number}.png", level)
+            rows.append((f"{top}/{number}.png", "ab"[number % 2]))
+    draw(tmp_path / "Train/unlisted.png", 9)
+    draw(tmp_path / "more/deep/unlisted.png", 9)
+    write_table(tmp_path / "metadata.csv", rows[::-1])
+    source = read(tmp_path)
+    assert (source.splits, source.left_out, source.classes) == ({"train": 4}, ("test",), ["a", "b"])
+    assert set(levels(source)) == {0}
+    assert [source.origin(row) for row in range(4)] == [f"Train/{number}.png" for number in (3, 2, 1, 0)]
+    assert source.unlisted == {"Train": 1, "more/deep": 1}
+    both = read(tmp_path, split="train+test")
+    assert both.splits == {"test": 4, "train": 4}
+    assert levels(both) == [1] * 4 + [0] * 4
+    assert both.left_out == ()
+    assert read(tmp_path, layout="classes").splits == {"train": 8}, "a folder more of nothing"
+    assert "has no split 'validation'" in refuse(tmp_path, split="validation")
+
+
+def test_a_table_that_lists_some_of_the_files_says_how_many_are_left_out(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.png", "b/3.JPG", "4.png", "notes.txt"):
+        draw(tmp_path / name) if name != "notes.txt" else (tmp_path / name).write_text("no picture")
+    write_table(tmp_path / "metadata.csv", [("a/1.png", "x"), ("./4.png", "y")])
+    assert read(tmp_path).unlisted == {"a": 1, "b": 1}
+
+
+def test_two_tables_side_by_side_are_a_question(tmp_path: Path) -> None:
+    for number in range(2):
+        draw(tmp_path / f"{number}.png")
+    write_table(tmp_path / "metadata.csv", [("0.png", "x"), ("1.png", "y")])
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "0.png", "label": "y"}\n', encoding="utf-8")
+    assert "holds metadata.csv and metadata.jsonl; keep the one that is right" in refuse(tmp_path)
+
+
+def test_a_table_in_the_folder_of_a_split_whatever_its_spelling(tmp_path: Path) -> None:
+    for level, top in enumerate(("Training", "Testing")):
+        for number in range(2):
+            draw(tmp_path / top / f"{number}.png", level)
+        write_table(tmp_path / top / "metadata.csv", [("0.png", "x"), ("1.png", "y")])
+    source = read(tmp_path)
+    assert (source.splits, source.left_out, set(levels(source))) == ({"train": 2}, ("Testing",), {0})

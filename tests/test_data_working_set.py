@@ -143,7 +143,9 @@ def test_what_is_left_must_be_two_classes(tmp_path: Path) -> None:
 def test_a_flat_folder_is_clustered_by_what_was_read(tmp_path: Path) -> None:
     for number in range(6):
         level = 20 if number % 2 else 220
-        Image.new("RGB", (7 + number, 5), (level, level, level - number)).save(tmp_path / f"{number}.png")
+        image = Image.new("RGB", (7 + number, 5), (level, level, level - number))
+        image.paste((level - 20, level + 30, level), (0, 0, 7 + number, 1))
+        image.save(tmp_path / f"{number}.png")
     (tmp_path / "3b.png").write_bytes(b"no")
     source = open_folder(tmp_path, label_from="clusters")
     working = read_working_set(source, 8, skip_bad=True)
@@ -151,6 +153,32 @@ def test_a_flat_folder_is_clustered_by_what_was_read(tmp_path: Path) -> None:
     assert working.rows.tolist() == [0, 1, 2, 3, 5, 6]
     labelled = label_by_clusters(source, working.rows, every(working)[working.image_of_row], 2, seed=1)
     assert labelled.class_ids.tolist() == [0, 1, 0, 1, -1, 0, 1]
+
+
+def test_what_was_a_choice_and_what_is_in_doubt_are_counted_and_remembered(tmp_path: Path) -> None:
+    rng, source = np.random.default_rng(0), tmp_path / "source"
+    for name in "ab":
+        (source / name).mkdir(parents=True)
+        for number in range(2):
+            pixels = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(source / name / f"{number}.png")
+    Image.fromarray(rng.integers(0, 256, (9, 9, 4), dtype=np.uint8)).save(source / "a/clear.png")
+    Image.fromarray(np.zeros((9, 9, 4), np.uint8)).save(source / "a/empty.png")
+    Image.fromarray(rng.integers(0, 4096, (9, 9), dtype=np.uint16)).save(source / "b/twelve.png")
+    opened = open_folder(source)
+    folder = tmp_path / "working"
+    folder.mkdir()
+    working = read_into(opened, 8, folder)
+    assert working.choices == {"numbers of more than 8 bits brought to 8": 1, "transparency laid on white": 2}
+    assert [origin for origin, _ in working.doubts] == ["a/empty.png", "b/twelve.png"]
+    save_index(working, opened, folder)
+    again = open_working_set(opened, 8, folder)
+    assert again is not None
+    assert (again.choices, again.doubts) == (working.choices, working.doubts)
+    fewer = read_working_set(opened, 8, skip_bad=True)
+    assert (len(fewer.rows), fewer.doubts) == (5, [])
+    assert [origin for origin, _ in fewer.bad] == ["a/empty.png", "b/twelve.png"]
+    assert fewer.choices == {"transparency laid on white": 1}
 
 
 def test_pictures_are_read_in_any_order_and_from_a_part(tmp_path: Path) -> None:

@@ -133,6 +133,8 @@ def working_set(labels, changed=None):
         rows=np.arange(len(labels)),
         image_of_row=np.arange(len(labels)),
         bad=[],
+        doubts=[],
+        choices={},
         resolution=2,
     )
 

@@ -278,7 +278,9 @@ def test_audit_figures_are_shown_where_they_are_files_and_only_with_a_certificat
 
 
 def test_the_learnability_bound_comes_with_its_small_eta():
-    facts = LearnabilityFacts(architecture="resnet18", samples=1000, sigma=0.25, q=0.9, eta=0.33, bound=0.5512)
+    facts = LearnabilityFacts(
+        architecture="resnet18", samples=1000, sigma=0.25, q=0.9, eta=0.33, bound=0.5512, accuracies=[]
+    )
     section = audit_section(make_certificate(learnability=facts))
     assert "by 55.1 %, for any shift of these weights by at most η = 0.33 in L2. That η is small" in section
 

@@ -7,6 +7,7 @@ from accelerate import Accelerator
 
 from rem_release.commands.disk import count_disk, free_bytes, probe_rows, write_size
 from rem_release.commands.protect_options import ProtectOptions
+from rem_release.commands.reading import describe_source
 from rem_release.console import Console
 from rem_release.data.in_order import thread_count
 from rem_release.data.selection import Role
@@ -36,6 +37,8 @@ def make_plan(
     disk = count_disk(options, source, probe.png_bytes)
     free = free_bytes(options.out)
     threads = thread_count()
+    recognised = describe_source(source, choice.working)
+    decoded = ", ".join(f"{count} {what}" for what, count in choice.working.choices.items())
     document = {
         "images": rows,
         "protected": int((roles == Role.PROTECTED).sum()),
@@ -43,6 +46,7 @@ def make_plan(
         "near_copies": choice.near_copies,
         "skipped": len(choice.working.bad),
         "classes": len(source.classes),
+        "source": recognised,
         "cost": cost.model_dump(),
         "memory_bytes": _peak_bytes(),
         "output_bytes": round(probe.png_bytes * rows),
@@ -63,7 +67,9 @@ def make_plan(
     text = [
         f"Images:  {rows} to release, {document['protected']} of them protected; "
         f"{document['reserved']} reserved, {document['skipped']} skipped",
-        f"Classes: {len(source.classes)}",
+        f"Source:  {source.layout}, {', '.join(f'{name} ({count} rows)' for name, count in source.splits.items())}",
+        f"Classes: {recognised['classes']}",
+        f"Decoded: {decoded or 'no picture by a choice'}",
         f"Cost:    {spent:,} sample gradient evaluations of {recipe.generator.model} "
         f"({cost.training_gradients:,} in training, {cost.noise_gradients:,} for the noise)",
         f"Memory:  about {write_size(_peak_bytes())} (the peak of this probe on the host), however many images there "

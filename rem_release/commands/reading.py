@@ -1,5 +1,6 @@
 """How `protect` reads its pictures: once on each host, and what becomes of each of them."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,8 @@ from rem_release.errors import InputError, RemReleaseError
 from rem_release.radius import whole_levels
 from rem_release.release.run_folder import RunFolder
 from rem_release.release.writing import Choice
+
+_SHOWN = 10
 
 
 @contextmanager
@@ -176,11 +179,40 @@ def _require_rows(choice: Choice, source: Source) -> None:
             )
 
 
+def describe_source(source: Source, working: WorkingSet) -> dict[str, object]:
+    """What the source was recognised as, for `--plan`: a wrong guess shows before the noise is made."""
+    return {
+        "layout": source.layout,
+        "splits": dict(source.splits),
+        "left_out_splits": list(source.left_out),
+        "classes": name_first(source.classes),
+        "unlisted": source.unlisted,
+        "skipped": dict(Counter(reason for _, reason in working.bad)),
+        "doubtful": len(working.doubts),
+        "choices": dict(working.choices),
+    }
+
+
+def name_first(names: list[str]) -> str:
+    """The first ten names and how many there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)}: {', '.join(names[:_SHOWN])}{more}"
+
+
 def _warn(working: WorkingSet, source: Source, console: Console) -> None:
     if source.left_out:
         console.warn(
             f"left out: {', '.join(source.left_out)}; protect more splits with --split NAME+NAME, or release one "
             "without noise with push --publish-clean-split NAME"
+        )
+    if source.unlisted:
+        where = ", ".join(f"{count} in {folder}" for folder, count in sorted(source.unlisted.items())[:_SHOWN])
+        console.warn(f"{sum(source.unlisted.values())} pictures are left out, for metadata does not list them: {where}")
+    if working.doubts:
+        origin, reason = working.doubts[0]
+        console.warn(
+            f"{len(working.doubts)} pictures are nearly of one level, such as {origin} ({reason}): look at them, and "
+            "mend them or leave them out with --skip-bad"
         )
     if working.bad:
         console.warn(f"{len(working.bad)} files are left out; protect lists them in private/skipped.csv")

@@ -1,5 +1,6 @@
 """What protect says at the end."""
 
+from rem_release.commands.reading import name_first
 from rem_release.console import Console
 from rem_release.release.documents import read_facts
 from rem_release.release.run_folder import RunFolder
@@ -29,6 +30,8 @@ def summarise(run: RunFolder, console: Console) -> None:
         f"{protection.rho_u_levels} of 255 levels (rho_u {protection.rho_u}"
         + (f", rho_a {protection.rho_a})." if protection.method in ("rem", "sem") else ")."),
     ]
+    if data.layout:
+        text.append(f"Read as {data.layout}; classes: {name_first(data.classes)}.")
     if change:
         similarity = "" if change.ssim_mean is None else f", SSIM {change.ssim_mean:.4f}"
         text.append(f"Mean change {change.mean_change:.2f} levels, PSNR {change.psnr_mean:.2f} dB{similarity}.")

@@ -35,6 +35,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from rem_release.data.file_kinds import name_kind
 from rem_release.data.png_chunks import strip_png
+from rem_release.data.recognised import Choice
 from rem_release.data.tiff_pages import choose_page, read_numbers
 
 MAX_PIXELS = 178_956_970
@@ -63,11 +64,11 @@ class Decoded:
 
     Attributes:
         pixels: uint8 (H, W, 3), C-contiguous and writable.
-        choices: in a few words each, such as "transparency laid on white".
+        choices: what was one.
     """
 
     pixels: np.ndarray
-    choices: tuple[str, ...]
+    choices: tuple[Choice, ...]
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -93,7 +94,7 @@ def decode_noting(data: bytes) -> Decoded:
     """
     if not data:
         raise BadImage("empty (0 bytes)")
-    choices: list[str] = []
+    choices: list[Choice] = []
     with _without_warnings():
         image, white_is_zero = _load(strip_png(data), choices)
         if isinstance(image, np.ndarray):
@@ -118,7 +119,7 @@ def find_doubt(pixels: np.ndarray) -> str | None:
     return f"nearly all of it lies within {_MOST_SPREAD} of 255 levels, around {int(np.median(values))}"
 
 
-def _load(data: bytes, choices: list[str]) -> tuple[Image.Image | np.ndarray, bool]:
+def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray, bool]:
     """Open, check and decode. Pillow raises almost anything on garbage: all of it is a verdict."""
     if data.startswith(_TIFF) and (kind := name_kind(data)):
         raise BadImage(kind)
@@ -153,7 +154,7 @@ def _load(data: bytes, choices: list[str]) -> tuple[Image.Image | np.ndarray, bo
     return image, white_is_zero
 
 
-def _choose_frame(image: Image.Image, choices: list[str]) -> None:
+def _choose_frame(image: Image.Image, choices: list[Choice]) -> None:
     """Go to the one image of the file that is the picture."""
     if image.format == "TIFF":
         if reason := choose_page(image):
@@ -164,7 +165,7 @@ def _choose_frame(image: Image.Image, choices: list[str]) -> None:
         choices.append("one picture chosen of several in the file")
 
 
-def _flatten_numbers(values: np.ndarray | str, choices: list[str]) -> np.ndarray:
+def _flatten_numbers(values: np.ndarray | str, choices: list[Choice]) -> np.ndarray:
     """What Pillow does not open: floats of any size, grey or RGB or RGBA, and grey 32-bit integers."""
     if isinstance(values, str):
         raise BadImage(values)
@@ -182,12 +183,12 @@ def _flatten_numbers(values: np.ndarray | str, choices: list[str]) -> np.ndarray
     raise BadImage(f"a TIFF of {values.dtype} numbers in colour: save it with 8 or 16 bits")
 
 
-def _lay_rgba(levels: np.ndarray, choices: list[str]) -> np.ndarray:
+def _lay_rgba(levels: np.ndarray, choices: list[Choice]) -> np.ndarray:
     choices.append("transparency laid on white")
     return _lay_on_white(np.ascontiguousarray(levels[..., :3]), levels[..., 3])
 
 
-def _turn_upright(image: Image.Image, choices: list[str]) -> Image.Image:
+def _turn_upright(image: Image.Image, choices: list[Choice]) -> Image.Image:
     try:
         turned = ImageOps.exif_transpose(image)
     except MemoryError:
@@ -199,7 +200,7 @@ def _turn_upright(image: Image.Image, choices: list[str]) -> Image.Image:
     return turned
 
 
-def _flatten(image: Image.Image, white_is_zero: bool, choices: list[str]) -> np.ndarray:
+def _flatten(image: Image.Image, white_is_zero: bool, choices: list[Choice]) -> np.ndarray:
     """Reduce any mode to RGB: depth first, then colour, then alpha on white."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I") or image.mode == "F":
@@ -217,7 +218,9 @@ def _flatten(image: Image.Image, white_is_zero: bool, choices: list[str]) -> np.
     return _lay_on_white(pixels, alpha)
 
 
-def _reduce_depth(image: Image.Image, white_is_zero: bool, choices: list[str]) -> tuple[Image.Image, np.ndarray | None]:
+def _reduce_depth(
+    image: Image.Image, white_is_zero: bool, choices: list[Choice]
+) -> tuple[Image.Image, np.ndarray | None]:
     """Greyscale of 16 or 32 bits to 8 bits, and the alpha of its transparent value if it names one."""
     values = np.asarray(image)
     if image.mode == "F":
@@ -229,7 +232,7 @@ def _reduce_depth(image: Image.Image, white_is_zero: bool, choices: list[str]) -
 
 
 def _reduce_integers(
-    values: np.ndarray, transparent: object, choices: list[str]
+    values: np.ndarray, transparent: object, choices: list[Choice]
 ) -> tuple[Image.Image, np.ndarray | None]:
     if values.min() < 0 or values.max() > 65535:
         raise BadImage("32-bit values outside 0 to 65535")

@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from rem_release.data.recognised import Layout
 from rem_release.data.rows import Rows, SourceOptions, point_at_files
 from rem_release.data.split_names import split_named
 from rem_release.errors import InputError
@@ -59,7 +60,7 @@ def find_split_folder(path: Path, options: SourceOptions) -> Path:
     inner = path / options.split
     are_splits = bool(folders) and all(map(split_named, folders))
     if options.layout == "splits" or (are_splits and options.layout is None and _takes_splits(entries, options)):
-        return path / _choose_folder(path, folders, options)
+        return path / choose_folder(path, folders, options)
     if options.layout is None and inner.is_dir() and _holds_classes(inner, options):
         return inner
     if options.split != "train":
@@ -80,8 +81,20 @@ def _holds_classes(inner: Path, options: SourceOptions) -> bool:
     return options.label_from is None and any(entry.is_dir() and walk(Path(entry)) for entry in _list(inner))
 
 
-def _choose_folder(path: Path, folders: list[str], options: SourceOptions) -> str:
-    """The folder of the split that is asked for: of that name, or else the one that `train`, `test` ... means."""
+def guess_split_folder(path: Path, options: SourceOptions) -> Path:
+    """The folder in which a split's own table would lie, whatever else is wrong with the source."""
+    try:
+        return find_split_folder(path, options)
+    except InputError:
+        return path / options.split
+
+
+def choose_folder(path: Path, folders: list[str], options: SourceOptions) -> str:
+    """The folder of the split that is asked for: of that name, or else the one that `train`, `test` ... means.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
     if options.split in folders:
         return options.split
     alike = [name for name in folders if split_named(name) == options.split]
@@ -193,6 +206,7 @@ def _build_rows(
     table = pa.Table.from_arrays(list(columns.values()), schema=schema)
     return Rows(
         dataset=datasets.Dataset(table),
+        layout=_name_layout(root, options),
         labels_from=options.label_from or "folders",
         root=root,
         origins=["/".join(parts) for parts in files],
@@ -200,6 +214,12 @@ def _build_rows(
         album_names=names if options.label_from == "albums" else {},
         left_out=list_other_folders(root, options),
     )
+
+
+def _name_layout(root: Path, options: SourceOptions) -> Layout:
+    if options.label_from:
+        return "albums" if options.label_from == "albums" else "pictures without labels"
+    return "class folders" if root == Path(options.source) else "class folders of splits"
 
 
 def _name_folders(names: list[str]) -> str:

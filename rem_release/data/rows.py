@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from rem_release.data.parquet_column import ParquetColumn
+from rem_release.data.recognised import Layout
 
 LabelsFrom = Literal["folders", "column", "albums", "clusters"]
 
@@ -49,6 +50,7 @@ class Rows:
     """The rows of one split, or of several one after the other."""
 
     dataset: datasets.Dataset
+    layout: Layout
     labels_from: LabelsFrom
     root: Path | None = None
     """the folder to which relative image paths belong"""
@@ -68,6 +70,8 @@ class Rows:
     """what lives as long as the rows do, and is deleted with them"""
     left_out: tuple[str, ...] = ()
     """other splits that the source has"""
+    unlisted: dict[str, int] = field(default_factory=dict)
+    """pictures that a metadata file does not list: folder -> how many"""
 
 
 def point_at_files(paths: list[str]) -> pa.StructArray:

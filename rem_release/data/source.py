@@ -33,6 +33,7 @@ from rem_release.data.labels import (
 )
 from rem_release.data.parquet_column import ParquetColumn
 from rem_release.data.published_words import Kind, Word, list_words, name_classes, refuse_words
+from rem_release.data.recognised import Layout
 from rem_release.data.rows import LabelsFrom, PrivateCache, Rows
 from rem_release.data.rows import SourceOptions as SourceOptions
 from rem_release.data.splits import find_split, join_splits, read_split_names, require_splits
@@ -61,6 +62,7 @@ class Source:
     image_column: str
     label_column: str
     """absent from `dataset` while clusters are not labelled"""
+    layout: Layout
     labels_from: LabelsFrom
     classes: list[str]
     """empty while clusters are not labelled"""
@@ -70,6 +72,8 @@ class Source:
     """name of each split -> its rows, in the order of the rows, which is that of the names"""
     left_out: tuple[str, ...] = ()
     """other splits that the source has"""
+    unlisted: dict[str, int] = field(default_factory=dict)
+    """pictures that a metadata file does not list: folder -> how many"""
     root: Path | None = None
     origins: list[str] | None = None
     album_names: dict[str, str] = field(default_factory=dict)
@@ -207,7 +211,7 @@ def _open_local(path: Path, options: SourceOptions) -> Rows:
         return _open_table(open_parquet(path, options), options)
     if is_saved_dataset(path):
         return _open_table(open_saved(path, options), options)
-    metadata = find_metadata(path, options.split)
+    metadata = find_metadata(path, options)
     if metadata is not None:
         return _open_table(open_metadata(metadata, options), options)
     if holds_parquet(path, options.split):
@@ -250,11 +254,13 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
         dataset=dataset,
         image_column=options.image_column,
         label_column=options.label_column,
+        layout=rows.layout,
         labels_from=rows.labels_from,
         classes=classes,
         class_ids=class_ids,
         splits=splits,
         left_out=rows.left_out,
+        unlisted=rows.unlisted,
         root=rows.root,
         origins=rows.origins,
         album_names=rows.album_names,

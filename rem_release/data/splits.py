@@ -109,9 +109,9 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
     columns = rows[0].dataset.column_names
     ids = [part.class_ids for part in rows if part.class_ids is not None]
     files = tuple(file for part in rows for file in part.files)
-    folders = [part.root.name for part in rows if part.root is not None]
     return Rows(
         dataset=datasets.concatenate_datasets([part.dataset.select_columns(columns) for part in rows]),
+        layout=rows[0].layout,
         labels_from=rows[0].labels_from,
         root=None if rows[0].root is None else Path(options.source),
         origins=[f"{name}/{origin}" for name, part in parts.items() for origin in _list_origins(part)],
@@ -120,7 +120,8 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
         files=files,
         also_read=tuple(file for part in rows for file in part.also_read),
         caches=tuple(cache for part in rows for cache in part.caches),
-        left_out=tuple(name for name in rows[0].left_out if name not in {*parts, *folders}),
+        left_out=tuple(name for name in rows[0].left_out if all(name in part.left_out for part in rows)),
+        unlisted=rows[0].unlisted,
     )
 
 
@@ -130,12 +131,12 @@ def _list_origins(rows: Rows) -> list[str]:
 
 def _require_one_kind(parts: dict[str, Rows], options: SourceOptions) -> None:
     for name, part in parts.items():
-        if part.origins is not None and part.root == Path(options.source):
+        if part.origins is not None and part.root == Path(options.source) and not part.also_read:
             raise InputError(
                 f"{options.source} has no folder for the split {name!r} alone; with --split {options.split} every "
                 f"split needs its own, {_APART}"
             )
-        if twice := [other for other in parts if other != name and part.origins and parts[other].root == part.root]:
+        if twice := [other for other in parts if other != name and _is_the_same(part, parts[other])]:
             raise InputError(
                 f"--split {options.split}: {name} and {twice[0]} are both {part.root}; name every split once"
             )
@@ -145,6 +146,10 @@ def _require_one_kind(parts: dict[str, Rows], options: SourceOptions) -> None:
             f"the splits {', '.join(parts)} of {options.source} are of several kinds (class folders, metadata, "
             f"Parquet); bring them to one kind, {_APART}"
         )
+
+
+def _is_the_same(one: Rows, other: Rows) -> bool:
+    return one.origins is not None and (one.root, one.origins) == (other.root, other.origins)
 
 
 def _share_classes(parts: dict[str, Rows], column: str) -> dict[str, Rows]:

@@ -6,6 +6,7 @@ its shared cache: it holds clean pixels. A Hub dataset stays in the Hugging Face
 
 import glob
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -18,22 +19,36 @@ from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import logging as hub_logging
 
-from rem_release.data.folders import list_other_folders
+from rem_release.data.folders import choose_folder, guess_split_folder, list_other_folders, walk
 from rem_release.data.hidden_pictures import is_plain
 from rem_release.data.labels import is_image
 from rem_release.data.parquet_column import ParquetColumn
 from rem_release.data.rows import PrivateCache, Rows, SourceOptions, point_at_files
+from rem_release.data.split_names import split_named
 from rem_release.errors import InputError
 
 _METADATA = {"metadata.csv": "csv", "metadata.jsonl": "json", "metadata.parquet": "parquet"}
+_PICTURES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2"),
+    *(".avif", ".mpo", ".heic", ".heif", ".jxl"),
+}
 
 
-def find_metadata(path: Path, split: str) -> Path | None:
-    """Find the metadata file of a folder of images, in SOURCE/SPLIT first, then in SOURCE."""
-    for folder in (path / split, path):
-        for name in _METADATA:
-            if (folder / name).is_file():
-                return folder / name
+def find_metadata(path: Path, options: SourceOptions) -> Path | None:
+    """Find the metadata file of a folder of images, in the folder of the split first, then in SOURCE.
+
+    Raises:
+        InputError: two of them stand side by side, and nobody knows which is right.
+    """
+    for folder in (guess_split_folder(path, options), path):
+        found = [folder / name for name in _METADATA if (folder / name).is_file()]
+        if len(found) > 1:
+            raise InputError(
+                f"{folder} holds {' and '.join(file.name for file in found)}; keep the one that is right, and remove "
+                "or rename the other"
+            )
+        if found:
+            return found[0]
     return None
 
 
@@ -43,10 +58,6 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
     Raises:
         InputError: the file cannot be read, has no usable `file_name` column, or names files outside its folder.
     """
-    if path.parent.name != options.split and options.split != "train":
-        raise InputError(
-            f"{path.parent} has no split {options.split!r}: only {path.name} for train; choose with --split"
-        )
     cache = PrivateCache()
     with _explaining(path):
         loaded = datasets.load_dataset(
@@ -56,6 +67,17 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
             cache_dir=cache.name,
         )
     names = _read_file_names(path, loaded, options)
+    table = loaded.data.table
+    unlisted = _count_unlisted(path.parent, names)
+    tops = _list_split_folders(path, names, options)
+    if tops:
+        chosen = choose_folder(path.parent, tops, options)
+        rows = [row for row, name in enumerate(names) if PurePosixPath(name).parts[0] == chosen]
+        table, names = table.take(rows), [names[row] for row in rows]
+    elif options.split != "train" and path.parent == Path(options.source):
+        raise InputError(
+            f"{path.parent} has no split {options.split!r}: only {path.name} for train; choose with --split"
+        )
     files = [str(path.parent / name) for name in names]
     position = loaded.column_names.index("file_name")
     features = {
@@ -64,17 +86,34 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
         )
         for name, feature in loaded.features.items()
     }
-    table = loaded.data.table.set_column(position, options.image_column, point_at_files(files))
+    table = table.set_column(position, options.image_column, point_at_files(files))
     table = pa.Table.from_arrays(table.columns, schema=datasets.Features(features).arrow_schema)
     return Rows(
         dataset=datasets.Dataset(table),
+        layout="pictures with metadata",
         labels_from="column",
         root=path.parent,
         origins=names,
         also_read=(path,),
         caches=(cache,),
-        left_out=list_other_folders(path.parent, options),
+        left_out=tuple(top for top in tops if top != chosen) if tops else list_other_folders(path.parent, options),
+        unlisted=unlisted,
     )
+
+
+def _list_split_folders(path: Path, names: list[str], options: SourceOptions) -> list[str]:
+    """The folders of splits in which all files of a table for several splits lie; empty where it is for one."""
+    if path.parent != Path(options.source) or options.layout == "classes":
+        return []
+    tops = {parts[0] if len(parts := PurePosixPath(name).parts) > 1 else "" for name in names}
+    return sorted(tops) if all(map(split_named, tops)) else []
+
+
+def _count_unlisted(folder: Path, names: list[str]) -> dict[str, int]:
+    """How many pictures each folder holds of which the table says nothing: folder, relative, -> count."""
+    listed = {PurePosixPath(name).as_posix() for name in names}
+    others = ["/".join(parts) for parts in walk(folder) if PurePosixPath(parts[-1]).suffix.lower() in _PICTURES]
+    return dict(Counter(str(PurePosixPath(name).parent) for name in others if name not in listed))
 
 
 def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOptions) -> list[str]:
@@ -129,6 +168,7 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
     root = path.parent if path.is_file() else path
     return Rows(
         dataset=dataset,
+        layout="Parquet files",
         labels_from="column",
         root=root,
         cells=pictures,
@@ -207,6 +247,7 @@ def open_saved(path: Path, options: SourceOptions) -> Rows:
     described = (path / "dataset_dict.json", folder / "state.json", folder / "dataset_info.json")
     return Rows(
         dataset=loaded,
+        layout="a folder of save_to_disk",
         labels_from="column",
         root=path,
         also_read=tuple(file for file in described if file.is_file()),
@@ -223,7 +264,12 @@ def open_hub(options: SourceOptions) -> Rows:
     with _explaining(options.source):
         loaded = datasets.load_dataset(options.source)
     _require_split(loaded, options.source, options)
-    return Rows(dataset=loaded[options.split], labels_from="column", left_out=_list_others(loaded, options))
+    return Rows(
+        dataset=loaded[options.split],
+        layout="a dataset of the Hugging Face Hub",
+        labels_from="column",
+        left_out=_list_others(loaded, options),
+    )
 
 
 def _list_others(splits: Iterable[str], options: SourceOptions) -> tuple[str, ...]:

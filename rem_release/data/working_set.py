@@ -1,5 +1,7 @@
 """The working set: every distinct picture of a source at the working resolution, on disk as uint8."""
 
+import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +11,24 @@ import torch
 
 from rem_release.atomic_files import read_arrays, write_arrays
 from rem_release.data.array_file import ArrayFile, StoredImages
-from rem_release.data.decoding import BadImage, decode, fit_working_grid, pixel_hash, shrink
+from rem_release.data.decoding import (
+    BadImage,
+    decode,
+    decode_noting,
+    find_doubt,
+    fit_working_grid,
+    pixel_hash,
+    shrink,
+)
 from rem_release.data.in_order import map_in_order
+from rem_release.data.recognised import Choice
 from rem_release.data.source import Source, require_two_classes
 from rem_release.errors import BadImagesError, InputError
 
 Progress = Callable[[int, int], None]
 _IMAGES = "images.npy"
 _INDEX = "index.npz"
-_KNOWN = ("stamp", "crc32", "hashes", "sizes", "rows", "image_of_row", "bad")
+_KNOWN = ("stamp", "crc32", "hashes", "sizes", "rows", "image_of_row", "bad", "doubts", "choices")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +52,10 @@ class WorkingSet:
     """int64 [K], index of the picture that the row shows"""
     bad: list[tuple[str, str]]
     """(origin, reason) of every row that was left out"""
+    doubts: list[tuple[str, str]]
+    """(origin, reason) of every other row whose picture may not be what its owner sees"""
+    choices: dict[Choice, int]
+    """of how many readable rows the decoding was a choice, by what was one"""
     resolution: int
 
 
@@ -49,6 +64,8 @@ class _Reading:
     grid: torch.Tensor
     hash: str
     size: tuple[int, int]
+    choices: tuple[Choice, ...]
+    doubt: str | None
 
 
 def read_image(source: Source, row: int, max_side: int | None = None) -> np.ndarray:
@@ -78,7 +95,7 @@ def read_working_set(
         resolution: R, side of the working grid in pixels.
         folder: where the pictures go; nobody else may read there, for they are clean.
         max_side: longer side in pixels to which released images are shrunk.
-        skip_bad: leave unreadable rows out instead of raising.
+        skip_bad: leave unreadable rows out instead of raising, and those that are in doubt, see `find_doubt`.
         progress: called as progress(done, total) after each row.
 
     Raises:
@@ -91,11 +108,17 @@ def read_working_set(
     rows: list[int] = []
     image_of_row: list[int] = []
     bad: list[tuple[str, str]] = []
+    doubts: list[tuple[str, str]] = []
+    choices: Counter[Choice] = Counter()
     readings = map_in_order(lambda row: _read(source, row, resolution, max_side), range(len(source)))
     for row, reading in enumerate(readings):
         if isinstance(reading, BadImage):
             bad.append((source.origin(row), reading.reason))
+        elif reading.doubt and skip_bad:
+            bad.append((source.origin(row), reading.doubt))
         else:
+            choices.update(reading.choices)
+            doubts += [(source.origin(row), reading.doubt)] if reading.doubt else []
             if reading.hash not in index:
                 grids.write(len(index), reading.grid.numpy())
                 index[reading.hash] = len(index)
@@ -106,7 +129,7 @@ def read_working_set(
             progress(row + 1, len(source))
     _judge(source, np.array(rows, np.int64), bad, skip_bad)
     grids.flush()
-    return _assemble(source, grids, list(index), sizes, rows, image_of_row, bad)
+    return _assemble(source, grids, list(index), sizes, rows, image_of_row, bad, doubts, dict(choices))
 
 
 def _assemble(
@@ -117,6 +140,8 @@ def _assemble(
     rows: list[int],
     image_of_row: list[int],
     bad: list[tuple[str, str]],
+    doubts: list[tuple[str, str]],
+    choices: dict[Choice, int],
 ) -> WorkingSet:
     shown = np.array(image_of_row, np.int64)
     firsts = np.array(rows, np.int64)[np.unique(shown, return_index=True)[1]]
@@ -129,6 +154,8 @@ def _assemble(
         rows=np.array(rows, np.int64),
         image_of_row=shown,
         bad=bad,
+        doubts=doubts,
+        choices=dict(sorted(choices.items())),
         resolution=grids.shape[-1],
     )
 
@@ -144,6 +171,8 @@ def save_index(working: WorkingSet, source: Source, folder: Path) -> None:
         rows=working.rows,
         image_of_row=working.image_of_row,
         bad=np.array(working.bad, np.str_).reshape(-1, 2),
+        doubts=np.array(working.doubts, np.str_).reshape(-1, 2),
+        choices=np.array(json.dumps(working.choices)),
     )
 
 
@@ -167,9 +196,10 @@ def open_working_set(source: Source, resolution: int, folder: Path, check: bool 
         return None
     if check and grids.crc32(len(known["hashes"])) != known["crc32"]:
         return None
-    bad = [(str(origin), str(reason)) for origin, reason in known["bad"]]
+    bad, doubts = ([(str(origin), str(reason)) for origin, reason in known[name]] for name in ("bad", "doubts"))
     sizes, rows, shown = (known[name].tolist() for name in ("sizes", "rows", "image_of_row"))
-    return _assemble(source, grids, known["hashes"].tolist(), sizes, rows, shown, bad)
+    choices = json.loads(str(known["choices"]))
+    return _assemble(source, grids, known["hashes"].tolist(), sizes, rows, shown, bad, doubts, choices)
 
 
 def _judge(source: Source, rows: np.ndarray, bad: list[tuple[str, str]], skip_bad: bool) -> None:
@@ -183,7 +213,10 @@ def _judge(source: Source, rows: np.ndarray, bad: list[tuple[str, str]], skip_ba
 
 def _read(source: Source, row: int, resolution: int, max_side: int | None) -> _Reading | BadImage:
     try:
-        image = read_image(source, row, max_side)
+        decoded = decode_noting(source.image_bytes(row))
     except BadImage as error:
         return error
-    return _Reading(fit_working_grid(image, resolution), pixel_hash(image), (image.shape[0], image.shape[1]))
+    image = shrink(decoded.pixels, max_side)
+    size = (image.shape[0], image.shape[1])
+    grid, doubt = fit_working_grid(image, resolution), find_doubt(image)
+    return _Reading(grid, pixel_hash(image), size, decoded.choices, doubt)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from rem_release.data.recognised import Choice, Layout
 from rem_release.recipe import Method, Transform
 
 FORMAT: Literal["rem-release/2"] = "rem-release/2"
@@ -58,6 +59,7 @@ class DataFacts(_Facts):
     split_images: dict[str, PositiveInt] = Field(description="released rows of each split")
     image_column: str
     label_column: str
+    layout: Layout | None = Field(default=None, description="what the source was recognised as")
     labels_from: Literal["folders", "column", "albums", "clusters"]
     columns: list[str] = Field(description="all columns of the release, in order")
     features: str = Field(description="Hugging Face features, as JSON text: the order of its keys matters")
@@ -66,6 +68,9 @@ class DataFacts(_Facts):
     unprotected: int = Field(ge=0, description="rows released as they are, by the owner's explicit choice")
     held_back: int = Field(ge=0, description="rows of the source that are not released: reserved or not protected")
     skipped: int = Field(ge=0, description="files of the source that could not be read, left out with --skip-bad")
+    choices: dict[Choice, PositiveInt] = Field(
+        default={}, description="of how many rows of the source the decoding was a choice, by what was one"
+    )
     duplicates: int = Field(ge=0, description="released rows whose picture also stands in an earlier row")
     near_copies: int | None = Field(
         default=None,
