@@ -1,5 +1,7 @@
 """What the folders at the top of a source are: splits, classes, or a question."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,7 +103,7 @@ def test_classes_that_share_one_folder_name_or_none_are_classes(tmp_path: Path) 
 def test_pictures_and_what_belongs_to_them_are_no_classes(tmp_path: Path, tops: list[str]) -> None:
     for top in tops:
         draw(tmp_path / top / "1.png")
-    assert "look like pictures and what belongs to them, not like classes" in refuse(tmp_path)
+    assert "look like pictures and what belongs to them, not like classes: no class is named" in refuse(tmp_path)
     assert read(tmp_path, layout="classes").classes == sorted(tops)
 
 
@@ -198,3 +200,81 @@ def test_a_table_in_the_folder_of_a_split_whatever_its_spelling(tmp_path: Path) 
         write_table(tmp_path / top / "metadata.csv", [("0.png", "x"), ("1.png", "y")])
     source = read(tmp_path)
     assert (source.splits, source.left_out, set(levels(source))) == ({"train": 2}, ("Testing",), {0})
+
+
+# --- one step away
+
+
+def refuse_lines(path: Path) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        read(path)
+    return str(caught.value).splitlines()
+
+
+def test_classes_in_the_names_of_files_are_mended_by_two_lines(tmp_path: Path) -> None:
+    names = ["cat.0.png", "cat.1.png", "dog.0.png", "dog.10.png", "red fox (3).png", "red fox (4).png"]
+    for level, name in enumerate(names):
+        draw(tmp_path / "train" / name, level)
+    first, *lines = refuse_lines(tmp_path)
+    assert "its files seem to be named after their classes (cat, dog, red fox)" in first
+    assert len(lines) == 2
+    subprocess.run("\n".join(lines), shell=True, check=True, executable="/bin/bash")
+    source = read(tmp_path)
+    assert source.classes == ["cat", "dog", "red fox"]
+    assert {source.origin(row): source.classes[source.class_ids[row]] for row in range(6)} == {
+        name: name.split(".")[0].split(" (")[0] for name in names
+    }
+
+
+@pytest.mark.parametrize("suffix", ["", ".png"])
+def test_a_table_of_ids_beside_a_folder_is_mended_by_two_lines(suffix: str, tmp_path: Path) -> None:
+    """As Kaggle's: labels.csv beside train/ID.png, here with semicolons."""
+    for number in range(4):
+        draw(tmp_path / f"train/{number:03d}x.png", number)
+    rows = [f"{number:03d}x{suffix};{'ab'[number % 2]}" for number in range(4)]
+    (tmp_path / "labels.csv").write_text("\n".join(["id;breed", *rows]), encoding="utf-8")
+    first, *lines = refuse_lines(tmp_path)
+    assert f"{tmp_path / 'labels.csv'} seems to say the labels of its pictures in the columns breed" in first
+    subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
+    source = read(tmp_path)
+    assert (source.classes, source.class_ids.tolist()) == (["a", "b"], [0, 1, 0, 1])
+    assert levels(source) == [0, 1, 2, 3]
+
+
+def test_boxes_are_no_classes(tmp_path: Path) -> None:
+    for number in range(2):
+        draw(tmp_path / f"images/{number}.png")
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        (tmp_path / f"labels/{number}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    assert "boxes in the manner of YOLO or Pascal VOC say nothing of a whole picture" in refuse(tmp_path)
+
+
+def test_pictures_without_any_hint_are_told_what_to_do(tmp_path: Path) -> None:
+    for name in ("IMG_2041.png", "IMG_2042.png", "IMG_2043.png"):
+        draw(tmp_path / name)
+    message = refuse(tmp_path)
+    assert message.endswith(
+        "sort the images into one folder a class, or add --label-from clusters to group them by their looks"
+    )
+
+
+def test_droppings_of_systems_are_passed_over_and_counted(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/2.png"):
+        draw(tmp_path / name)
+    names = ["Thumbs.db", "Icon\r", "Picasa.ini", ".DS_Store", "._1.png", "1.png~", "photo.lnk", "desktop.ini"]
+    for name in names:
+        (tmp_path / "a" / name).write_bytes(b"x")
+    (tmp_path / "@eaDir/a").mkdir(parents=True)
+    (tmp_path / "@eaDir/a/thumb.jpg").write_bytes(b"x")
+    source = read(tmp_path)
+    assert (source.classes, len(source)) == (["a", "b"], 2)
+    assert sorted(Path(path).name for path in source.ignored) == sorted([*names, "@eaDir"])
+
+
+def test_a_path_with_a_slip_is_a_missing_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pictures").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert (
+        refuse("pictures/catz")
+        == "pictures/catz does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME"
+    )

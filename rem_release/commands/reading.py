@@ -187,6 +187,7 @@ def describe_source(source: Source, working: WorkingSet) -> dict[str, object]:
         "left_out_splits": list(source.left_out),
         "classes": name_first(source.classes),
         "unlisted": source.unlisted,
+        "ignored": len(source.ignored),
         "skipped": dict(Counter(reason for _, reason in working.bad)),
         "doubtful": len(working.doubts),
         "choices": dict(working.choices),
@@ -204,6 +205,13 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
         console.warn(
             f"left out: {', '.join(source.left_out)}; protect more splits with --split NAME+NAME, or release one "
             "without noise with push --publish-clean-split NAME"
+        )
+    if source.ignored:
+        names = sorted({Path(path).name for path in source.ignored})
+        more = " and others" if len(names) > _SHOWN else ""
+        console.note(
+            f"{len(source.ignored)} hidden files and droppings of the system are passed over: "
+            f"{', '.join(names[:_SHOWN])}{more}"
         )
     if source.unlisted:
         where = ", ".join(f"{count} in {folder}" for folder, count in sorted(source.unlisted.items())[:_SHOWN])

@@ -5,18 +5,26 @@ and the droppings of file managers are ignored. Links are followed.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pyarrow as pa
 
+from rem_release.data.flat_folders import explain_flat
 from rem_release.data.recognised import Layout
 from rem_release.data.rows import Rows, SourceOptions, point_at_files
 from rem_release.data.split_names import split_named
 from rem_release.errors import InputError
 
-_DROPPINGS = {"thumbs.db", "desktop.ini", "__macosx"}
+_DROPPINGS = {
+    *("thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin"),
+    *("system volume information", "__macosx", "icon\r", "network trash folder", "temporary items", "lost+found"),
+    *("nohup.out", "picasa.ini", "zbthumbnail.info", "@eadir", "#recycle", "pspbrwse.jbf"),
+}
+"""what operating systems, file managers, viewers and network drives leave behind, as ignore templates list it"""
+_DROPPED_ENDS = ("~", ".lnk", ".stackdump", ".swp")
 _PARTS = {
     *("image", "images", "img", "imgs", "jpegimages", "photos", "mask", "masks", "label", "labels", "annotation"),
     *("annotations", "bboxes", "boxes", "keypoints", "segmentation", "segmentations", "groundtruth", "ground_truth"),
@@ -34,15 +42,18 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
     Raises:
         InputError: no such split, no files, no class folders, or a name that is not UTF-8.
     """
+    ignored: list[str] = []
     root = find_split_folder(path, options)
-    files = walk(root)
+    files = walk(root, ignored)
     if not files:
         raise InputError(f"{root} holds no files")
     if options.label_from == "clusters":
-        return _build_rows(root, files, options, None, {})
-    if options.label_from == "albums":
-        return _open_albums(root, files, options)
-    return _open_class_folders(root, files, options)
+        rows = _build_rows(root, files, options, None, {})
+    elif options.label_from == "albums":
+        rows = _open_albums(root, files, options)
+    else:
+        rows = _open_class_folders(root, files, options)
+    return replace(rows, ignored=tuple(ignored))
 
 
 def find_split_folder(path: Path, options: SourceOptions) -> Path:
@@ -113,9 +124,16 @@ def _refuse_doubt(path: Path, folders: list[str]) -> None:
     if len(folders) < 2:
         return
     if all(name.lower() in _PARTS for name in folders):
+        boxes = any(
+            parts[-1].lower().endswith((".txt", ".xml", ".json")) for name in folders for parts in walk(path / name)
+        )
+        what = (
+            "boxes in the manner of YOLO or Pascal VOC say nothing of a whole picture" if boxes else "no class is named"
+        )
         raise InputError(
-            f"{path} holds {_enumerate(folders)}, which look like pictures and what belongs to them, not like classes; "
-            f"give a folder of classes or metadata, or add --layout classes if they are classes"
+            f"{path} holds {_enumerate(folders)}, which look like pictures and what belongs to them, not like classes: "
+            f"{what}. Give the folder of pictures with metadata.csv (file_name,label) in it, or with --label-from "
+            "clusters; or add --layout classes if they are classes"
         )
     inner = [{entry.name for entry in _list(path / name) if entry.is_dir()} for name in folders]
     if len(inner[0]) > 1 and all(names == inner[0] for names in inner):
@@ -134,8 +152,12 @@ def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
     return tuple(e.name for e in _list(path) if e.is_dir() and is_other(e.name) and e.name != root.name)
 
 
-def walk(root: Path) -> list[Parts]:
+def walk(root: Path, ignored: list[str] | None = None) -> list[Parts]:
     """List every file below a folder as path parts, sorted by code points, part by part.
+
+    Args:
+        root: the folder.
+        ignored: what is passed over is added to it: hidden entries and droppings.
 
     Raises:
         InputError: a folder cannot be read, or a name is not UTF-8.
@@ -146,7 +168,7 @@ def walk(root: Path) -> list[Parts]:
         real = os.path.realpath(folder)
         if real in ancestors:
             raise InputError(f"{folder} is a link to a folder that contains it; remove the link")
-        for entry in _list(folder):
+        for entry in _list(folder, ignored):
             if entry.is_dir():
                 visit(folder / entry.name, (*parts, entry.name), ancestors | {real})
             else:
@@ -156,29 +178,30 @@ def walk(root: Path) -> list[Parts]:
     return files
 
 
-def _list(folder: Path) -> list["os.DirEntry[str]"]:
+def _list(folder: Path, ignored: list[str] | None = None) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
-            kept = sorted((entry for entry in entries if not _is_ignored(entry.name)), key=lambda entry: entry.name)
+            found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror}") from None
+    kept = [entry for entry in found if not _is_ignored(entry)]
+    if ignored is not None:
+        ignored += [entry.path for entry in found if entry not in kept]
     for entry in kept:
         if any(0xDC80 <= ord(letter) <= 0xDCFF for letter in entry.name):
             raise InputError(f"the name of {os.fsencode(entry.path)!r} is not UTF-8; rename it")
     return kept
 
 
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _DROPPINGS
+def _is_ignored(entry: "os.DirEntry[str]") -> bool:
+    name = entry.name.lower()
+    return name.startswith(".") or name in _DROPPINGS or (name.endswith(_DROPPED_ENDS) and not entry.is_dir())
 
 
 def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions) -> Rows:
     names = sorted({parts[0] for parts in files if len(parts) > 1})
     if not names:
-        raise InputError(
-            f"{root} has no class folders: sort the images into one folder a class, "
-            "or add --label-from clusters to group them by their looks"
-        )
+        raise InputError(*explain_flat(root, files))
     index = {name: number for number, name in enumerate(names)}
     class_ids = np.array([index[parts[0]] if len(parts) > 1 else -1 for parts in files], np.int64)
     return _build_rows(root, files, options, class_ids, {name: name for name in names})

@@ -70,6 +70,8 @@ class Rows:
     """what lives as long as the rows do, and is deleted with them"""
     left_out: tuple[str, ...] = ()
     """other splits that the source has"""
+    ignored: tuple[str, ...] = ()
+    """hidden files and droppings of operating systems that were passed over"""
     unlisted: dict[str, int] = field(default_factory=dict)
     """pictures that a metadata file does not list: folder -> how many"""
 

@@ -72,6 +72,8 @@ class Source:
     """name of each split -> its rows, in the order of the rows, which is that of the names"""
     left_out: tuple[str, ...] = ()
     """other splits that the source has"""
+    ignored: tuple[str, ...] = ()
+    """hidden files and droppings of operating systems that were passed over"""
     unlisted: dict[str, int] = field(default_factory=dict)
     """pictures that a metadata file does not list: folder -> how many"""
     root: Path | None = None
@@ -175,7 +177,7 @@ def open_source(options: SourceOptions) -> Source:
     if path.exists():
         _require_text(path.resolve())
         options = replace(options, source=str(path.resolve()))
-    elif not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", options.source):
+    elif not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", options.source) or path.parent.is_dir():
         raise InputError(f"{options.source} does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME")
     options = replace(options, split="+".join(names))
     if len(names) > 1:
@@ -260,6 +262,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
         class_ids=class_ids,
         splits=splits,
         left_out=rows.left_out,
+        ignored=rows.ignored,
         unlisted=rows.unlisted,
         root=rows.root,
         origins=rows.origins,

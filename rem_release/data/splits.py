@@ -121,6 +121,7 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
         also_read=tuple(file for part in rows for file in part.also_read),
         caches=tuple(cache for part in rows for cache in part.caches),
         left_out=tuple(name for name in rows[0].left_out if all(name in part.left_out for part in rows)),
+        ignored=tuple(path for part in rows for path in part.ignored),
         unlisted=rows[0].unlisted,
     )
 
