@@ -66,6 +66,11 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
+BOUND = LearnabilityFacts(
+    architecture="resnet18", samples=1000, sigma=0.25, q=0.9, eta=0.3289, bound=0.55, accuracies=[]
+)
+
+
 def read(certificate, curves=(), title="Holiday"):
     return Page(render_report(certificate, curves, title))
 
@@ -74,7 +79,9 @@ def read(certificate, curves=(), title="Holiday"):
 def whole():
     """The report of everything that an audit can have."""
     certificate = make_certificate(
-        learnability=LearnabilityFacts(architecture="resnet18", samples=1000, sigma=0.25, q=0.9, eta=0.3289, bound=0.55)
+        learnability=LearnabilityFacts(
+            architecture="resnet18", samples=1000, sigma=0.25, q=0.9, eta=0.3289, bound=0.55, accuracies=[]
+        )
     )
     return render_report(certificate, make_curves(certificate), "Holiday")
 
@@ -124,7 +131,9 @@ def test_light_dark_phone_and_print_are_provided_for(whole):
 
 def test_the_same_certificate_gives_the_same_bytes(whole):
     certificate = make_certificate(
-        learnability=LearnabilityFacts(architecture="resnet18", samples=1000, sigma=0.25, q=0.9, eta=0.3289, bound=0.55)
+        learnability=LearnabilityFacts(
+            architecture="resnet18", samples=1000, sigma=0.25, q=0.9, eta=0.3289, bound=0.55, accuracies=[]
+        )
     )
     assert render_report(certificate, make_curves(certificate)[::-1], "Holiday") == whole
 
@@ -273,7 +282,7 @@ def test_the_origin_of_the_test_images_is_told(origin, words):
 
 
 def test_a_bound_that_samples_do_not_suffice_for_is_told():
-    facts = LearnabilityFacts(architecture="vgg16", samples=20, sigma=0.25, q=0.9, eta=0.3, bound=None)
+    facts = LearnabilityFacts(architecture="vgg16", samples=20, sigma=0.25, q=0.9, eta=0.3, bound=None, accuracies=[])
     words = read(make_certificate(learnability=facts)).words
     assert (
         "20 draws of Gaussian noise (σ = 0.25) on the weights of one trained vgg16 do not suffice for a bound" in words

@@ -64,7 +64,7 @@ REASONS = {
     "cat/truncated ü.png": "truncated",
     "dog/animated.gif": "animated",
     "dog/bomb.png": "more than 178956970 pixels",
-    "dog/notes.txt": "not an image",
+    "dog/notes.txt": "text and no picture",
     "stray.png": "lies in no class folder",
 }
 

@@ -23,6 +23,7 @@ from accelerate import Accelerator
 
 from rem_release.audit.laboratory import Laboratory
 from rem_release.errors import RemReleaseError
+from rem_release.models import import_networks
 from rem_release.training.loop import Progress
 from rem_release.verdict.plan import Task
 
@@ -58,6 +59,8 @@ def train_victims(laboratory: Laboratory, tasks: Sequence[Task], report: Progres
             laboratory.make(task, partial(_forward, tell, number))
             tell(number, steps[number])
         return
+    import_networks({task.architecture.name for task in tasks})
+    _import_optimizer()
     running: dict[Connection, _Victim] = {}
     try:
         for number, task in enumerate(tasks):
@@ -89,6 +92,13 @@ class _Victim:
     number: int
     process: BaseProcess
     connection: Connection
+
+
+def _import_optimizer() -> None:
+    """Take a step: torch imports for seconds at the first one, which each process would do again."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    torch.optim.SGD([parameter], lr=0.1).step()
 
 
 def _start(laboratory: Laboratory, task: Task, number: int) -> _Victim:

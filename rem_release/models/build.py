@@ -1,6 +1,8 @@
 """Source models and victims by name."""
 
+from collections.abc import Iterable
 from importlib import import_module
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +44,17 @@ def build_model(name: str, classes: int, resolution: int, seed: int) -> Centred:
     Raises:
         KeyError: no such model.
     """
+    network = getattr(_import(name), name)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = getattr(import_module(f"rem_release.models.{MODELS[name]}"), name)
         return Centred(network(classes, resolution))
+
+
+def import_networks(names: Iterable[str]) -> None:
+    """Import what makes these networks, for processes that are forked."""
+    for name in names:
+        _import(name)
+
+
+def _import(name: str) -> ModuleType:
+    return import_module(f"rem_release.models.{MODELS[name]}")
