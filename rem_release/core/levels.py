@@ -1,11 +1,15 @@
 """The 8-bit domain, where the budget lives."""
 
+from collections.abc import Iterator
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rem_release.core.norms import project
-from rem_release.core.resampling import Resampling, resample
+from rem_release.core.resampling import Resampling, interpolation_matrix, resample
+
+_STRIP = 1 << 20
+"""pixels of a large picture that are worked on at a time"""
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -38,15 +42,33 @@ def protect_at_own_size(image: Tensor, levels: Tensor, budget: int) -> tuple[Ten
         uint8 [3, H, W] with |x′ − x| ≤ budget everywhere, and whether the noise had to be raised: on pictures of very
         few pixels it can round to nothing, and then every pixel moves by the whole budget, the way its noise pointed.
     """
-    size = (int(image.shape[1]), int(image.shape[2]))
-    delta = levels.to(torch.float32)
-    if delta.shape[1:] != image.shape[1:]:
-        delta = F.interpolate(delta[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
-    clean = image.to(torch.int16)
-    low, high = (-clean).clamp(min=-budget), (255 - clean).clamp(max=budget)
-    change = torch.round(delta).to(torch.int16).clamp(low, high)
-    raised = 8 * int(change.abs().sum()) < budget * change.numel()
+    change, moved = torch.empty(image.shape, dtype=torch.int8), 0
+    for part, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
+        low, high = _room(image[:, part], budget)
+        change[:, part] = torch.round(delta).to(torch.int16).clamp(low, high)
+        moved += int(change[:, part].abs().sum())
+    raised = 8 * moved < budget * change.numel()
     if raised:
-        upwards = torch.where(high < budget, False, torch.where(low > -budget, True, delta >= 0))
-        change = torch.where(upwards, high, low)
-    return (clean + change).to(torch.uint8), raised
+        for part, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
+            low, high = _room(image[:, part], budget)
+            upwards = torch.where(high < budget, False, torch.where(low > -budget, True, delta >= 0))
+            change[:, part] = torch.where(upwards, high, low)
+    return image + change.view(torch.uint8), raised  # modulo 256, within the box
+
+
+def _room(image: Tensor, budget: int) -> tuple[Tensor, Tensor]:
+    """How far each value may go down and up: int16."""
+    clean = image.to(torch.int16)
+    return (-clean).clamp(min=-budget), (255 - clean).clamp(max=budget)
+
+
+def _strips_of_noise(levels: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of a picture, and the noise brought to its size there, float32: a few million values at a time."""
+    if levels.shape[1:] == (height, width):
+        yield slice(0, height), levels.to(torch.float32)
+        return
+    columns = interpolation_matrix(levels.shape[2], width)
+    rows, across = interpolation_matrix(levels.shape[1], height), levels.to(torch.float32) @ columns.T
+    step = max(1, _STRIP // width)
+    for top in range(0, height, step):
+        yield slice(top, min(height, top + step)), rows[top : top + step] @ across

@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from rem_release.data.file_kinds import name_kind
+from rem_release.data.in_order import take_room
 from rem_release.data.png_chunks import strip_png
 from rem_release.data.recognised import Choice
 from rem_release.data.tiff_pages import choose_page, read_numbers
@@ -130,6 +131,7 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         _choose_frame(image, choices)
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
+        take_room(image.width * image.height)
         tags = getattr(image, "tag_v2", {})
         if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8:
             raise BadImage("a TIFF of more than 8 bits in separate planes")  # Pillow reads it as garbage

@@ -3,6 +3,7 @@
 Threads, not processes: Pillow, numpy and scipy decode, encode and measure pictures without holding Python's lock.
 """
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,9 @@ from os import cpu_count
 from typing import TypeVar
 
 _MOST_THREADS = 16
-"""each works on one picture, which may take some hundred megabytes"""
+_MOST_PIXELS = 48_000_000
+"""of all pictures together that are worked on, or done and not taken yet; a larger one is alone. Each pixel takes some
+tens of bytes meanwhile"""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -23,18 +26,93 @@ def thread_count() -> int:
 def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
     """Yield work(item) in the order of the items, computed by threads that run at most two items each ahead.
 
-    An exception of `work` comes out at its own place. With one thread the items are worked on in order, too.
+    Work on a large picture calls `take_room` first, and waits there while too many pixels are in flight. An exception
+    of `work` comes out at its own place. With one thread the items are worked on in order, too.
     """
     threads = threads or thread_count()
+    room = _Room()
+
+    def run(number: int, item: Item) -> Result:
+        _current.room, _current.number = room, number
+        try:
+            return work(item)
+        finally:
+            room.pass_on(number)
+            _current.room = None
+
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
+        taken = 0
         try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
+            for number, item in enumerate(items):
+                waiting.append(pool.submit(run, number, item))
                 if len(waiting) > 2 * threads:
                     yield waiting.popleft().result()
+                    room.leave(taken)
+                    taken += 1
             while waiting:
                 yield waiting.popleft().result()
+                room.leave(taken)
+                taken += 1
         finally:
+            room.close()
             for future in waiting:
                 future.cancel()
+
+
+def take_room(pixels: int) -> None:
+    """Wait until so many pixels more may be in flight; at once where nothing is mapped, or the item has its room."""
+    room = getattr(_current, "room", None)
+    if room is not None:
+        room.take(_current.number, pixels)
+
+
+class _Room:
+    """Pixels in flight of one `map_in_order`. Items take theirs in order, so that the first one never waits for others
+    that wait to be taken after it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held: dict[int, int] = {}
+        self._passed: set[int] = set()
+        self._next = 0
+        self._closed = False
+
+    def take(self, number: int, pixels: int) -> None:
+        with self._changed:
+            if number < self._next or number in self._passed:
+                return
+            self._changed.wait_for(lambda: self._closed or (self._next == number and self._fits(pixels)))
+            self._held[number] = pixels
+            self._pass_on(number)
+
+    def pass_on(self, number: int) -> None:
+        """The item needs no room, or has it."""
+        with self._changed:
+            self._pass_on(number)
+
+    def leave(self, number: int) -> None:
+        """What became of the item is gone."""
+        with self._changed:
+            self._held.pop(number, None)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody takes any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _fits(self, pixels: int) -> bool:
+        return not self._held or sum(self._held.values()) + pixels <= _MOST_PIXELS
+
+    def _pass_on(self, number: int) -> None:
+        if number >= self._next:
+            self._passed.add(number)
+        while self._next in self._passed:
+            self._passed.remove(self._next)
+            self._next += 1
+        self._changed.notify_all()
+
+
+_current = threading.local()

@@ -15,7 +15,7 @@ from skimage.metrics import structural_similarity
 
 from rem_release.release.facts import ImperceptibilityFacts
 
-_BAND_PIXELS = 1 << 20
+_BAND_PIXELS = 1 << 18
 _DECIMALS = {"mean_change": 4, "psnr_mean": 4, "psnr_min": 4, "ssim_mean": 6, "ssim_min": 6}
 
 

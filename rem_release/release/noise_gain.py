@@ -5,6 +5,7 @@ r = <n, c> / (|n|·|c|) (least squares): the PSNR to the original rises by −10
 """
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -26,6 +27,8 @@ _BLOCKS = (1, 4)
 """means of so many blocks a side: of such noise the coarse part may fit where the fine one does not"""
 _FLIPS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 _SURE = 1e-6
+_STRIP = 1 << 20
+"""pixels of a large picture that are worked on at a time"""
 
 
 class NoiseGain:
@@ -59,27 +62,41 @@ class NoiseGain:
         """
         if squash(clean, self._resolution).std() < FLAT:
             return 0, 0.0
-        noise = np.ascontiguousarray(self._unknown(clean, protected).transpose(2, 0, 1))
         rows, columns, lengths = self._route(*clean.shape[:2])
-        seen = rows.T @ noise @ columns  # so that <noise, enlarged cell> = <seen, cell>
         shown, height, width = self._shown, *(self._reach(length) for length in clean.shape[:2])
+        seen, sides = np.zeros((3, rows.shape[1], columns.shape[1]), np.float32), np.empty((2, len(rows)))
+        for part, noise in self._strips_of_unknown(clean, protected):
+            seen += rows[part].T @ noise @ columns  # so that <noise, enlarged cell> = <seen, cell>
+            energy = np.square(noise).sum(0, dtype=np.float64)
+            sides[:, part] = energy[:, :width].sum(1), energy[:, -width:].sum(1)
         corners = [seen[:, ::down, ::across][:, :shown, :shown].reshape(-1) for down, across in _FLIPS]
-        energy = np.square(noise).sum(0)
-        energies = np.array([energy[::down, ::across][:height, :width].sum() for down, across in _FLIPS])
+        energies = np.array([sides[int(across < 0)][::down][:height].sum() for down, across in _FLIPS])
         squares = np.square(self._flat @ np.stack(corners, 1)) / np.maximum(lengths[:, None] * energies, _SURE)
         squares[squares < _CHANCE**2 / (3 * min(height, shown) * min(width, shown))] = 0
         best = int(squares.argmax())
         gain = 10 * float(np.log10(1 / max(1 - squares.flat[best], _SURE)))
         return best // (len(_FLIPS) * self._views.shape[1]), gain
 
-    def _unknown(self, clean: np.ndarray, protected: np.ndarray) -> np.ndarray:
-        """The noise, less its means over the brightest and the darkest pixels: that it darkens the ones and brightens
-        the others is known without a figure, for nothing else is possible."""
-        noise = protected.astype(np.float32) - clean
-        for saturated in (clean < self._levels, clean > 255 - self._levels):
-            if saturated.any():
-                noise[saturated] -= noise[saturated].mean()
-        return noise
+    def _strips_of_unknown(self, clean: np.ndarray, protected: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows, and their noise, float32 [3, h, W], less its means over the brightest and the darkest pixels: that it
+        darkens the ones and brightens the others is known without a figure, for nothing else is possible."""
+        step = max(1, _STRIP // clean.shape[1])
+        parts = [slice(top, top + step) for top in range(0, len(clean), step)]
+        sums, counts = np.zeros(2), np.zeros(2)
+        for part in parts:
+            noise = protected[part].astype(np.float32) - clean[part]
+            for side, saturated in enumerate(self._saturated(clean[part])):
+                sums[side] += noise[saturated].sum(dtype=np.float64)
+                counts[side] += saturated.sum()
+        for part in parts:
+            noise = protected[part].astype(np.float32) - clean[part]
+            for side, saturated in enumerate(self._saturated(clean[part])):
+                if counts[side]:
+                    noise[saturated] -= np.float32(sums[side] / counts[side])
+            yield part, np.ascontiguousarray(noise.transpose(2, 0, 1))
+
+    def _saturated(self, clean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return clean < self._levels, clean > 255 - self._levels
 
     def _reach(self, length: int) -> int:
         """How many of so many pixels, from one side, the shown part of the grid touches."""
