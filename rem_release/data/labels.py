@@ -1,6 +1,7 @@
 """Which columns a release can have: one of images, one of labels, read as classes, and others without any pixels."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import datasets
@@ -13,6 +14,11 @@ from rem_release.data.hidden_pictures import find_picture, is_plain
 from rem_release.data.rows import SourceOptions
 from rem_release.errors import InputError
 
+_LABELS = {
+    *("class", "classes", "class_name", "class_id", "category", "category_id", "target", "y", "tag"),
+    *("species", "breed", "diagnosis"),
+}
+"""what people call a column of classes, beside labels"""
 _ADVICE = "give every row one class, or name another column with --label-column"
 
 
@@ -36,6 +42,34 @@ def _list_dropped(table: datasets.Dataset, options: SourceOptions) -> list[str]:
         kept = {options.image_column, options.label_column, *options.keep_columns}
         dropped += [name for name in table.column_names if name not in {*kept, *dropped}]
     return dropped
+
+
+def guess_columns(features: datasets.Features, options: SourceOptions) -> SourceOptions:
+    """The columns of images and labels, where there is one of each kind alone and the options name none."""
+    image, label = options.image_column, options.label_column
+    if image == SourceOptions.image_column and image not in features:
+        image = _only([name for name, feature in features.items() if is_image(feature)]) or image
+    if label == SourceOptions.label_column and label not in features and options.label_from is None:
+        others = {name: feature for name, feature in features.items() if name != image and _is_label(feature)}
+        classes = [name for name, feature in others.items() if isinstance(feature, datasets.ClassLabel)]
+        label = _only(classes) or _only([name for name in others if _names_labels(name) and not classes]) or label
+    return replace(options, image_column=image, label_column=label)
+
+
+def _names_labels(name: str) -> bool:
+    return name.lower() in _LABELS or "label" in name.lower()
+
+
+def _only(names: list[str]) -> str | None:
+    return names[0] if len(names) == 1 else None
+
+
+def read_plain(dataset: datasets.Dataset) -> datasets.Dataset:
+    """The same with texts as texts and bytes as bytes: Polars writes views of them."""
+    for name, feature in dataset.features.items():
+        if isinstance(feature, datasets.Value) and feature.dtype.endswith("_view"):
+            dataset = dataset.cast_column(name, datasets.Value(feature.dtype.removesuffix("_view")))
+    return dataset
 
 
 def name_columns(dataset: datasets.Dataset, options: SourceOptions, missing: str, option: str) -> str:
@@ -86,17 +120,25 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
         _refuse_unnamed(values, column, feature.num_classes)
         return list(feature.names), values.to_numpy().astype(np.int64)
     distinct = sorted(pc.unique(values).to_pylist())
+    if parts := [value for value in distinct if isinstance(value, float) and not value.is_integer()]:
+        raise InputError(f"column {column!r} holds numbers such as {parts[0]}, not one class a row; {_ADVICE}")
     found = pc.index_in(values, value_set=pa.array(distinct, values.type))
-    return [str(value) for value in distinct], found.to_numpy().astype(np.int64)
+    return [name_value(value) for value in distinct], found.to_numpy().astype(np.int64)
+
+
+def name_value(value: Any) -> str:
+    """What a class is called whose label is no ClassLabel: 3 of 3.0, as pandas writes whole numbers beside gaps."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _refuse_missing(values: pa.ChunkedArray, column: str) -> None:
-    missing = values.is_null()
+    missing = values.is_null(nan_is_null=True)
     if pa.types.is_signed_integer(values.type):
         missing = pc.or_(missing, pc.fill_null(pc.equal(values, -1), False))
     rows = np.flatnonzero(missing.to_numpy())
     if len(rows):
-        shown = "null" if values[int(rows[0])].as_py() is None else "-1, which means no label"
+        value = values[int(rows[0])].as_py()
+        shown = "-1, which means no label" if value == -1 else "null"
         raise InputError(
             f"column {column!r} has no label in {len(rows)} rows, first in row {rows[0]} ({shown}); {_ADVICE}"
         )
@@ -116,7 +158,7 @@ def _is_label(feature: Any) -> bool:
     if isinstance(feature, datasets.ClassLabel):
         return True
     return isinstance(feature, datasets.Value) and (
-        feature.dtype in ("string", "large_string") or feature.dtype.lstrip("u").startswith("int")
+        feature.dtype in ("string", "large_string", "bool") or feature.dtype.lstrip("u").startswith(("int", "float"))
     )
 
 
@@ -181,10 +223,8 @@ def is_image(feature: Any) -> bool:
     """Tell a column that can be read as pictures: an image, a struct with bytes, or raw binary."""
     if isinstance(feature, datasets.Image):
         return True
-    if isinstance(feature, dict):
-        return set(feature) <= {"bytes", "path"} and _is_binary(feature.get("bytes"))
-    return _is_binary(feature)
+    return _is_binary(feature.get("bytes") if isinstance(feature, dict) else feature)
 
 
 def _is_binary(feature: Any) -> bool:
-    return isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary")
+    return isinstance(feature, datasets.Value) and feature.dtype in ("binary", "large_binary", "binary_view")

@@ -25,6 +25,7 @@ from rem_release.data.decoding import BadImage
 from rem_release.data.folders import open_folder
 from rem_release.data.labels import (
     drop_columns,
+    guess_columns,
     name_columns,
     read_classes,
     read_image_column,
@@ -40,6 +41,7 @@ from rem_release.data.splits import find_split, join_splits, read_split_names, r
 from rem_release.data.tables import (
     find_metadata,
     holds_parquet,
+    is_parquet,
     is_saved_dataset,
     open_hub,
     open_metadata,
@@ -116,7 +118,14 @@ class Source:
             return cell
         if cell is None or (cell["bytes"] is None and not cell["path"]):
             raise BadImage("no image (null)")
-        return cell["bytes"] if cell["bytes"] is not None else _read_file((self.root or Path()) / cell["path"])
+        if cell["bytes"] is not None:
+            return cell["bytes"]
+        if re.match(r"[a-z][a-z0-9+.-]+://", cell["path"]):
+            raise BadImage(f"{cell['path']} is an address, and only files on this machine are read")
+        try:
+            return _read_file((self.root or Path()) / cell["path"])
+        except BadImage as error:
+            raise error if self.origins is not None else BadImage(f"{error.reason}: {cell['path']}") from None
 
     @cached_property
     def _cells(self) -> pa.ChunkedArray:
@@ -183,6 +192,7 @@ def open_source(options: SourceOptions) -> Source:
     if len(names) > 1:
         require_splits(options)
     parts = [_open_rows(replace(options, split=name)) for name in names]
+    options = guess_columns(parts[0].dataset.features, options)
     tables = drop_columns([part.dataset for part in parts], options)
     parts = [replace(part, dataset=table) for part, table in zip(parts, tables, strict=True)]
     splits = {name: len(table) for name, table in zip(names, tables, strict=True)}
@@ -208,7 +218,7 @@ def _open_rows(options: SourceOptions) -> Rows:
 
 def _open_local(path: Path, options: SourceOptions) -> Rows:
     if path.is_file():
-        if path.suffix != ".parquet":
+        if not is_parquet(path):
             raise InputError(f"{path} is one file and not Parquet; give the folder of images that it lies in")
         return _open_table(open_parquet(path, options), options)
     if is_saved_dataset(path):
@@ -216,7 +226,7 @@ def _open_local(path: Path, options: SourceOptions) -> Rows:
     metadata = find_metadata(path, options)
     if metadata is not None:
         return _open_table(open_metadata(metadata, options), options)
-    if holds_parquet(path, options.split):
+    if holds_parquet(path, options):
         return _open_table(open_parquet(path, options), options)
     return open_folder(path, options)
 

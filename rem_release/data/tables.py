@@ -21,13 +21,14 @@ from huggingface_hub.utils import logging as hub_logging
 
 from rem_release.data.folders import choose_folder, guess_split_folder, list_other_folders, walk
 from rem_release.data.hidden_pictures import is_plain
-from rem_release.data.labels import is_image
+from rem_release.data.labels import guess_columns, is_image, read_plain
 from rem_release.data.parquet_column import ParquetColumn
 from rem_release.data.rows import PrivateCache, Rows, SourceOptions, point_at_files
 from rem_release.data.split_names import split_named
 from rem_release.errors import InputError
 
 _METADATA = {"metadata.csv": "csv", "metadata.jsonl": "json", "metadata.parquet": "parquet"}
+_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _PICTURES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2"),
     *(".avif", ".mpo", ".heic", ".heif", ".jxl"),
@@ -62,6 +63,7 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
     with _explaining(path):
         loaded = datasets.load_dataset(
             _METADATA[path.name],
+            **(_sniff(path) if path.suffix == ".csv" else {}),
             data_files={"train": [glob.escape(str(path))]},
             split="train",
             cache_dir=cache.name,
@@ -126,7 +128,7 @@ def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOption
         is_read = name not in options.drop_columns and (options.keep_columns is None or name in options.keep_columns)
         if points and is_read:
             raise InputError(f"column {name!r} of {path} points at more files; leave it out with --drop-column {name}")
-    names = loaded["file_name"][:]
+    names = [_turn_slashes(path.parent, name) for name in loaded["file_name"][:]]
     for row, name in enumerate(names):
         if not isinstance(name, str) or not name:
             raise InputError(f"{path}: 'file_name' of row {row} is {name!r}, not the path of a file")
@@ -135,9 +137,62 @@ def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOption
     return names
 
 
-def holds_parquet(path: Path, split: str) -> bool:
-    """Tell a folder of Parquet files, at its top, in `data/` or in SPLIT/, from a folder of images."""
-    return any(folder.is_dir() and any(folder.glob("*.parquet")) for folder in (path, path / "data", path / split))
+def _sniff(path: Path) -> dict[str, str]:
+    """How a CSV is written: UTF-16 by its mark, else UTF-8, and the separator of its first line."""
+    with path.open("rb") as file:
+        start = file.read(1 << 16)
+    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    header = start.decode(encoding, "ignore").lstrip("\ufeff").splitlines()[:1]
+    counts = {separator: header[0].count(separator) if header else 0 for separator in ",;\t|"}
+    return {"encoding": encoding, "sep": max(counts, key=lambda separator: counts[separator])}
+
+
+def _turn_slashes(folder: Path, name: Any) -> Any:
+    """A path as Windows writes it; where a file really has such a name, it stays."""
+    if isinstance(name, str) and "\\" in name and not (folder / name).exists():
+        return name.replace("\\", "/")
+    return name
+
+
+def is_parquet(path: Path) -> bool:
+    """Tell a Parquet file by its first bytes: in a cache it has no name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:
+        return False
+
+
+def holds_parquet(path: Path, options: SourceOptions) -> bool:
+    """Tell a folder of Parquet files from a folder of images.
+
+    They lie at its top, in `data/` or in SPLIT/; or anywhere, where its card says so or no picture is there. A table
+    beside class folders of pictures is none.
+    """
+    usual = (path, path / "data", path / options.split)
+    if any(_has_suffix(file, {".parquet"}) for folder in usual if folder.is_dir() for file in folder.iterdir()):
+        return not _has_class_folders(path)
+    if not _list_parquet(path):
+        return False
+    return _describes_data(path / "README.md") or not any(_has_suffix(file, _PICTURES) for file in path.rglob("*"))
+
+
+def _has_suffix(path: Path, suffixes: set[str]) -> bool:
+    return path.suffix.lower() in suffixes and not path.is_dir()
+
+
+def _has_class_folders(path: Path) -> bool:
+    inner = [folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
+    return sum(any(_has_suffix(file, _PICTURES) for file in folder.rglob("*")) for folder in inner) > 1
+
+
+def _describes_data(card: Path) -> bool:
+    """Whether the card of a dataset repository says where its data lie."""
+    if not card.is_file():
+        return False
+    with card.open(encoding="utf-8", errors="replace") as file:
+        head = file.read(100_000)
+    return head.startswith("---") and any(line.startswith(("configs:", "dataset_info:")) for line in head.splitlines())
 
 
 def open_parquet(path: Path, options: SourceOptions) -> Rows:
@@ -160,10 +215,16 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
         builder = datasets.load_dataset_builder(**where, cache_dir=cache.name)
         _require_split(builder.config.data_files, str(path), options)
         files = [Path(file).resolve() for file in builder.config.data_files[options.split]]
-        features = builder.info.features or datasets.Features.from_arrow_schema(pq.read_schema(files[0]))
+        features, is_mixed = _join_features(files, builder.info.features)
+        options = guess_columns(features, options)
+        pictures = None
+        if is_image(features.get(options.image_column)):
+            pictures = ParquetColumn(files, options.image_column)
+            features[options.image_column] = datasets.Image(decode=False)  # whatever else its cells hold
         read = [name for name, feature in features.items() if is_plain(feature) and name not in options.drop_columns]
-        dataset = _load_columns(where, cache, read, options.split) if read else None
-        pictures = ParquetColumn(files, options.image_column) if is_image(features.get(options.image_column)) else None
+        typed = datasets.Features({name: features[name] for name in read}) if is_mixed else None
+        dataset = read_plain(_load_columns(where, cache, read, options.split, typed)) if read else None
+        features |= dataset.features if dataset is not None else {}
         dataset = _add_unread(dataset, features, sum(pq.read_metadata(file).num_rows for file in files))
     root = path.parent if path.is_file() else path
     return Rows(
@@ -179,8 +240,20 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
     )
 
 
-def _load_columns(where: dict[str, Any], cache: PrivateCache, names: list[str], split: str) -> datasets.Dataset:
-    return datasets.load_dataset(**where, columns=names, cache_dir=cache.name, split=split)
+def _join_features(files: list[Path], stated: datasets.Features | None) -> tuple[datasets.Features, bool]:
+    """The features of all files together, and whether they differ: where one has nulls the others may have texts."""
+    schemas = [pq.read_schema(file) for file in files]
+    if all(schema.equals(schemas[0]) for schema in schemas):
+        return stated or datasets.Features.from_arrow_schema(schemas[0]), False
+    joined = pa.unify_schemas(schemas, promote_options="permissive")
+    return datasets.Features.from_arrow_schema(joined), True
+
+
+def _load_columns(
+    where: dict[str, Any], cache: PrivateCache, names: list[str], split: str, features: datasets.Features | None
+) -> datasets.Dataset:
+    typed = {} if features is None else {"features": features}
+    return datasets.load_dataset(**where, columns=names, cache_dir=cache.name, split=split, **typed)
 
 
 def _add_unread(dataset: datasets.Dataset | None, features: datasets.Features, rows: int) -> datasets.Dataset:
@@ -195,7 +268,7 @@ def _add_unread(dataset: datasets.Dataset | None, features: datasets.Features, r
 
 
 def _list_parquet(path: Path) -> list[Path]:
-    found = sorted(path.rglob("*.parquet"))
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".parquet")
     files = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
     for file in files:
         if file.exists() and not file.is_file() and not file.is_dir():  # a pipe would wait for ever
@@ -207,6 +280,7 @@ def _mirror(path: Path, files: list[Path], cache: Path) -> str:
     """Link the files of a data set under a plain name: in a folder's own, `datasets` takes brackets for patterns."""
     for file in _list_read(path, files):
         link = cache / "source" / file.relative_to(path)
+        link = link.with_suffix(link.suffix.lower())
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(file)
     return str(cache / "source")
@@ -304,6 +378,8 @@ def _explaining(source: object) -> Iterator[None]:
     ) as error:
         cause = error.__cause__ or error
         lines = (str(cause).strip() or type(cause).__name__).splitlines()
+        if isinstance(cause, UnicodeDecodeError):
+            lines = [f"it is not UTF-8 (byte {cause.start}); bring it there with iconv -f ENCODING -t UTF-8"]
         raise InputError(f"{source} cannot be read: {lines[0]}") from error
     finally:
         datasets.logging.set_verbosity(level)

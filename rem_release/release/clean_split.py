@@ -159,7 +159,9 @@ def _write_label(feature: Any, name: str, number: int) -> Any:
     """The value of a class in the label column."""
     if isinstance(feature, datasets.ClassLabel):
         return number
-    return name if "string" in feature.dtype else int(name)
+    if feature.dtype == "bool":
+        return name == "True"
+    return name if "string" in feature.dtype else float(name) if "float" in feature.dtype else int(name)
 
 
 def _fit_column(

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features
 
+from rem_release.data.labels import name_value
 from rem_release.data.shards import ReleasedRow, image_path
 from rem_release.release.facts import CleanSplitFacts, Facts
 from rem_release.release.schema import compare_schema
@@ -174,7 +175,7 @@ def name_class(value: Any, feature: Any) -> str | None:
         return None
     if isinstance(feature, ClassLabel):
         return feature.names[value] if 0 <= value < len(feature.names) else None
-    return str(value)
+    return name_value(value)
 
 
 def _incomplete(name: str) -> Check:

@@ -1,0 +1,190 @@
+"""Tables as people have them: by Polars, pandas and spreadsheets, in caches of the Hub and clones of repositories."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from rem_release.data.decoding import BadImage, decode
+from rem_release.data.source import Source, SourceOptions, open_source
+from tests.command_line import released, succeed
+from tests.test_data_folders import refuse
+
+LABELS = ["a", "b", "a", "b"]
+
+
+def picture(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+
+
+def encode(number: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(number)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+BYTES = [encode(number) for number in range(4)]
+
+
+def cells(bytes_: Any = None, path: Any = None, **further: pa.DataType) -> pa.Array:
+    fields = {"bytes": bytes_ or pa.binary(), "path": path or pa.string(), **further}
+    rows = [{"bytes": data, "path": f"{number}.png", **dict.fromkeys(further, 8)} for number, data in enumerate(BYTES)]
+    return pa.array(rows, pa.struct(list(fields.items())))
+
+
+def write(path: Path, image: pa.Array | None = None, label: Any = None, **columns: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = {"image": cells() if image is None else image, "label": LABELS if label is None else label}
+    pq.write_table(pa.table({**({} if columns.pop("bare", False) else named), **columns}), path)
+    return path
+
+
+def read(path: Path, **options: object) -> Source:
+    return open_source(SourceOptions(source=str(path), **options))
+
+
+def check(source: Source, classes: list[str], ids: list[int]) -> None:
+    assert (source.classes, source.class_ids.tolist()) == (classes, ids)
+    for row in range(4):
+        np.testing.assert_array_equal(decode(source.image_bytes(row)), picture(row))
+
+
+KINDS: dict[str, tuple[dict[str, Any], list[str], list[int]]] = {
+    "booleans": ({"label": [True, False, True, False]}, ["False", "True"], [1, 0, 1, 0]),
+    "whole floats": ({"label": [3.0, 1.0, 1.0, 3.0]}, ["1", "3"], [1, 0, 0, 1]),
+    "views of texts": ({"label": pa.array(LABELS, pa.string_view())}, ["a", "b"], [0, 1, 0, 1]),
+    "views of bytes": ({"image": pa.array(BYTES, pa.binary_view())}, ["a", "b"], [0, 1, 0, 1]),
+    "views in cells": ({"image": cells(pa.binary_view(), pa.string_view())}, ["a", "b"], [0, 1, 0, 1]),
+    "large cells": ({"image": cells(pa.large_binary(), pa.large_string())}, ["a", "b"], [0, 1, 0, 1]),
+    "cells that hold more": ({"image": cells(height=pa.int64(), width=pa.int32())}, ["a", "b"], [0, 1, 0, 1]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_types_that_people_have_are_read_and_released(kind: str, tmp_path: Path, recipe: Path) -> None:
+    columns, classes, ids = KINDS[kind]
+    path = write(tmp_path / "in" / "data.parquet", **columns)
+    check(read(path.parent), classes, ids)
+    if kind in ("whole floats", "views of texts", "cells that hold more"):
+        succeed("protect", path, "--out", tmp_path / "run", "--recipe", recipe)
+        succeed("verify", tmp_path / "run")
+        assert len(released(tmp_path / "run/release")) == 4
+
+
+def test_floats_that_are_no_classes_and_missing_ones_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "parts.parquet", label=[0.5, 1.0, 1.0, 0.5])
+    assert "column 'label' holds numbers such as 0.5, not one class a row" in refuse(tmp_path / "parts.parquet")
+    write(tmp_path / "nan.parquet", label=[0.0, float("nan"), 1.0, 0.0])
+    assert "column 'label' has no label in 1 rows, first in row 1 (null)" in refuse(tmp_path / "nan.parquet")
+
+
+def test_the_only_columns_of_their_kinds_need_no_options(tmp_path: Path) -> None:
+    write(tmp_path / "one.parquet", bare=True, img=cells(), fine_label=[0, 1, 0, 1], width=[8] * 4)
+    source = read(tmp_path / "one.parquet")
+    assert (source.image_column, source.label_column, source.other_columns()) == ("img", "fine_label", ["width"])
+    check(source, ["0", "1"], [0, 1, 0, 1])
+    two = write(tmp_path / "two.parquet", bare=True, img=cells(), fine_label=[0, 1, 0, 1], coarse_label=[0, 0, 1, 1])
+    assert "has no column 'label'; its columns are img, fine_label, coarse_label: choose with" in refuse(two)
+    pair = write(tmp_path / "pair.parquet", bare=True, before=cells(), after=cells())
+    assert "has no column 'image'; its columns are before, after: choose with --image-column" in refuse(pair)
+    named = write(tmp_path / "named.parquet", bare=True, img=cells(), label=LABELS)
+    assert "has no column 'photo'" in refuse(named, image_column="photo"), "what is asked for is not guessed"
+
+
+def test_files_are_tables_by_their_first_bytes(tmp_path: Path) -> None:
+    """A link into a cache's blobs, and a name in capitals."""
+    blob = write(tmp_path / "cache/blobs/x.parquet").rename(tmp_path / "cache/blobs/0123abcd")
+    link = tmp_path / "cache/snapshots/ff/train.parquet"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(blob)
+    for path in (link, link.parent, blob):
+        check(read(path), ["a", "b"], [0, 1, 0, 1])
+    capital = write(tmp_path / "capital/DATA.PARQUET")
+    check(read(capital), ["a", "b"], [0, 1, 0, 1])
+    check(read(capital.parent), ["a", "b"], [0, 1, 0, 1])
+    (tmp_path / "other.parquet").write_bytes(b"PK\3\4")
+    assert "is one file and not Parquet" in refuse(tmp_path / "other.parquet")
+
+
+def test_shards_of_which_one_holds_nulls_alone(tmp_path: Path, recipe: Path) -> None:
+    write(tmp_path / "in/train-0.parquet", note=pa.nulls(4), score=pa.array([1, 2, 3, 4], pa.int64()))
+    write(tmp_path / "in/train-1.parquet", note=["x", None, "y", "z"], score=pa.array([0.5] * 4))
+    source = read(tmp_path / "in")
+    assert source.dataset["note"][:] == [None] * 4 + ["x", None, "y", "z"]
+    assert source.dataset["score"][:] == [1.0, 2.0, 3.0, 4.0, 0.5, 0.5, 0.5, 0.5]
+    succeed("protect", tmp_path / "in", "--out", tmp_path / "run", "--recipe", recipe)
+    succeed("verify", tmp_path / "run")
+
+
+CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: plain_text/train-*
+---
+# A set
+"""
+
+
+def test_a_clone_of_a_dataset_repository(tmp_path: Path) -> None:
+    write(tmp_path / "plain_text/train-00000-of-00001.parquet")
+    (tmp_path / "README.md").write_text(CARD)
+    check(read(tmp_path), ["a", "b"], [0, 1, 0, 1])
+    (tmp_path / "teaser").mkdir()
+    (tmp_path / "teaser/figure.png").write_bytes(BYTES[0])
+    check(read(tmp_path), ["a", "b"], [0, 1, 0, 1])
+
+
+def test_a_table_beside_class_folders_hides_nothing(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            (tmp_path / name / f"{number}.png").write_bytes(BYTES[number])
+    write(tmp_path / "index.parquet", bare=True, key=[1, 2])
+    source = read(tmp_path)
+    assert (source.classes, len(source)) == (["a", "b"], 5)
+    stray = next(row for row in range(5) if source.origin(row) == "index.parquet")
+    with pytest.raises(BadImage, match="lies in no class folder"):
+        source.image_bytes(stray)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le with mark"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("slash", ["/", "\\"])
+def test_tables_of_spreadsheets(encoding: str, separator: str, slash: str, tmp_path: Path) -> None:
+    (tmp_path / "im").mkdir()
+    for number in range(4):
+        (tmp_path / "im" / f"{number}.png").write_bytes(BYTES[number])
+    rows = ["file_name", *(f"im{slash}{number}.png" for number in range(4))]
+    text = "\r\n".join(separator.join(pair) for pair in zip(rows, ["label", "ä", "b, c", "ä", "b, c"], strict=True))
+    text = text.replace("b, c", '"b, c"')
+    data = b"\xff\xfe" + text.encode("utf-16-le") if "mark" in encoding else text.encode(encoding)
+    (tmp_path / "metadata.csv").write_bytes(data)
+    check(read(tmp_path), ["b, c", "ä"], [1, 0, 1, 0])
+
+
+def test_other_encodings_are_refused_and_not_guessed(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_bytes("file_name,label\n0.png,ä\n".encode("cp1252"))
+    assert "it is not UTF-8 (" in (message := refuse(tmp_path))
+    assert message.endswith("bring it there with iconv -f ENCODING -t UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("s3://bucket/x.png", "s3://bucket/x.png is an address, and only files on this machine are read"),
+        ("gone/x.png", "no such file: gone/x.png"),
+    ],
+)
+def test_a_path_that_cannot_be_opened_is_shown(path: str, words: str, tmp_path: Path) -> None:
+    image = pa.array([{"bytes": None, "path": path}] * 4, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    write(tmp_path / "data.parquet", image=image)
+    with pytest.raises(BadImage) as caught:
+        read(tmp_path / "data.parquet").image_bytes(0)
+    assert caught.value.reason == words
