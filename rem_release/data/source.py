@@ -32,22 +32,15 @@ from rem_release.data.labels import (
     refuse_pixels,
     refuse_unwritable,
 )
+from rem_release.data.metadata import find_metadata, open_metadata
 from rem_release.data.parquet_column import ParquetColumn
+from rem_release.data.parquet_files import holds_parquet, is_parquet, open_parquet
 from rem_release.data.published_words import Kind, Word, list_words, name_classes, refuse_words
 from rem_release.data.recognised import Layout
 from rem_release.data.rows import LabelsFrom, PrivateCache, Rows
 from rem_release.data.rows import SourceOptions as SourceOptions
+from rem_release.data.saved import is_saved_dataset, open_hub, open_saved
 from rem_release.data.splits import find_split, join_splits, read_split_names, require_splits
-from rem_release.data.tables import (
-    find_metadata,
-    holds_parquet,
-    is_parquet,
-    is_saved_dataset,
-    open_hub,
-    open_metadata,
-    open_parquet,
-    open_saved,
-)
 from rem_release.errors import InputError
 from rem_release.paths import check_path
 

@@ -1,0 +1,157 @@
+"""Parquet files, one or many, and clones of dataset repositories.
+
+What `datasets` unpacks from a local source goes to a private temporary folder that is deleted with the rows, never to
+its shared cache: it holds clean pixels.
+"""
+
+import glob
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rem_release.data.hidden_pictures import is_plain
+from rem_release.data.labels import guess_columns, is_image, read_plain
+from rem_release.data.parquet_column import ParquetColumn
+from rem_release.data.reading import PICTURES, explaining, list_others, require_split
+from rem_release.data.rows import PrivateCache, Rows, SourceOptions
+from rem_release.errors import InputError
+
+
+def is_parquet(path: Path) -> bool:
+    """Tell a Parquet file by its first bytes: in a cache it has no name."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:
+        return False
+
+
+def holds_parquet(path: Path, options: SourceOptions) -> bool:
+    """Tell a folder of Parquet files from a folder of images.
+
+    They lie at its top, in `data/` or in SPLIT/; or anywhere, where its card says so or no picture is there. A table
+    beside class folders of pictures is none.
+    """
+    usual = (path, path / "data", path / options.split)
+    if any(_has_suffix(file, {".parquet"}) for folder in usual if folder.is_dir() for file in folder.iterdir()):
+        return not _has_class_folders(path)
+    if not _list_parquet(path):
+        return False
+    return _describes_data(path / "README.md") or not any(_has_suffix(file, PICTURES) for file in path.rglob("*"))
+
+
+def _has_suffix(path: Path, suffixes: set[str]) -> bool:
+    return path.suffix.lower() in suffixes and not path.is_dir()
+
+
+def _has_class_folders(path: Path) -> bool:
+    inner = [folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
+    return sum(any(_has_suffix(file, PICTURES) for file in folder.rglob("*")) for folder in inner) > 1
+
+
+def _describes_data(card: Path) -> bool:
+    """Whether the card of a dataset repository says where its data lie."""
+    if not card.is_file():
+        return False
+    with card.open(encoding="utf-8", errors="replace") as file:
+        head = file.read(100_000)
+    return head.startswith("---") and any(line.startswith(("configs:", "dataset_info:")) for line in head.splitlines())
+
+
+def open_parquet(path: Path, options: SourceOptions) -> Rows:
+    """Read one Parquet file, which is the split asked for, or a folder of them in a layout that `datasets` knows.
+
+    The pictures are read from the files themselves. What other columns hold is unpacked to a private temporary folder.
+
+    Raises:
+        InputError: a file is damaged or empty, or there is no such split.
+    """
+    cache = PrivateCache()
+    with explaining(path):
+        found = [path] if path.is_file() else _list_parquet(path)
+        if not any(pq.read_metadata(file).num_rows for file in found):
+            raise InputError(f"{path} has no rows")
+        if path.is_file():
+            where: dict[str, Any] = {"path": "parquet", "data_files": {options.split: [glob.escape(str(path))]}}
+        else:
+            where = {"path": _mirror(path, found, Path(cache.name))}
+        builder = datasets.load_dataset_builder(**where, cache_dir=cache.name)
+        require_split(builder.config.data_files, str(path), options)
+        files = [Path(file).resolve() for file in builder.config.data_files[options.split]]
+        features, is_mixed = _join_features(files, builder.info.features)
+        options = guess_columns(features, options)
+        pictures = None
+        if is_image(features.get(options.image_column)):
+            pictures = ParquetColumn(files, options.image_column)
+            features[options.image_column] = datasets.Image(decode=False)  # whatever else its cells hold
+        read = [name for name, feature in features.items() if is_plain(feature) and name not in options.drop_columns]
+        typed = datasets.Features({name: features[name] for name in read}) if is_mixed else None
+        dataset = read_plain(_load_columns(where, cache, read, options.split, typed)) if read else None
+        features |= dataset.features if dataset is not None else {}
+        dataset = _add_unread(dataset, features, sum(pq.read_metadata(file).num_rows for file in files))
+    root = path.parent if path.is_file() else path
+    return Rows(
+        dataset=dataset,
+        layout="Parquet files",
+        labels_from="column",
+        root=root,
+        cells=pictures,
+        files=tuple(files),
+        also_read=tuple(_list_read(path, found)),
+        caches=(cache,),
+        left_out=list_others(builder.config.data_files, options),
+    )
+
+
+def _join_features(files: list[Path], stated: datasets.Features | None) -> tuple[datasets.Features, bool]:
+    """The features of all files together, and whether they differ: where one has nulls the others may have texts."""
+    schemas = [pq.read_schema(file) for file in files]
+    if all(schema.equals(schemas[0]) for schema in schemas):
+        return stated or datasets.Features.from_arrow_schema(schemas[0]), False
+    joined = pa.unify_schemas(schemas, promote_options="permissive")
+    return datasets.Features.from_arrow_schema(joined), True
+
+
+def _load_columns(
+    where: dict[str, Any], cache: PrivateCache, names: list[str], split: str, features: datasets.Features | None
+) -> datasets.Dataset:
+    typed = {} if features is None else {"features": features}
+    return datasets.load_dataset(**where, columns=names, cache_dir=cache.name, split=split, **typed)
+
+
+def _add_unread(dataset: datasets.Dataset | None, features: datasets.Features, rows: int) -> datasets.Dataset:
+    """All columns in their order, those that were not read as nulls: pictures, and what is dropped or refused."""
+    schema = features.arrow_schema
+    read = dataset.data.table if dataset is not None else pa.table({})
+    columns = [
+        read.column(field.name) if field.name in read.column_names else pa.chunked_array([pa.nulls(rows, field.type)])
+        for field in schema
+    ]
+    return datasets.Dataset(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _list_parquet(path: Path) -> list[Path]:
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".parquet")
+    files = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    for file in files:
+        if file.exists() and not file.is_file() and not file.is_dir():  # a pipe would wait for ever
+            raise InputError(f"{file} is a pipe, a socket or a device and no Parquet file; remove it")
+    return [file for file in files if not file.is_dir()]
+
+
+def _mirror(path: Path, files: list[Path], cache: Path) -> str:
+    """Link the files of a data set under a plain name: in a folder's own, `datasets` takes brackets for patterns."""
+    for file in _list_read(path, files):
+        link = cache / "source" / file.relative_to(path)
+        link = link.with_suffix(link.suffix.lower())
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    return str(cache / "source")
+
+
+def _list_read(path: Path, files: list[Path]) -> list[Path]:
+    """What is read of a data set: its tables, and its card, which says which of them are of which split."""
+    return [file for file in (*files, path / "README.md") if file.is_file()]

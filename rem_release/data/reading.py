@@ -1,0 +1,67 @@
+"""What all readers of tables share: splits that are there or not, and failures of `datasets` in one line."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import datasets
+import pyarrow as pa
+from datasets.exceptions import DatasetsError
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import logging as hub_logging
+
+from rem_release.data.rows import SourceOptions
+from rem_release.errors import InputError
+
+PICTURES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2"),
+    *(".avif", ".mpo", ".heic", ".heif", ".jxl"),
+}
+"""how the names of pictures end"""
+
+
+def list_others(splits: Iterable[str], options: SourceOptions) -> tuple[str, ...]:
+    """The splits that are not asked for."""
+    return tuple(str(name) for name in splits if str(name) != options.split)
+
+
+def require_split(splits: Iterable[str], source: str, options: SourceOptions) -> None:
+    """Refuse a source without the split.
+
+    Raises:
+        InputError: names those that there are.
+    """
+    if options.split not in splits:
+        names = ", ".join(str(name) for name in splits)
+        raise InputError(f"{source} has no split {options.split!r}; choose one of {names} with --split")
+
+
+@contextmanager
+def explaining(source: object) -> Iterator[None]:
+    """Read through `datasets` in silence, and turn what it raises into one line."""
+    bars, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    hub_level = hub_logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    hub_logging.set_verbosity(datasets.logging.CRITICAL)  # it passes on what a server says
+    try:
+        yield
+    except (
+        DatasetsError,
+        HfHubHTTPError,
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+    ) as error:
+        cause = error.__cause__ or error
+        lines = (str(cause).strip() or type(cause).__name__).splitlines()
+        if isinstance(cause, UnicodeDecodeError):
+            lines = [f"it is not UTF-8 (byte {cause.start}); bring it there with iconv -f ENCODING -t UTF-8"]
+        raise InputError(f"{source} cannot be read: {lines[0]}") from error
+    finally:
+        datasets.logging.set_verbosity(level)
+        hub_logging.set_verbosity(hub_level)
+        if not bars:
+            datasets.enable_progress_bars()
