@@ -187,7 +187,7 @@ def png_cell() -> dict[str, bytes | None]:
 PARQUET: dict[str, tuple[dict[str, list[object]], list[str], list[str]]] = {
     "no image column": ({"picture": [0, 1], "label": [0, 1]}, [], ["no column 'image'", "--image-column"]),
     "not an image": ({"image": [0, 1], "label": [0, 1]}, [], ["'image'", "does not hold images", "--image-column"]),
-    "floats": ({"image": [png_cell()] * 2, "label": [0.5, 1.5]}, [], ["float64", "0.5", "--label-column"]),
+    "floats": ({"image": [png_cell()] * 2, "label": [0.5, 1.5]}, [], ["numbers such as 0.5", "--label-column"]),
     "many labels": ({"image": [png_cell()] * 2, "label": [[0], [1, 2]]}, [], ["lists of int64", "--label-column"]),
     "minus one": ({"image": [png_cell()] * 2, "label": [0, -1]}, [], ["-1, which means no label", "row 1"]),
     "a thumbnail": (

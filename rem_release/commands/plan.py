@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from pathlib import Path
 
 from accelerate import Accelerator
 
@@ -9,7 +10,7 @@ from rem_release.commands.disk import count_disk, free_bytes, probe_rows, write_
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.commands.reading import describe_source
 from rem_release.console import Console
-from rem_release.data.in_order import thread_count
+from rem_release.data.in_order import memory_in_flight, thread_count
 from rem_release.data.selection import Role
 from rem_release.data.source import Source
 from rem_release.methods import Method, Pictures
@@ -37,6 +38,8 @@ def make_plan(
     disk = count_disk(options, source, probe.png_bytes)
     free = free_bytes(options.out)
     threads = thread_count()
+    largest = int(choice.working.sizes.prod(1).max())
+    memory = max(_peak_bytes(), _resident_bytes() + memory_in_flight(largest))
     recognised = describe_source(source, choice.working)
     decoded = ", ".join(f"{count} {what}" for what, count in choice.working.choices.items())
     document = {
@@ -48,7 +51,7 @@ def make_plan(
         "classes": len(source.classes),
         "source": recognised,
         "cost": cost.model_dump(),
-        "memory_bytes": _peak_bytes(),
+        "memory_bytes": memory,
         "output_bytes": round(probe.png_bytes * rows),
         "private_bytes": disk.noise_bytes + disk.checkpoint_bytes,
         "disk_bytes": disk.total,
@@ -72,8 +75,7 @@ def make_plan(
         f"Decoded: {decoded or 'no picture by a choice'}",
         f"Cost:    {spent:,} sample gradient evaluations of {recipe.generator.model} "
         f"({cost.training_gradients:,} in training, {cost.noise_gradients:,} for the noise)",
-        f"Memory:  about {write_size(_peak_bytes())} (the peak of this probe on the host), however many images there "
-        "are; pictures of many megapixels take more while they are written",
+        f"Memory:  about {write_size(memory)} on the host with {threads} threads, however many images there are",
         f"Output:  about {write_size(round(probe.png_bytes * rows))}",
         f"Disk:    about {write_size(disk.total)} at its fullest, and {write_size(free)} are free",
         f"Time:    about {write_duration(sum(seconds.values()))} on {accelerator.device} "
@@ -85,6 +87,12 @@ def make_plan(
     if disk.total > free:
         console.warn(f"the disk of --out {options.out} is too small: it needs {write_size(disk.total)}")
     console.result(document, text)
+
+
+def _resident_bytes() -> int:
+    """Of this process, as Linux tells; elsewhere what it had at most."""
+    status = Path("/proc/self/statm")
+    return int(status.read_text().split()[1]) * resource.getpagesize() if status.exists() else _peak_bytes()
 
 
 def _peak_bytes() -> int:

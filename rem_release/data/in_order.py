@@ -12,8 +12,9 @@ from typing import TypeVar
 
 _MOST_THREADS = 16
 _MOST_PIXELS = 48_000_000
-"""of all pictures together that are worked on, or done and not taken yet; a larger one is alone. Each pixel takes some
-tens of bytes meanwhile"""
+"""of all pictures together that are worked on, or done and not taken yet; a larger one is alone"""
+_BYTES_A_PIXEL = 55
+"""that working on it takes, measured on JPEG of 24 megapixels: 31 with 2 threads, 55 with 16"""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -21,6 +22,11 @@ Result = TypeVar("Result")
 def thread_count() -> int:
     """Threads that work is spread over."""
     return min(_MOST_THREADS, cpu_count() or 1)
+
+
+def memory_in_flight(largest: int) -> int:
+    """Bytes that pictures of so many pixels take while they are worked on, as many as there may be at once."""
+    return _BYTES_A_PIXEL * max(largest, min(_MOST_PIXELS, thread_count() * largest))
 
 
 def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:

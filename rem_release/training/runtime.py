@@ -1,5 +1,6 @@
 """Device and processes, through accelerate."""
 
+import atexit
 import gc
 import os
 from datetime import timedelta
@@ -25,6 +26,7 @@ def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
         InputError: processes were started that do not know of each other.
     """
     gc.freeze()  # what was imported stays: accelerate collects after each training, and took 0.3 s to look through it
+    atexit.register(gc.unfreeze)  # else some packages call it a leak
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     waits = InitProcessGroupKwargs(timeout=_PATIENCE)
