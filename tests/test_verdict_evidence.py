@@ -16,7 +16,7 @@ from rem_release.errors import VerificationError
 from rem_release.release.certificate import Circumstances, HoldoutSource
 from rem_release.verdict import evidence as module
 from rem_release.verdict.certify import certify, count_evaluations, list_tasks
-from rem_release.verdict.evidence import Evidence, read_evidence, write_evidence
+from rem_release.verdict.evidence import Evidence, number_clusters, read_evidence, write_evidence
 from tests.evidence import answer, describe, judge
 
 CLASSES = ["cat", "dog", "fox"]
@@ -187,6 +187,14 @@ WRONG_ROWS = {
     "no labels": (without(at(0)), "does not begin with labels and clusters"),
     "no clusters": (without(at(1)), "does not begin with labels and clusters"),
     "clusters first": (swap_head, "does not begin with labels and clusters"),
+    "clusters with numbers of their own": (
+        put({"answers": [7 * number for number in range(IMAGES)]}, at(1)),
+        "numbers its clusters otherwise than in their order, from 0 on",
+    ),
+    "clusters in another order": (
+        put({"answers": list(range(IMAGES))[::-1]}, at(1)),
+        "numbers its clusters otherwise than in their order, from 0 on",
+    ),
     "no rows": (without(lambda rows: list(range(len(rows)))), "or 0 rows instead of 3 to"),
     "labels and clusters alone": (without(lambda rows: list(range(2, len(rows)))), "or 2 rows instead of 3 to"),
     "a name as long as a book": (put({"threat": "a" * 100_000}), "a text in the column threat is longer than"),
@@ -208,6 +216,11 @@ def test_the_rows_as_they_were_are_read(given, table, tmp_path):
     path = tmp_path / "answers.parquet"
     pq.write_table(pa.Table.from_pylist(rows_of(table), schema=table.schema), path)
     read(path, given)
+
+
+def test_clusters_are_numbered_in_the_order_of_their_first_images():
+    assert number_clusters(np.array([9, 4, 9, 7, 4])).tolist() == [0, 1, 0, 2, 1]
+    assert number_clusters(np.arange(5)).tolist() == list(range(5))
 
 
 def nullable(table: pa.Table, name: str) -> pa.Table:
