@@ -5,16 +5,17 @@ was recognised stands in `Source.layout`:
 
 1. *One Parquet file*, by its first bytes: the rows of the split that is asked for. A local path wins over a Hub id.
 2. *A folder of `save_to_disk`*: `dataset_dict.json` or `state.json` is there. Other splits are left out.
-3. *Pictures with metadata*: `metadata.csv`, `.jsonl` or `.parquet` in the folder of the split, else in SOURCE; two of them
-   side by side are refused. A table whose files all lie in folders named like splits is one of splits. Pictures that it
-   does not list are left out and counted by folder.
-4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of pictures; or anywhere below,
-   where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them.
-5. *Folders of pictures*. Their top folders are splits where all of them are named like splits (`split_names`), or SPLIT/
-   holds class folders; else they are the classes. Where they could be either, all holding the same folders, or are
-   called `images` and `masks`, that is a question: `--layout`. A folder is a class; with `--label-from albums` the folder
-   that directly holds a file is one; with `clusters` none is needed. Files at the top have no class and are refused.
-   Hidden files and droppings of systems are passed over and counted. What is one step away is named by `flat_folders`.
+3. *Pictures with metadata*: `metadata.csv`, `.jsonl` or `.parquet` in the folder of the split, else in SOURCE; two of
+   them side by side are refused. A table whose files all lie in folders named like splits is one of splits. Pictures
+   that it does not list are left out and counted by folder.
+4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of pictures; or anywhere
+   below, where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them.
+5. *Folders of pictures*. Their top folders are splits where all of them are named like splits (`split_names`), or
+   SPLIT/ holds class folders; else they are the classes. Where they could be either, all holding the same folders, or
+   are called `images` and `masks`, that is a question: `--layout`. A folder is a class; with `--label-from albums`
+   the folder that directly holds a file is one; with `clusters` none is needed. Files at the top have no class and
+   are refused. Hidden files and droppings of systems are passed over and counted. What is one step away is named by
+   `flat_folders`.
 6. *A dataset of the Hugging Face Hub*, NAMESPACE/NAME, where no such path and no such folder for it exists.
 
 A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value; none may be missing. Where the
