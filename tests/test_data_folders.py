@@ -308,3 +308,11 @@ def test_metadata_that_is_refused(tmp_path: Path) -> None:
     assert "metadata.jsonl cannot be read:" in refuse(tmp_path / "f")
     write_metadata(tmp_path / "g", "jsonl", [{"file_name": "b.png", "label": 1, "image": "x"}])
     assert "has a column 'image' already" in refuse(tmp_path / "g")
+
+
+@pytest.mark.parametrize("name", ["\udcff", "", "a\nb", "\x1b[31m", "\u202eflow"])
+@pytest.mark.parametrize("option", ["image_column", "label_column"])
+def test_what_cannot_name_a_column_is_refused_first(tmp_path: Path, name: str, option: str) -> None:
+    draw(tmp_path / "a/1.png")
+    draw(tmp_path / "b/2.png")
+    assert f"--{option.replace('_', '-')} {name!r} is no name of a column" in refuse(tmp_path, **{option: name})

@@ -189,6 +189,9 @@ def open_source(options: SourceOptions) -> Source:
             a column that could carry clean pixels into the release.
     """
     names = read_split_names(options.split)
+    for option, name in (("--image-column", options.image_column), ("--label-column", options.label_column)):
+        if not name.isprintable() or not name:  # what is no Unicode is not printable
+            raise InputError(f"{option} {name!r} is no name of a column; use letters")
     if options.image_column == options.label_column:
         raise InputError(f"--image-column and --label-column are both {options.image_column!r}")
     if not options.source:
