@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -188,3 +189,38 @@ def test_a_path_that_cannot_be_opened_is_shown(path: str, words: str, tmp_path: 
     with pytest.raises(BadImage) as caught:
         read(tmp_path / "data.parquet").image_bytes(0)
     assert caught.value.reason == words
+
+
+def named(path: Path, names: list[str] | None) -> None:
+    label = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
+    features = datasets.Features({"image": datasets.Image(), "label": label})
+    write(path, label=[0, 1, 0, 1])
+    table = pq.read_table(path).cast(features.arrow_schema)
+    pq.write_table(table.replace_schema_metadata(features.arrow_schema.metadata if names else None), path)
+
+
+@pytest.mark.parametrize("other", [["dog", "cat"], None])
+def test_files_that_number_their_classes_differently_are_refused(other: list[str] | None, tmp_path: Path) -> None:
+    named(tmp_path / "train-0.parquet", ["cat", "dog"])
+    named(tmp_path / "train-1.parquet", other)
+    assert "column 'label' names the classes cat, dog in train-0.parquet and" in refuse(tmp_path)
+
+
+def test_files_of_other_splits_are_not_merged_and_lost_ones_are_named(tmp_path: Path) -> None:
+    for name in ("Train.parquet", "Test.parquet"):
+        write(tmp_path / "spelled" / name)
+    assert "named like several splits (Test.parquet, Train.parquet) and would be read as one" in refuse(
+        tmp_path / "spelled"
+    )
+    for name in ("train.parquet", "more.parquet"):
+        write(tmp_path / "more" / name)
+    assert read(tmp_path / "more").left_out == ("more.parquet",)
+
+
+def test_minus_one_and_blank_are_no_labels_in_any_type(tmp_path: Path) -> None:
+    write(tmp_path / "float.parquet", label=[-1.0, 1.0, 2.0, 1.0])
+    assert "first in row 0 (-1, which means no label)" in refuse(tmp_path / "float.parquet")
+    write(tmp_path / "text.parquet", label=["a", "", "b", "a"])
+    assert "first in row 1 (blank)" in refuse(tmp_path / "text.parquet")
+    write(tmp_path / "half.parquet", label=np.array([1, 2, 1, 2], np.float16))
+    assert read(tmp_path / "half.parquet").classes == ["1", "2"]

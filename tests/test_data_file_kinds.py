@@ -252,3 +252,43 @@ def test_pictures_of_nearly_one_level_are_in_doubt() -> None:
 def test_the_sliver_has_an_edge(low: int, high: int, is_doubtful: bool) -> None:
     pixels = np.resize(np.arange(low, high + 1, dtype=np.uint8), (50, 50, 3))
     assert (find_doubt(pixels) is not None) == is_doubtful
+
+
+# --- what readers get wrong
+
+
+def test_transparent_colours_of_other_depths_are_refused() -> None:
+    wide = np.full((2, 2, 3), (300, 40_000, 500), np.uint16)
+    rows = [row.astype(">u2").tobytes() for row in wide]
+    key = chunk(b"tRNS", struct.pack(">3H", 300, 40_000, 500))
+    assert "save it with an alpha channel" in reason(png(2, 2, 16, 2, rows, key))
+    assert decode(png(2, 2, 16, 2, rows)).shape == (2, 2, 3)
+    assert "save it with an alpha channel" in reason(png(4, 1, 2, 0, [bytes([0b00011011])], chunk(b"tRNS", b"\0\1")))
+
+
+def test_a_damaged_transparency_is_not_passed_over() -> None:
+    plain = save(Image.fromarray(COLOURS))
+    broken = bytearray(chunk(b"tRNS", bytes(6)))
+    broken[-1] ^= 1
+    assert reason(plain[:33] + bytes(broken) + plain[33:])
+
+
+def test_floats_whose_white_is_zero_are_inverted() -> None:
+    values = np.array([[0.0, 0.25], [0.5, 1.0]], np.float32)
+    found = decode(write_numbers(values, photometric="miniswhite"))
+    np.testing.assert_array_equal(found[..., 0], 255 - np.rint(values * 255))
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_numbers_that_are_to_be_turned_or_hold_more_than_alpha_are_refused(order: str) -> None:
+    values = RNG.random((6, 8, 4)).astype(np.float32)
+    turned = write_numbers(values[..., :3], order, photometric="rgb", extratags=[(274, 3, 1, 6, True)])
+    assert "that is to be turned: save it upright" in reason(turned)
+    assert "no plain alpha" in reason(write_numbers(values, order, photometric="rgb", extrasamples=["unspecified"]))
+    assert "no plain alpha" in reason(write_numbers(values, order, photometric="rgb", extrasamples=["assocalpha"]))
+
+
+def test_large_files_of_bytes_are_read_as_they_are() -> None:
+    np.testing.assert_array_equal(decode(write_numbers(COLOURS, ">", bigtiff=True, photometric="rgb")), COLOURS)
+    grey = decode(write_numbers(COLOURS[..., 0], ">", bigtiff=True, photometric="minisblack"))
+    np.testing.assert_array_equal(grey[..., 0], COLOURS[..., 0])

@@ -81,10 +81,8 @@ def test_splits_of_bare_pictures_have_no_classes(tmp_path: Path) -> None:
 def test_folders_with_the_same_folders_inside_are_a_question(tmp_path: Path, tops: list[str]) -> None:
     draw_folders(tmp_path, tops)
     message = refuse(tmp_path)
-    assert f"{', '.join(tops)}, and each of them the folders a, b" in message
-    assert (
-        f"--layout splits if the former are splits (then --split {tops[0]} or the like), or --layout classes" in message
-    )
+    assert f"{', '.join(tops)}, and several of them the folders a, b" in message
+    assert f"--layout splits if they are splits (then --split {tops[0]} or the like), or --layout classes" in message
     assert read(tmp_path, layout="classes").classes == tops
     source = read(tmp_path, layout="splits", split=tops[1]) if tops[0] == "fold_0" else None
     if source:
@@ -94,8 +92,8 @@ def test_folders_with_the_same_folders_inside_are_a_question(tmp_path: Path, top
 def test_classes_that_share_one_folder_name_or_none_are_classes(tmp_path: Path) -> None:
     draw_folders(tmp_path / "one", ["n01443537", "n01629819"], inner=("images",))
     assert read(tmp_path / "one").classes == ["n01443537", "n01629819"]
-    draw_folders(tmp_path / "two", ["cat", "dog"])
-    draw(tmp_path / "two/dog/c/1.png")
+    draw_folders(tmp_path / "two", ["cat", "dog"], inner=("front",))
+    draw(tmp_path / "two/dog/back/1.png")
     assert read(tmp_path / "two").classes == ["cat", "dog"]
 
 
@@ -278,3 +276,69 @@ def test_a_path_with_a_slip_is_a_missing_folder_at_once(tmp_path: Path, monkeypa
         refuse("pictures/catz")
         == "pictures/catz does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME"
     )
+
+
+@pytest.mark.parametrize(
+    "tops",
+    [
+        ["Training", "Testing", "samples"],
+        ["seg_train", "seg_test", "seg_pred"],
+        ["Train", "Test", "unlabeled"],
+        ["trainA", "trainB", "testA", "testB"],
+        ["train_cats", "test_cats"],
+    ],
+)
+def test_one_folder_more_does_not_make_classes_of_splits(tmp_path: Path, tops: list[str]) -> None:
+    for level, top in enumerate(tops):
+        draw(tmp_path / top / f"{'ab'[level % 2]}{level}" / "1.png", level)
+    assert "of which some are named like splits: say --layout splits" in refuse(tmp_path)
+    assert read(tmp_path, layout="classes").classes == sorted(tops)
+
+
+def test_splits_in_other_letters(tmp_path: Path) -> None:
+    source = read(draw_folders(tmp_path, ["训练集", "测试集"]))
+    assert (source.classes, set(levels(source)), source.left_out) == (["a", "b"], {0}, ("测试集",))
+
+
+def test_pictures_and_masks_inside_a_split(tmp_path: Path) -> None:
+    draw_folders(tmp_path, ["train", "val"], inner=("images", "masks"))
+    assert "train holds images, masks, which look like pictures and what belongs to them" in refuse(tmp_path)
+
+
+def test_every_folder_that_is_left_out_is_named(tmp_path: Path) -> None:
+    draw_folders(tmp_path, ["train"], inner=("steam", "diesel"))
+    draw(tmp_path / "tram/1.png")
+    assert read(tmp_path).left_out == ("tram",)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([("a.png", "x"), ("a.png", "y")], "lists a.png with the labels x and y; give it one"),
+        ([("images/train/a.png", "x"), ("images/test/a.png", "y")], "in folders of several splits (test, train)"),
+        ([("a.png", "x"), ("b.png", " ")], "has no label in 1 rows, first in row 1 (blank)"),
+    ],
+)
+def test_tables_that_contradict_themselves(tmp_path: Path, rows: list[tuple[str, str]], words: str) -> None:
+    for name, _ in rows:
+        draw(tmp_path / name)
+    write_table(tmp_path / "metadata.csv", rows)
+    assert words in refuse(tmp_path)
+
+
+def test_a_column_that_tells_splits_is_a_question(tmp_path: Path) -> None:
+    lines = ["file_name,label,split"]
+    for number in range(4):
+        draw(tmp_path / f"{number}.png", number)
+        lines.append(f"{number}.png,{'ab'[number % 2]},{'train' if number < 3 else 'test'}")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    assert "column 'split' of" in refuse(tmp_path)
+    assert len(read(tmp_path, drop_columns=("split",))) == 4
+
+
+def test_labels_of_a_table_stay_as_they_are_written(tmp_path: Path) -> None:
+    labels = ["001", "1", "1e0", "TRUE"]
+    for number in range(len(labels)):
+        draw(tmp_path / f"{number}.png")
+    write_table(tmp_path / "metadata.csv", [(f"{number}.png", label) for number, label in enumerate(labels)])
+    assert read(tmp_path).classes == labels

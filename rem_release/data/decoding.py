@@ -35,7 +35,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from rem_release.data.file_kinds import name_kind
 from rem_release.data.in_order import take_room
-from rem_release.data.png_chunks import strip_png
+from rem_release.data.png_chunks import is_misread, strip_png
 from rem_release.data.recognised import Choice
 from rem_release.data.tiff_pages import choose_page, read_numbers
 
@@ -97,10 +97,19 @@ def decode_noting(data: bytes) -> Decoded:
         raise BadImage("empty (0 bytes)")
     choices: list[Choice] = []
     with _without_warnings():
-        image, white_is_zero = _load(strip_png(data), choices)
+        data = strip_png(data)
+        if is_misread(data):
+            raise BadImage("a PNG with a transparent colour of not 8 bits: save it with an alpha channel")
+        image, white_is_zero = _load(data, choices)
         if isinstance(image, np.ndarray):
             return Decoded(image, tuple(choices))
-        return Decoded(_flatten(_turn_upright(image, choices), white_is_zero, choices), tuple(choices))
+        image = _turn_upright(image, choices)
+        try:
+            return Decoded(_flatten(image, white_is_zero, choices), tuple(choices))
+        except (BadImage, MemoryError):
+            raise
+        except Exception as error:
+            raise BadImage(f"cannot be brought to RGB ({_first_line(error)})") from None
 
 
 def find_doubt(pixels: np.ndarray) -> str | None:
@@ -135,6 +144,8 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         tags = getattr(image, "tag_v2", {})
         if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8:
             raise BadImage("a TIFF of more than 8 bits in separate planes")  # Pillow reads it as garbage
+        if tags.get(_BITS, (8,))[0] not in (1, 2, 4, 8, 16, 32, 64):
+            raise BadImage(f"a TIFF of {tags[_BITS][0]} bits: save it with 8 or 16")  # Pillow takes them for 16
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
         image.load()
     except (BadImage, MemoryError):
@@ -143,7 +154,7 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         raise BadImage(f"more than {MAX_PIXELS} pixels") from None
     except UnidentifiedImageError:
         if data.startswith(_TIFF):
-            return _flatten_numbers(read_numbers(data), choices), False
+            return _read_numbers(data, choices), False
         kind = name_kind(data)
         raise BadImage(kind or f"not an image in {_FORMAT_WORDS}, or cut off at its start") from None
     except Exception as error:
@@ -167,18 +178,33 @@ def _choose_frame(image: Image.Image, choices: list[Choice]) -> None:
         choices.append("one picture chosen of several in the file")
 
 
+def _read_numbers(data: bytes, choices: list[Choice]) -> np.ndarray:
+    try:
+        return _flatten_numbers(read_numbers(data), choices)
+    except (BadImage, MemoryError):
+        raise
+    except Exception as error:
+        raise BadImage(f"a TIFF that cannot be read ({_first_line(error)})") from None
+
+
 def _flatten_numbers(values: np.ndarray | str, choices: list[Choice]) -> np.ndarray:
     """What Pillow does not open: floats of any size, grey or RGB or RGBA, and grey 32-bit integers."""
     if isinstance(values, str):
         raise BadImage(values)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if not values.size or values.ndim not in (2, 3):
+        raise BadImage("has no pixels")
     is_grey = values.ndim == 2
+    if values.dtype == np.uint8:
+        return np.repeat(values[..., None], 3, axis=2) if is_grey else np.ascontiguousarray(values[..., :3])
     if values.dtype.kind == "f":
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise BadImage("floating-point values outside 0 to 1")
         levels = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
         choices.append("numbers of more than 8 bits brought to 8")
-        if is_grey or values.shape[2] == 1:
-            return np.repeat(levels.reshape(*levels.shape[:2], 1), 3, axis=2)
+        if is_grey:
+            return np.repeat(levels[..., None], 3, axis=2)
         return np.ascontiguousarray(levels[..., :3]) if levels.shape[2] == 3 else _lay_rgba(levels, choices)
     if is_grey and values.dtype.kind in "iu":
         return np.asarray(_reduce_integers(values, None, choices)[0].convert("RGB")).copy()
@@ -226,7 +252,8 @@ def _reduce_depth(
     """Greyscale of 16 or 32 bits to 8 bits, and the alpha of its transparent value if it names one."""
     values = np.asarray(image)
     if image.mode == "F":
-        return Image.fromarray(_flatten_numbers(values, choices)), None
+        levels = _flatten_numbers(values, choices)
+        return Image.fromarray(255 - levels if white_is_zero else levels), None
     grey, alpha = _reduce_integers(values, image.info.get("transparency"), choices)
     if white_is_zero and image.mode != "I":  # Pillow inverts such TIFF files itself up to 8 bits, not at 16
         grey = ImageOps.invert(grey)

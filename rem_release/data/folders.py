@@ -6,6 +6,7 @@ and the droppings of file managers are ignored. Links are followed.
 
 import os
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import datasets
@@ -15,7 +16,7 @@ import pyarrow as pa
 from rem_release.data.flat_folders import explain_flat
 from rem_release.data.recognised import Layout
 from rem_release.data.rows import Rows, SourceOptions, point_at_files
-from rem_release.data.split_names import split_named
+from rem_release.data.split_names import split_named, splits_hinted
 from rem_release.errors import InputError
 
 _DROPPINGS = {
@@ -71,9 +72,9 @@ def find_split_folder(path: Path, options: SourceOptions) -> Path:
     inner = path / options.split
     are_splits = bool(folders) and all(map(split_named, folders))
     if options.layout == "splits" or (are_splits and options.layout is None and _takes_splits(entries, options)):
-        return path / choose_folder(path, folders, options)
+        return _without_parts(path / choose_folder(path, folders, options), options)
     if options.layout is None and inner.is_dir() and _holds_classes(inner, options):
-        return inner
+        return _without_parts(inner, options)
     if options.split != "train":
         if options.layout is None and inner.is_dir():
             return inner
@@ -115,15 +116,15 @@ def choose_folder(path: Path, folders: list[str], options: SourceOptions) -> str
     raise InputError(f"{path} has {which}: {_name_folders(alike or folders)}; choose with --split")
 
 
-def _refuse_doubt(path: Path, folders: list[str]) -> None:
-    """Stop where the folders at the top may be no classes.
+def _without_parts(root: Path, options: SourceOptions) -> Path:
+    """The folder of a split, unless it holds pictures and masks."""
+    if options.label_from is None and options.layout is None:
+        _refuse_parts(root, [entry.name for entry in _list(root) if entry.is_dir()])
+    return root
 
-    Raises:
-        InputError: names the ways to go on.
-    """
-    if len(folders) < 2:
-        return
-    if all(name.lower() in _PARTS for name in folders):
+
+def _refuse_parts(path: Path, folders: list[str]) -> None:
+    if len(folders) > 1 and all(name.lower() in _PARTS for name in folders):
         boxes = any(
             parts[-1].lower().endswith((".txt", ".xml", ".json")) for name in folders for parts in walk(path / name)
         )
@@ -135,21 +136,34 @@ def _refuse_doubt(path: Path, folders: list[str]) -> None:
             f"{what}. Give the folder of pictures with metadata.csv (file_name,label) in it, or with --label-from "
             "clusters; or add --layout classes if they are classes"
         )
+
+
+def _refuse_doubt(path: Path, folders: list[str]) -> None:
+    """Stop where the folders at the top may be no classes.
+
+    Raises:
+        InputError: names the ways to go on.
+    """
+    if len(folders) < 2:
+        return
+    _refuse_parts(path, folders)
+    ways = f"say --layout splits if they are splits (then --split {folders[0]} or the like), or --layout classes"
+    hinted = set().union(*map(splits_hinted, folders))
+    if len(hinted) > 1:
+        raise InputError(f"{path} holds {_enumerate(folders)}, of which some are named like splits: {ways}")
     inner = [{entry.name for entry in _list(path / name) if entry.is_dir()} for name in folders]
-    if len(inner[0]) > 1 and all(names == inner[0] for names in inner):
-        raise InputError(
-            f"{path} holds {_enumerate(folders)}, and each of them the folders {_enumerate(sorted(inner[0]))}: say "
-            f"--layout splits if the former are splits (then --split {folders[0]} or the like), or --layout classes"
-        )
+    for names, others in pairwise(sorted(inner, key=len)):
+        if len(shared := names & others) > 1:
+            alike = _enumerate(sorted(shared))
+            raise InputError(f"{path} holds {_enumerate(folders)}, and several of them the folders {alike}: {ways}")
 
 
 def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
-    """The folders beside `root`, that of a split, which are named like splits; none where `root` is SOURCE itself."""
+    """The folders beside `root`, that of a split; none where `root` is SOURCE itself."""
     path = Path(options.source)
     if root == path:
         return ()
-    is_other = split_named if options.layout is None else bool
-    return tuple(e.name for e in _list(path) if e.is_dir() and is_other(e.name) and e.name != root.name)
+    return tuple(e.name for e in _list(path) if e.is_dir() and e.name != root.name)
 
 
 def walk(root: Path, ignored: list[str] | None = None) -> list[Parts]:

@@ -12,14 +12,37 @@ import pyarrow.parquet as pq
 
 from rem_release.data.hidden_pictures import find_picture, is_plain
 from rem_release.data.rows import SourceOptions
+from rem_release.data.split_names import split_named
 from rem_release.errors import InputError
 
-_LABELS = {
+LABELS = {
     *("class", "classes", "class_name", "class_id", "category", "category_id", "target", "y", "tag"),
     *("species", "breed", "diagnosis"),
 }
 """what people call a column of classes, beside labels"""
+_SPLIT_COLUMNS = {"split", "splits", "set", "subset", "partition", "phase", "usage", "data_split", "dataset_split"}
 _ADVICE = "give every row one class, or name another column with --label-column"
+
+
+def refuse_splits_in_column(dataset: datasets.Dataset, options: SourceOptions) -> None:
+    """Refuse a table whose rows say themselves that they are of several splits: all would be released as one.
+
+    Raises:
+        InputError: names the column and its values.
+    """
+    for name, feature in dataset.features.items():
+        if name in (options.image_column, options.label_column) or not isinstance(feature, datasets.Value):
+            continue
+        is_flag = name.lower().startswith(("is_train", "is_test", "is_val", "is_holdout"))
+        if not is_flag and name.lower() not in _SPLIT_COLUMNS:
+            continue
+        values = pc.unique(dataset.select_columns([name]).with_format("arrow")[:].column(name)).to_pylist()
+        if len(values) > 1 and (is_flag or len({split_named(str(value)) for value in values} - {None}) > 1):
+            shown = ", ".join(sorted(map(str, values))[:5])
+            raise InputError(
+                f"column {name!r} of {options.source} says that its rows are of several splits ({shown}): write a "
+                f"table for each split, or add --drop-column {name} to release them all as {options.split}"
+            )
 
 
 def drop_columns(tables: Sequence[datasets.Dataset], options: SourceOptions) -> list[datasets.Dataset]:
@@ -57,7 +80,7 @@ def guess_columns(features: datasets.Features, options: SourceOptions) -> Source
 
 
 def _names_labels(name: str) -> bool:
-    return name.lower() in _LABELS or "label" in name.lower()
+    return name.lower() in LABELS or "label" in name.lower()
 
 
 def _only(names: list[str]) -> str | None:
@@ -115,6 +138,8 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
         first = values[0].as_py() if len(values) else None
         kind = describe_feature(feature)
         raise InputError(f"column {column!r} holds {kind} (row 0: {first!r:.60}), not one class a row; {_ADVICE}")
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
     _refuse_missing(values, column)
     if isinstance(feature, datasets.ClassLabel):
         _refuse_unnamed(values, column, feature.num_classes)
@@ -133,12 +158,14 @@ def name_value(value: Any) -> str:
 
 def _refuse_missing(values: pa.ChunkedArray, column: str) -> None:
     missing = values.is_null(nan_is_null=True)
-    if pa.types.is_signed_integer(values.type):
+    if pa.types.is_signed_integer(values.type) or pa.types.is_floating(values.type):
         missing = pc.or_(missing, pc.fill_null(pc.equal(values, -1), False))
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        missing = pc.or_(missing, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), False))
     rows = np.flatnonzero(missing.to_numpy())
     if len(rows):
         value = values[int(rows[0])].as_py()
-        shown = "-1, which means no label" if value == -1 else "null"
+        shown = "-1, which means no label" if value == -1 else "blank" if isinstance(value, str) else "null"
         raise InputError(
             f"column {column!r} has no label in {len(rows)} rows, first in row {rows[0]} ({shown}); {_ADVICE}"
         )

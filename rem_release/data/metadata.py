@@ -4,7 +4,9 @@ What `datasets` unpacks from a local source goes to a private temporary folder t
 its shared cache: it holds clean pixels.
 """
 
+import csv
 import glob
+import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +15,7 @@ import datasets
 import pyarrow as pa
 
 from rem_release.data.folders import choose_folder, guess_split_folder, list_other_folders, walk
+from rem_release.data.labels import LABELS, guess_columns
 from rem_release.data.reading import PICTURES, explaining
 from rem_release.data.rows import PrivateCache, Rows, SourceOptions, point_at_files
 from rem_release.data.split_names import split_named
@@ -56,6 +59,7 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
             cache_dir=cache.name,
         )
     names = _read_file_names(path, loaded, options)
+    _refuse_twins(path, names, loaded, options)
     table = loaded.data.table
     unlisted = _count_unlisted(path.parent, names)
     tops = _list_split_folders(path, names, options)
@@ -88,6 +92,26 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
         left_out=tuple(top for top in tops if top != chosen) if tops else list_other_folders(path.parent, options),
         unlisted=unlisted,
     )
+
+
+def _refuse_twins(path: Path, names: list[str], loaded: datasets.Dataset, options: SourceOptions) -> None:
+    """Refuse a picture that is listed with two labels, and files that lie in several splits without a folder for each.
+
+    Raises:
+        InputError: names the picture, or the folders.
+    """
+    label = guess_columns(loaded.features, options).label_column
+    seen: dict[str, Any] = {}
+    for name, value in zip(names, loaded[label][:] if label in loaded.column_names else names, strict=True):
+        if label in loaded.column_names and seen.setdefault(name, value) != value:
+            raise InputError(f"{path} lists {name} with the labels {seen[name]} and {value}; give it one")
+    if options.layout is None and not _list_split_folders(path, names, options):
+        parts = {part for name in names for part in PurePosixPath(name).parts[:-1] if split_named(part)}
+        if len({split_named(part) for part in parts}) > 1:
+            raise InputError(
+                f"{path} lists pictures in folders of several splits ({', '.join(sorted(parts))}) beside others: write "
+                "a table in the folder of each split, or say --layout classes to release them all as one"
+            )
 
 
 def _list_split_folders(path: Path, names: list[str], options: SourceOptions) -> list[str]:
@@ -124,14 +148,31 @@ def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOption
     return names
 
 
-def _sniff(path: Path) -> dict[str, str]:
+def _sniff(path: Path) -> dict[str, Any]:
     """How a CSV is written: UTF-16 by its mark, else UTF-8, and the separator of its first line."""
     with path.open("rb") as file:
         start = file.read(1 << 16)
     encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
     header = start.decode(encoding, "ignore").lstrip("\ufeff").splitlines()[:1]
     counts = {separator: header[0].count(separator) if header else 0 for separator in ",;\t|"}
-    return {"encoding": encoding, "sep": max(counts, key=lambda separator: counts[separator])}
+    separator = max(counts, key=lambda each: counts[each])
+    converters = {"file_name": str, **_list_texts(path, encoding, separator)}
+    return {"encoding": encoding, "sep": separator, "converters": converters}
+
+
+def _list_texts(path: Path, encoding: str, separator: str) -> dict[str, type[str]]:
+    """Labels that are to be read as texts: pandas would take 001, 1 and 1e0 for one number, and it guesses."""
+    with path.open(encoding=encoding, newline="") as file:
+        rows = csv.DictReader(file, delimiter=separator)
+        texts = set()
+        for row in rows:
+            texts |= {name for name, value in row.items() if name and isinstance(value, str) and not _is_plain(value)}
+    return {name: str for name in texts if name.lower().find("label") >= 0 or name.lower() in LABELS}
+
+
+def _is_plain(value: str) -> bool:
+    """Whether it is a whole number, written as such."""
+    return bool(re.fullmatch(r"-?(0|[1-9]\d{0,14})", value))
 
 
 def _turn_slashes(folder: Path, name: Any) -> Any:

@@ -5,6 +5,7 @@ its shared cache: it holds clean pixels.
 """
 
 import glob
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rem_release.data.labels import guess_columns, is_image, read_plain
 from rem_release.data.parquet_column import ParquetColumn
 from rem_release.data.reading import PICTURES, explaining, list_others, require_split
 from rem_release.data.rows import PrivateCache, Rows, SourceOptions
+from rem_release.data.split_names import splits_hinted
 from rem_release.errors import InputError
 
 
@@ -80,6 +82,9 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
             where = {"path": _mirror(path, found, Path(cache.name))}
         builder = datasets.load_dataset_builder(**where, cache_dir=cache.name)
         require_split(builder.config.data_files, str(path), options)
+        if path.is_dir():
+            _require_known_splits(path, found, builder.config.data_files)
+        used = {Path(file).resolve() for each in builder.config.data_files.values() for file in each}
         files = [Path(file).resolve() for file in builder.config.data_files[options.split]]
         features, is_mixed = _join_features(files, builder.info.features)
         options = guess_columns(features, options)
@@ -102,17 +107,53 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
         files=tuple(files),
         also_read=tuple(_list_read(path, found)),
         caches=(cache,),
-        left_out=list_others(builder.config.data_files, options),
+        left_out=(
+            *list_others(builder.config.data_files, options),
+            *(str(file.relative_to(root)) for file in found if path.is_dir() and file.resolve() not in used),
+        ),
     )
 
 
 def _join_features(files: list[Path], stated: datasets.Features | None) -> tuple[datasets.Features, bool]:
     """The features of all files together, and whether they differ: where one has nulls the others may have texts."""
     schemas = [pq.read_schema(file) for file in files]
+    _require_same_classes(files, [datasets.Features.from_arrow_schema(schema) for schema in schemas])
     if all(schema.equals(schemas[0]) for schema in schemas):
         return stated or datasets.Features.from_arrow_schema(schemas[0]), False
     joined = pa.unify_schemas(schemas, promote_options="permissive")
     return datasets.Features.from_arrow_schema(joined), True
+
+
+def _require_same_classes(files: list[Path], features: list[datasets.Features]) -> None:
+    """Refuse files that number their classes differently, or of which some name none: the first one's would be taken.
+
+    Raises:
+        InputError: names two of them.
+    """
+    for column in features[0]:
+        names = [getattr(each.get(column), "names", None) for each in features]
+        for file, other in zip(files, names, strict=True):
+            if other != names[0]:
+                shown = [", ".join(each[:5]) if each else "none" for each in (names[0], other)]
+                raise InputError(
+                    f"column {column!r} names the classes {shown[0]} in {files[0].name} and {shown[1]} in {file.name}; "
+                    "bring them to one order"
+                )
+
+
+def _require_known_splits(path: Path, found: list[Path], splits: Iterable[str]) -> None:
+    """Refuse files that are named like several splits, and are read as one.
+
+    Raises:
+        InputError: names them.
+    """
+    names = [file.relative_to(path) for file in found]
+    hinted = {split for name in names for part in (*name.parts[:-1], name.stem) for split in splits_hinted(part)}
+    if len(list(splits)) == 1 and len(hinted) > 1:
+        raise InputError(
+            f"{path} holds files that are named like several splits ({', '.join(map(str, names[:5]))}) and would be "
+            "read as one; call them train-*.parquet, validation-*.parquet, test-*.parquet, or give one file"
+        )
 
 
 def _load_columns(

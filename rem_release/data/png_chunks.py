@@ -29,9 +29,18 @@ def strip_png(data: bytes) -> bytes:
     return data
 
 
+def is_misread(data: bytes) -> bool:
+    """Whether Pillow compares a transparent colour of the file's depth with pixels of 8 bits: colours of 16 bits, grey
+    of 2 or 4 (PNG 3, section 11.3.1.1)."""
+    depth_and_type = data[24:26]
+    return data.startswith(SIGNATURE) and depth_and_type in (b"\x10\2", b"\2\0", b"\4\0") and b"tRNS" in data
+
+
 def _is_kept(name: bytes, checked: bytes, checksum: bytes) -> bool:
     if not name[0] & 0x20:  # critical
         return True
+    if name == b"tRNS":
+        return True  # a damaged one is for the reader to refuse: nobody knows what is transparent
     if name not in _ABOUT_PIXELS or zlib.crc32(checked).to_bytes(4, "big") != checksum:
         return False
     return name != b"iCCP" or _has_profile(checked[4:])

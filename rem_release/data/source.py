@@ -48,6 +48,7 @@ from rem_release.data.labels import (
     read_classes,
     read_image_column,
     refuse_pixels,
+    refuse_splits_in_column,
     refuse_unwritable,
 )
 from rem_release.data.metadata import find_metadata, open_metadata
@@ -257,6 +258,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
     dataset = read_image_column(rows.dataset, options)
     needed = {options.image_column, options.label_column}
     refuse_words(list_words(dataset.features.to_dict(), splits), needed)
+    refuse_splits_in_column(dataset, options)
     refuse_pixels(dataset, needed)
     refuse_unwritable(dataset)
     if options.label_from == "clusters":

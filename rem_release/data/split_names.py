@@ -3,9 +3,9 @@
 import re
 
 _SPLITS = {
-    "train": ("train", "training", "trn"),
-    "validation": ("val", "valid", "validation", "validate", "dev", "eval", "evaluation"),
-    "test": ("test", "testing", "tests", "tst"),
+    "train": ("train", "training", "trn", "trainset", "训练", "训练集"),
+    "validation": ("val", "valid", "validation", "validate", "dev", "eval", "evaluation", "valset", "验证", "验证集"),
+    "test": ("test", "testing", "tests", "tst", "testset", "测试", "测试集"),
 }
 _BESIDE = {
     *("seg", "set", "data", "dataset", "split", "image", "images", "img", "imgs", "photo", "photos", "picture"),
@@ -21,3 +21,9 @@ def split_named(name: str) -> str | None:
     found = {split for word in words for split, names in _SPLITS.items() if word in names}
     known = {*_BESIDE, *(word for names in _SPLITS.values() for word in names)}
     return found.pop() if len(found) == 1 and set(words) <= known else None
+
+
+def splits_hinted(name: str) -> set[str]:
+    """Every split of which a word of the name speaks, whatever else it says: `trainA`, `train_cats`, `test-many`."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    return {split for word in words for split, names in _SPLITS.items() if word in names}

@@ -5,15 +5,20 @@ files are TIFF whose first page is a preview, and whose picture is not yet devel
 """
 
 import io
+import logging
+import math
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 _SUBFILE_TYPE, _DNG_VERSION, _SAMPLE_FORMAT, _BITS = 254, 50706, 339, 258
+_ORIENTATION, _UNASSOCIATED = 274, 2
 _COPY, _MASK = 1, 4
 _SIGNED = 2
 _MOST_PAGES = 10_000
+_MOST_BYTES, _UNPACKED = 1 << 31, 1100
+"""of pixels, and how many times as long as its file: Deflate packs zeros 1 to 1030"""
 _COPIES = "smaller copies of a picture alone, as a camera's raw file does: develop it to JPEG, PNG or TIFF first"
 
 
@@ -48,6 +53,8 @@ def read_numbers(data: bytes) -> np.ndarray | str:
     """The numbers of the one page of a TIFF that Pillow does not open: [H, W] or [H, W, S]; or why there are none."""
     import tifffile  # a fifth of a second
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it tells more of a damaged file than its reason
+
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             pages = [page for page in file.pages if not int(page.subfiletype) & (_COPY | _MASK)]  # type: ignore[union-attr]
@@ -59,6 +66,14 @@ def read_numbers(data: bytes) -> np.ndarray | str:
                 return f"a TIFF of {kind}, which is no picture"
             if page.photometric.name not in ("MINISBLACK", "RGB") or page.samplesperpixel not in (1, 3, 4):
                 return f"a TIFF of {kind} ({page.photometric.name.lower()}): save it as 8-bit RGB"
+            if int(page.tags.valueof(_ORIENTATION, 1)) != 1:
+                return f"a TIFF of {kind} that is to be turned: save it upright"
+            if page.samplesperpixel == 4 and tuple(map(int, page.extrasamples)) != (_UNASSOCIATED,):
+                return f"a TIFF of {kind}, of which one is no plain alpha: save it as 8-bit RGB"
+            if math.prod(page.shape) != page.imagelength * page.imagewidth * page.samplesperpixel:
+                return f"a TIFF of {kind}, which is no picture"
+            if page.nbytes > _MOST_BYTES or page.nbytes > _UNPACKED * len(data):
+                return f"a TIFF that states {page.nbytes:,} bytes of pixels in a file of {len(data):,}"
             values = page.asarray()
             return np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
     except MemoryError:

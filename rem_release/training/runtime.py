@@ -25,13 +25,14 @@ def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
     Raises:
         InputError: processes were started that do not know of each other.
     """
-    gc.freeze()  # what was imported stays: accelerate collects after each training, and took 0.3 s to look through it
-    atexit.register(gc.unfreeze)  # else some packages call it a leak
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     waits = InitProcessGroupKwargs(timeout=_PATIENCE)
     accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[waits])
     launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched == 1:
+        gc.freeze()  # what was imported stays: accelerate collects after each training, and looked through it for 0.3 s
+        atexit.register(gc.unfreeze)  # else some packages call it a leak
     if launched != accelerator.num_processes:
         raise InputError(
             f"the launcher started {launched} processes and accelerate sees {accelerator.num_processes}; "
