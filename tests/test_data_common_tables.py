@@ -217,10 +217,8 @@ def test_files_of_other_splits_are_not_merged_and_lost_ones_are_named(tmp_path: 
     assert read(tmp_path / "more").left_out == ("more.parquet",)
 
 
-def test_minus_one_and_blank_are_no_labels_in_any_type(tmp_path: Path) -> None:
+def test_minus_one_is_no_label_in_any_type(tmp_path: Path) -> None:
     write(tmp_path / "float.parquet", label=[-1.0, 1.0, 2.0, 1.0])
     assert "first in row 0 (-1, which means no label)" in refuse(tmp_path / "float.parquet")
-    write(tmp_path / "text.parquet", label=["a", "", "b", "a"])
-    assert "first in row 1 (blank)" in refuse(tmp_path / "text.parquet")
     write(tmp_path / "half.parquet", label=np.array([1, 2, 1, 2], np.float16))
     assert read(tmp_path / "half.parquet").classes == ["1", "2"]

@@ -316,7 +316,7 @@ def test_every_folder_that_is_left_out_is_named(tmp_path: Path) -> None:
     [
         ([("a.png", "x"), ("a.png", "y")], "lists a.png with the labels x and y; give it one"),
         ([("images/train/a.png", "x"), ("images/test/a.png", "y")], "in folders of several splits (test, train)"),
-        ([("a.png", "x"), ("b.png", " ")], "has no label in 1 rows, first in row 1 (blank)"),
+        ([("a.png", "x"), ("b.png", " ")], "has no label in 1 rows, first in row 1 (null)"),
     ],
 )
 def test_tables_that_contradict_themselves(tmp_path: Path, rows: list[tuple[str, str]], words: str) -> None:

@@ -46,9 +46,6 @@ _PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 _PNG_LEVEL = 4  # of zlib; level 6 takes 2 to 3 times as long and saves 0.4 to 2 % (photographs of 500 x 375 with noise)
 _PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284  # TIFF tags; 0 in the first means that white is zero
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_MOST_SPREAD = 24
-_NEARLY_ALL = 0.998
-_LOOKED_AT = 1 << 20
 
 
 class BadImage(ValueError):  # noqa: N818 - a verdict on a picture, gathered into BadImagesError
@@ -110,23 +107,6 @@ def decode_noting(data: bytes) -> Decoded:
             raise
         except Exception as error:
             raise BadImage(f"cannot be brought to RGB ({_first_line(error)})") from None
-
-
-def find_doubt(pixels: np.ndarray) -> str | None:
-    """Why a picture may not be what its owner sees: nearly all of it is one level, or a sliver of the range.
-
-    So come out numbers of 12 bits in a file of 16, and pictures whose alpha channel is empty.
-
-    Args:
-        pixels: uint8 (H, W, 3); of large pictures a spread of a million values is looked at.
-    """
-    values = pixels.reshape(-1)[:: max(1, pixels.size // _LOOKED_AT)]
-    counts = np.bincount(values, minlength=256).cumsum()
-    most = np.append(counts[_MOST_SPREAD:], counts[-1])[: len(counts)] if len(counts) > _MOST_SPREAD else counts
-    within = (most - np.concatenate([[0], counts[:-1]])[: len(most)]).max() / len(values)
-    if within < _NEARLY_ALL:
-        return None
-    return f"nearly all of it lies within {_MOST_SPREAD} of 255 levels, around {int(np.median(values))}"
 
 
 def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray, bool]:

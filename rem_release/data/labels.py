@@ -160,12 +160,10 @@ def _refuse_missing(values: pa.ChunkedArray, column: str) -> None:
     missing = values.is_null(nan_is_null=True)
     if pa.types.is_signed_integer(values.type) or pa.types.is_floating(values.type):
         missing = pc.or_(missing, pc.fill_null(pc.equal(values, -1), False))
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        missing = pc.or_(missing, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), False))
     rows = np.flatnonzero(missing.to_numpy())
     if len(rows):
         value = values[int(rows[0])].as_py()
-        shown = "-1, which means no label" if value == -1 else "blank" if isinstance(value, str) else "null"
+        shown = "-1, which means no label" if value == -1 else "null"
         raise InputError(
             f"column {column!r} has no label in {len(rows)} rows, first in row {rows[0]} ({shown}); {_ADVICE}"
         )

@@ -8,6 +8,7 @@ import csv
 import glob
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -160,14 +161,18 @@ def _sniff(path: Path) -> dict[str, Any]:
     return {"encoding": encoding, "sep": separator, "converters": converters}
 
 
-def _list_texts(path: Path, encoding: str, separator: str) -> dict[str, type[str]]:
+def _list_texts(path: Path, encoding: str, separator: str) -> dict[str, Callable[[str], str | None]]:
     """Labels that are to be read as texts: pandas would take 001, 1 and 1e0 for one number, and it guesses."""
     with path.open(encoding=encoding, newline="") as file:
         rows = csv.DictReader(file, delimiter=separator)
         texts = set()
         for row in rows:
             texts |= {name for name, value in row.items() if name and isinstance(value, str) and not _is_plain(value)}
-    return {name: str for name in texts if name.lower().find("label") >= 0 or name.lower() in LABELS}
+    return {name: _read_text for name in texts if name.lower().find("label") >= 0 or name.lower() in LABELS}
+
+
+def _read_text(value: str) -> str | None:
+    return value if value.strip() else None
 
 
 def _is_plain(value: str) -> bool:

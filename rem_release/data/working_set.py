@@ -15,11 +15,11 @@ from rem_release.data.decoding import (
     BadImage,
     decode,
     decode_noting,
-    find_doubt,
     fit_working_grid,
     pixel_hash,
     shrink,
 )
+from rem_release.data.doubts import find_doubt
 from rem_release.data.in_order import map_in_order
 from rem_release.data.recognised import Choice
 from rem_release.data.source import Source, require_two_classes

@@ -29,6 +29,8 @@ def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
     torch.backends.cudnn.deterministic = True
     waits = InitProcessGroupKwargs(timeout=_PATIENCE)
     accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[waits])
+    if accelerator.num_processes > 1:
+        atexit.register(_leave_the_others)
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched == 1:
         gc.freeze()  # what was imported stays: accelerate collects after each training, and looked through it for 0.3 s
@@ -39,6 +41,12 @@ def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
             "on CPUs set ACCELERATE_USE_CPU=true"
         )
     return accelerator
+
+
+def _leave_the_others() -> None:
+    """Close the group of processes before the interpreter ends: its threads, still running, would abort it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def describe(accelerator: Accelerator) -> str:
