@@ -342,3 +342,10 @@ def test_labels_of_a_table_stay_as_they_are_written(tmp_path: Path) -> None:
         draw(tmp_path / f"{number}.png")
     write_table(tmp_path / "metadata.csv", [(f"{number}.png", label) for number, label in enumerate(labels)])
     assert read(tmp_path).classes == labels
+
+
+def test_folders_that_share_what_they_hold_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    """Two of four, which are neither neighbours by name nor by size."""
+    for top, inner in (("p1", "abc"), ("p2", "xyz"), ("p3", "uvw"), ("p4", "abt")):
+        draw_folders(tmp_path, [top], inner=tuple(inner))
+    assert "p1, p2, p3, p4, and several of them the folders a, b" in refuse(tmp_path)

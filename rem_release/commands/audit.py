@@ -133,7 +133,7 @@ def _audit(
         folder.run,
         laboratory.seeds,
         recipe,
-        sketch(laboratory.bench.target.clean_hash(row) for row in range(len(laboratory.bench.target.labels))),
+        sketch(laboratory.bench.target.pairs.clean_hashes),
         laboratory.made_on(),
         writes=is_main,
     )

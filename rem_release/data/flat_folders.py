@@ -6,6 +6,7 @@ They are recognised, for a message that names the layout and the lines that mend
 import csv
 import re
 from collections import Counter
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 Parts = tuple[str, ...]
@@ -72,9 +73,7 @@ def _match_column(path: Path, stems: dict[str, str]) -> tuple[str | None, list[s
     try:
         text = path.read_text(encoding="utf-8-sig")
         dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t")
-        rows = [
-            row for row, _ in zip(csv.DictReader(text.splitlines(), dialect=dialect), range(_MOST_ROWS), strict=False)
-        ]
+        rows = list(islice(csv.DictReader(text.splitlines(), dialect=dialect), _MOST_ROWS))
     except (OSError, UnicodeError, csv.Error):
         return None, [], False
     for column in rows[0] if rows else []:

@@ -5,8 +5,8 @@ and the droppings of file managers are ignored. Links are followed.
 """
 
 import os
+from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import datasets
@@ -151,11 +151,11 @@ def _refuse_doubt(path: Path, folders: list[str]) -> None:
     hinted = set().union(*map(splits_hinted, folders))
     if len(hinted) > 1:
         raise InputError(f"{path} holds {_enumerate(folders)}, of which some are named like splits: {ways}")
-    inner = [{entry.name for entry in _list(path / name) if entry.is_dir()} for name in folders]
-    for names, others in pairwise(sorted(inner, key=len)):
-        if len(shared := names & others) > 1:
-            alike = _enumerate(sorted(shared))
-            raise InputError(f"{path} holds {_enumerate(folders)}, and several of them the folders {alike}: {ways}")
+    inner = Counter(entry.name for name in folders for entry in _list(path / name) if entry.is_dir())
+    shared = sorted(name for name, count in inner.items() if count > 1)
+    if len(shared) > 1:
+        alike = _enumerate(shared)
+        raise InputError(f"{path} holds {_enumerate(folders)}, and several of them the folders {alike}: {ways}")
 
 
 def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 from datetime import timedelta
+from functools import cache
 from typing import Literal
 
 import torch
@@ -31,16 +32,22 @@ def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
     accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[waits])
     if accelerator.num_processes > 1:
         atexit.register(_leave_the_others)
+    else:
+        _freeze_imports()
     launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if launched == 1:
-        gc.freeze()  # what was imported stays: accelerate collects after each training, and looked through it for 0.3 s
-        atexit.register(gc.unfreeze)  # else some packages call it a leak
     if launched != accelerator.num_processes:
         raise InputError(
             f"the launcher started {launched} processes and accelerate sees {accelerator.num_processes}; "
             "on CPUs set ACCELERATE_USE_CPU=true"
         )
     return accelerator
+
+
+@cache
+def _freeze_imports() -> None:
+    """Once: what was imported stays; accelerate collects after each training, and took 0.3 s to look through it."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # else some packages call it a leak
 
 
 def _leave_the_others() -> None:
