@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from rem_release.data.decoding import (
     MAX_PIXELS,
     BadImage,
     decode,
+    decode_noting,
     encode_png,
     fit_working_grid,
     pixel_hash,
@@ -330,6 +332,40 @@ def test_broken_exif_is_ignored() -> None:
     data = save(Image.fromarray(COLOURS), exif=b"Exif\0\0MM\0*\xff\xff\xff\xff nonsense")
     np.testing.assert_array_equal(decode(data), COLOURS)
     np.testing.assert_array_equal(decode(save(Image.fromarray(COLOURS), exif=b"nonsense")), COLOURS)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "TIFF"])
+def test_orientation_of_xmp_is_not_applied(format: str) -> None:
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description tiff:Orientation="6" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"/></rdf:RDF></x:xmpmeta>'
+    )
+    where = {"tiffinfo": {700: xmp}} if format == "TIFF" else {"xmp": xmp}
+    decoded = decode_noting(save(Image.fromarray(COLOURS), format, **where))
+    assert (decoded.pixels.shape, decoded.choices) == (COLOURS.shape, ())
+
+
+def test_a_tiff_that_is_turned_says_so() -> None:
+    decoded = decode_noting(save(Image.fromarray(COLOURS), "TIFF", tiffinfo={274: 6}))
+    np.testing.assert_array_equal(decoded.pixels, np.rot90(COLOURS, -1))
+    assert decoded.choices == ("turned as EXIF says",)
+
+
+@pytest.mark.parametrize("scale", [1, 256, 257])
+def test_palette_of_a_tiff_of_8_and_of_16_bits(scale: int) -> None:
+    palette = RNG.integers(1, 256, (3, 256))
+    data = io.BytesIO()
+    tifffile.imwrite(data, GREYS, photometric="palette", colormap=(palette * scale).astype(np.uint16))
+    np.testing.assert_array_equal(decode(data.getvalue()), palette.astype(np.uint8).T[GREYS])
+
+
+def test_cmyk_jpeg_without_the_mark_of_adobe_is_refused() -> None:
+    data = save(Image.fromarray(RNG.integers(0, 256, (5, 7, 4), dtype=np.uint8), "CMYK"), "JPEG")
+    assert decode(data).shape == (5, 7, 3)
+    start = data.index(b"\xff\xee")
+    bare = data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4]) :]
+    with pytest.raises(BadImage, match="a JPEG in CMYK without Adobe's mark"):
+        decode(bare)
 
 
 def test_multi_picture_jpeg_is_its_first_picture() -> None:

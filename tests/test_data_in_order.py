@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from rem_release.data import in_order
-from rem_release.data.in_order import map_in_order, take_room
+from rem_release.data.in_order import _current, map_in_order, take_room
 
 
 @pytest.fixture
@@ -93,6 +93,20 @@ def test_items_that_take_no_room_and_those_that_fail_hold_nobody_up(takes: Calla
     results = map_in_order(work, range(7), 3)
     assert next(results) == 0
     results.close()  # those who wait are let go
+
+
+@pytest.mark.usefixtures("few")
+def test_the_second_picture_of_an_item_counts_and_does_not_wait() -> None:
+    held = []
+
+    def work(number: int) -> int:
+        take_room(40)
+        take_room(500)  # more than fits: it has begun, and goes on
+        held.append(sum(_current.room._held.values()))
+        return number
+
+    assert list(map_in_order(work, range(5), 2)) == list(range(5))
+    assert max(held) == min(held) == 540
 
 
 def test_room_outside_of_a_map_is_free() -> None:

@@ -349,3 +349,23 @@ def test_folders_that_share_what_they_hold_are_found_wherever_they_stand(tmp_pat
     for top, inner in (("p1", "abc"), ("p2", "xyz"), ("p3", "uvw"), ("p4", "abt")):
         draw_folders(tmp_path, [top], inner=tuple(inner))
     assert "p1, p2, p3, p4, and several of them the folders a, b" in refuse(tmp_path)
+
+
+def test_a_split_wrapped_in_a_folder_of_its_name(tmp_path: Path) -> None:
+    draw_folders(tmp_path / "seg_train", ["seg_train"])
+    draw_folders(tmp_path / "seg_test", ["seg_test"])
+    draw_folders(tmp_path / "seg_pred", ["seg_pred"])
+    assert "of which some are named like splits" in refuse(tmp_path)
+    source = read(tmp_path, layout="splits")
+    assert (source.classes, source.splits) == (["a", "b"], {"train": 4})
+    assert source.left_out == ("seg_pred", "seg_test")
+    assert read(tmp_path, layout="splits", split="test").classes == ["a", "b"]
+
+
+def test_one_folder_around_everything_is_named(tmp_path: Path) -> None:
+    draw_folders(tmp_path / "one" / "data", ["train", "test"])
+    assert "holds one folder alone, data" in refuse(tmp_path / "one")
+    assert "the folders test, train: give " + str(tmp_path / "one" / "data") in refuse(tmp_path / "one")
+    draw_folders(tmp_path / "two" / "train", ["inner"])
+    draw_folders(tmp_path / "two" / "test", ["inner"])
+    assert "the folders a, b: give " + str(tmp_path / "two" / "train" / "inner") in refuse(tmp_path / "two")

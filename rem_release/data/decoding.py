@@ -5,19 +5,22 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
 - *Formats.* JPEG (a multi-picture MPO counts as its first picture), PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000, AVIF.
   Of a TIFF of several pages it is the one that is neither a smaller copy nor a mask. PNG chunks that do not decide how
   pixels look are passed over, damaged ancillary ones too.
-- *Orientation.* The EXIF orientation is applied; an EXIF block that cannot be read is ignored.
+- *Orientation.* The EXIF orientation is applied, of TIFF that of its tag; an EXIF block that cannot be read is
+  ignored, and so is what XMP says, as in browsers.
 - *Colour.* The embedded ICC profile (RGB, grey, CMYK, LAB) is converted to sRGB with the perceptual intent; alpha is
   not touched by it. A missing, broken or unfitting profile means sRGB (for CMYK: the plain ink model of Pillow).
 - *Depth.* 16-bit greyscale v becomes round(v / 257). 16-bit colour becomes its high byte, v // 256, as Pillow reads it:
   both map 0 to 0 and 65535 to 255. Greyscale in 32-bit integers must lie in 0 to 65535, floats in 0 to 1, where v
   becomes round(255·v).
-- *Mode.* Greyscale, palette, 1-bit, CMYK, YCbCr and LAB become RGB.
+- *Mode.* Greyscale, palette, 1-bit, CMYK, YCbCr and LAB become RGB. Palettes of TIFF have 16 bits, v // 256; where
+  all of their values are below 256 they have 8, as libtiff takes them.
 - *Transparency.* Any alpha is laid on white, after the colours were converted: round((c·a + 255·(255 - a)) / 255).
   A BMP whose alpha is zero everywhere has none: programs leave that byte empty.
 - *Metadata.* EXIF, XMP, ICC, thumbnails, comments and trailing bytes are dropped: only pixels go on.
 - *Refused*, with a reason: empty, truncated or damaged files, anything that is not one of the formats above, animations
   and multi-page files, cameras' raw files, TIFF of more than 8 bits in separate planes and of signed 8-bit numbers
-  (Pillow misreads them), and pictures above 178,956,970 pixels, which are refused from their header, before decoding.
+  (Pillow misreads them), JPEG in CMYK without Adobe's mark (readers disagree whether its inks are inverted), and
+  pictures above 178,956,970 pixels, which are refused from their header, before decoding.
 """
 
 import hashlib
@@ -44,7 +47,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF
 _FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 _PNG_LEVEL = 4  # of zlib; level 6 takes 2 to 3 times as long and saves 0.4 to 2 % (photographs of 500 x 375 with noise)
-_PHOTOMETRIC, _BITS, _PLANAR = 262, 258, 284  # TIFF tags; 0 in the first means that white is zero
+_PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  # TIFF; 0 in the first: white is zero
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -126,8 +129,12 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
             raise BadImage("a TIFF of more than 8 bits in separate planes")  # Pillow reads it as garbage
         if tags.get(_BITS, (8,))[0] not in (1, 2, 4, 8, 16, 32, 64):
             raise BadImage(f"a TIFF of {tags[_BITS][0]} bits: save it with 8 or 16")  # Pillow takes them for 16
+        if tags.get(_ORIENTATION, 1) in range(2, 9):
+            choices.append("turned as EXIF says")
+        for key in ("xmp", "XML:com.adobe.xmp"):  # Pillow would turn by what it says
+            image.info.pop(key, None)
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
-        image.load()
+        image.load()  # which turns TIFF
     except (BadImage, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -144,6 +151,10 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
     if image.format == "BMP" and image.mode == "RGBA" and not np.asarray(image.getchannel("A")).any():
         choices.append("empty alpha channel of a BMP ignored")
         return image.convert("RGB"), white_is_zero
+    if image.mode == "P" and _PALETTE in tags and max(tags[_PALETTE]) < 256:
+        image.putpalette(np.reshape(tags[_PALETTE], (3, -1)).T.astype(np.uint8).tobytes())
+    if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
+        raise BadImage("a JPEG in CMYK without Adobe's mark, which some programs show as a negative: save it as RGB")
     return image, white_is_zero
 
 

@@ -26,6 +26,7 @@ _HEIC = "a HEIC picture: convert it, with heif-convert IN.heic OUT.jpg or the ph
 _HTML = "a web page (HTML), as a download that failed leaves it: download the picture again"
 _DICOM = "a DICOM file: export its pixels as PNG or TIFF, with the window that readers should see"
 _ARRAY = "an array and no picture (NumPy, HDF5, NetCDF, FITS): save it as PNG or TIFF"
+_CGBI = "a PNG as Xcode writes it for iPhones (CgBI): bring it back with pngcrush -revert-iphone-optimizations IN OUT"
 _RANGE = "a picture of high dynamic range (EXR or HDR): bring it to the range of a screen as PNG or TIFF"
 _KINDS = (
     _kind(rb"version https://git-lfs", "a Git LFS pointer and not the picture: fetch the pictures with git lfs pull"),
@@ -38,6 +39,7 @@ _KINDS = (
     _kind(rb".{4}ftypcrx ", _RAW.format("CR3")),
     _kind(rb".{4}ftyp(?!avi[fs])", _FILM),
     _kind(rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "a JPEG XL picture: convert it with djxl IN.jxl OUT.png"),
+    _kind(rb"\x89PNG\r\n\x1a\n.{4}CgBI", _CGBI),
     _kind(rb"8BPS", "a Photoshop document (PSD): export it as PNG or TIFF"),
     _kind(rb"\x00\x00[\x01\x02]\x00[^\x00]\x00", "icons or cursors of several sizes (ICO): export one as PNG"),
     _kind(rb"icns", "icons of several sizes (ICNS): export one as PNG"),

@@ -72,14 +72,15 @@ def find_split_folder(path: Path, options: SourceOptions) -> Path:
     inner = path / options.split
     are_splits = bool(folders) and all(map(split_named, folders))
     if options.layout == "splits" or (are_splits and options.layout is None and _takes_splits(entries, options)):
-        return _without_parts(path / choose_folder(path, folders, options), options)
+        return _enter(path / choose_folder(path, folders, options), options)
     if options.layout is None and inner.is_dir() and _holds_classes(inner, options):
-        return _without_parts(inner, options)
+        return _enter(inner, options)
     if options.split != "train":
         if options.layout is None and inner.is_dir():
             return inner
         raise InputError(f"{path} has no split {options.split!r}: {_name_folders(folders)}; choose with --split")
     if options.layout is None and options.label_from is None:
+        _refuse_wrapping(path, entries)
         _refuse_doubt(path, folders)
     return path
 
@@ -116,11 +117,35 @@ def choose_folder(path: Path, folders: list[str], options: SourceOptions) -> str
     raise InputError(f"{path} has {which}: {_name_folders(alike or folders)}; choose with --split")
 
 
-def _without_parts(root: Path, options: SourceOptions) -> Path:
-    """The folder of a split, unless it holds pictures and masks."""
-    if options.label_from is None and options.layout is None:
-        _refuse_parts(root, [entry.name for entry in _list(root) if entry.is_dir()])
+def _enter(root: Path, options: SourceOptions) -> Path:
+    """The folder of a split, or the only thing in it, a folder that is named like it: `seg_train/seg_train`.
+
+    Raises:
+        InputError: it holds pictures and masks, or one folder alone, in which the classes seem to lie.
+    """
+    if options.label_from is None:
+        entries = _list(root)
+        if _is_wrapped(entries) and split_named(entries[0].name) in (split_named(root.name), root.name):
+            root = root / entries[0].name
+            entries = _list(root)
+        _refuse_wrapping(root, entries)
+        if options.layout is None:
+            _refuse_parts(root, [entry.name for entry in entries if entry.is_dir()])
     return root
+
+
+def _is_wrapped(entries: list["os.DirEntry[str]"]) -> bool:
+    """Whether all that is there is a folder that holds folders."""
+    return len(entries) == 1 and entries[0].is_dir() and any(inner.is_dir() for inner in _list(Path(entries[0])))
+
+
+def _refuse_wrapping(path: Path, entries: list["os.DirEntry[str]"]) -> None:
+    if _is_wrapped(entries):
+        inner = [entry.name for entry in _list(Path(entries[0])) if entry.is_dir()]
+        raise InputError(
+            f"{path} holds one folder alone, {entries[0].name}, which would be the only class, and that the folders "
+            f"{_enumerate(inner)}: give {path / entries[0].name}"
+        )
 
 
 def _refuse_parts(path: Path, folders: list[str]) -> None:
@@ -163,7 +188,8 @@ def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
     path = Path(options.source)
     if root == path:
         return ()
-    return tuple(e.name for e in _list(path) if e.is_dir() and e.name != root.name)
+    top = root.relative_to(path).parts[0]
+    return tuple(entry.name for entry in _list(path) if entry.is_dir() and entry.name != top)
 
 
 def walk(root: Path, ignored: list[str] | None = None) -> list[Parts]:

@@ -86,6 +86,8 @@ class _Room:
 
     def take(self, number: int, pixels: int) -> None:
         with self._changed:
+            if number in self._held:
+                self._held[number] += pixels  # a second picture of the item, which has begun and does not wait
             if number < self._next or number in self._passed:
                 return
             self._changed.wait_for(lambda: self._closed or (self._next == number and self._fits(pixels)))

@@ -1,5 +1,6 @@
 """Which columns a release can have: one of images, one of labels, read as classes, and others without any pixels."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -149,6 +150,22 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
         raise InputError(f"column {column!r} holds numbers such as {parts[0]}, not one class a row; {_ADVICE}")
     found = pc.index_in(values, value_set=pa.array(distinct, values.type))
     return [name_value(value) for value in distinct], found.to_numpy().astype(np.int64)
+
+
+def refuse_alike(classes: Sequence[str], source: str) -> None:
+    """Refuse classes that are one for whoever reads their names.
+
+    Raises:
+        InputError: names two that differ in blanks around them, or in how accents are encoded, and in nothing else.
+    """
+    seen: dict[str, str] = {}
+    for name in classes:
+        other = seen.setdefault(unicodedata.normalize("NFC", name).strip(), name)
+        if other != name:
+            raise InputError(
+                f"{source} has the classes {other!a} and {name!a}, which differ in blanks or in how letters "
+                "are encoded alone; give both one name"
+            )
 
 
 def name_value(value: Any) -> str:

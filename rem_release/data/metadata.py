@@ -4,44 +4,37 @@ What `datasets` unpacks from a local source goes to a private temporary folder t
 its shared cache: it holds clean pixels.
 """
 
-import csv
 import glob
-import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import datasets
 import pyarrow as pa
 
+from rem_release.data.csv_tables import describe_csv
 from rem_release.data.folders import choose_folder, guess_split_folder, list_other_folders, walk
-from rem_release.data.labels import LABELS, guess_columns
-from rem_release.data.reading import PICTURES, explaining
+from rem_release.data.labels import guess_columns
+from rem_release.data.reading import PICTURES, explaining, is_address
 from rem_release.data.rows import PrivateCache, Rows, SourceOptions, point_at_files
 from rem_release.data.split_names import split_named
 from rem_release.errors import InputError
 
 _METADATA = {"metadata.csv": "csv", "metadata.jsonl": "json", "metadata.parquet": "parquet"}
-_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
 def find_metadata(path: Path, options: SourceOptions) -> Path | None:
     """Find the metadata file of a folder of images, in the folder of the split first, then in SOURCE.
 
     Raises:
-        InputError: two of them stand side by side, and nobody knows which is right.
+        InputError: there are two of them, and nobody knows which is right.
     """
-    for folder in (guess_split_folder(path, options), path):
-        found = [folder / name for name in _METADATA if (folder / name).is_file()]
-        if len(found) > 1:
-            raise InputError(
-                f"{folder} holds {' and '.join(file.name for file in found)}; keep the one that is right, and remove "
-                "or rename the other"
-            )
-        if found:
-            return found[0]
-    return None
+    folders = dict.fromkeys((guess_split_folder(path, options), path))
+    found = [folder / name for folder in folders for name in _METADATA if (folder / name).is_file()]
+    if len(found) > 1:
+        names = " and ".join(str(file.relative_to(path)) for file in found)
+        raise InputError(f"{path} holds {names}; keep the one that is right, and remove or rename the other")
+    return found[0] if found else None
 
 
 def open_metadata(path: Path, options: SourceOptions) -> Rows:
@@ -54,7 +47,7 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
     with explaining(path):
         loaded = datasets.load_dataset(
             _METADATA[path.name],
-            **(_sniff(path) if path.suffix == ".csv" else {}),
+            **(describe_csv(path) if path.suffix == ".csv" else {}),
             data_files={"train": [glob.escape(str(path))]},
             split="train",
             cache_dir=cache.name,
@@ -132,7 +125,10 @@ def _count_unlisted(folder: Path, names: list[str]) -> dict[str, int]:
 
 def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOptions) -> list[str]:
     if "file_name" not in loaded.column_names:
-        raise InputError(f"{path} has no column 'file_name'; its columns are {', '.join(loaded.column_names)}")
+        raise InputError(
+            f"{path} has no column 'file_name'; its columns are {', '.join(loaded.column_names)}: give that name to "
+            "the one that says where each picture lies"
+        )
     if options.image_column in loaded.column_names and options.image_column != "file_name":
         raise InputError(f"{path} has a column {options.image_column!r} already; name the pictures with --image-column")
     for name in loaded.column_names:
@@ -140,48 +136,26 @@ def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOption
         is_read = name not in options.drop_columns and (options.keep_columns is None or name in options.keep_columns)
         if points and is_read:
             raise InputError(f"column {name!r} of {path} points at more files; leave it out with --drop-column {name}")
-    names = [_turn_slashes(path.parent, name) for name in loaded["file_name"][:]]
+    names = [_make_relative(path.parent, name) for name in loaded["file_name"][:]]
     for row, name in enumerate(names):
         if not isinstance(name, str) or not name:
             raise InputError(f"{path}: 'file_name' of row {row} is {name!r}, not the path of a file")
+        if is_address(name):
+            raise InputError(
+                f"{path}: 'file_name' of row {row} is an address ({name:.60}), and only files on this machine are "
+                "read; download the pictures first"
+            )
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InputError(f"{path}: 'file_name' of row {row} leads out of the folder: {name}")
     return names
 
 
-def _sniff(path: Path) -> dict[str, Any]:
-    """How a CSV is written: UTF-16 by its mark, else UTF-8, and the separator of its first line."""
-    with path.open("rb") as file:
-        start = file.read(1 << 16)
-    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
-    header = start.decode(encoding, "ignore").lstrip("\ufeff").splitlines()[:1]
-    counts = {separator: header[0].count(separator) if header else 0 for separator in ",;\t|"}
-    separator = max(counts, key=lambda each: counts[each])
-    converters = {"file_name": str, **_list_texts(path, encoding, separator)}
-    return {"encoding": encoding, "sep": separator, "converters": converters}
-
-
-def _list_texts(path: Path, encoding: str, separator: str) -> dict[str, Callable[[str], str | None]]:
-    """Labels that are to be read as texts: pandas would take 001, 1 and 1e0 for one number, and it guesses."""
-    with path.open(encoding=encoding, newline="") as file:
-        rows = csv.DictReader(file, delimiter=separator)
-        texts = set()
-        for row in rows:
-            texts |= {name for name, value in row.items() if name and isinstance(value, str) and not _is_plain(value)}
-    return {name: _read_text for name in texts if name.lower().find("label") >= 0 or name.lower() in LABELS}
-
-
-def _read_text(value: str) -> str | None:
-    return value if value.strip() else None
-
-
-def _is_plain(value: str) -> bool:
-    """Whether it is a whole number, written as such."""
-    return bool(re.fullmatch(r"-?(0|[1-9]\d{0,14})", value))
-
-
-def _turn_slashes(folder: Path, name: Any) -> Any:
-    """A path as Windows writes it; where a file really has such a name, it stays."""
-    if isinstance(name, str) and "\\" in name and not (folder / name).exists():
-        return name.replace("\\", "/")
-    return name
+def _make_relative(folder: Path, name: Any) -> Any:
+    """A path as Windows writes it turned around, unless a file really has such a name; below the folder, as seen from
+    there."""
+    if not isinstance(name, str):
+        return name
+    if "\\" in name and not (folder / name).exists():
+        name = name.replace("\\", "/")
+    path = PurePosixPath(name)
+    return str(path.relative_to(folder)) if path.is_absolute() and path.is_relative_to(folder) else name

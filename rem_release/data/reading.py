@@ -1,5 +1,7 @@
 """What all readers of tables share: splits that are there or not, and failures of `datasets` in one line."""
 
+import csv
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -35,6 +37,11 @@ def require_split(splits: Iterable[str], source: str, options: SourceOptions) ->
         raise InputError(f"{source} has no split {options.split!r}; choose one of {names} with --split")
 
 
+def is_address(path: str) -> bool:
+    """Whether a path leads to another machine: `https://...`, `s3://...`."""
+    return re.match(r"[a-z][a-z0-9+.-]+://", path) is not None
+
+
 @contextmanager
 def explaining(source: object) -> Iterator[None]:
     """Read through `datasets` in silence, and turn what it raises into one line."""
@@ -46,6 +53,7 @@ def explaining(source: object) -> Iterator[None]:
     try:
         yield
     except (
+        csv.Error,
         DatasetsError,
         HfHubHTTPError,
         pa.ArrowException,

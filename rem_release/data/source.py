@@ -47,6 +47,7 @@ from rem_release.data.labels import (
     name_columns,
     read_classes,
     read_image_column,
+    refuse_alike,
     refuse_pixels,
     refuse_splits_in_column,
     refuse_unwritable,
@@ -55,6 +56,7 @@ from rem_release.data.metadata import find_metadata, open_metadata
 from rem_release.data.parquet_column import ParquetColumn
 from rem_release.data.parquet_files import holds_parquet, is_parquet, open_parquet
 from rem_release.data.published_words import Kind, Word, list_words, name_classes, refuse_words
+from rem_release.data.reading import is_address
 from rem_release.data.recognised import Layout
 from rem_release.data.rows import LabelsFrom, PrivateCache, Rows
 from rem_release.data.rows import SourceOptions as SourceOptions
@@ -132,7 +134,7 @@ class Source:
             raise BadImage("no image (null)")
         if cell["bytes"] is not None:
             return cell["bytes"]
-        if re.match(r"[a-z][a-z0-9+.-]+://", cell["path"]):
+        if is_address(cell["path"]):
             raise BadImage(f"{cell['path']} is an address, and only files on this machine are read")
         try:
             return _read_file((self.root or Path()) / cell["path"])
@@ -277,6 +279,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
     else:
         classes, class_ids = read_classes(dataset, options.label_column)
         refuse_words(name_classes(classes, options.label_column), needed)
+    refuse_alike(classes, options.source)
     source = Source(
         options=options,
         dataset=dataset,

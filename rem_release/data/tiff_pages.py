@@ -61,6 +61,8 @@ def read_numbers(data: bytes) -> np.ndarray | str:
             if len(pages) != 1:
                 return f"multi-page ({len(pages)} pages)" if pages else f"holds {_COPIES}"
             page: Any = pages[0]
+            if page.bitspersample not in (1, 8, 16, 32, 64):
+                return f"a TIFF of {page.bitspersample} bits: save it with 8 or 16"
             kind = f"{page.dtype} numbers in {page.samplesperpixel} channels"
             if page.dtype is None or page.axes not in ("YX", "YXS", "SYX"):
                 return f"a TIFF of {kind}, which is no picture"
