@@ -87,7 +87,7 @@ def protect(
         console.warn(warning)
     from rem_release.commands import protect as command
     from rem_release.commands.protect_options import ProtectOptions, read_shard_size
-    from rem_release.data.source import SourceOptions
+    from rem_release.data.sources.source import SourceOptions
     from rem_release.training import runtime
     from rem_release.training.memory import memory_watched
 

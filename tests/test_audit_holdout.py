@@ -18,7 +18,7 @@ from rem_release.audit.material.overlap import Overlap, find_overlaps
 from rem_release.audit.material.pairs import Pairs
 from rem_release.audit.material.target import Target, open_target
 from rem_release.commands.audit_checks import require_images
-from rem_release.data.decoding import fit_working_grid, pixel_hash
+from rem_release.data.images.pixels import fit_working_grid, pixel_hash
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.run_folder import RunFolder
 from rem_release.verdict.statistics import images_needed

@@ -22,7 +22,7 @@ from rem_release.audit.laboratory import Bench, Laboratory
 from rem_release.audit.ledger import Asked, Ledger, VictimRecord, baseline_folder, key_of, pack
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.target import open_target
-from rem_release.data.decoding import fit_working_grid
+from rem_release.data.images.pixels import fit_working_grid
 from rem_release.models import build_model
 from rem_release.verdict.plan import KINDS, Task
 from rem_release.verdict.recipe import AuditRecipe, parse_architecture

@@ -17,7 +17,7 @@ from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.sets import add_random_signs, read_testing, read_training, split_protected
 from rem_release.audit.material.target import Target, open_target
 from rem_release.data.array_file import StoredImages
-from rem_release.data.decoding import fit_working_grid, pixel_hash
+from rem_release.data.images.pixels import fit_working_grid, pixel_hash
 from tests.command_line import draw, succeed
 
 EVERY = np.arange(8)

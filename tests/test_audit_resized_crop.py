@@ -22,7 +22,7 @@ from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.sets import add_random_signs, read_testing, read_training
 from rem_release.audit.material.target import open_target
 from rem_release.audit.step import TrainingImages, gradients_per_image, make_step
-from rem_release.data.decoding import pixel_hash
+from rem_release.data.images.pixels import pixel_hash
 from rem_release.release.certificate import read_certificate
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import parse_architecture

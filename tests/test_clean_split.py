@@ -21,7 +21,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from rem_release.atomic_files import write_atomically
-from rem_release.data.source import SourceOptions, open_source
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import SourceOptions
 from rem_release.errors import InputError
 from rem_release.release.canonical import seal
 from rem_release.release.clean_source import open_clean_split, parse_clean_split

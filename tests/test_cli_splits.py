@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from rem_release.data.noise_store import NoiseStore
-from rem_release.data.source import SourceOptions, open_source
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import SourceOptions
 from rem_release.data.working_set import read_working_set
 from rem_release.errors import InputError
 from rem_release.release.canonical import seal

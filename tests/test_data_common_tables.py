@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rem_release.data.decoding import BadImage, decode
-from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
 from tests.command_line import released, succeed
 from tests.test_data_folders import refuse
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.images.decoding import BadImage
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
 from tests.test_data_folders import draw, refuse
 
 NAMES = ["1.png", "2.png", "3.png", "4.png"]
@@ -84,3 +86,14 @@ def test_tables_in_the_folder_of_the_split_and_above(tmp_path: Path) -> None:
     write(tmp_path, "\n".join(["file_name,label", *ROWS]))
     write(tmp_path / "train", "\n".join(["file_name,label", *ROWS]))
     assert "holds train/metadata.csv and metadata.csv; keep the one that is right" in refuse(tmp_path)
+
+
+def test_a_file_of_another_spelling_is_named(tmp_path: Path) -> None:
+    text = "\n".join(["file_name,label", "1.PNG,cat", "2,dog", "5.png,cat"])
+    source = read(tmp_path, text)
+    reasons = []
+    for row in range(3):
+        with pytest.raises(BadImage) as caught:
+            source.image_bytes(row)
+        reasons.append(caught.value.reason)
+    assert reasons == ["no such file; 1.png is there", "no such file; 2.png is there", "no such file"]

@@ -9,10 +9,10 @@ import pytest
 import tifffile
 from PIL import Image, PngImagePlugin
 
-from rem_release.data.decoding import BadImage, decode, decode_noting
-from rem_release.data.doubts import find_doubt
-from rem_release.data.file_kinds import name_kind
-from rem_release.data.png_chunks import strip_png
+from rem_release.data.images.decoding import BadImage, decode, decode_noting
+from rem_release.data.images.doubts import find_doubt
+from rem_release.data.images.file_kinds import name_kind
+from rem_release.data.images.png_chunks import strip_png
 from tests.test_data_decoding import chunk, png, save
 
 RNG = np.random.default_rng(3)

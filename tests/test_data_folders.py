@@ -12,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from rem_release.data.decoding import BadImage, decode
-from rem_release.data.source import Source, SourceOptions, label_by_clusters, open_source
+from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.sources.clusters import label_by_clusters
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.errors import InputError
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rem_release.data.source import Source, SourceOptions, open_source
-from rem_release.data.split_names import split_named
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
+from rem_release.data.sources.split_names import split_named
 from rem_release.errors import InputError
 from tests.test_data_folders import draw, levels, refuse
 

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rem_release.data.array_file import ArrayFile, StoredImages
-from rem_release.data.bitmap_index import BitmapIndex
-from rem_release.data.decoding import fit_working_grid
-from rem_release.data.near_groups import (
+from rem_release.data.copies.bitmap_index import BitmapIndex
+from rem_release.data.copies.near_groups import (
     MOST_TOGETHER,
     NearGroups,
     group_near_copies,
@@ -20,7 +19,8 @@ from rem_release.data.near_groups import (
     near_levels,
     number_noises,
 )
-from rem_release.data.near_pictures import Grids
+from rem_release.data.copies.near_pictures import Grids
+from rem_release.data.images.pixels import fit_working_grid
 from rem_release.data.selection import Role, choose_roles
 from rem_release.errors import InputError
 from tests.test_methods import working_set

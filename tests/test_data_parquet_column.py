@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rem_release.data.decoding import decode, encode_png
-from rem_release.data.labels import refuse_unwritable
-from rem_release.data.parquet_column import ParquetColumn
-from rem_release.data.source import SourceOptions, open_source
+from rem_release.data.images.decoding import decode
+from rem_release.data.images.pixels import encode_png
+from rem_release.data.sources.labels import refuse_unwritable
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.parquet_column import ParquetColumn
+from rem_release.data.sources.source import SourceOptions
 from rem_release.errors import InputError
 from tests.command_line import succeed, write_recipe
 

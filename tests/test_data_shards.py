@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rem_release.data.decoding import decode, encode_png
+from rem_release.data.images.decoding import decode
+from rem_release.data.images.pixels import encode_png
 from rem_release.data.shards import ShardWriter, iterate_rows, released_columns, released_features
-from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.errors import InputError, VerificationError
 
 RNG = np.random.default_rng(11)

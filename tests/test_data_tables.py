@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rem_release.data.decoding import BadImage, decode
-from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.errors import InputError
 
 
@@ -137,7 +138,8 @@ def test_save_to_disk(tmp_path: Path, many: bool) -> None:
 
 
 OPEN_A_HUB_DATASET = """
-from rem_release.data.source import SourceOptions, open_source
+from rem_release.data.sources.source import SourceOptions
+from rem_release.data.sources.opening import open_source
 from rem_release.errors import InputError
 try:
     open_source(SourceOptions(source="nobody-has-this/not-a-set"))

@@ -11,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from rem_release.data.decoding import fit_working_grid, pixel_hash
-from rem_release.data.source import Source, SourceOptions, label_by_clusters, open_source
+from rem_release.data.images.pixels import fit_working_grid, pixel_hash
+from rem_release.data.sources.clusters import label_by_clusters
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.data.working_set import WorkingSet, open_working_set, read_image, save_index
 from rem_release.data.working_set import read_working_set as read_into
 from rem_release.errors import BadImagesError, InputError

@@ -17,10 +17,11 @@ from rem_release.core.draws import Draws, Purpose
 from rem_release.core.levels import to_float
 from rem_release.core.pgd import frozen, pgd
 from rem_release.core.resampling import draw_cifar, resample
-from rem_release.data.decoding import decode
+from rem_release.data.images.decoding import decode
 from rem_release.data.photographs import write_patches
 from rem_release.data.shards import iterate_rows
-from rem_release.data.source import SourceOptions, open_source
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import SourceOptions
 from rem_release.data.working_set import read_working_set
 from rem_release.models import build_model
 from rem_release.training.loop import Schedule, train

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rem_release.data.decoding import encode_png
-from rem_release.data.hidden_pictures import find_picture
+from rem_release.data.images.pixels import encode_png
+from rem_release.data.leaks.hidden_pictures import find_picture
 from rem_release.data.shards import ShardWriter
 from rem_release.errors import InputError
 from rem_release.gate import values

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rem_release.data.decoding import decode, encode_png
+from rem_release.data.images.decoding import decode
+from rem_release.data.images.pixels import encode_png
 from rem_release.gate.figures import check_figures_show
 from rem_release.gate.noise_cells import NoiseCells
 from rem_release.release.documents import read_facts

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from rem_release.data.decoding import BadImage, encode_png, fit_working_grid
-from rem_release.data.near_pictures import Grids, Near, find_alike, find_near
+from rem_release.data.copies.near_pictures import Grids, Near, find_alike, find_near
+from rem_release.data.images.decoding import BadImage
+from rem_release.data.images.pixels import encode_png, fit_working_grid
 from rem_release.data.shards import ShardWriter
 from rem_release.gate.near_duplicates import check_clean_split
 from rem_release.release.documents import describe_files, read_facts

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from rem_release.data.moved_pictures import find_moved
-from rem_release.data.near_pictures import Grids, find_alike, find_near
+from rem_release.data.copies.moved_pictures import find_moved
+from rem_release.data.copies.near_pictures import Grids, find_alike, find_near
 from tests.command_line import run, succeed
 
 Change = Callable[[np.ndarray], np.ndarray]

@@ -14,9 +14,9 @@ from datasets import ClassLabel, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rem_release.data.hidden_pictures import find_picture
-from rem_release.data.labels import refuse_pixels
-from rem_release.data.row_room import MOST_BYTES, Excess, measure_rows
+from rem_release.data.leaks.hidden_pictures import find_picture
+from rem_release.data.leaks.row_room import MOST_BYTES, Excess, measure_rows
+from rem_release.data.sources.labels import refuse_pixels
 from rem_release.errors import InputError
 from rem_release.gate import values
 from rem_release.gate.values import read_value

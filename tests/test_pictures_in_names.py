@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, LargeList, List, Translation, TranslationVariableLanguages, Value
 
-from rem_release.data.published_words import find_bad_words, find_too_many, is_time_zone, list_words
-from rem_release.data.rows import SourceOptions
+from rem_release.data.leaks.published_words import find_bad_words, find_too_many, is_time_zone, list_words
 from rem_release.data.shards import released_features
-from rem_release.data.source import open_source
-from rem_release.data.splits import read_split_names
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.rows import SourceOptions
+from rem_release.data.sources.splits import read_split_names
 from rem_release.errors import InputError
 from rem_release.gate.words import check_words
 from rem_release.release.facts import Facts, OwnerFacts

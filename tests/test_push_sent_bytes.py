@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rem_release.data.decoding import decode, encode_png
+from rem_release.data.images.decoding import decode
+from rem_release.data.images.pixels import encode_png
 from rem_release.data.shards import ShardWriter
 from rem_release.errors import RemReleaseError, VerificationError
 from rem_release.hub.manifest import Manifest

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from rem_release.data.decoding import encode_png
+from rem_release.data.images.pixels import encode_png
 from rem_release.verification.png import inspect_png, read_png
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from rem_release.data.decoding import BadImage
+from rem_release.data.images.decoding import BadImage
 from rem_release.data.noise_store import NoiseStore
 from rem_release.data.selection import Role
-from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.data.working_set import read_working_set
 from rem_release.errors import InputError
 from rem_release.release import writing

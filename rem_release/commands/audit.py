@@ -19,7 +19,7 @@ from rem_release.commands.audit_checks import check_rows, check_victims, open_ca
 from rem_release.commands.audit_plan import show_plan
 from rem_release.commands.audit_summary import describe_target, summarise_audit
 from rem_release.console import Console
-from rem_release.data.source import Source
+from rem_release.data.sources.source import Source
 from rem_release.errors import FellShortError
 from rem_release.paths import check_path
 from rem_release.radius import format_radius

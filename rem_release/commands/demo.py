@@ -11,7 +11,7 @@ from rem_release.commands.protect_options import ProtectOptions
 from rem_release.commands.verify import verify
 from rem_release.console import Console
 from rem_release.data.photographs import PHOTOGRAPHS, write_patches
-from rem_release.data.source import SourceOptions
+from rem_release.data.sources.source import SourceOptions
 from rem_release.errors import FellShortError, InputError
 from rem_release.paths import check_path
 from rem_release.recipe_changes import load_changed

@@ -10,8 +10,9 @@ import torch
 
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.core.levels import protect_at_own_size
-from rem_release.data.decoding import BadImage, decode, encode_png, shrink
-from rem_release.data.source import Source
+from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.images.pixels import encode_png, shrink
+from rem_release.data.sources.source import Source
 from rem_release.errors import RemReleaseError
 from rem_release.models import build_model
 from rem_release.radius import whole_levels

@@ -12,7 +12,7 @@ from rem_release.commands.reading import describe_source
 from rem_release.console import Console
 from rem_release.data.in_order import memory_in_flight, thread_count
 from rem_release.data.selection import Role
-from rem_release.data.source import Source
+from rem_release.data.sources.source import Source
 from rem_release.methods import Method, Pictures
 from rem_release.methods.probe import seconds_per_gradient
 from rem_release.release.facts import CostFacts

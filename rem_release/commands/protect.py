@@ -18,11 +18,12 @@ from rem_release.commands.reading import pictures_read
 from rem_release.commands.seed import with_seed
 from rem_release.commands.summary import summarise
 from rem_release.console import Console
+from rem_release.data.leaks.published_words import list_words, refuse_too_many, refuse_words
+from rem_release.data.leaks.row_room import measure_rows
 from rem_release.data.noise_store import NoiseStore
-from rem_release.data.published_words import list_words, refuse_too_many, refuse_words
-from rem_release.data.row_room import measure_rows
 from rem_release.data.selection import check_parts
-from rem_release.data.source import Source, open_source
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source
 from rem_release.errors import InputError
 from rem_release.methods import Method, Pictures, build_method
 from rem_release.methods.apply import make_noise_in_order, padded_count

@@ -6,8 +6,8 @@ from typing import Any
 
 from datasets.utils.py_utils import convert_file_size_to_int
 
-from rem_release.data.rows import SourceOptions
 from rem_release.data.shards import SHARD_BYTES
+from rem_release.data.sources.rows import SourceOptions
 from rem_release.errors import InputError
 from rem_release.recipe import Recipe
 from rem_release.release.run_folder import RUN_FORMAT

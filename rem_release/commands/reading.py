@@ -13,7 +13,7 @@ from accelerate.utils import gather_object
 
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.console import Console
-from rem_release.data.near_groups import (
+from rem_release.data.copies.near_groups import (
     MOST_TOGETHER,
     NearGroups,
     group_near_copies,
@@ -21,10 +21,11 @@ from rem_release.data.near_groups import (
     near_levels,
     number_noises,
 )
-from rem_release.data.near_pictures import Grids
-from rem_release.data.rows import PrivateCache
+from rem_release.data.copies.near_pictures import Grids
 from rem_release.data.selection import Role, choose_roles
-from rem_release.data.source import Source, label_by_clusters
+from rem_release.data.sources.clusters import label_by_clusters
+from rem_release.data.sources.rows import PrivateCache
+from rem_release.data.sources.source import Source
 from rem_release.data.working_set import WorkingSet, open_working_set, read_working_set, save_index
 from rem_release.errors import InputError, RemReleaseError
 from rem_release.radius import whole_levels

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from rem_release.core.draws import Purpose, chain, uniform
-from rem_release.data.near_groups import NearGroups
+from rem_release.data.copies.near_groups import NearGroups
 from rem_release.data.working_set import WorkingSet
 from rem_release.errors import InputError
 

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rem_release.data.source import Source
+from rem_release.data.sources.source import Source
 from rem_release.errors import InputError, VerificationError
 
 SHARD_BYTES = 500_000_000

@@ -11,18 +11,12 @@ import torch
 
 from rem_release.atomic_files import read_arrays, write_arrays
 from rem_release.data.array_file import ArrayFile, StoredImages
-from rem_release.data.decoding import (
-    BadImage,
-    decode,
-    decode_noting,
-    fit_working_grid,
-    pixel_hash,
-    shrink,
-)
-from rem_release.data.doubts import find_doubt
+from rem_release.data.images.decoding import BadImage, decode, decode_noting
+from rem_release.data.images.doubts import find_doubt
+from rem_release.data.images.pixels import fit_working_grid, pixel_hash, shrink
 from rem_release.data.in_order import map_in_order
-from rem_release.data.recognised import Choice
-from rem_release.data.source import Source, require_two_classes
+from rem_release.data.sources.recognised import Choice
+from rem_release.data.sources.source import Source, require_two_classes
 from rem_release.errors import BadImagesError, InputError
 
 Progress = Callable[[int, int], None]

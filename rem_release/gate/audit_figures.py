@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.audit.curves import read_curves
-from rem_release.data.decoding import BadImage, decode
+from rem_release.data.images.decoding import BadImage, decode
 from rem_release.errors import VerificationError
 from rem_release.release.certificate import AUDIT_FIGURES, Certificate
 from rem_release.release.facts import Facts

@@ -10,7 +10,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from rem_release.data.hidden_pictures import MOST_NUMBERS, is_plain
+from rem_release.data.leaks.hidden_pictures import MOST_NUMBERS, is_plain
 from rem_release.errors import InputError
 from rem_release.gate import values
 from rem_release.gate.room import find_excess, read_batches

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rem_release.atomic_files import written_atomically
-from rem_release.data.decoding import BadImage, decode, pixel_hash
+from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.images.pixels import pixel_hash
 from rem_release.data.shards import iterate_rows
 from rem_release.errors import InputError
 from rem_release.release.facts import Facts

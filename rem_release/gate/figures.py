@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rem_release.data.decoding import BadImage, decode
+from rem_release.data.images.decoding import BadImage, decode
 from rem_release.data.in_order import map_in_order
 from rem_release.data.shards import ReleasedRow, iterate_rows
 from rem_release.errors import VerificationError

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.audit.material.stored_pictures import StoredPictures
-from rem_release.data.moved_pictures import find_moved
-from rem_release.data.near_pictures import Grids, Near, find_alike, find_near
+from rem_release.data.copies.moved_pictures import find_moved
+from rem_release.data.copies.near_pictures import Grids, Near, find_alike, find_near
 from rem_release.errors import VerificationError
 from rem_release.gate.protected_originals import ProtectedOriginals
 from rem_release.release.documents import CLEAN

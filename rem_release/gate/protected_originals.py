@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rem_release.data.decoding import BadImage, pixel_hash
+from rem_release.data.images.decoding import BadImage
+from rem_release.data.images.pixels import pixel_hash
 from rem_release.verification.pairing import CleanRows, RecordedRow
 
 

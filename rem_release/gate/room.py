@@ -7,7 +7,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rem_release.data.row_room import Excess, RowRoom
+from rem_release.data.leaks.row_room import Excess, RowRoom
 from rem_release.release.facts import Facts
 
 _BATCH_ROWS = 256

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.audit.material.stored_pictures import StoredPictures
-from rem_release.data.decoding import pixel_hash
-from rem_release.data.near_pictures import Grids, find_near
+from rem_release.data.copies.near_pictures import Grids, find_near
+from rem_release.data.images.pixels import pixel_hash
 from rem_release.gate.published import DELETE, DataFile, Published
 from rem_release.hub.client import Hub
 from rem_release.hub.repository import download

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.audit.material.stored_pictures import StoredPictures
-from rem_release.data.decoding import pixel_hash
-from rem_release.data.moved_pictures import find_moved
-from rem_release.data.near_groups import near_levels
-from rem_release.data.near_pictures import Grids, find_alike, find_near
+from rem_release.data.copies.moved_pictures import find_moved
+from rem_release.data.copies.near_groups import near_levels
+from rem_release.data.copies.near_pictures import Grids, find_alike, find_near
+from rem_release.data.images.pixels import pixel_hash
 from rem_release.errors import VerificationError
 from rem_release.gate.protected_originals import ProtectedOriginals
 from rem_release.release.facts import Facts

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rem_release.data.hidden_pictures import count_numbers, find_picture, leaves
-from rem_release.data.text_codes import unfold
+from rem_release.data.leaks.hidden_pictures import count_numbers, find_picture, leaves
+from rem_release.data.leaks.text_codes import unfold
 
 PICTURE = "a picture"
 ADDRESS = "an address"

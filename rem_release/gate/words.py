@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rem_release.data.hidden_pictures import find_picture
-from rem_release.data.published_words import Kind, Word, find_bad_words, find_too_many, list_words, name_classes
+from rem_release.data.leaks.hidden_pictures import find_picture
+from rem_release.data.leaks.published_words import Kind, Word, find_bad_words, find_too_many, list_words, name_classes
 from rem_release.plain_text import show
 from rem_release.release.certificate import Certificate
 from rem_release.release.documents import CERTIFICATE, FACTS

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from rem_release.data.source import Source
-from rem_release.data.source_files import find_file_within
+from rem_release.data.sources.source import Source
+from rem_release.data.sources.source_files import find_file_within
 from rem_release.errors import InputError
 
 

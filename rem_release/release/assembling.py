@@ -8,7 +8,7 @@ import numpy as np
 from rem_release import __version__
 from rem_release.data.selection import Role
 from rem_release.data.shards import released_features
-from rem_release.data.source import Source
+from rem_release.data.sources.source import Source
 from rem_release.recipe import Recipe
 from rem_release.release.card import RENDERERS
 from rem_release.release.documents import describe_files

@@ -4,9 +4,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from rem_release.data.saved import is_one_split
-from rem_release.data.source import Source, SourceOptions, open_source
-from rem_release.data.splits import find_name_fault
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.saved import is_one_split
+from rem_release.data.sources.source import Source, SourceOptions
+from rem_release.data.sources.splits import find_name_fault
 from rem_release.errors import InputError
 from rem_release.paths import check_path
 from rem_release.plain_text import show

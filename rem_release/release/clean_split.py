@@ -12,10 +12,11 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from rem_release.data.decoding import BadImage, encode_png
+from rem_release.data.images.decoding import BadImage
+from rem_release.data.images.pixels import encode_png
 from rem_release.data.in_order import map_in_order
 from rem_release.data.shards import ShardWriter, released_columns, released_features
-from rem_release.data.source import Source
+from rem_release.data.sources.source import Source
 from rem_release.data.working_set import read_image
 from rem_release.errors import InputError
 from rem_release.release.clean_source import OPTION, open_clean_split

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from rem_release.data.recognised import Choice, Layout
+from rem_release.data.sources.recognised import Choice, Layout
 from rem_release.recipe import Method, Transform
 
 FORMAT: Literal["rem-release/2"] = "rem-release/2"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from rem_release.data.hidden_pictures import find_picture
+from rem_release.data.leaks.hidden_pictures import find_picture
 from rem_release.errors import InputError
 from rem_release.plain_text import find_unseen, show
 from rem_release.plain_yaml import read_yaml_file

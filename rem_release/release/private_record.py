@@ -17,7 +17,7 @@ from rem_release import __version__
 from rem_release.atomic_files import write_atomically, written_atomically
 from rem_release.data.selection import Role
 from rem_release.data.shards import released_columns, released_features
-from rem_release.data.source import Source
+from rem_release.data.sources.source import Source
 from rem_release.errors import InputError
 from rem_release.recipe import Recipe
 from rem_release.release.writing import Choice

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from rem_release.data.rows import SourceOptions
+from rem_release.data.sources.rows import SourceOptions
 from rem_release.errors import InputError
 from rem_release.plain_text import show
 from rem_release.release.run_folder import RunFolder

@@ -9,12 +9,13 @@ import pyarrow as pa
 import torch
 
 from rem_release.core.levels import protect_at_own_size
-from rem_release.data.decoding import BadImage, encode_png, pixel_hash
+from rem_release.data.images.decoding import BadImage
+from rem_release.data.images.pixels import encode_png, pixel_hash
 from rem_release.data.in_order import map_in_order
 from rem_release.data.noise_store import NoiseStore
 from rem_release.data.selection import Role
 from rem_release.data.shards import SHARD_BYTES, ShardWriter, released_columns, released_features
-from rem_release.data.source import Source
+from rem_release.data.sources.source import Source
 from rem_release.data.working_set import WorkingSet, read_image
 from rem_release.errors import InputError
 from rem_release.release.figures import fit_cell

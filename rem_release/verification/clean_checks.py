@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from rem_release.data.decoding import BadImage, pixel_hash
-from rem_release.data.splits import find_split
+from rem_release.data.images.decoding import BadImage
+from rem_release.data.images.pixels import pixel_hash
+from rem_release.data.sources.splits import find_split
 from rem_release.release.facts import Facts, ImperceptibilityFacts
 from rem_release.release.imperceptibility import Change, ChangeMeter, WorstPixel, agree, measure_change
 from rem_release.verification.pairing import CleanRows, OriginalLostError, Pairing

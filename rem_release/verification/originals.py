@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from rem_release.data.decoding import BadImage
+from rem_release.data.images.decoding import BadImage
 from rem_release.data.shards import released_columns
-from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.data.working_set import read_image
 from rem_release.errors import InputError
 from rem_release.release.facts import DataFacts

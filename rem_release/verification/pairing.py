@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rem_release.data.decoding import BadImage, pixel_hash
+from rem_release.data.images.decoding import BadImage
+from rem_release.data.images.pixels import pixel_hash
 
 _MOST_FAILED_SEARCHES = 3
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rem_release.data.decoding import MAX_PIXELS, BadImage, decode
+from rem_release.data.images.decoding import MAX_PIXELS, BadImage, decode
 
 _FREE_PIXELS, _PIXELS_A_BYTE = 16_000_000, 64
 """Any picture may have so many pixels, a larger one so many for each byte: zlib packs blank ones a thousand to one."""

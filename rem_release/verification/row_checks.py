@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features
 
-from rem_release.data.labels import name_value
 from rem_release.data.shards import ReleasedRow, image_path
+from rem_release.data.sources.labels import name_value
 from rem_release.release.facts import CleanSplitFacts, Facts
 from rem_release.release.schema import compare_schema
 from rem_release.verification.parquet_bytes import inspect_bytes

@@ -12,10 +12,12 @@ from rem_release.audit.material.pairs import Progress, Read
 from rem_release.audit.material.ranking import rank
 from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.audit.material.target import Target
-from rem_release.data.decoding import BadImage, decode, pixel_hash, shrink
-from rem_release.data.near_groups import group_near_copies, near_levels
-from rem_release.data.near_pictures import Grids
-from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.copies.near_groups import group_near_copies, near_levels
+from rem_release.data.copies.near_pictures import Grids
+from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.images.pixels import pixel_hash, shrink
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.errors import InputError
 from rem_release.radius import whole_levels
 from rem_release.release.run_folder import RunFolder

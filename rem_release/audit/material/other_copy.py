@@ -9,9 +9,11 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
 from rem_release.audit.material.pairs import Pairs, Progress, Read, largest_change
-from rem_release.data.decoding import BadImage, decode, fit_working_grid, pixel_hash
+from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.images.pixels import fit_working_grid, pixel_hash
 from rem_release.data.in_order import map_in_order
-from rem_release.data.source import Source, SourceOptions, open_source
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.errors import InputError
 
 _SMALL = 64

@@ -9,7 +9,7 @@ import numpy as np
 
 from rem_release.audit.material.pairs import Progress, Read
 from rem_release.audit.material.target import Target
-from rem_release.data.near_pictures import Grids, find_near
+from rem_release.data.copies.near_pictures import Grids, find_near
 from rem_release.radius import whole_levels
 
 _WIDEST = 32

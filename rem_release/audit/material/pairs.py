@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rem_release.data.decoding import BadImage, pixel_hash
+from rem_release.data.images.decoding import BadImage
+from rem_release.data.images.pixels import pixel_hash
 from rem_release.errors import InputError
 
 Read = Callable[[int], np.ndarray]

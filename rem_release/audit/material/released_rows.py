@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rem_release.audit.material.pairs import Pairs, Progress
 from rem_release.audit.material.stored_pictures import StoredPictures
-from rem_release.data.decoding import BadImage, pixel_hash
+from rem_release.data.images.decoding import BadImage
+from rem_release.data.images.pixels import pixel_hash
 from rem_release.data.in_order import map_in_order
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.documents import FACTS, read_facts

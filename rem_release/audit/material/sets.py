@@ -15,7 +15,7 @@ from rem_release.audit.material.pairs import Progress
 from rem_release.audit.material.ranking import rank
 from rem_release.audit.material.target import Target
 from rem_release.data.array_file import StoredImages, TemporaryImages
-from rem_release.data.decoding import fit_working_grid
+from rem_release.data.images.pixels import fit_working_grid
 from rem_release.data.in_order import map_in_order
 from rem_release.radius import whole_levels
 

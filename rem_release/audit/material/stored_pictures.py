@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features
 
-from rem_release.data.decoding import BadImage, decode
-from rem_release.data.rows import PrivateCache
+from rem_release.data.images.decoding import BadImage, decode
 from rem_release.data.shards import iterate_rows
+from rem_release.data.sources.rows import PrivateCache
 from rem_release.errors import VerificationError
 from rem_release.verification.row_checks import name_class
 

@@ -9,7 +9,7 @@ import numpy as np
 from rem_release.audit.material.other_copy import pair_copy
 from rem_release.audit.material.pairs import Pairs, Progress
 from rem_release.audit.material.released_rows import pair_release, read_sound_facts
-from rem_release.data.source import Source, SourceOptions
+from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.errors import InputError
 from rem_release.radius import format_radius, parse_radius
 from rem_release.release.documents import FACTS

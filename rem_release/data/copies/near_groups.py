@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rem_release.data.near_pictures import Grids, compare, find_slack
+from rem_release.data.copies.near_pictures import Grids, compare, find_slack
 
 MOST_TOGETHER = 20
 """pictures that share one noise and are drawn as one"""

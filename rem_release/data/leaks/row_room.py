@@ -19,7 +19,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from rem_release.data.published_words import MOST_BYTES, Kind, list_words, measure_words
+from rem_release.data.leaks.published_words import MOST_BYTES, Kind, list_words, measure_words
 
 _WINDOW = 1 << 15
 _FLUSH = 4

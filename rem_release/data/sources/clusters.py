@@ -1,13 +1,17 @@
 """Labels for images that have none: groups of similar appearance."""
 
 import warnings
+from dataclasses import replace
 
+import datasets
 import numpy as np
+import pyarrow as pa
 import scipy
 import torch
 import torch.nn.functional as F
 
 from rem_release.data.array_file import StoredImages
+from rem_release.data.sources.source import Source
 from rem_release.errors import InputError
 
 _THUMBNAIL = 8
@@ -51,3 +55,29 @@ def _describe_appearance(images: torch.Tensor | StoredImages) -> np.ndarray:
     features = torch.cat(thumbnails).double()
     spread = features.std(dim=0, correction=0)
     return ((features - features.mean(dim=0)) / torch.where(spread > 1e-9, spread, 1.0)).float().numpy()
+
+
+def label_by_clusters(
+    source: Source, rows: np.ndarray, images: torch.Tensor | StoredImages, count: int, seed: int
+) -> Source:
+    """Give a source opened with `label_from="clusters"` its label column.
+
+    Args:
+        source: the source without labels.
+        rows: int64 [K], the readable rows; the others get no label.
+        images: uint8 [K, 3, R, R], their pictures.
+        count: clusters asked for; fewer come out where some stay empty.
+        seed: of the clustering.
+
+    Returns:
+        The source with a ClassLabel column `cluster-0`, `cluster-1`, ... behind its other columns.
+
+    Raises:
+        InputError: fewer than two clusters come out.
+    """
+    class_ids = np.full(len(source), -1, np.int64)
+    class_ids[rows] = cluster_images(images, count, seed)
+    classes = [f"cluster-{number}" for number in range(int(class_ids.max()) + 1)]
+    column = pa.array(class_ids, pa.int64(), mask=class_ids < 0)
+    dataset = source.dataset.add_column(source.label_column, column, feature=datasets.ClassLabel(names=classes))
+    return replace(source, dataset=dataset, classes=classes, class_ids=class_ids)

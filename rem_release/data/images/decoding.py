@@ -1,4 +1,4 @@
-"""The decoding policy: how the bytes of a picture become 8-bit RGB pixels, and back.
+"""The decoding policy: how the bytes of a picture become 8-bit RGB pixels.
 
 Every picture is read by `decode`, in `protect` and in `verify` alike, and by this policy alone:
 
@@ -23,7 +23,6 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
   pictures above 178,956,970 pixels, which are refused from their header, before decoding.
 """
 
-import hashlib
 import io
 import threading
 import warnings
@@ -32,21 +31,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from rem_release.data.file_kinds import name_kind
+from rem_release.data.images.file_kinds import name_kind
+from rem_release.data.images.png_chunks import is_misread, strip_png
+from rem_release.data.images.tiff_pages import choose_page, read_numbers
 from rem_release.data.in_order import take_room
-from rem_release.data.png_chunks import is_misread, strip_png
-from rem_release.data.recognised import Choice
-from rem_release.data.tiff_pages import choose_page, read_numbers
+from rem_release.data.sources.recognised import Choice
 
 MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 _FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
-_PNG_LEVEL = 4  # of zlib; level 6 takes 2 to 3 times as long and saves 0.4 to 2 % (photographs of 500 x 375 with noise)
 _PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  # TIFF; 0 in the first: white is zero
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -281,68 +277,6 @@ def _convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _lay_on_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     weight = alpha[..., None].astype(np.uint16)
     return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
-
-
-def shrink(image: np.ndarray, max_side: int | None) -> np.ndarray:
-    """Bring the longer side down to at most `max_side`, keeping the aspect; never enlarges.
-
-    Args:
-        image: uint8 (H, W, 3).
-        max_side: pixels, at least 1; None leaves the image alone.
-
-    Returns:
-        uint8 (H', W', 3), each side at least 1, resampled with Pillow's integer Lanczos filter.
-
-    Raises:
-        ValueError: `max_side` is below 1.
-    """
-    if max_side is not None and max_side < 1:
-        raise ValueError(f"max_side must be at least 1 pixel, not {max_side}")
-    height, width = image.shape[:2]
-    longer = max(height, width)
-    if max_side is None or longer <= max_side:
-        return image
-    height, width = (max(1, (2 * side * max_side + longer) // (2 * longer)) for side in (height, width))
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def fit_working_grid(image: np.ndarray, resolution: int) -> torch.Tensor:
-    """Squash the whole image onto the square working grid, every pixel covered.
-
-    Args:
-        image: uint8 (H, W, 3).
-        resolution: R, side of the grid in pixels.
-
-    Returns:
-        uint8 tensor (3, R, R): antialiased bilinear, or the image itself where it is R x R already.
-    """
-    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-    if image.shape[:2] == (resolution, resolution):
-        return tensor
-    size = (resolution, resolution)
-    return F.interpolate(tensor[None], size, mode="bilinear", antialias=True)[0]
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    """Write pixels as a bare 8-bit RGB PNG: IHDR, IDAT and IEND chunks, nothing else; decodes bit-exactly.
-
-    Args:
-        image: uint8 (H, W, 3).
-
-    Raises:
-        ValueError: the array has another type or shape.
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(f"expected uint8 (H, W, 3), not {image.dtype} {image.shape}")
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG", compress_level=_PNG_LEVEL)
-    return buffer.getvalue()
-
-
-def pixel_hash(image: np.ndarray) -> str:
-    """Hash the shape and the pixels (uint8, C order) of an image: sha256, 64 hexadecimal digits."""
-    header = f"{image.dtype} {'x'.join(map(str, image.shape))}\n".encode()
-    return hashlib.sha256(header + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
 _muting = threading.Lock()

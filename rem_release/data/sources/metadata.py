@@ -12,12 +12,12 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from rem_release.data.csv_tables import describe_csv
-from rem_release.data.folders import choose_folder, guess_split_folder, list_other_folders, walk
-from rem_release.data.labels import guess_columns
-from rem_release.data.reading import PICTURES, explaining, is_address
-from rem_release.data.rows import PrivateCache, Rows, SourceOptions, point_at_files
-from rem_release.data.split_names import split_named
+from rem_release.data.sources.csv_tables import describe_csv
+from rem_release.data.sources.folders import choose_folder, guess_split_folder, list_other_folders, walk
+from rem_release.data.sources.labels import guess_columns
+from rem_release.data.sources.reading import PICTURES, explaining, is_address
+from rem_release.data.sources.rows import PrivateCache, Rows, SourceOptions, point_at_files
+from rem_release.data.sources.split_names import split_named
 from rem_release.errors import InputError
 
 _METADATA = {"metadata.csv": "csv", "metadata.jsonl": "json", "metadata.parquet": "parquet"}

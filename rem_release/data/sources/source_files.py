@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rem_release.data.source import Source
+from rem_release.data.sources.source import Source
 
 
 def find_file_within(source: Source, folder: Path) -> Path | None:

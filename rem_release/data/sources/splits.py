@@ -15,11 +15,11 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from rem_release.data.labels import describe_feature
-from rem_release.data.parquet_column import ParquetColumn
-from rem_release.data.published_words import LONGEST_SPLIT
-from rem_release.data.rows import Rows, SourceOptions
-from rem_release.data.saved import is_one_split
+from rem_release.data.leaks.published_words import LONGEST_SPLIT
+from rem_release.data.sources.labels import describe_feature
+from rem_release.data.sources.parquet_column import ParquetColumn
+from rem_release.data.sources.rows import Rows, SourceOptions
+from rem_release.data.sources.saved import is_one_split
 from rem_release.errors import InputError
 from rem_release.plain_text import show
 

@@ -11,7 +11,7 @@ from datasets.exceptions import DatasetsError
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import logging as hub_logging
 
-from rem_release.data.rows import SourceOptions
+from rem_release.data.sources.rows import SourceOptions
 from rem_release.errors import InputError
 
 PICTURES = {

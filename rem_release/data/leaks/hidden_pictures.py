@@ -10,8 +10,8 @@ from typing import Any
 
 import datasets
 
-from rem_release.data.file_signatures import PICTURE, find_deflated, find_file
-from rem_release.data.text_codes import (
+from rem_release.data.leaks.file_signatures import PICTURE, find_deflated, find_file
+from rem_release.data.leaks.text_codes import (
     LEAST,
     begins_base85,
     decode_all,

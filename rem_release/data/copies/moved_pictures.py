@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rem_release.data.near_pictures import Grids, Near
+from rem_release.data.copies.near_pictures import Grids, Near
 
 _FARTHEST = 8
 """part of the side that a copy may have moved"""

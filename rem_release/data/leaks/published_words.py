@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
-from rem_release.data.hidden_pictures import find_in_text, find_picture
+from rem_release.data.leaks.hidden_pictures import find_in_text, find_picture
 from rem_release.errors import InputError
 from rem_release.plain_text import show
 

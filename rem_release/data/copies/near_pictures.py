@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from rem_release.data.array_file import StoredImages, TemporaryImages
-from rem_release.data.bitmap_index import BitmapIndex
-from rem_release.data.decoding import fit_working_grid
+from rem_release.data.copies.bitmap_index import BitmapIndex
+from rem_release.data.images.pixels import fit_working_grid
 from rem_release.data.in_order import map_in_order
 
 _COARSE = 32

@@ -13,10 +13,10 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from rem_release.data.flat_folders import explain_flat
-from rem_release.data.recognised import Layout
-from rem_release.data.rows import Rows, SourceOptions, point_at_files
-from rem_release.data.split_names import split_named, splits_hinted
+from rem_release.data.sources.flat_folders import explain_flat
+from rem_release.data.sources.recognised import Layout
+from rem_release.data.sources.rows import Rows, SourceOptions, point_at_files
+from rem_release.data.sources.split_names import split_named, splits_hinted
 from rem_release.errors import InputError
 
 _DROPPINGS = {

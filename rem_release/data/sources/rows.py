@@ -11,8 +11,8 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from rem_release.data.parquet_column import ParquetColumn
-from rem_release.data.recognised import Layout
+from rem_release.data.sources.parquet_column import ParquetColumn
+from rem_release.data.sources.recognised import Layout
 
 LabelsFrom = Literal["folders", "column", "albums", "clusters"]
 

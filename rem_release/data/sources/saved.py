@@ -8,8 +8,8 @@ from pathlib import Path
 
 import datasets
 
-from rem_release.data.reading import explaining, list_others, require_split
-from rem_release.data.rows import Rows, SourceOptions
+from rem_release.data.sources.reading import explaining, list_others, require_split
+from rem_release.data.sources.rows import Rows, SourceOptions
 from rem_release.errors import InputError
 
 

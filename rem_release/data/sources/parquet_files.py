@@ -13,12 +13,12 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rem_release.data.hidden_pictures import is_plain
-from rem_release.data.labels import guess_columns, is_image, read_plain
-from rem_release.data.parquet_column import ParquetColumn
-from rem_release.data.reading import PICTURES, explaining, list_others, require_split
-from rem_release.data.rows import PrivateCache, Rows, SourceOptions
-from rem_release.data.split_names import splits_hinted
+from rem_release.data.leaks.hidden_pictures import is_plain
+from rem_release.data.sources.labels import guess_columns, is_image, read_plain
+from rem_release.data.sources.parquet_column import ParquetColumn
+from rem_release.data.sources.reading import PICTURES, explaining, list_others, require_split
+from rem_release.data.sources.rows import PrivateCache, Rows, SourceOptions
+from rem_release.data.sources.split_names import splits_hinted
 from rem_release.errors import InputError
 
 

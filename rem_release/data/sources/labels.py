@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rem_release.data.hidden_pictures import find_picture, is_plain
-from rem_release.data.rows import SourceOptions
-from rem_release.data.split_names import split_named
+from rem_release.data.leaks.hidden_pictures import find_picture, is_plain
+from rem_release.data.sources.rows import SourceOptions
+from rem_release.data.sources.split_names import split_named
 from rem_release.errors import InputError
 
 LABELS = {

@@ -1,0 +1,175 @@
+"""How a SOURCE is recognised, and opened. Nothing is decoded here; how a file is decoded says `data/images/decoding`.
+
+The first that fits, which stands in `Source.layout`:
+
+1. *One Parquet file*, by its first bytes: the rows of the split that is asked for. A local path wins over a Hub id.
+2. *A folder of `save_to_disk`*: `dataset_dict.json` or `state.json` is there. Other splits are left out.
+3. *Pictures with metadata*: `metadata.csv`, `.jsonl` or `.parquet` in the folder of the split or in SOURCE; two of
+   them are refused. A table whose files all lie in folders named like splits is one of splits. Pictures
+   that it does not list are left out and counted by folder. How a CSV is written: `csv_tables`.
+4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of pictures; or anywhere
+   below, where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them.
+5. *Folders of pictures*. Their top folders are splits where all of them are named like splits (`split_names`), or
+   SPLIT/ holds class folders; else they are the classes. A split may lie in one folder more of its name
+   (`seg_train/seg_train`). Where they could be either, all holding the same folders, or
+   are called `images` and `masks`, that is a question: `--layout`. A folder is a class; with `--label-from albums`
+   the folder that directly holds a file is one; with `clusters` none is needed. Files at the top have no class and
+   are refused. Hidden files and droppings of systems are passed over and counted. What is one step away is named by
+   `flat_folders`.
+6. *A dataset of the Hugging Face Hub*, NAMESPACE/NAME, where no such path and no such folder for it exists.
+
+A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value; none may be missing, and no two
+classes may differ in blanks around their names, or in how letters are encoded, alone. Where the
+options name no columns, the only column of images and the only one of labels are taken. A release needs two classes.
+"""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rem_release.data.leaks.published_words import Kind, Word, list_words, name_classes, refuse_words
+from rem_release.data.sources.folders import open_folder
+from rem_release.data.sources.labels import (
+    drop_columns,
+    guess_columns,
+    name_columns,
+    read_classes,
+    read_image_column,
+    refuse_alike,
+    refuse_pixels,
+    refuse_splits_in_column,
+    refuse_unwritable,
+)
+from rem_release.data.sources.metadata import find_metadata, open_metadata
+from rem_release.data.sources.parquet_files import holds_parquet, is_parquet, open_parquet
+from rem_release.data.sources.rows import Rows, SourceOptions
+from rem_release.data.sources.saved import is_saved_dataset, open_hub, open_saved
+from rem_release.data.sources.source import Source, require_two_classes
+from rem_release.data.sources.splits import join_splits, read_split_names, require_splits
+from rem_release.errors import InputError
+from rem_release.paths import check_path
+
+
+def open_source(options: SourceOptions) -> Source:
+    """Open a source and check everything that can be checked without decoding.
+
+    Raises:
+        InputError: no such path, split or column; no rows; labels that are not one class a row; fewer than two classes;
+            a column that could carry clean pixels into the release.
+    """
+    names = read_split_names(options.split)
+    for option, name in (("--image-column", options.image_column), ("--label-column", options.label_column)):
+        if not name.isprintable() or not name:  # what is no Unicode is not printable
+            raise InputError(f"{option} {name!r} is no name of a column; use letters")
+    if options.image_column == options.label_column:
+        raise InputError(f"--image-column and --label-column are both {options.image_column!r}")
+    if not options.source:
+        raise InputError("the source is empty; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME")
+    path = check_path(options.source, "the source")
+    if path.exists():
+        _require_text(path.resolve())
+        options = replace(options, source=str(path.resolve()))
+    elif not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", options.source) or path.parent.is_dir():
+        raise InputError(f"{options.source} does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME")
+    options = replace(options, split="+".join(names))
+    if len(names) > 1:
+        require_splits(options)
+    parts = [_open_rows(replace(options, split=name)) for name in names]
+    options = guess_columns(parts[0].dataset.features, options)
+    tables = drop_columns([part.dataset for part in parts], options)
+    parts = [replace(part, dataset=table) for part, table in zip(parts, tables, strict=True)]
+    splits = {name: len(table) for name, table in zip(names, tables, strict=True)}
+    for name, count in splits.items():
+        if count == 0:
+            raise InputError(f"{options.source} has no rows in split {name!r}")
+    rows = join_splits(dict(zip(names, parts, strict=True)), options) if len(names) > 1 else parts[0]
+    return _check(rows, splits, options)
+
+
+def _require_text(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name of the source {os.fsencode(path)!r} is not UTF-8; rename it") from None
+
+
+def _open_rows(options: SourceOptions) -> Rows:
+    """One split."""
+    path = Path(options.source)
+    return _open_local(path, options) if path.exists() else open_hub(options)
+
+
+def _open_local(path: Path, options: SourceOptions) -> Rows:
+    if path.is_file():
+        if not is_parquet(path):
+            raise InputError(f"{path} is one file and not Parquet; give the folder of images that it lies in")
+        return _open_table(open_parquet(path, options), options)
+    if is_saved_dataset(path):
+        return _open_table(open_saved(path, options), options)
+    metadata = find_metadata(path, options)
+    if metadata is not None:
+        return _open_table(open_metadata(metadata, options), options)
+    if holds_parquet(path, options):
+        return _open_table(open_parquet(path, options), options)
+    return open_folder(path, options)
+
+
+def _open_table(rows: Rows, options: SourceOptions) -> Rows:
+    if options.label_from == "albums":
+        raise InputError(
+            f"{options.source} is read as a table, and --label-from albums takes a plain folder of folders"
+        )
+    return replace(rows, labels_from="clusters") if options.label_from == "clusters" else rows
+
+
+def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source:
+    dataset = read_image_column(rows.dataset, options)
+    needed = {options.image_column, options.label_column}
+    refuse_words(list_words(dataset.features.to_dict(), splits), needed)
+    refuse_splits_in_column(dataset, options)
+    refuse_pixels(dataset, needed)
+    refuse_unwritable(dataset)
+    if options.label_from == "clusters":
+        if options.label_column in dataset.column_names:
+            raise InputError(
+                f"{options.source} has a column {options.label_column!r} already; "
+                "give the clusters another name with --label-column, or use that column without --label-from"
+            )
+        refuse_words([Word(options.label_column, Kind.COLUMN)], needed)
+        classes: list[str] = []
+        class_ids = np.full(len(dataset), -1, np.int64)
+    elif options.label_column not in dataset.column_names:
+        raise InputError(name_columns(dataset, options, options.label_column, "--label-column"))
+    elif rows.class_ids is not None:
+        classes, class_ids = list(dataset.features[options.label_column].names), rows.class_ids
+    else:
+        classes, class_ids = read_classes(dataset, options.label_column)
+        refuse_words(name_classes(classes, options.label_column), needed)
+    refuse_alike(classes, options.source)
+    source = Source(
+        options=options,
+        dataset=dataset,
+        image_column=options.image_column,
+        label_column=options.label_column,
+        layout=rows.layout,
+        labels_from=rows.labels_from,
+        classes=classes,
+        class_ids=class_ids,
+        splits=splits,
+        left_out=rows.left_out,
+        ignored=rows.ignored,
+        unlisted=rows.unlisted,
+        root=rows.root,
+        origins=rows.origins,
+        album_names=rows.album_names,
+        cells=rows.cells,
+        files=rows.files,
+        also_read=rows.also_read,
+        caches=rows.caches,
+    )
+    if options.label_from != "clusters":
+        require_two_classes(source, class_ids)
+    return source
