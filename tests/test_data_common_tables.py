@@ -123,6 +123,32 @@ def test_shards_of_which_one_holds_nulls_alone(tmp_path: Path, recipe: Path) -> 
     succeed("verify", tmp_path / "run")
 
 
+@pytest.mark.parametrize("column", ["note", "label", "image"])
+def test_a_column_that_one_file_lacks(column: str, tmp_path: Path) -> None:
+    write(tmp_path / "train-0.parquet", note=["x"] * 4)
+    write(tmp_path / "train-1.parquet", note=["x"] * 4)
+    file = tmp_path / "train-1.parquet"
+    pq.write_table(pq.read_table(file).drop_columns([column]), file)
+    cure = f", or leave it out with --drop-column {column}" if column == "note" else ""
+    assert f"column '{column}' is in train-0.parquet and not in train-1.parquet; write it into all files{cure}" in (
+        refuse(tmp_path)
+    )
+    if column == "note":
+        source = read(tmp_path, drop_columns=("note",))
+        assert source.dataset.column_names == ["image", "label"]
+        assert len(source) == 8
+
+
+def test_a_column_in_the_names_of_folders(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        write(tmp_path / f"label={name}" / "0.parquet", bare=True, image=cells())
+    assert "keeps a column in the names of its folders (label=cat); write it into a file" in refuse(tmp_path)
+    import pandas  # what the message tells to do
+
+    pandas.read_parquet(tmp_path).to_parquet(tmp_path.parent / "all.parquet")
+    assert read(tmp_path.parent / "all.parquet").classes == ["cat", "dog"]
+
+
 CARD = """---
 configs:
 - config_name: default

@@ -5,6 +5,7 @@ its shared cache: it holds clean pixels.
 """
 
 import glob
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,13 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
         builder = datasets.load_dataset_builder(**where, cache_dir=cache.name)
         require_split(builder.config.data_files, str(path), options)
         if path.is_dir():
+            _refuse_partitions(path, found)
             _require_known_splits(path, found, builder.config.data_files)
         used = {Path(file).resolve() for each in builder.config.data_files.values() for file in each}
         files = [Path(file).resolve() for file in builder.config.data_files[options.split]]
         features, is_mixed = _join_features(files, builder.info.features)
         options = guess_columns(features, options)
+        _require_all_columns(files, options)
         pictures = None
         if is_image(features.get(options.image_column)):
             pictures = ParquetColumn(files, options.image_column)
@@ -138,6 +141,38 @@ def _require_same_classes(files: list[Path], features: list[datasets.Features]) 
                 raise InputError(
                     f"column {column!r} names the classes {shown[0]} in {files[0].name} and {shown[1]} in {file.name}; "
                     "bring them to one order"
+                )
+
+
+def _require_all_columns(files: list[Path], options: SourceOptions) -> None:
+    """Refuse files of which some lack a column that others have, unless it is left out.
+
+    Raises:
+        InputError: names the column and two files.
+    """
+    names = {file: pq.read_schema(file).names for file in files}
+    for column in dict.fromkeys(column for each in names.values() for column in each):
+        needed = column in (options.image_column, options.label_column)
+        is_kept = options.keep_columns is None or column in options.keep_columns
+        lacking = [file.name for file in files if column not in names[file]]
+        if lacking and (needed or (is_kept and column not in options.drop_columns)):
+            having = next(file.name for file in files if column in names[file])
+            cure = "" if needed else f", or leave it out with --drop-column {column}"
+            raise InputError(f"column {column!r} is in {having} and not in {lacking[0]}; write it into all files{cure}")
+
+
+def _refuse_partitions(path: Path, found: list[Path]) -> None:
+    """Refuse folders named `label=cat`, of which the files in them do not say the value.
+
+    Raises:
+        InputError: says how to write one file with all columns.
+    """
+    for file in found:
+        for part in file.relative_to(path).parts[:-1]:
+            if re.fullmatch(r"\w+=.*", part):
+                raise InputError(
+                    f"{path} keeps a column in the names of its folders ({part}); write it into a file: python -c "
+                    f"\"import pandas; pandas.read_parquet({str(path)!r}).to_parquet('all.parquet')\""
                 )
 
 
