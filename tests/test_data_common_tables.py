@@ -141,7 +141,7 @@ def test_a_column_that_one_file_lacks(column: str, tmp_path: Path) -> None:
 
 def test_a_column_in_the_names_of_folders(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
-        write(tmp_path / f"label={name}" / "0.parquet", bare=True, image=cells())
+        write(tmp_path / f"label={name}" / "0.parquet", bare=True, img=cells())
     assert "keeps a column in the names of its folders (label=cat); write it into a file" in refuse(tmp_path)
     import pandas  # what the message tells to do
 
