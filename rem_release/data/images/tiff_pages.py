@@ -19,7 +19,10 @@ _SIGNED = 2
 _MOST_PAGES = 10_000
 _MOST_BYTES, _UNPACKED = 1 << 31, 1100
 """of pixels, and how many times as long as its file: Deflate packs zeros 1 to 1030"""
-_COPIES = "smaller copies of a picture alone, as a camera's raw file does: develop it to JPEG, PNG or TIFF first"
+_COPIES = (
+    "smaller copies of a picture alone, as a camera's raw file does: develop it to JPEG, PNG or TIFF first, or save it "
+    "anew where it is the picture"
+)
 
 
 def choose_page(image: Image.Image) -> str | None:
@@ -36,6 +39,8 @@ def choose_page(image: Image.Image) -> str | None:
     own = []
     for page in range(pages):
         image.seek(page)
+        if not image.tag_v2:  # type: ignore[attr-defined]
+            return "truncated or damaged (its directory is missing)"
         if not int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & (_COPY | _MASK):  # type: ignore[attr-defined]
             own.append(page)
     if not own:
@@ -57,6 +62,8 @@ def read_numbers(data: bytes) -> np.ndarray | str:
 
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
+            if not len(file.pages):
+                return "truncated or damaged (its directory is missing)"
             pages = [page for page in file.pages if not int(page.subfiletype) & (_COPY | _MASK)]  # type: ignore[union-attr]
             if len(pages) != 1:
                 return f"multi-page ({len(pages)} pages)" if pages else f"holds {_COPIES}"
