@@ -74,6 +74,8 @@ def expected(
     several = len(names) > 1
     if several and len({found.chosen for found in parts.values()}) < len(names):
         return Refusal("one folder is not two splits")
+    if len({found.table for found in parts.values()}) > 1:
+        return Refusal("splits of several kinds")  # SILENT
     if several and len({type(label) for found in parts.values() for _, label, _ in found.rows if label}) > 1:
         return Refusal("labels of several types")
     rows: list[tuple[str, object, Path]] = []
@@ -98,6 +100,7 @@ class _Found:
     """the folder of the split"""
     others: tuple[str, ...] = ()
     """folders that are splits, too, and stay out"""
+    table: bool = False
 
 
 def _one_split(folder: Path, split: str, layout: str | None, label_from: str | None) -> _Found:
@@ -222,7 +225,7 @@ def _class_folders(folder: Path, top: str, tops: list[str], layout: str | None) 
 
 
 def _refuse_masks(names: list[str]) -> None:
-    if sorted(name.lower() for name in names) in (["images", "masks"], ["images", "labels"], ["annotations", "images"]):
+    if {name.lower() for name in names} in ({"images", "masks"}, {"images", "labels"}, {"annotations", "images"}):
         raise _Refuse("pictures and what belongs to them")  # SILENT: beside other folders they are classes
 
 
@@ -341,7 +344,7 @@ def _table(folder: Path, place: str, table: Path, split: str, layout: str | None
     if len({type(label) for label in labels}) > 1:
         raise _Refuse("labels of several types")
     rows = [(name, label, folder / place / name) for (name, _), label in zip(listed, labels, strict=True)]
-    return _Found(rows, chosen, left)
+    return _Found(rows, chosen, left, table=True)
 
 
 def _parts(name: str) -> tuple[str, ...]:

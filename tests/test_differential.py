@@ -25,7 +25,7 @@ from tests import policy, policy_pixels
 from tests.drawn_files import FORMATS, OTHERS, XMP, chunk, cut_files, exif_block, tiff
 from tests.drawn_folders import DOUBTFUL, SPLITS, Drawn, folders, tables
 
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
 MANY_FOLDERS = settings(MANY, max_examples=2000)
 
@@ -82,9 +82,13 @@ def is_premultiplied(data: bytes) -> bool:
 
 def is_open(data: bytes) -> bool:
     """Whether one of findings 1 to 4 speaks of it: delete what is mended."""
-    for page in tags_of(data) if data[:2] in (b"II", b"MM") else []:
+    pages = tags_of(data) if data[:2] in (b"II", b"MM") else []
+    for page in pages:
         swapped = data[:2] == b"MM" and page.compression != 1 and page.bitspersample > 8  # 1
         planar = page.samplesperpixel == 2 and page.planarconfig == 2  # 4
+        swapped = swapped or (
+            page.samplesperpixel == 4 and len(pages) > 1
+        )  # 2, behind a copy that Pillow does not open
         if swapped or planar or data[:4] == b"MM\0+" or page.dtype == np.int8:  # 2, 3
             return True
     return False
