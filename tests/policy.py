@@ -1,6 +1,6 @@
 """What a folder is taken for, coded a second time from the page of policy alone; nothing of rem_release is imported.
 
-The page: the docstrings of `source.py` and `decoding.py`, README's "Protect your own images", and `split_names.py`.
+The page: the docstrings of `opening.py` and `decoding.py`, README's "Protect your own images", and `split_names.py`.
 Left out: Parquet files of pictures, `save_to_disk`, the Hub, clusters. What the page does not say is marked SILENT.
 """
 
@@ -80,10 +80,13 @@ def expected(
         return Refusal("labels of several types")
     rows: list[tuple[str, object, Path]] = []
     for name, found in parts.items():
-        rows += [(f"{name}/{origin}" if several else origin, label, path) for origin, label, path in found.rows]
+        prefix = f"{name}/" if several and not found.whole else ""
+        rows += [(f"{prefix}{origin}", label, path) for origin, label, path in found.rows]
     labels = {label for _, label, _ in rows if label is not None}
     if len(labels) < 2:
         return Refusal("fewer than two classes")
+    if len({unicodedata.normalize("NFC", str(label)).strip() for label in labels}) < len(labels):
+        return Refusal("classes that differ in blanks or encoding alone")
     chosen = {found.chosen for found in parts.values()}
     return Expected(
         rows=[Row(origin, None if label is None else str(label), path) for origin, label, path in rows],
@@ -101,10 +104,12 @@ class _Found:
     others: tuple[str, ...] = ()
     """folders that are splits, too, and stay out"""
     table: bool = False
+    whole: bool = False
+    """a table of all splits, whose names of files begin with their folders"""
 
 
 def _one_split(folder: Path, split: str, layout: str | None, label_from: str | None) -> _Found:
-    for place, table in _tables(folder, split):
+    for place, table in _tables(folder, split, layout):
         if label_from == "albums":
             raise _Refuse("a table, and albums take folders")
         return _table(folder, place, table, split, layout)
@@ -184,49 +189,110 @@ def _pick(tops: list[str], split: str) -> str:
 # --- folders of pictures
 
 
+_DOCUMENTS = (".md", ".txt", ".csv", ".json", ".jsonl", ".yaml", ".xml", ".html", ".pdf", ".py")
+_PICTURES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
+_BESIDE_THEM = {
+    *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
+    *("segmentations", "groundtruth", "ground", "truth", "gt", "depth", "captions"),
+}
+_MATE = re.compile("(.+?)[ _-](?:mask|gt|seg|segmentation|label|annotation)([ _-]?[0-9]+)?", re.IGNORECASE)
+_NEUTRAL = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "set", "sets"}
+
+
 def _folders(folder: Path, split: str, layout: str | None) -> _Found:
     files = _files(folder)
-    inside: dict[str, set[str]] = {}
-    for parts in files:
-        if len(parts) > 1:
-            inside.setdefault(parts[0], set()).update(parts[1:2] if len(parts) > 2 else ())
-    tops = list(inside)
+    inside = _inside(folder)
     if not files:
         raise _Refuse("holds no files")
-    named = [top for top in tops if meaning(top)]
-    if layout == "splits" or (layout is None and tops and named == tops):
-        return _class_folders(folder, _pick(tops, split), tops, layout)
+    present = [entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
+    if layout == "splits" or (layout is None and present and all(map(meaning, present))):
+        return _split_folder(folder, _pick(present, split), present, layout)
     if layout is None and inside.get(split):
-        return _class_folders(folder, split, tops, layout)
+        return _split_folder(folder, split, present, layout)
     if split != "train":
         raise _Refuse("no such split")
-    if not tops:
-        raise _Refuse("no class folders")
     if layout is None:
-        if len(set().union(*map(_hints, tops))) > 1 or any(inside[top] for top in named):
-            raise _Refuse("named like splits")
-        if any(len(inside[one] & inside[two]) > 1 for one in tops for two in tops if one < two):
-            raise _Refuse("several hold the same folders")  # SILENT: that one shared name is no matter
-        _refuse_masks(tops)
-    return _Found(
-        [(f"{'/'.join(parts)}", parts[0] if len(parts) > 1 else None, folder.joinpath(*parts)) for parts in files]
-    )
+        _refuse_one(folder)
+        _refuse_doubt(folder)
+    return _Found(_class_folders(folder, layout))
 
 
-def _class_folders(folder: Path, top: str, tops: list[str], layout: str | None) -> _Found:
+def _inside(folder: Path) -> dict[str, set[str]]:
+    """The folders in a folder that hold files, and those in each of them."""
+    inside: dict[str, set[str]] = {}
+    for parts in _files(folder):
+        if len(parts) > 1:
+            inside.setdefault(parts[0], set()).update(parts[1:2] if len(parts) > 2 else ())
+    return inside
+
+
+def _split_folder(folder: Path, top: str, tops: list[str], layout: str | None) -> _Found:
     """The folders of one split are classes; origins are told from it (SILENT, and another docstring says otherwise)."""
-    files = _files(folder / top)
-    classes = sorted({parts[0] for parts in files if len(parts) > 1})
-    if not classes:
-        raise _Refuse("the split has no class folders")
-    _refuse_masks(classes)
-    rows = [("/".join(parts), parts[0] if len(parts) > 1 else None, folder.joinpath(top, *parts)) for parts in files]
-    return _Found(rows, top, tuple(name for name in tops if name != top))
+    root = folder / top
+    entries = [entry for entry in root.iterdir() if not _hidden(entry.name)]
+    if len(entries) == 1 and _holds_folders(entries[0]) and meaning(entries[0].name) in (meaning(top), top):
+        root = entries[0]
+    _refuse_one(root)
+    if layout is None:
+        _refuse_doubt(root)
+    return _Found(_class_folders(root, layout), top, tuple(name for name in tops if name != top))
 
 
-def _refuse_masks(names: list[str]) -> None:
-    if {name.lower() for name in names} in ({"images", "masks"}, {"images", "labels"}, {"annotations", "images"}):
-        raise _Refuse("pictures and what belongs to them")  # SILENT: beside other folders they are classes
+def _holds_folders(path: Path) -> bool:
+    return path.is_dir() and any(entry.is_dir() and not _hidden(entry.name) for entry in path.iterdir())
+
+
+def _refuse_one(folder: Path) -> None:
+    entries = [entry for entry in folder.iterdir() if not _hidden(entry.name)]
+    if len(entries) == 1 and _holds_folders(entries[0]):
+        raise _Refuse("one folder around all")
+
+
+def _class_folders(folder: Path, layout: str | None) -> list[tuple[str, object, Path]]:
+    files = _files(folder)
+    if layout is None:
+        if any(len(parts) > 1 and parts[-1] in _TABLES for parts in files):
+            raise _Refuse("a table in a class folder")
+        stems = {(*parts[:-1], parts[-1].rsplit(".", 1)[0]) for parts in files}
+        mates = [
+            re.fullmatch("(.+?)[ _-](?:mask|gt|seg|segmentation|label|annotation)([ _-]?[0-9]+)?", p[-1], re.I)
+            for p in stems
+        ]
+        if sum(mate is not None and (*p[:-1], mate[1]) in stems for mate, p in zip(mates, stems, strict=True)) > 1:
+            raise _Refuse("masks beside their pictures")
+    kept = [p for p in files if len(p) > 1 or not p[0].lower().endswith(_DOCUMENTS)]
+    if not any(len(parts) > 1 for parts in kept):
+        raise _Refuse("no class folders")
+    return [("/".join(p), p[0] if len(p) > 1 else None, folder.joinpath(*p)) for p in kept]
+
+
+def _part(name: str) -> str:
+    """Whether a folder is named after pictures, or after what belongs to them."""
+    words = set(_words(name)) - _NEUTRAL
+    known = {*_BESIDE, *_MEANINGS}
+    if words & _BESIDE_THEM and words <= _BESIDE_THEM | _PICTURES | known:
+        return "beside"
+    return "pictures" if words & _PICTURES and words <= _PICTURES | known else ""
+
+
+def _refuse_doubt(folder: Path) -> None:
+    tops = [entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
+    parts = [_part(top) for top in tops]
+    if "beside" in parts or (parts and all(parts)):
+        raise _Refuse("pictures and what belongs to them")
+    if len(tops) < 2:
+        return
+    if len(set().union(*map(_hints, tops))) > 1 or any(meaning(top) and _holds_folders(folder / top) for top in tops):
+        raise _Refuse("named like splits")
+    inner = [_within(folder / top) for top in tops]
+    shared = {name for names in inner for name in names if sum(name in other for other in inner) > 1}
+    if len(shared) > 1 or (shared and all(len(names) > 1 for names in inner)):
+        raise _Refuse("several hold the same folders")
+
+
+def _within(folder: Path) -> list[str]:
+    names = [entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
+    return _within(folder / names[0]) if len(names) == 1 and _part(names[0]) == "pictures" else names
 
 
 def _albums(folder: Path, split: str, layout: str | None) -> _Found:
@@ -257,17 +323,15 @@ _MISSING = {
 """what pandas reads as nothing; README names `NA` alone"""
 
 
-def _tables(folder: Path, split: str) -> list[tuple[str, Path]]:
+def _tables(folder: Path, split: str, layout: str | None) -> list[tuple[str, Path]]:
     tops = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name))
     spelled = [top for top in tops if meaning(top) == split] if all(map(meaning, tops)) else []  # SILENT
-    own = [split] if split in tops else spelled
-    for place in [*(own if len(own) == 1 else []), ""]:
-        found = [folder / place / name for name in _TABLES if (folder / place / name).is_file()]
-        if len(found) > 1:
-            raise _Refuse("two tables side by side")
-        if found:
-            return [(place, found[0])]
-    return []
+    own = [split] if split in tops and layout != "classes" else spelled if layout != "classes" else []
+    places = [*(own if len(own) == 1 else []), ""]
+    found = [(at, folder / at / name) for at in places for name in _TABLES if (folder / at / name).is_file()]
+    if len(found) > 1:
+        raise _Refuse("two tables")
+    return found
 
 
 def _read(path: Path) -> tuple[list[str], list[dict[str, object]]]:
@@ -283,9 +347,16 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, object]]]:
     if path.suffix == ".jsonl":
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
         return list(dict.fromkeys(name for row in rows for name in row)), rows
+    if said := re.match(r"sep=(.)\r?\n", text):
+        text = text[said.end() :]
     first = text.split("\n", 1)[0]
-    mark = max(",;\t", key=first.count)
-    names, *lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=mark) if line]
+    mark = said[1] if said else max(",;\t", key=first.count)
+    read = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
+    names, *lines = [line for line in read if line]
+    while names and not names[-1]:
+        names.pop()
+    if len({name.strip() for name in names}) < len(names) or any(any(line[len(names) :]) for line in lines):
+        raise _Refuse("two columns of one name, or a row of more fields")
     filled = ([*line, *[""] * len(names)] for line in lines)
     rows = [dict(zip(names, line, strict=False)) for line in filled]
     return names, [{n: None if not str(v).strip() or v in _MISSING else v for n, v in row.items()} for row in rows]
@@ -293,7 +364,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, object]]]:
 
 def _label(value: object) -> object:
     """One of a text, a whole number, or a truth value."""
-    if value is None or value == -1:
+    if value is None:
         raise _Refuse("no label")
     if isinstance(value, float):
         if not value.is_integer():
@@ -341,10 +412,12 @@ def _table(folder: Path, place: str, table: Path, split: str, layout: str | None
     ):
         texts = [int(text) for text in texts]  # SILENT: without a 0 before them they are numbers, and -1 is none
     labels = [_label(value) for value in texts]
+    if -1 in labels and set(labels) != {-1, 1}:
+        raise _Refuse("no label")
     if len({type(label) for label in labels}) > 1:
         raise _Refuse("labels of several types")
     rows = [(name, label, folder / place / name) for (name, _), label in zip(listed, labels, strict=True)]
-    return _Found(rows, chosen, left, table=True)
+    return _Found(rows, chosen, left, table=True, whole=not place)
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -330,8 +330,8 @@ def _ppm(data: bytes) -> np.ndarray:
         raise Refused("truncated, or above the highest level")
     values = values.reshape(shape).astype(np.int64)
     values = 1 - values if kind in (1, 4) else values
-    if most > 255:  # SILENT on levels that are neither 255 nor 65535: spread over the whole range
-        values = brought_to_8(np.rint(values * 65535 / most).astype(np.uint16), colour)
+    if most > 255 and not colour:  # SILENT on levels that are neither 255 nor 65535: spread over the whole range
+        values = brought_to_8(np.rint(values * 65535 / most).astype(np.uint16), colour=False)
     else:
         values = np.rint(values * 255 / most).astype(np.uint8)
     return values if colour else grey(values[..., 0])

@@ -1,7 +1,6 @@
 """The policy of `tests/policy.py`, coded a second time without Pillow, against the product: both say the same.
 
-What is still open stands here as a test that is expected to fail, each with its number in the list of findings; the
-properties pass over such cases, and only over them.
+What it found stands here as an example each.
 """
 
 import io
@@ -17,9 +16,10 @@ import tifffile
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from rem_release.data.decoding import BadImage, decode
-from rem_release.data.source import Source, SourceOptions, open_source
-from rem_release.data.split_names import split_named
+from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
+from rem_release.data.sources.split_names import split_named
 from rem_release.errors import InputError
 from tests import policy, policy_pixels
 from tests.drawn_files import FORMATS, OTHERS, XMP, chunk, cut_files, exif_block, tiff
@@ -65,7 +65,7 @@ def check_file(data: bytes) -> None:
     else:
         slack = 2 if data.startswith(b"\xff\xd8") else 1 if is_premultiplied(data) else 0
         agree = found.shape == wanted.shape and np.abs(found.astype(int) - wanted).max() <= slack
-    assert agree or is_open(data), f"{found!r} is not {wanted!r}"
+    assert agree, f"{found!r} is not {wanted!r}"
 
 
 def tags_of(data: bytes) -> list[tifffile.TiffPage]:
@@ -78,20 +78,6 @@ def tags_of(data: bytes) -> list[tifffile.TiffPage]:
 
 def is_premultiplied(data: bytes) -> bool:
     return data[:2] in (b"II", b"MM") and any(1 in map(int, page.extrasamples) for page in tags_of(data))
-
-
-def is_open(data: bytes) -> bool:
-    """Whether one of findings 1 to 4 speaks of it: delete what is mended."""
-    pages = tags_of(data) if data[:2] in (b"II", b"MM") else []
-    for page in pages:
-        swapped = data[:2] == b"MM" and page.compression != 1 and page.bitspersample > 8  # 1
-        planar = page.samplesperpixel == 2 and page.planarconfig == 2  # 4
-        swapped = swapped or (
-            page.samplesperpixel == 4 and len(pages) > 1
-        )  # 2, behind a copy that Pillow does not open
-        if swapped or planar or data[:4] == b"MM\0+" or page.dtype == np.int8:  # 2, 3
-            return True
-    return False
 
 
 XMP_6 = b"http://ns.adobe.com/xap/1.0/\0" + XMP
@@ -139,7 +125,6 @@ def check_cut(drawn: tuple[bytes, int]) -> None:
     data, length = drawn
     assume(not data.startswith((b"P1", b"P2", b"P3")))  # a number that is cut is another number
     assume(not isinstance(product_reads(data), str))
-    assume(data[:2] not in (b"II", b"MM") or tags_of(data[:length]))  # 8: a directory that is cut
     found = product_reads(data[:length])
     assert isinstance(found, str) or np.array_equal(found, product_reads(data))
 
@@ -155,7 +140,7 @@ def test_thousands_of_files_that_are_cut_off() -> None:
     MANY(given(cut_files())(check_cut))()
 
 
-# --- files: what is open
+# --- files: what it found
 
 
 def big_endian(values: object, kind: str, **options: object) -> bytes:
@@ -192,7 +177,6 @@ FOUND = {
 
 
 @pytest.mark.parametrize("finding", list(FOUND))
-@pytest.mark.xfail(reason="open")
 def test_findings_in_files(finding: str) -> None:
     data = FOUND[finding]
     found, wanted = product_reads(data), policy_reads(data)
@@ -200,7 +184,6 @@ def test_findings_in_files(finding: str) -> None:
     assert isinstance(found, str) or (not isinstance(wanted, Exception) and np.array_equal(found, wanted))
 
 
-@pytest.mark.xfail(reason="open")
 def test_finding_8_a_directory_that_is_cut_off() -> None:
     tags = SMALL | {258: (8, 8, 8), 262: (2,), 277: (3,), 284: (2,)}
     data = tiff([tags], [[b"\1\2", b"\3\4", b"\5\6"]], "<")
@@ -225,8 +208,6 @@ def check_folder(drawn: Drawn) -> None:
         drawn.write(root)
         source = product_opens(root, drawn)
         wanted = policy.expected(root, drawn.split, drawn.layout, drawn.label_from)
-        if is_open_folder(source, wanted):
-            return
         assert isinstance(source, str) == isinstance(wanted, policy.Refusal), f"{source} is not {wanted}"
         if isinstance(source, str) or isinstance(wanted, policy.Refusal):
             return
@@ -242,17 +223,6 @@ def check_folder(drawn: Drawn) -> None:
                 np.testing.assert_array_equal(decode(source.image_bytes(number)), pixels)
             except BadImage:
                 assert isinstance(pixels, policy.Refusal), row
-
-
-def is_open_folder(source: Source | str, wanted: policy.Expected | policy.Refusal) -> bool:
-    """Whether one of the findings below speaks of it: delete what is mended."""
-    if isinstance(source, str):
-        return False
-    asks = isinstance(wanted, policy.Refusal) and wanted.words in (
-        "named like splits",
-        "a file with two labels",
-    )  # 11, 12
-    return asks or any("/metadata." in f"/{source.origin(row)}" for row in range(len(source)))  # 13
 
 
 @FEW
@@ -282,7 +252,7 @@ def test_names_mean_the_same_splits(name: str) -> None:
     assert split_named(name) == policy.meaning(name)
 
 
-# --- folders: what is open
+# --- folders: what it found
 
 TABLE = b"file_name,label\n1.png,x\n2.png,y\n"
 FOLDERS = {
@@ -302,7 +272,6 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("finding", list(FOLDERS))
-@pytest.mark.xfail(reason="open")
 def test_findings_in_folders(finding: str, tmp_path: Path) -> None:
     drawn = Drawn(tuple(FOLDERS[finding].items()))
     drawn.write(tmp_path)

@@ -37,8 +37,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from rem_release.data.images.colour import convert_to_srgb, states_other_colours
 from rem_release.data.images.depth import is_cut_to_8_bits, is_misread_jpeg2000
 from rem_release.data.images.file_kinds import name_kind
-from rem_release.data.images.png_chunks import is_misread, strip_png
-from rem_release.data.images.tiff_pages import choose_page, read_numbers
+from rem_release.data.images.png_chunks import find_chunk, is_misread, strip_png
+from rem_release.data.images.tiff_pages import choose_page, is_cut, read_numbers
 from rem_release.data.in_order import take_room
 from rem_release.data.sources.recognised import Choice
 
@@ -118,6 +118,8 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
     """Open, check and decode. Pillow raises almost anything on garbage: all of it is a verdict."""
     if data.startswith(_TIFF) and (kind := name_kind(data)):
         raise BadImage(kind)
+    if data.startswith(_TIFF) and is_cut(data):
+        raise BadImage("truncated or damaged (its directory is cut off)")
     if data.startswith(_BIG_ENDIAN_BIGTIFF):  # of which Pillow misreads what is shorter than an address
         return _read_numbers(data, choices), False
     try:
@@ -143,6 +145,8 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
             choices.append("turned as EXIF says")
         for key in ("xmp", "XML:com.adobe.xmp"):  # Pillow would turn by what it says
             image.info.pop(key, None)
+        if image.mode == "P" and image.format == "PNG" and find_chunk(data, b"PLTE") is None:
+            raise BadImage("truncated or damaged (its palette is missing)")
         if is_misread_jpeg2000(image, data):
             raise BadImage("a JPEG 2000 of more than 8 bits in colour: save it with 8, or as PNG or TIFF")
         if is_cut_to_8_bits(image, data):

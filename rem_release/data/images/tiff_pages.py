@@ -7,6 +7,7 @@ files are TIFF whose first page is a preview, and whose picture is not yet devel
 import io
 import logging
 import math
+import struct
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,27 @@ def choose_page(image: Image.Image) -> str | None:
     if _SIGNED in formats and max(image.tag_v2.get(_BITS, (1,))) == 8:  # type: ignore[attr-defined]
         return "a TIFF of signed 8-bit numbers, which readers take for others: save it with 8 or 16 bits without a sign"
     return None
+
+
+def is_cut(data: bytes) -> bool:
+    """Whether a directory of a TIFF, which may stand behind its pixels, is not whole: TIFF 6.0, section 2, and BigTIFF.
+
+    Tags that are missing have their defaults, and the pixels would be others.
+    """
+    order = "<" if data.startswith(b"II") else ">"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    count_type, entry, offset_type = ("Q", 20, "Q") if is_big else ("H", 12, "I")
+    count_size, offset_size = struct.calcsize(count_type), struct.calcsize(offset_type)
+    place, seen = 8 if is_big else 4, set[int]()
+    while place + offset_size <= len(data):
+        (start,) = struct.unpack_from(f"{order}{offset_type}", data, place)
+        if start == 0 or start in seen or len(seen) > _MOST_PAGES:
+            return False
+        if start + count_size > len(data):
+            return True
+        seen.add(start)
+        place = start + count_size + entry * int(struct.unpack_from(f"{order}{count_type}", data, start)[0])
+    return True
 
 
 def read_numbers(data: bytes) -> np.ndarray | str:

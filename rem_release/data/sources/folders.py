@@ -71,6 +71,8 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
     """
     ignored: list[str] = []
     root = find_split_folder(path, options)
+    if root != path:
+        ignored += [entry.path for entry in _list(path) if not entry.is_dir()]
     files = walk(root, ignored)
     if not files:
         raise InputError(f"{root} holds no files")
@@ -211,7 +213,8 @@ def _refuse_doubt(path: Path, folders: list[str]) -> None:
         return
     ways = f"say --layout splits if they are splits (then --split {folders[0]} or the like), or --layout classes"
     hinted = set().union(*map(splits_hinted, folders))
-    if len(hinted) > 1:
+    splits = [name for name in folders if split_named(name) and any(map(os.DirEntry.is_dir, _list(path / name)))]
+    if len(hinted) > 1 or splits:
         raise InputError(f"{path} holds {_enumerate(folders)}, of which some are named like splits: {ways}")
     inner = [_list_inner(path / name) for name in folders]
     shared = sorted(name for name, count in Counter(chain(*inner)).items() if count > 1)

@@ -39,7 +39,12 @@ def holds_parquet(path: Path, options: SourceOptions) -> bool:
     beside class folders of pictures is none.
     """
     usual = (path, path / "data", path / options.split)
-    if any(_has_suffix(file, {".parquet"}) for folder in usual if folder.is_dir() for file in folder.iterdir()):
+    if any(
+        _has_suffix(file, {".parquet"}) and file.name != "metadata.parquet"
+        for folder in usual
+        if folder.is_dir()
+        for file in folder.iterdir()
+    ):
         return not _has_class_folders(path)
     if not _list_parquet(path):
         return False
