@@ -83,7 +83,7 @@ def protect(
         raise InputError(f"{given} has no effect with --generator, whose own recipe applies; leave it out")
     console = _console(as_json)
     chosen, name = _read_recipe(recipe, method, rho_u, rho_a, settings)
-    for warning in _radius_warnings(chosen):
+    for warning in chosen.noise.warn():
         console.warn(warning)
     from rem_release.commands import protect as command
     from rem_release.commands.protect_options import ProtectOptions, read_shard_size
@@ -117,7 +117,8 @@ def protect(
         resume=resume,
         overwrite=overwrite,
     )
-    with memory_watched("generator.batch_size", chosen.generator.batch_size), _disk_named(out):
+    batch_size = chosen.generator.batch_size if chosen.generator else 0
+    with memory_watched("generator.batch_size", batch_size), _disk_named(out):
         command.protect(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
 
 
@@ -298,11 +299,12 @@ def _read_recipe(
     recipe: str | None, method: str | None, rho_u: str | None, rho_a: str | None, settings: list[str] | None
 ) -> "tuple[Recipe, str]":
     """The recipe with everything that the command line changes in it; the last word is --set's."""
+    from rem_release.methods import METHODS
     from rem_release.recipe_changes import load_changed
 
     name = recipe or "quickstart"
-    _check_choice("--method", method, ("rem", "em", "sem", "random"))
-    return load_changed(name, method, rho_u, rho_a, _read_settings(settings)), Path(name).stem  # type: ignore[arg-type]
+    _check_choice("--method", method, tuple(METHODS))
+    return load_changed(name, method, rho_u, rho_a, _read_settings(settings)), Path(name).stem
 
 
 def _read_settings(settings: list[str] | None) -> dict[str, str]:
@@ -314,13 +316,6 @@ def _read_settings(settings: list[str] | None) -> dict[str, str]:
             raise InputError(f"--set {setting}: write KEY=VALUE, such as --set seeds.grid=3")
         overrides[key.strip()] = value
     return overrides
-
-
-def _radius_warnings(recipe: "Recipe") -> list[str]:
-    noise = recipe.noise
-    if noise.method in ("rem", "sem") and 2 * noise.rho_a > noise.rho_u:
-        return ["rho_a is more than half of rho_u: protection gets weaker (paper 4.2, Fig. 8)"]
-    return []
 
 
 def _check_choice(option: str, value: str | None, choices: tuple[str, ...]) -> None:

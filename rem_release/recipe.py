@@ -1,97 +1,32 @@
 """Recipes: frozen dataclasses; YAML in, validated object out; one hash.
 
-A recipe holds everything that decides what the noise is, less the images and the seed. Radii and step sizes are exact
-fractions of the full range and are written `8/255`, `0.0314` or `8px`.
+A recipe holds everything that decides what the noise is, less the images and the seed. What stands under `noise` is
+the method's own, see `methods`. Radii and step sizes are exact fractions of the full range and are written `8/255`,
+`0.0314` or `8px`.
 """
 
-from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, WithJsonSchema
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from rem_release.errors import InputError
-from rem_release.radius import format_radius, parse_radius, whole_levels
+from rem_release.methods import METHODS, Noise, Setting
+from rem_release.methods.fields import Data, Generator, strict
 from rem_release.recipe_files import dotted_keys, hash_document, is_audit_recipe, read_document, validate
-
-Radius = Annotated[
-    Fraction,
-    BeforeValidator(parse_radius),
-    PlainSerializer(format_radius, return_type=str),
-    WithJsonSchema({"type": "string"}),
-]
-Method = Literal["rem", "em", "sem", "random"]
-Transform = Literal["none", "cifar", "imagenet", "photograph"]
-_strict = ConfigDict(extra="forbid", validate_default=True)
+from rem_release.training.precision import Precision
 
 
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Data:
-    """How images are brought to the network."""
-
-    resolution: Annotated[int, Field(ge=2, le=1024)]
-    """Side of the square working grid, in pixels. Images of other sizes are released at their own size."""
-    clusters: Annotated[int, Field(ge=2)] = 10
-    """Number of clusters that `--label-from clusters` makes."""
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Eot:
-    """Expectation over transformation (paper 4.3, Appendix A.2)."""
-
-    transform: Transform
-    """cifar: flip, pad 4, crop. imagenet: resized crop, flip. photograph: that of half of the area or more,
-    and a random loss of resolution. none: the identity."""
-    samples: Annotated[int, Field(ge=1)]
-    """J, draws of the transformation for each step of the defensive noise."""
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Noise:
-    """The noise (paper Eq. 5, Table 5)."""
-
-    method: Method
-    """rem: the min-min-max of Eq. 5. sem: its inner maximum replaced by a uniform draw. em: Eq. 3. random: signs."""
-    rho_u: Radius
-    """ρ_u, the defensive radius: the most that any pixel may change. A fractional number of levels rounds down."""
-    steps: Annotated[int, Field(ge=0)]
-    """K_u, steps of the defensive noise."""
-    step_size: Radius
-    """α_u."""
-    rho_a: Radius
-    """ρ_a, the adversarial radius that the noise is made to withstand."""
-    adversary_steps: Annotated[int, Field(ge=0)]
-    """K_a, steps of the inner maximum."""
-    adversary_step_size: Radius
-    """α_a."""
-    eot: Eot
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Generator:
-    """Training of the source model f' (paper Appendix A.3.1)."""
-
-    model: Literal["resnet18", "small_resnet"]
-    """The source model."""
-    steps: Annotated[int, Field(ge=0)]
-    """M, training steps."""
-    batch_size: Annotated[int, Field(ge=2)]
-    """Images a step, over all processes; BatchNorm needs two."""
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    decay_every: Annotated[int, Field(ge=1)]
-    """Steps after which the learning rate is multiplied by `decay`."""
-    decay: Annotated[float, Field(gt=0, le=1)]
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
+@dataclass(frozen=True, kw_only=True, config=strict)
 class Recipe:
     """Everything that decides what the noise is, less the images and the seed."""
 
     data: Data
     noise: Noise
-    generator: Generator
+    generator: Generator | None = None
+    """Of methods that train a source model."""
+    precision: Precision = "auto"
+    """Of the networks' numbers."""
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values, radii written as `8/255`."""
@@ -101,8 +36,29 @@ class Recipe:
         """Hash of the resolved recipe."""
         return hash_document(self.to_dict())
 
+    def set_for(self, classes: int, seed: int) -> Setting:
+        """What its method is built for."""
+        return Setting(self.data, self.generator, self.precision, classes, seed)
+
+    def check(self) -> None:
+        """Refuse settings that contradict each other.
+
+        Raises:
+            InputError: see the method's own `check`; or it trains a source model, and the recipe does not say how.
+        """
+        if self.noise.trains and self.generator is None:
+            raise InputError(f"noise.method {self.noise.method} trains a source model: generator is missing")
+        self.noise.check()
+
 
 _adapter: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+
+
+def list_keys(method: str) -> list[str]:
+    """Every dotted key of a recipe of that method."""
+    noise = METHODS.get(method, METHODS["rem"])
+    parts = [("data", Data), ("noise", noise), ("generator", Generator)]
+    return [key for name, part in parts for key in dotted_keys(part, f"{name}.")] + ["precision"]
 
 
 def load_recipe(name: str) -> Recipe:
@@ -122,35 +78,8 @@ def parse_recipe(document: dict[str, Any], name: str) -> Recipe:
     """
     if is_audit_recipe(document):
         raise InputError(f"recipe {name} is an audit recipe; give it to rem-release audit")
-    recipe = validate(_adapter, document, name, dotted_keys(Recipe))
-    check_consistency(recipe.noise)
+    noise = document.get("noise")
+    method = noise.get("method") if isinstance(noise, dict) else None
+    recipe = validate(_adapter, document, name, list_keys(method if isinstance(method, str) else ""), tuple(METHODS))
+    recipe.check()
     return recipe
-
-
-def check_consistency(noise: Noise) -> None:
-    """Refuse settings that contradict each other.
-
-    Raises:
-        InputError: ρ_u below one level, ρ_a ≥ ρ_u (paper 4.2), or settings that are not those of the method.
-    """
-    rho_u, rho_a = format_radius(noise.rho_u), format_radius(noise.rho_a)
-    if whole_levels(noise.rho_u) < 1:
-        raise InputError(f"noise.rho_u {rho_u} is less than one 8-bit level; give at least 1/255")
-    if whole_levels(noise.rho_u) > 127:
-        raise InputError(f"noise.rho_u {rho_u} is above 127/255: nothing of the picture would be left; try 8/255")
-    if noise.method in ("rem", "sem") and noise.rho_a >= noise.rho_u:
-        raise InputError(
-            f"noise.rho_a {rho_a} is not below noise.rho_u {rho_u}: such noise cannot suppress anything "
-            f"(paper 4.2); half of rho_u is the usual choice"
-        )
-    if noise.method == "em" and (noise.rho_a, noise.eot.transform, noise.eot.samples) != (0, "none", 1):
-        raise InputError(
-            "noise.method em has no adversary and no EOT: set noise.rho_a 0, noise.eot.transform none and "
-            "noise.eot.samples 1, or use --method em, which sets them"
-        )
-    if noise.method != "random" and (noise.steps < 1 or noise.step_size == 0):
-        raise InputError(f"noise.method {noise.method} needs noise.steps and noise.step_size above 0")
-    if noise.method in ("rem", "sem") and noise.rho_a > 0 and not (noise.adversary_steps and noise.adversary_step_size):
-        raise InputError(
-            f"noise.method {noise.method} with rho_a {rho_a} needs adversary_steps and adversary_step_size above 0"
-        )

@@ -8,16 +8,17 @@ from pydantic import ValidationError
 
 from rem_release import recipe_files
 from rem_release.errors import InputError
+from rem_release.methods import METHODS, MethodName
 from rem_release.plain_text import show
-from rem_release.radius import format_radius, parse_radius
-from rem_release.recipe import Eot, Method, Recipe, check_consistency, load_recipe, parse_recipe
+from rem_release.radius import parse_radius
+from rem_release.recipe import Recipe, list_keys, load_recipe, parse_recipe
 
 _MOST_CHARACTERS = 40
 
 
 def load_changed(
     name: str,
-    method: Method | None = None,
+    method: MethodName | None = None,
     rho_u: str | None = None,
     rho_a: str | None = None,
     settings: Mapping[str, str] | None = None,
@@ -40,7 +41,7 @@ def load_changed(
     recipe = with_radii(recipe, _read_radius("--rho-u", rho_u), _read_radius("--rho-a", rho_a))
     if settings:
         return with_settings(recipe, settings, name)
-    check_consistency(recipe.noise)
+    recipe.check()
     return recipe
 
 
@@ -53,19 +54,13 @@ def _read_radius(option: str, value: str | None) -> Fraction | None:
         raise InputError(f"{option}: {error}") from None
 
 
-def with_method(recipe: Recipe, method: Method) -> Recipe:
-    """The same recipe for another method: `em` loses adversary and EOT, the rest keep every setting.
+def with_method(recipe: Recipe, method: MethodName) -> Recipe:
+    """The same recipe for another method, with every setting that both have.
 
     Raises:
-        InputError: the recipe has no adversary (it is an EM recipe) and the method needs one.
+        InputError: the recipe lacks what the method needs.
     """
-    noise = recipe.noise
-    if method == "em":
-        eot = Eot(transform="none", samples=1)
-        noise = replace(noise, rho_a=Fraction(0), adversary_steps=0, adversary_step_size=Fraction(0), eot=eot)
-    elif method in ("rem", "sem") and noise.method == "em":
-        raise InputError(f"--method {method} needs a recipe with an adversary and EOT; start from a {method}- recipe")
-    return replace(recipe, noise=replace(noise, method=method))
+    return recipe if recipe.noise.method == method else replace(recipe, noise=METHODS[method].adopt(recipe.noise))
 
 
 def with_radii(recipe: Recipe, rho_u: Fraction | None, rho_a: Fraction | None) -> Recipe:
@@ -75,22 +70,9 @@ def with_radii(recipe: Recipe, rho_u: Fraction | None, rho_a: Fraction | None) -
         InputError: there is no adversary that ρ_a could be for, or a step size becomes an endless fraction.
     """
     try:
-        return _scale(recipe, rho_u, rho_a)
+        return replace(recipe, noise=recipe.noise.with_radii(rho_u, rho_a))
     except ValidationError as error:
         raise InputError(f"--rho-u or --rho-a: {error.errors()[0]['msg']}; write fewer digits") from None
-
-
-def _scale(recipe: Recipe, rho_u: Fraction | None, rho_a: Fraction | None) -> Recipe:
-    noise = recipe.noise
-    if rho_u is not None:
-        step = noise.step_size * rho_u / noise.rho_u if noise.rho_u else noise.step_size
-        noise = replace(noise, rho_u=rho_u, step_size=min(step, Fraction(1)))
-    if rho_a is not None:
-        if rho_a and noise.method == "em":
-            raise InputError(f"--rho-a {format_radius(rho_a)}: noise.method em has no adversary; use --method rem")
-        step = noise.adversary_step_size * rho_a / noise.rho_a if noise.rho_a else noise.adversary_step_size
-        noise = replace(noise, rho_a=rho_a, adversary_step_size=min(step, Fraction(1)))
-    return replace(recipe, noise=noise)
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, str], name: str) -> Recipe:
@@ -99,5 +81,5 @@ def with_settings(recipe: Recipe, settings: Mapping[str, str], name: str) -> Rec
     Raises:
         InputError: an unknown key (the nearest valid one is named), or values that are not valid (all at once).
     """
-    document = recipe_files.with_settings(recipe.to_dict(), settings, recipe_files.dotted_keys(Recipe))
+    document = recipe_files.with_settings(recipe.to_dict(), settings, list_keys(recipe.noise.method))
     return parse_recipe(document, name)

@@ -56,7 +56,9 @@ def is_audit_recipe(document: Mapping[str, Any]) -> bool:
     return "tiers" in document
 
 
-def validate(adapter: TypeAdapter[T], document: dict[str, Any], name: str, keys: list[str]) -> T:
+def validate(
+    adapter: TypeAdapter[T], document: dict[str, Any], name: str, keys: list[str], tags: tuple[str, ...] = ()
+) -> T:
     """Turn plain values into a recipe.
 
     Args:
@@ -64,6 +66,7 @@ def validate(adapter: TypeAdapter[T], document: dict[str, Any], name: str, keys:
         document: plain values.
         name: of the recipe, for messages.
         keys: all valid dotted keys.
+        tags: by which the kinds of a part are told apart.
 
     Raises:
         InputError: unknown keys (the nearest is named) or invalid values, all in one message.
@@ -71,7 +74,9 @@ def validate(adapter: TypeAdapter[T], document: dict[str, Any], name: str, keys:
     try:
         return adapter.validate_python(document)
     except ValidationError as error:
-        raise InputError(f"recipe {name} is not valid:", (_describe(item, keys) for item in error.errors())) from None
+        raise InputError(
+            f"recipe {name} is not valid:", (_describe(item, keys, tags) for item in error.errors())
+        ) from None
 
 
 def with_settings(document: dict[str, Any], settings: Mapping[str, str], valid: list[str]) -> dict[str, Any]:
@@ -114,8 +119,13 @@ def hash_document(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def _describe(item: Any, keys: list[str]) -> str:
-    key = ".".join(str(part) for part in item["loc"])
+def _describe(item: Any, keys: list[str], tags: tuple[str, ...]) -> str:
+    key = ".".join(str(part) for part in item["loc"] if part not in tags)
+    if item["type"] == "union_tag_invalid":
+        given = show(repr(item["ctx"]["tag"]), 80)
+        return f"{key}.method: choose {', '.join(tags[:-1])} or {tags[-1]} (got {given})"
+    if item["type"] == "union_tag_not_found":
+        return f"{key}.method: missing"
     if item["type"] == "unexpected_keyword_argument":
         close = difflib.get_close_matches(key, keys, 1, cutoff=0.3)
         return f"{key}: no such key; the nearest is {close[0]}" if close else f"{key}: no such key"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rem_release.methods.base import Batch
 from torch import Tensor
 
-from rem_release.methods.base import Batch
 from rem_release.methods.min_max import MinMaxNoise
 from rem_release.release.certificate import Certificate, read_certificate
 from tests.audits import QUICK, write_audit_recipe, write_task

@@ -10,13 +10,13 @@ import torch
 from accelerate import Accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rem_release.methods.base import as_pictures
+from rem_release.methods.build import build_method
 
 from rem_release.core.draws import Draws
 from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.working_set import WorkingSet
-from rem_release.methods.base import as_pictures
-from rem_release.methods.build import build_method
 from rem_release.methods.min_max import MinMaxNoise
 from rem_release.methods.random_signs import RandomSigns
 from rem_release.recipe import Eot, load_recipe

@@ -10,11 +10,11 @@ from accelerate import Accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rem_release.methods.base import grey_batch
 from skimage.metrics import peak_signal_noise_ratio
 
 from rem_release.core.levels import protect_at_own_size
 from rem_release.methods import build_method
-from rem_release.methods.base import grey_batch
 from rem_release.release.documents import describe_files, read_facts, write_documents
 from rem_release.release.figures import NOISE_FIGURE, draw_noise, noise_grid, read_noise
 from rem_release.release.generator import load_generator

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rem_release import __version__
 from rem_release.release.canonical import seal
 from rem_release.release.documents import read_facts
 from tests.command_line import SECRET, run, snapshot, succeed
@@ -53,7 +54,7 @@ def test_a_flipped_byte_of_an_old_release_is_seen(tmp_path: Path) -> None:
 
 def test_a_new_release_says_its_format(finished_run: Path) -> None:
     facts = read_facts(finished_run / "release")
-    assert (facts.format, facts.versions["rem-release"]) == ("rem-release/2", "0.3.0")
+    assert (facts.format, facts.versions["rem-release"]) == ("rem-release/2", __version__)
     document = succeed("verify", finished_run, "--json").json
     assert "format" not in {check["name"] for check in document["checks"]}
 

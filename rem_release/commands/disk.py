@@ -14,7 +14,6 @@ from rem_release.data.images.decoding import BadImage, decode
 from rem_release.data.images.pixels import encode_png, shrink
 from rem_release.data.sources.source import Source
 from rem_release.errors import RemReleaseError
-from rem_release.models import build_model
 from rem_release.radius import whole_levels
 from rem_release.release.imperceptibility import measure_change
 from rem_release.release.run_folder import RunFolder
@@ -95,11 +94,8 @@ def count_disk(options: ProtectOptions, source: Source, png_bytes: float) -> Dis
     recipe, rows = options.recipe, len(source)
     grid = rows * 3 * recipe.data.resolution**2
     classes = len(source.classes) or recipe.data.clusters
-    weights = 0
-    if recipe.noise.method != "random":
-        model = build_model(recipe.generator.model, classes, recipe.data.resolution, options.known_seed)
-        weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-    return DiskNeed(grid, grid, weights * 2 * _CHECKPOINTS, round(png_bytes * rows))
+    stored = recipe.noise.count_stored_bytes(recipe.set_for(classes, options.known_seed), rows)
+    return DiskNeed(grid, grid, stored * _CHECKPOINTS, round(png_bytes * rows))
 
 
 def check_disk(options: ProtectOptions, run: RunFolder, source: Source) -> None:

@@ -13,10 +13,17 @@ from rem_release.console import Console
 from rem_release.data.in_order import memory_in_flight, thread_count
 from rem_release.data.selection import Role
 from rem_release.data.sources.source import Source
-from rem_release.methods import Method, Pictures
+from rem_release.methods import Phase
+from rem_release.methods.maker import Maker, Pictures
 from rem_release.methods.probe import seconds_per_gradient
 from rem_release.release.facts import CostFacts
 from rem_release.release.writing import Choice
+
+
+def sum_up(phases: list[Phase]) -> CostFacts:
+    """The cost as the facts state it."""
+    *training, noise = phases
+    return CostFacts(training_gradients=sum(phase.gradients for phase in training), noise_gradients=noise.gradients)
 
 
 def make_plan(
@@ -24,14 +31,14 @@ def make_plan(
     source: Source,
     choice: Choice,
     pictures: Pictures,
-    method: Method,
-    cost: CostFacts,
+    maker: Maker,
+    phases: list[Phase],
     accelerator: Accelerator,
     console: Console,
 ) -> None:
     """Say what `protect` would do and take, and write nothing."""
     recipe, released = options.recipe, choice.released()
-    each = seconds_per_gradient(method, pictures, recipe.generator.batch_size)
+    each, cost = seconds_per_gradient(maker, pictures), sum_up(phases)
     spent = cost.training_gradients + cost.noise_gradients
     rows, roles = len(released), choice.row_roles()
     probe = probe_rows(options, source, choice.working.rows[released])
@@ -52,6 +59,7 @@ def make_plan(
         "classes": len(source.classes),
         "source": recognised,
         "cost": cost.model_dump(),
+        "phases": [{"name": phase.name, "gradients": phase.gradients} for phase in phases],
         "memory_bytes": memory,
         "output_bytes": round(probe.png_bytes * rows),
         "private_bytes": disk.noise_bytes + disk.checkpoint_bytes,
@@ -64,6 +72,7 @@ def make_plan(
             "writing": round(probe.write_seconds * rows / threads, 1),
         },
         "device": str(accelerator.device),
+        "precision": recipe.precision,
         "processes": accelerator.num_processes,
     }
     seconds = document["seconds"]
@@ -74,8 +83,9 @@ def make_plan(
         f"Source:  {source.layout}, {', '.join(f'{name} ({count} rows)' for name, count in source.splits.items())}",
         f"Classes: {recognised['classes']}",
         f"Decoded: {decoded or 'no picture by a choice'}",
-        f"Cost:    {spent:,} sample gradient evaluations of {recipe.generator.model} "
-        f"({cost.training_gradients:,} in training, {cost.noise_gradients:,} for the noise)",
+        f"Cost:    {spent:,} sample gradient evaluations: "
+        f"{'; '.join(f'{phase.name} {phase.gradients:,}' for phase in phases)}",
+        f"Numbers: {recipe.precision}",
         f"Memory:  about {write_size(memory)} on the host with {threads} threads, however many images there are",
         f"Output:  about {write_size(round(probe.png_bytes * rows))}",
         f"Disk:    about {write_size(disk.total)} at its fullest, and {write_size(free)} are free",

@@ -12,7 +12,8 @@ from accelerate.utils import broadcast_object_list
 from rem_release import __version__
 from rem_release.atomic_files import write_atomically
 from rem_release.commands.disk import check_disk
-from rem_release.commands.plan import make_plan
+from rem_release.commands.plan import make_plan, sum_up
+from rem_release.commands.precision import with_precision
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.commands.reading import pictures_read
 from rem_release.commands.seed import with_seed
@@ -25,9 +26,9 @@ from rem_release.data.selection import check_parts
 from rem_release.data.sources.opening import open_source
 from rem_release.data.sources.source import Source
 from rem_release.errors import InputError
-from rem_release.methods import Method, Pictures, build_method
+from rem_release.methods import Phase
 from rem_release.methods.apply import make_noise_in_order, padded_count
-from rem_release.methods.base import as_pictures, grey_batch
+from rem_release.methods.maker import Maker, Pictures, as_pictures, grey_batch
 from rem_release.radius import whole_levels
 from rem_release.release.apart import check_apart, check_files_apart
 from rem_release.release.assembling import assemble_facts
@@ -68,13 +69,14 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
     _check_words(options, source)
     run = RunFolder(options.out)
     options = with_seed(replace(options, source=source.options), run, generator, accelerator, console)
+    options = with_precision(options, run, accelerator)
     if accelerator.is_main_process:
         _warn_of_excess(source, console)
     if options.plan:
         with pictures_read(options, source, None, accelerator, console) as (source, choice):
-            pictures, method, _ = _prepare(options, source, choice, generator, accelerator)
-            cost = _cost(options, method, pictures, generator is not None, accelerator.num_processes)
-            make_plan(options, source, choice, pictures, method, cost, accelerator, console)
+            pictures, maker, _ = _prepare(options, source, choice, generator, accelerator)
+            phases = _list_phases(options, maker, pictures, generator, accelerator.num_processes)
+            make_plan(options, source, choice, pictures, maker, phases, accelerator, console)
         return
     if accelerator.is_main_process:
         _claim(options, run, source)
@@ -131,7 +133,7 @@ def _protect(
     accelerator: Accelerator,
     console: Console,
 ) -> None:
-    pictures, method, classes = _prepare(options, source, choice, generator, accelerator)
+    pictures, maker, classes = _prepare(options, source, choice, generator, accelerator)
     fingerprint = fingerprint_of(
         options.recipe, options.known_seed, choice, classes, generator.weights_sha256 if generator else None
     )
@@ -140,14 +142,14 @@ def _protect(
         run.open(options.deciding(), resume=options.resume, overwrite=options.overwrite)
     accelerator.wait_for_everyone()
     if not generator:
-        with console.stage("Training the noise generator") as report:
-            checkpoint = Checkpoint(run.checkpoints, fingerprint, describe(accelerator), warn=console.warn)
-            method.train(pictures, checkpoint, report)
-    noise = _make_noise(options, run, method, pictures, fingerprint, accelerator, console)
+        conditions = describe(accelerator, options.recipe.precision)
+        checkpoint = Checkpoint(run.checkpoints, fingerprint, conditions, warn=console.warn)
+        maker.train(pictures, checkpoint, console.stage)
+    noise = _make_noise(run, maker, pictures, fingerprint, accelerator, console)
     if noise:
-        cost = _cost(options, method, pictures, generator is not None, accelerator.num_processes)
-        _write_release(options, run, source, choice, noise, method, pictures, cost, fingerprint, console)
-        save_generator(run, method, options.recipe, options.recipe_name, classes)
+        cost = sum_up(_list_phases(options, maker, pictures, generator, accelerator.num_processes))
+        _write_release(options, run, source, choice, noise, maker, pictures, cost, fingerprint, console)
+        save_generator(run, maker, options.recipe, options.recipe_name, classes)
         times = {name: asdict(time) for name, time in console.times.items()}
         run.write_json(run.times, {"processes": accelerator.num_processes, "stages": times})
         write_row_map(run.rows, source, choice)  # with it the run is finished
@@ -155,9 +157,8 @@ def _protect(
 
 
 def _make_noise(
-    options: ProtectOptions,
     run: RunFolder,
-    method: Method,
+    maker: Maker,
     pictures: Pictures,
     fingerprint: str,
     accelerator: Accelerator,
@@ -167,11 +168,11 @@ def _make_noise(
     resolution = pictures.images.shape[-1]
     store = None
     if accelerator.is_main_process:
-        store = NoiseStore(run.noise, len(pictures), resolution, fingerprint, console.warn)
+        order = maker.order(pictures).numpy()
+        store = NoiseStore(run.noise, len(pictures), resolution, fingerprint, console.warn, order)
     done = broadcast_object_list([store.done if store else 0])[0]
-    batch_size = options.recipe.generator.batch_size
     with console.stage("Making noise") as report:
-        for start, levels in make_noise_in_order(accelerator, method, pictures, batch_size, done):
+        for start, levels in make_noise_in_order(accelerator, maker, pictures, done):
             if store:
                 store.write(start, levels)
             report(start + len(levels), len(pictures))
@@ -182,7 +183,7 @@ def _make_noise(
 
 def _prepare(
     options: ProtectOptions, source: Source, choice: Choice, generator: Generator | None, accelerator: Accelerator
-) -> tuple[Pictures, Method, list[str]]:
+) -> tuple[Pictures, Maker, list[str]]:
     """The pictures that get noise, on the device; the method, with its weights; the names of the classes it knows."""
     working = choice.working
     index = torch.from_numpy(choice.with_noise())
@@ -194,21 +195,22 @@ def _prepare(
         working.images.subset(index), labels, working.keys[index], working.sizes[index], accelerator.device
     )
     classes = generator.classes if generator else names
-    method = build_method(options.recipe, len(classes), options.known_seed, accelerator)
+    maker = options.recipe.noise.build(options.recipe.set_for(len(classes), options.known_seed), accelerator)
     if generator:
-        method.load(generator.weights)
-    return pictures, method, classes
+        maker.load(generator.weights)
+    return pictures, maker, classes
 
 
-def _cost(options: ProtectOptions, method: Method, pictures: Pictures, is_reused: bool, processes: int) -> CostFacts:
-    settings = options.recipe.generator
-    steps = 0 if is_reused else settings.steps * min(settings.batch_size, len(pictures))
-    padded = padded_count(len(pictures), settings.batch_size, processes)
-    shown = len(_figure_classes(pictures))
-    return CostFacts(
-        training_gradients=steps * method.training_gradients,
-        noise_gradients=(padded + shown) * method.noise_gradients,
-    )
+def _list_phases(
+    options: ProtectOptions, maker: Maker, pictures: Pictures, generator: Generator | None, processes: int
+) -> list[Phase]:
+    """What is done, and its cost; with a generator only the noise."""
+    noise = options.recipe.noise
+    padded = padded_count(len(pictures), maker.batch_size, processes)
+    shown = len(_figure_classes(pictures)) if noise.refuses_unseen is None else 0
+    setting = options.recipe.set_for(1, options.known_seed)
+    phases = noise.list_phases(setting, len(pictures), padded + shown)
+    return phases[-1:] if generator else phases
 
 
 def _figure_classes(pictures: Pictures) -> torch.Tensor:
@@ -222,7 +224,7 @@ def _write_release(
     source: Source,
     choice: Choice,
     noise: NoiseStore,
-    method: Method,
+    maker: Maker,
     pictures: Pictures,
     cost: CostFacts,
     fingerprint: str,
@@ -231,15 +233,15 @@ def _write_release(
     budget = whole_levels(options.recipe.noise.rho_u)
     decides = fingerprint_of_release(fingerprint, source, choice, options.shard_bytes)
     journals = open_journals(run.writing, run.staging, source.splits, decides)
-    grey = _make_grey_noise(method, pictures)
-    figure = NoiseGain(grey, budget, pictures.images.shape[-1])
+    grey = _make_grey_noise(maker, pictures) if options.recipe.noise.refuses_unseen is None else None
+    figure = NoiseGain(grey, budget, pictures.images.shape[-1]) if grey is not None else None
     with console.stage("Writing images") as report:
         written = write_rows(run.staging, source, choice, noise, budget, journals, options.shard_bytes, report, figure)
     if written.raised:
         console.warn(
             f"{written.raised} pictures are so small that their noise rounded to nothing; it was raised to the budget"
         )
-    _draw_figures(run.staging, written, grey, budget, console)
+    _draw_figures(run.staging, written, grey, options.recipe.noise.refuses_unseen, budget, console)
     write_reserve(run.reserve, source, choice)
     write_skipped(run.skipped, choice.working.bad)
     if source.album_names:
@@ -251,24 +253,27 @@ def _write_release(
     return facts
 
 
-def _make_grey_noise(method: Method, pictures: Pictures) -> np.ndarray:
+def _make_grey_noise(maker: Maker, pictures: Pictures) -> np.ndarray:
     """The noise of plain grey pictures, which are not released, as far as a figure shows it: int8 [n, S, S, 3]."""
     resolution = pictures.images.shape[-1]
     shown, _ = noise_sides(resolution)
-    levels = method.make_noise(grey_batch(_figure_classes(pictures), resolution))[:, :, :shown, :shown]
+    levels = maker.make_unseen(grey_batch(_figure_classes(pictures), resolution))[:, :, :shown, :shown]
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _draw_figures(staging: Path, written: Written, grey: np.ndarray, budget: int, console: Console) -> None:
+def _draw_figures(
+    staging: Path, written: Written, grey: np.ndarray | None, refused: str | None, budget: int, console: Console
+) -> None:
     """The card's figures: protected pictures, and noise of grey ones where it does not help to undo that of others."""
     (staging / PROTECTED_FIGURE).parent.mkdir(exist_ok=True)
     if written.samples:
         write_atomically(staging / PROTECTED_FIGURE, protected_grid(written.samples))
-    if written.gain > MOST_GAIN:
-        (staging / NOISE_FIGURE).unlink(missing_ok=True)
-        console.note(
-            f"{NOISE_FIGURE} is left out: subtracted from released pictures, the noise that it shows would bring some "
-            f"of them more than {MOST_GAIN} dB closer to their originals"
-        )
-    else:
+    if grey is not None and written.gain <= MOST_GAIN:
         write_atomically(staging / NOISE_FIGURE, noise_grid(grey, budget))
+        return
+    (staging / NOISE_FIGURE).unlink(missing_ok=True)
+    reason = refused or (
+        "subtracted from released pictures, the noise that it shows would bring some of them more than "
+        f"{MOST_GAIN} dB closer to their originals"
+    )
+    console.note(f"{NOISE_FIGURE} is left out: {reason}")

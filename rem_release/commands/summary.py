@@ -2,6 +2,7 @@
 
 from rem_release.commands.reading import name_first
 from rem_release.console import Console
+from rem_release.methods import METHODS
 from rem_release.release.documents import read_facts
 from rem_release.release.run_folder import RunFolder
 
@@ -28,7 +29,7 @@ def summarise(run: RunFolder, console: Console) -> None:
     text = [
         f"{data.protected} of {data.images} released images carry {protection.method} noise of at most "
         f"{protection.rho_u_levels} of 255 levels (rho_u {protection.rho_u}"
-        + (f", rho_a {protection.rho_a})." if protection.method in ("rem", "sem") else ")."),
+        + (f", rho_a {protection.rho_a})." if METHODS[protection.method].has_adversary else ")."),
     ]
     if data.layout:
         text.append(f"Read as {data.layout}; classes: {name_first(data.classes)}.")

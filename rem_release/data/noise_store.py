@@ -25,9 +25,19 @@ class NoiseStore:
         resolution: R.
         fingerprint: what the noise belongs to; a store of anything else is started afresh.
         warn: told why noise that was there is made again.
+        order: int64 [U], the pictures in the order in which their noise is made; None for their own.
     """
 
-    def __init__(self, path: Path, pictures: int, resolution: int, fingerprint: str, warn: Warn) -> None:
+    def __init__(
+        self,
+        path: Path,
+        pictures: int,
+        resolution: int,
+        fingerprint: str,
+        warn: Warn,
+        order: np.ndarray | None = None,
+    ) -> None:
+        self._place = np.arange(pictures) if order is None else np.argsort(order)
         self._progress = path.with_suffix(".json")
         self._fingerprint = fingerprint
         shape = (pictures, 3, resolution, resolution)
@@ -52,7 +62,7 @@ class NoiseStore:
         return (done, crc32) if fingerprint == self._fingerprint else (0, 0)
 
     def write(self, start: int, levels: Tensor) -> None:
-        """Store the noise of pictures from `start` on, int8 [n, 3, R, R]; on return it survives a kill."""
+        """Store noise from place `start` of the order on, int8 [n, 3, R, R]; on return it survives a kill."""
         if start != self.done:
             raise ValueError(f"noise of picture {start} comes after that of {self.done} pictures")
         self._file.write(start, levels.numpy())
@@ -64,4 +74,4 @@ class NoiseStore:
 
     def read(self, index: int) -> Tensor:
         """The noise of one picture: int8 [3, R, R]."""
-        return torch.from_numpy(self._file.read(np.array([index]))[0])
+        return torch.from_numpy(self._file.read(self._place[[index]])[0])

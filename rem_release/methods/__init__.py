@@ -1,6 +1,36 @@
-"""The ways to make noise, behind one small protocol: `build_method(recipe, ...)`."""
+"""The ways to make noise: a file each, see `method` for what a method is and `maker` for who makes its noise."""
 
-from rem_release.methods.base import Method, Pictures
-from rem_release.methods.build import build_method
+from functools import reduce
+from importlib import import_module
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Literal
 
-__all__ = ["Method", "Pictures", "build_method"]
+from pydantic import Field
+
+from rem_release.methods.method import Method, Phase, Setting, Words
+
+__all__ = ["METHODS", "Method", "MethodName", "Noise", "Phase", "Setting", "Words"]
+
+_FILES = {
+    "rem": "rem.Rem",
+    "em": "em.Em",
+    "sem": "sem.Sem",
+    "random": "random_signs.RandomSigns",
+}
+"""name of each method -> its file in this room and its class"""
+
+
+def _load(place: str) -> type[Method]:
+    file, name = place.split(".")
+    return getattr(import_module(f"{__name__}.{file}"), name)
+
+
+METHODS: dict[str, type[Method]] = {name: _load(place) for name, place in _FILES.items()}
+"""name -> class"""
+
+if TYPE_CHECKING:
+    MethodName = str
+    Noise = Method
+else:
+    MethodName = Literal[tuple(METHODS)]
+    Noise = Annotated[reduce(or_, METHODS.values()), Field(discriminator="method")]

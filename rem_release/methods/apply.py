@@ -6,25 +6,25 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from rem_release.methods.base import Method, Pictures
+from rem_release.methods.maker import Maker, Pictures
 
 
 def make_noise_in_order(
-    accelerator: Accelerator, method: Method, pictures: Pictures, batch_size: int, done: int = 0
+    accelerator: Accelerator, maker: Maker, pictures: Pictures, done: int = 0
 ) -> Iterator[tuple[int, Tensor]]:
-    """Noise of all pictures from `done` on, in order: (index of the first, int8 [n, 3, R, R] on the CPU).
+    """Noise of all pictures from `done` on, in the maker's order: (place of the first, int8 [n, 3, R, R] on the CPU).
 
     Batches have one fixed size, the last is padded with its own first picture, and whole batches are dealt to the
     processes in turn, so the noise of a picture does not depend on how many processes there are. `done` must be one of
     the indices that an earlier pass yielded plus its count.
     """
-    batch_size = min(batch_size, len(pictures))
+    batch_size, order = min(maker.batch_size, len(pictures)), maker.order(pictures)
     processes, rank = accelerator.num_processes, accelerator.process_index
     for start in range(done, len(pictures), batch_size * processes):
         mine = min(start + rank * batch_size, len(pictures) - 1)
-        indices = torch.arange(mine, mine + batch_size, device=accelerator.device)
-        indices[indices >= len(pictures)] = mine
-        levels = accelerator.gather(method.make_noise(pictures.batch(indices)))
+        places = torch.arange(mine, mine + batch_size)
+        places[places >= len(pictures)] = mine
+        levels = accelerator.gather(maker.make_noise(pictures, order[places].to(accelerator.device)))
         yield start, levels[: len(pictures) - start].cpu()
 
 

@@ -1,96 +1,158 @@
-"""REM, SEM and EM: settings of the one min-min-max solver (paper Eq. 5, Algorithm 1)."""
+"""What REM, SEM and EM have in common: they are settings of the one min-min-max solver (paper Eq. 5, Algorithm 1)."""
 
-from pathlib import Path
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-from rem_release.core.draws import Draws
-from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
-from rem_release.methods.base import Batch, Pictures
-from rem_release.models import build_model
-from rem_release.radius import whole_levels
-from rem_release.recipe import Noise, Recipe
-from rem_release.training.checkpoints import Checkpoint, load_weights, save_weights
-from rem_release.training.loop import Progress, Schedule, train
+from rem_release.errors import InputError
+from rem_release.methods.fields import Eot, Generator, strict
+from rem_release.methods.method import Method, Phase, Setting
+from rem_release.radius import Radius, format_radius
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
-def solver_settings(noise: Noise) -> NoiseSettings:
-    """The recipe's words as the paper's symbols; ρ_u in whole levels."""
-    return NoiseSettings(
-        rho_u=whole_levels(noise.rho_u) / 255,
-        alpha_u=float(noise.step_size),
-        K_u=noise.steps,
-        rho_a=float(noise.rho_a),
-        alpha_a=float(noise.adversary_step_size),
-        K_a=noise.adversary_steps,
-        J=noise.eot.samples,
-        transform=noise.eot.transform,
-        inner="uniform" if noise.method == "sem" else "pgd",
-    )
+    from rem_release.core.solver import NoiseSettings
+    from rem_release.methods.min_max_maker import MinMaxMaker
+
+TRAINING = "Training the noise generator"
 
 
-class MinMaxNoise:
-    """A noise generator: a source model trained by Algorithm 1, and the noise that minimises its loss.
+@dataclass(frozen=True, kw_only=True, config=strict)
+class MinMax(Method):
+    """The fields of all of them."""
 
-    Args:
-        recipe: noise and training settings.
-        classes: number of classes.
-        seed: of initial weights, order of images and draws.
-        accelerator: device and processes.
-    """
+    rho_u: Radius
+    """ρ_u."""
+    steps: Annotated[int, Field(ge=0)]
+    """K_u, steps of the defensive noise."""
+    step_size: Radius
+    """α_u."""
 
-    def __init__(self, recipe: Recipe, classes: int, seed: int, accelerator: Accelerator) -> None:
-        self.noise = solver_settings(recipe.noise)
-        self.seed = seed
-        self.accelerator = accelerator
-        settings = recipe.generator
-        self.schedule = Schedule(
-            steps=settings.steps,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            decay_every=settings.decay_every,
-            decay=settings.decay,
-        )
-        model = build_model(settings.model, classes, recipe.data.resolution, seed)
-        self.model = model.to(memory_format=torch.channels_last).to(accelerator.device)
+    def check(self) -> None:
+        """See `Method.check`; noise needs steps."""
+        super().check()
+        if self.steps < 1 or self.step_size == 0:
+            raise InputError(f"noise.method {self.method} needs noise.steps and noise.step_size above 0")
+
+    def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
+        """See `Method.with_radii`."""
+        if rho_u is None:
+            return self
+        step = self.step_size * rho_u / self.rho_u if self.rho_u else self.step_size
+        return replace(self, rho_u=rho_u, step_size=min(step, Fraction(1)))
+
+    @abstractmethod
+    def solve(self) -> "NoiseSettings":
+        """The fields as the paper's symbols; ρ_u in whole levels."""
+
+    def list_phases(self, setting: Setting, images: int, padded: int) -> list[Phase]:
+        """See `Method.list_phases`."""
+        training, solver = generator_of(setting), self.solve()
+        seen = training.steps * min(training.batch_size, images)
+        return [
+            Phase(TRAINING, seen * solver.gradients_per_step),
+            Phase("Making noise", padded * solver.gradients_per_image),
+        ]
+
+    @classmethod
+    def list_rows(cls, protection: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """See `Method.list_rows`."""
+        p, eot = protection, protection["eot"]
+        augmentation = "none" if eot["transform"] == "none" else f"{eot['transform']} augmentation"
+        reused = ", trained in an earlier run" if p["generator_reused"] else ""
+        return [
+            ("Noise steps", f"K_u = {p['steps']} of α_u = {p['step_size']}"),
+            *cls._list_adversary(p),
+            ("Expectation over transformation", f"{augmentation}, J = {eot['samples']}"),
+            ("Source model", f"{p['source_model']}, {p['generator_steps']:,} training steps{reused}"),
+        ]
+
+    @classmethod
+    def _list_adversary(cls, protection: Mapping[str, Any]) -> list[tuple[str, str]]:
+        return []
+
+    def describe(self) -> dict[str, Any]:
+        """See `Method.describe`."""
+        return {**super().describe(), "steps": self.steps, "step_size": format_radius(self.step_size)}
+
+    def count_stored_bytes(self, setting: Setting, images: int) -> int:
+        """See `Method.count_stored_bytes`: weights and momentum."""
+        from rem_release.models import build_model
+
+        model = build_model(generator_of(setting).model, setting.classes, setting.data.resolution, setting.seed)
+        return 2 * sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+
+    def build(self, setting: Setting, accelerator: "Accelerator") -> "MinMaxMaker":
+        """See `Method.build`."""
+        from rem_release.methods.min_max_maker import MinMaxMaker
+
+        return MinMaxMaker(self.solve(), setting, generator_of(setting), accelerator)
+
+
+@dataclass(frozen=True, kw_only=True, config=strict)
+class Adversarial(MinMax):
+    """The fields of those that have an adversary and EOT."""
+
+    has_adversary: ClassVar[bool] = True
+
+    rho_a: Radius
+    """ρ_a, the adversarial radius that the noise is made to withstand."""
+    adversary_steps: Annotated[int, Field(ge=0)]
+    """K_a, steps of the inner maximum."""
+    adversary_step_size: Radius
+    """α_a."""
+    eot: Eot
 
     @property
-    def training_gradients(self) -> int:
-        """Sample gradient evaluations of a training step, for each image of its batch."""
-        return self.noise.gradients_per_step
+    def withstands(self) -> Fraction:
+        """See `Method.withstands`."""
+        return self.rho_a
 
-    @property
-    def noise_gradients(self) -> int:
-        """Sample gradient evaluations of the noise of one image."""
-        return self.noise.gradients_per_image
+    def check(self) -> None:
+        """See `Method.check`: ρ_a below ρ_u (paper 4.2)."""
+        super().check()
+        rho_u, rho_a = format_radius(self.rho_u), format_radius(self.rho_a)
+        if self.rho_a >= self.rho_u:
+            raise InputError(
+                f"noise.rho_a {rho_a} is not below noise.rho_u {rho_u}: such noise cannot suppress anything "
+                f"(paper 4.2); half of rho_u is the usual choice"
+            )
+        if self.rho_a > 0 and not (self.adversary_steps and self.adversary_step_size):
+            raise InputError(
+                f"noise.method {self.method} with rho_a {rho_a} needs adversary_steps and adversary_step_size above 0"
+            )
 
-    def train(self, pictures: Pictures, checkpoint: Checkpoint | None, progress: Progress | None) -> None:
-        """Algorithm 1 over all steps of the recipe."""
+    def warn(self) -> list[str]:
+        """See `Method.warn`."""
+        if 2 * self.rho_a > self.rho_u:
+            return ["rho_a is more than half of rho_u: protection gets weaker (paper 4.2, Fig. 8)"]
+        return []
 
-        def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int) -> Tensor:
-            batch = pictures.batch(indices)
-            draws = Draws(self.seed, batch.keys, step)
-            return generator_loss(model, wrapped, batch.images, batch.labels, self.noise, draws, batch.route)
+    def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
+        """See `Method.with_radii`."""
+        noise = super().with_radii(rho_u, None)
+        if rho_a is None:
+            return noise
+        step = self.adversary_step_size * rho_a / self.rho_a if self.rho_a else self.adversary_step_size
+        return replace(noise, rho_a=rho_a, adversary_step_size=min(step, Fraction(1)))
 
-        train(self.accelerator, self.model, self.schedule, len(pictures), self.seed, loss_of, checkpoint, progress)
+    def describe(self) -> dict[str, Any]:
+        """See `Method.describe`."""
+        return {
+            **super().describe(),
+            "adversary_steps": self.adversary_steps,
+            "adversary_step_size": format_radius(self.adversary_step_size),
+            "eot": {"transform": self.eot.transform, "samples": self.eot.samples},
+        }
 
-    def make_noise(self, batch: Batch) -> Tensor:
-        """δ_u of Eq. 5 under the trained generator: int8 [N, 3, R, R]."""
-        draws = Draws.final(self.seed, batch.keys)
-        return min_max_noise(self.model, batch.images, batch.labels, self.noise, draws, batch.route)
 
-    def save(self, path: Path) -> None:
-        """Write the generator's weights."""
-        save_weights(path, self.model)
-
-    def load(self, path: Path) -> None:
-        """Read the generator's weights.
-
-        Raises:
-            InputError: missing, damaged, or of another network.
-        """
-        load_weights(path, self.model)
+def generator_of(setting: Setting) -> Generator:
+    """The training of the source model, which recipes of these methods have."""
+    assert setting.generator is not None  # `Recipe` sees to it
+    return setting.generator

@@ -2,36 +2,20 @@
 
 import time
 
-import torch
-
-from rem_release.core.draws import Draws, Purpose
-from rem_release.core.pgd import frozen, pgd
-from rem_release.core.resampling import DRAW, resample
-from rem_release.methods.base import Method, Pictures
-from rem_release.methods.min_max import MinMaxNoise
+from rem_release.methods.maker import Maker, Pictures
 
 _LEAST_SECONDS = 1.0
 _MOST_ROUNDS = 50
 
 
-def seconds_per_gradient(method: Method, pictures: Pictures, batch_size: int) -> float:
-    """Median seconds of one sample gradient evaluation, in the batches that the noise is made in (J draws at once).
-
-    Returns 0 for a method without a network.
-    """
-    if not isinstance(method, MinMaxNoise):
-        return 0.0
-    count = min(batch_size, len(pictures))
-    batch = pictures.batch(torch.arange(count, device=pictures.labels.device))
-    J, resolution = method.noise.J, batch.images.shape[-1]
-    draws = Draws.final(method.seed, batch.keys)
-    t = DRAW[method.noise.transform](draws.keys(Purpose.TRANSFORM, 0, J), resolution)
-    images, labels = resample(batch.images.repeat(J, 1, 1, 1), t), batch.labels.repeat(J)
+def seconds_per_gradient(maker: Maker, pictures: Pictures) -> float:
+    """Median seconds of one sample gradient evaluation, in the batches that the noise is made in; 0 without any."""
     rounds: list[float] = []
-    with frozen(method.model):
-        while len(rounds) < 3 or (sum(rounds) < _LEAST_SECONDS and len(rounds) < _MOST_ROUNDS):
-            began = time.perf_counter()
-            delta = pgd(method.model, images, labels, 0.01, 0.01, 1, torch.zeros_like(images))
-            delta.sum().item()  # waits for the device
-            rounds.append(time.perf_counter() - began)
-    return sorted(rounds[1:])[len(rounds[1:]) // 2] / (count * J)
+    first = time.perf_counter()
+    while len(rounds) < 4 or (time.perf_counter() - first < _LEAST_SECONDS and len(rounds) < _MOST_ROUNDS):
+        began = time.perf_counter()
+        gradients = maker.spend(pictures)
+        if not gradients:
+            return 0.0
+        rounds.append((time.perf_counter() - began) / gradients)
+    return sorted(rounds[1:])[len(rounds[1:]) // 2]

@@ -9,6 +9,7 @@ from huggingface_hub import DatasetCardData
 from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from rem_release.methods import METHODS
 from rem_release.plain_text import escape, find_unseen
 from rem_release.release import wording
 from rem_release.release.certificate import Certificate
@@ -18,18 +19,6 @@ from rem_release.release.markdown import write_address, write_paragraphs, write_
 from rem_release.release.schema import read_features
 from rem_release.resources import resource_folder
 
-_TITLES = {
-    "rem": "Images protected with robust error-minimizing noise",
-    "em": "Images protected with error-minimizing noise",
-    "sem": "Images protected with stable error-minimizing noise",
-    "random": "Images with random noise (a control, not protected)",
-}
-_TAGS = {
-    "rem": ["unlearnable-examples", "data-protection", "robust-error-minimizing-noise"],
-    "em": ["unlearnable-examples", "data-protection", "error-minimizing-noise"],
-    "sem": ["unlearnable-examples", "data-protection", "stable-error-minimizing-noise"],
-    "random": ["random-noise", "control"],
-}
 _OWNERS_METADATA = {
     "license_name": "license_name",
     "license_link": "license_link",
@@ -85,6 +74,8 @@ def render_card(facts: Facts, audit: Certificate | None = None) -> str:
         **facts.model_dump(exclude={"readme_sha256"}),
         metadata=_write_metadata(facts),
         title=_title(facts),
+        method=METHODS[facts.protection.method],
+        method_rows=METHODS[facts.protection.method].list_rows(facts.protection.model_dump()),
         audit=audit,
         protected_figure=PROTECTED_FIGURE,
         noise_figure=NOISE_FIGURE,
@@ -115,7 +106,7 @@ def _write_metadata(facts: Facts) -> str:
         task_categories=["image-classification"],
         size_categories=[_size_category(data.images + (facts.clean_split.images if facts.clean_split else 0))],
         annotations_creators=["machine-generated"] if data.labels_from == "clusters" else None,
-        tags=[*_TAGS[facts.protection.method], "rem-release"],
+        tags=[*METHODS[facts.protection.method].words.tags, "rem-release"],
         configs=[
             {"config_name": "default", "data_files": _list_data_files(facts), "description": _name_bytes(facts)},
         ],
@@ -145,7 +136,7 @@ def _name_bytes(facts: Facts) -> str:
 
 
 def _title(facts: Facts) -> str:
-    return facts.owner.pretty_name or _TITLES[facts.protection.method]
+    return facts.owner.pretty_name or METHODS[facts.protection.method].words.title
 
 
 def _size_category(images: int) -> str:

@@ -10,6 +10,7 @@ from datasets import ClassLabel, Image
 
 import rem_release
 from rem_release.errors import InputError
+from rem_release.methods import METHODS
 from rem_release.radius import parse_radius, whole_levels
 from rem_release.recipe import parse_recipe
 from rem_release.release.certificate import ANSWERS, AUDIT_FIGURES
@@ -92,7 +93,7 @@ def _compare_recipe(facts: Facts) -> Iterator[tuple[bool, str]]:
     try:
         rho_u = parse_radius(protection.rho_u)
         radii = [(rho_u, parse_radius(recipe["noise"]["rho_u"]))]
-        if protection.method in ("rem", "sem"):
+        if METHODS[protection.method].has_adversary:
             radii.append((parse_radius(protection.rho_a), parse_radius(recipe["noise"]["rho_a"])))
         method = recipe["noise"]["method"]
     except (ValueError, KeyError, TypeError):

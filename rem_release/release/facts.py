@@ -10,7 +10,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from rem_release.data.sources.recognised import Choice, Layout
-from rem_release.recipe import Method, Transform
+from rem_release.methods import MethodName
+from rem_release.methods.fields import Transform
+from rem_release.training.precision import Precision
 
 FORMAT: Literal["rem-release/2"] = "rem-release/2"
 """The format that this version writes. `rem-release/1`, of version 0.2.0, is read by `verify` and goes out no more."""
@@ -30,7 +32,7 @@ class EotFacts(_Facts):
 class ProtectionFacts(_Facts):
     """How the noise was made. Radii are exact fractions written as in the recipe, such as `8/255`."""
 
-    method: Method
+    method: MethodName
     rho_u: str
     rho_u_levels: int = Field(ge=1, le=255, description="floor(255·ρ_u), the budget that verify enforces")
     rho_a: str
@@ -43,6 +45,13 @@ class ProtectionFacts(_Facts):
     generator_steps: int = Field(ge=0, description="M, training steps of the source model")
     generator_reused: bool = Field(description="the generator was trained in an earlier run")
     resolution: int = Field(ge=1, description="side of the square working grid on which noise is optimised")
+    precision: Precision | None = Field(
+        default=None,
+        description="in which numbers networks were computed; None without any, or where not stated",
+    )
+    settings: dict[str, str | int | float | bool] = Field(
+        default={}, description="what the method has besides, as its file describes it"
+    )
 
 
 class CostFacts(_Facts):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rem_release.errors import InputError
-from rem_release.methods import Method
+from rem_release.methods.maker import Maker
 from rem_release.recipe import Recipe, parse_recipe
 from rem_release.release.remembered import read_record
 from rem_release.release.run_folder import RUN_FORMAT, RunFolder
@@ -59,9 +59,9 @@ class _Facts:
     classes: list[str]
 
 
-def save_generator(run: RunFolder, method: Method, recipe: Recipe, recipe_name: str, classes: list[str]) -> None:
+def save_generator(run: RunFolder, maker: Maker, recipe: Recipe, recipe_name: str, classes: list[str]) -> None:
     """Write the generator, with its recipe and classes beside it."""
-    method.save(run.generator)
+    maker.save(run.generator)
     run.write_json(run.recipe, recipe.to_dict())
     run.write_json(run.generator_facts, {"recipe_name": recipe_name, "classes": classes})
 
@@ -85,6 +85,8 @@ def load_generator(path: Path) -> Generator:
         cure = "its noise is random and needs none" if run.finished else "finish that run with --resume first"
         raise InputError(f"--generator {path} has no trained generator; {cure}")
     recipe = parse_recipe(read_record(run.recipe, dict[str, Any]), str(run.recipe))
+    if reason := recipe.noise.refuses_unseen:
+        raise InputError(f"--generator {path}: {reason}; protect all images together, in one run")
     facts = read_record(run.generator_facts, _Facts)
     digest = hashlib.sha256(run.generator.read_bytes()).hexdigest()
     options = run.read_options()

@@ -1,34 +1,25 @@
 """What the facts state of the noise, as its recipe says it."""
 
-from dataclasses import replace
-from fractions import Fraction
-
 from rem_release.radius import format_radius, whole_levels
-from rem_release.recipe import Eot, Recipe
-from rem_release.release.facts import EotFacts, ProtectionFacts
+from rem_release.recipe import Recipe
+from rem_release.release.facts import ProtectionFacts
+
+_NOTHING = {"steps": 0, "step_size": "0", "adversary_steps": 0, "adversary_step_size": "0"}
 
 
 def describe_protection(recipe: Recipe, generator_reused: bool) -> ProtectionFacts:
-    """The recipe's part of the facts."""
-    noise, is_random = recipe.noise, recipe.noise.method == "random"
-    if is_random:  # none of this had a part in it
-        nothing = Fraction(0)
-        noise = replace(
-            noise, steps=0, step_size=nothing, rho_a=nothing, adversary_steps=0, adversary_step_size=nothing
-        )
-        noise = replace(noise, eot=Eot(transform="none", samples=1))
+    """The recipe's part of the facts; what its method does not have is 0."""
+    noise = recipe.noise
+    generator = recipe.generator if noise.trains else None
     return ProtectionFacts(
         method=noise.method,
         rho_u=format_radius(noise.rho_u),
         rho_u_levels=whole_levels(noise.rho_u),
-        rho_a=format_radius(noise.rho_a),
-        steps=noise.steps,
-        step_size=format_radius(noise.step_size),
-        adversary_steps=noise.adversary_steps,
-        adversary_step_size=format_radius(noise.adversary_step_size),
-        eot=EotFacts(transform=noise.eot.transform, samples=noise.eot.samples),
-        source_model=None if is_random else recipe.generator.model,
-        generator_steps=0 if is_random else recipe.generator.steps,
+        rho_a=format_radius(noise.withstands),
+        source_model=generator.model if generator else None,
+        generator_steps=generator.steps if generator else 0,
         generator_reused=generator_reused,
         resolution=recipe.data.resolution,
+        precision=recipe.precision if noise.trains else None,
+        **{**_NOTHING, **noise.describe()},
     )

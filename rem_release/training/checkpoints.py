@@ -5,10 +5,10 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -17,16 +17,17 @@ from torch.optim import Optimizer
 from rem_release import __version__
 from rem_release.atomic_files import write_atomically
 from rem_release.errors import InputError
+from rem_release.training.kept_rows import KeptRows
 
 Warn = Callable[[str], None]
-_OWN = re.compile(r"step-\d{8,}\.(safetensors|json)|\.step-\d{8,}\.(safetensors|json)\.partial")
-"""What is written to the folder; nothing else in it is deleted."""
+_PHASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
 class Checkpoint:
     """The latest states of one training, a file each: `step-00000120.safetensors`, and beside it its checksum.
 
-    Everything else that a training needs (learning rate, order of the images, draws) is a function of the step.
+    A state is a number of named tensors, see `collect`. Everything else that a training needs (learning rate, order of
+    the images, draws) is a function of the step. Rows that are kept beside it are marked and taken back with it.
 
     Args:
         folder: where they lie.
@@ -35,6 +36,7 @@ class Checkpoint:
         every_seconds: least time between two writes.
         kept: how many are kept; the older ones stand in for a newer one that is damaged.
         warn: told why a checkpoint is refused while an older one is used.
+        phase: of a training in several; its files bear its name, such as `clean_model-step-00000120.safetensors`.
     """
 
     def __init__(
@@ -45,7 +47,14 @@ class Checkpoint:
         every_seconds: float = 30.0,
         kept: int = 2,
         warn: Warn = lambda text: None,
+        phase: str = "",
     ) -> None:
+        if phase and not _PHASE.fullmatch(phase):
+            raise ValueError(f"{phase!r} cannot name a phase; use small letters, digits and _")
+        self.rows: KeptRows | None = None
+        self._phase = phase
+        self._prefix = f"{phase}-step-" if phase else "step-"
+        self._own = re.compile(rf"\.?{self._prefix}\d{{8,}}\.(safetensors|json)(\.partial)?")
         self.folder = folder
         self.fingerprint = fingerprint
         self.conditions = conditions
@@ -59,14 +68,25 @@ class Checkpoint:
         """Whether it is time for the next write. The first is due at once: a full disk shows before hours of work."""
         return time.monotonic() - self._saved > self.every_seconds
 
-    def save(self, model: nn.Module, optimizer: Optimizer, step: int) -> None:
-        """Write the state after `step` finished steps, and delete those that are too old."""
-        tensors = {f"model.{name}": tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-        for index, parameter in enumerate(_parameters(optimizer)):
-            momentum = optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum.{index}"] = momentum.contiguous()
+    def of(self, phase: str) -> "Checkpoint":
+        """The checkpoint of one phase of a training in several."""
+        return Checkpoint(
+            self.folder, self.fingerprint, self.conditions, self.every_seconds, self._kept, self._warn, phase
+        )
+
+    def keep_rows(self, shape: tuple[int, ...], dtype: type[np.generic]) -> "KeptRows":
+        """Rows, one an image, that the training changes from step to step: too large for each checkpoint, they lie
+        beside them, and go back to what they were at the one from which a training goes on."""
         self.folder.mkdir(exist_ok=True)
+        self.rows = KeptRows(self.folder / f"{self._phase or 'training'}-rows.npy", shape, dtype)
+        return self.rows
+
+    def save(self, state: Mapping[str, Tensor], step: int) -> None:
+        """Write the state after `step` finished steps, and delete those that are too old."""
+        tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+        self.folder.mkdir(exist_ok=True)
+        if self.rows is not None:
+            self.rows.mark(step)
         path = self._path(step)
         write_atomically(path, save(tensors))  # of its own writing safetensors raises no OSError
         sha256 = _sha256(path)
@@ -75,12 +95,16 @@ class Checkpoint:
         write_atomically(path.with_suffix(".json"), json.dumps(note).encode())
         kept = {file.stem for file in self._files()[: self._kept]}
         for file in sorted(self.folder.iterdir()):  # a note goes before its checkpoint
-            if file.stem not in kept and _OWN.fullmatch(file.name):
+            if file.stem not in kept and self._own.fullmatch(file.name):
                 file.unlink()
+        if self.rows is not None:
+            self.rows.forget(min(self._step_of(name) for name in kept))
         self._saved = time.monotonic()
 
-    def load(self, model: nn.Module, optimizer: Optimizer) -> int:
-        """Bring back the latest state that is sound; returns the finished steps, 0 where there is no checkpoint.
+    def load(self) -> tuple[int, dict[str, Tensor]]:
+        """Read the latest state that is sound: the finished steps and its tensors; 0 and none without a checkpoint.
+
+        Kept rows go back to it.
 
         Raises:
             InputError: there are checkpoints, and each is damaged, of another version, or belongs to another recipe,
@@ -89,28 +113,35 @@ class Checkpoint:
         reasons: list[str] = []
         for path in self._files():
             try:
-                step = self._read(path, model, optimizer)
+                step, tensors = self._read(path)
             except InputError as error:
                 reasons.append(str(error))
                 continue
             if reasons:
                 self._warn(f"{reasons[0]}; going on from the one before, of step {step}")
-            return step
+            if self.rows is not None:
+                self.rows.go_back(step)
+            return step, tensors
         if reasons:
             raise InputError(f"{reasons[0]}; resume with what it belongs to, or start again with --overwrite")
-        return 0
+        if self.rows is not None:
+            self.rows.go_back(0)
+        return 0, {}
 
     def _path(self, step: object) -> Path:
         """Where the state after so many steps stands."""
-        return self.folder / f"step-{step!s:0>8}.safetensors"
+        return self.folder / f"{self._prefix}{step!s:0>8}.safetensors"
+
+    def _step_of(self, stem: str) -> int:
+        return int(stem.removeprefix(self._prefix))
 
     def _files(self) -> list[Path]:
         """The checkpoints, the newest first. One without its note was being written when the command was killed."""
-        notes = sorted(self.folder.glob("step-*.json"), reverse=True)
+        notes = sorted(self.folder.glob(f"{self._prefix}*.json"), reverse=True)
         return [note.with_suffix(".safetensors") for note in notes]
 
-    def _read(self, path: Path, model: nn.Module, optimizer: Optimizer) -> int:
-        """Take over one state; nothing is changed where it is refused."""
+    def _read(self, path: Path) -> tuple[int, dict[str, Tensor]]:
+        """Read one state."""
         try:
             note = json.loads(path.with_suffix(".json").read_bytes())
             version, fingerprint, sha256, step = (note[key] for key in ("version", "fingerprint", "sha256", "step"))
@@ -127,16 +158,33 @@ class Checkpoint:
             raise InputError(f"the checkpoint {path} is damaged (its bytes do not fit their checksum)")
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model.load_state_dict(_with_prefix(tensors, "model."))
-        for index, parameter in enumerate(_parameters(optimizer)):
-            if (momentum := tensors.get(f"momentum.{index}")) is not None:
-                optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter.device)
         if conditions != self.conditions:
             self._warn(
                 f"the checkpoint {path} was made by {conditions}, and this is {self.conditions}: "
                 "the result will be sound, but not the same bytes as without the stop"
             )
-        return int(step)
+        return int(step), tensors
+
+
+def collect(models: Mapping[str, nn.Module], optimizer: Optimizer) -> dict[str, Tensor]:
+    """The state of a training: `NAME.weights` of each model, and what the optimiser knows of each parameter."""
+    state = {f"{name}.{key}": tensor for name, model in models.items() for key, tensor in model.state_dict().items()}
+    for index, parameter in enumerate(_parameters(optimizer)):
+        for key, value in optimizer.state[parameter].items():
+            if isinstance(value, Tensor):
+                state[f"optimizer.{index}.{key}"] = value
+    return state
+
+
+def restore(state: Mapping[str, Tensor], models: Mapping[str, nn.Module], optimizer: Optimizer) -> None:
+    """Bring models and optimiser to a state that `collect` gave, before a device or a process wraps them."""
+    for name, model in models.items():
+        model.load_state_dict(_with_prefix(state, f"{name}."))
+    parameters = _parameters(optimizer)
+    for name, tensor in _with_prefix(state, "optimizer.").items():
+        index, key = name.split(".", 1)
+        parameter = parameters[int(index)]
+        optimizer.state[parameter][key] = tensor.to(parameter.device)
 
 
 def _sha256(path: Path) -> str:
@@ -168,5 +216,5 @@ def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _with_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

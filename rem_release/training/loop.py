@@ -1,6 +1,6 @@
 """The one training loop. The generator's step (Algorithm 1) and a victim's step (Eq. 2) are handed to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from rem_release.errors import InputError, NonFiniteLossError
 from rem_release.training.batches import batch_indices
-from rem_release.training.checkpoints import Checkpoint
+from rem_release.training.checkpoints import Checkpoint, collect, restore
 from rem_release.training.stopping import signals_held
 
 LossOf = Callable[[nn.Module, nn.Module, Tensor, int], Tensor]
 """(model, wrapped model, indices of this process, step) → mean loss over those indices."""
+Models = Mapping[str, nn.Module]
+"""Networks by name."""
+LossOfAll = Callable[[Models, Models, Tensor, int], Tensor]
+"""(models, wrapped models, indices of this process, step) → mean loss over those indices, summed over the models."""
 Progress = Callable[[int, int], None]
 """(done, total)"""
 
@@ -42,31 +46,52 @@ def train(
     checkpoint: Checkpoint | None = None,
     after_step: Progress | None = None,
 ) -> None:
-    """Train a network in place.
+    """Train one network in place, see `train_together`."""
+
+    def loss_of_all(models: Models, wrapped: Models, indices: Tensor, step: int) -> Tensor:
+        return loss_of(models["model"], wrapped["model"], indices, step)
+
+    train_together(accelerator, {"model": model}, schedule, images, seed, loss_of_all, checkpoint, after_step)
+
+
+def train_together(
+    accelerator: Accelerator,
+    models: Models,
+    schedule: Schedule,
+    images: int,
+    seed: int,
+    loss_of: LossOfAll,
+    checkpoint: Checkpoint | None = None,
+    after_step: Progress | None = None,
+) -> None:
+    """Train networks in place, side by side on the same batches. Each learns from its own part of the loss.
 
     Args:
         accelerator: decides device and processes.
-        model: the network; afterwards on the accelerator's device, holding the trained weights.
-        schedule: the optimiser's settings. A batch is spread over the processes.
+        models: the networks by name; afterwards on the accelerator's device, holding the trained weights.
+        schedule: the optimiser's settings, the same for all. A batch is spread over the processes.
         images: how many images there are; a batch is never larger.
         seed: decides the order of the images.
         loss_of: the step.
-        checkpoint: where to go on, and where to save.
-        after_step: called after each step with (steps done, steps in all); it may look at the model.
+        checkpoint: where to go on, and where to save. Rows that it keeps go back to where the training goes on.
+        after_step: called after each step with (steps done, steps in all); it may look at the models.
 
     Raises:
         InputError: more processes than images in a batch; a checkpoint that does not belong here.
         NonFiniteLossError: nothing is updated with it.
     """
+    parameters = [parameter for model in models.values() for parameter in model.parameters()]
     optimizer = torch.optim.SGD(
-        model.parameters(),
+        parameters,
         lr=schedule.learning_rate,
         momentum=schedule.momentum,
         weight_decay=schedule.weight_decay,
     )
-    model.to(accelerator.device)
-    first = _take_up(accelerator, checkpoint, model, optimizer) if checkpoint else 0
-    wrapped, wrapped_optimizer = accelerator.prepare(model, optimizer)
+    for model in models.values():
+        model.to(accelerator.device)
+    first = _take_up(accelerator, checkpoint, models, optimizer) if checkpoint else 0
+    *networks, wrapped_optimizer = accelerator.prepare(*models.values(), optimizer)
+    wrapped = dict(zip(models, networks, strict=True))
     batch_size = min(schedule.batch_size, images)
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
@@ -76,24 +101,26 @@ def train(
                 group["lr"] = schedule.learning_rate * schedule.decay ** (step // schedule.decay_every)
             indices = batch_indices(seed, step, images, batch_size)
             mine = indices[accelerator.process_index :: accelerator.num_processes].to(accelerator.device)
-            wrapped.train()
-            loss = loss_of(model, wrapped, mine, step)
+            for network in wrapped.values():
+                network.train()
+            loss = loss_of(models, wrapped, mine, step)
             asked = _agree(accelerator, loss, stop.number, step, schedule)
             wrapped_optimizer.zero_grad()
             accelerator.backward(loss * (len(mine) * accelerator.num_processes / batch_size))
             wrapped_optimizer.step()
-            average_buffers(accelerator, model)
+            for model in models.values():
+                average_buffers(accelerator, model)
             if after_step:
                 after_step(step + 1, schedule.steps)
             is_last = asked or step + 1 == schedule.steps
             if checkpoint and accelerator.is_main_process and (is_last or checkpoint.is_due):
-                checkpoint.save(model, optimizer, step + 1)
+                checkpoint.save(collect(models, optimizer), step + 1)
             if asked:
                 stop.obey(asked)
     accelerator.free_memory()
 
 
-def _take_up(accelerator: Accelerator, checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.SGD) -> int:
+def _take_up(accelerator: Accelerator, checkpoint: Checkpoint, models: Models, optimizer: torch.optim.SGD) -> int:
     """Go on from the last state; the first process tells the others, who may not see its folder.
 
     Returns:
@@ -105,16 +132,19 @@ def _take_up(accelerator: Accelerator, checkpoint: Checkpoint, model: nn.Module,
     first, failure = 0, None
     if accelerator.is_main_process:
         try:
-            first = checkpoint.load(model, optimizer)
+            first, state = checkpoint.load()
+            if first:
+                restore(state, models, optimizer)
         except InputError as error:
             failure = str(error)
     first, failure = broadcast_object_list([first, failure])
     if failure:
         raise InputError(failure)
     if first and accelerator.num_processes > 1:
-        for tensor in model.state_dict().values():
-            broadcast(tensor)
-        for parameter in model.parameters():
+        for model in models.values():
+            for tensor in model.state_dict().values():
+                broadcast(tensor)
+        for parameter in optimizer.param_groups[0]["params"]:
             state = optimizer.state[parameter]
             momentum = state.get("momentum_buffer", torch.zeros_like(parameter))
             state["momentum_buffer"] = broadcast(momentum.contiguous())  # it is sent as it lies in memory

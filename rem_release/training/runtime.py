@@ -21,23 +21,32 @@ def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
     """The accelerator of this process, set to give the same bytes for the same seed on the same kind of device.
 
     Args:
-        precision: mixed precision; None takes what the launcher says.
+        precision: mixed precision of the networks that accelerate prepares, which no launcher may contradict; None for
+            networks that `training.precision` prepares.
 
     Raises:
-        InputError: processes were started that do not know of each other.
+        InputError: processes were started that do not know of each other, or with settings that would be passed over.
     """
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    if precision is not None and launched not in ("no", precision):
+        raise InputError(
+            f"the launcher says --mixed_precision {launched}, and the recipe victim.precision {precision}; "
+            f"leave one of them out, or add --set victim.precision={launched}"
+        )
+    if (steps := os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")) != "1":
+        raise InputError(f"the launcher's gradient accumulation over {steps} steps would divide the gradients; use 1")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     waits = InitProcessGroupKwargs(timeout=_PATIENCE)
-    accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[waits])
+    accelerator = Accelerator(mixed_precision=precision or "no", kwargs_handlers=[waits])
     if accelerator.num_processes > 1:
         atexit.register(_leave_the_others)
     else:
         _freeze_imports()
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if launched != accelerator.num_processes:
+    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    if expected != accelerator.num_processes:
         raise InputError(
-            f"the launcher started {launched} processes and accelerate sees {accelerator.num_processes}; "
+            f"the launcher started {expected} processes and accelerate sees {accelerator.num_processes}; "
             "on CPUs set ACCELERATE_USE_CPU=true"
         )
     return accelerator
@@ -56,17 +65,17 @@ def _leave_the_others() -> None:
         torch.distributed.destroy_process_group()
 
 
-def describe(accelerator: Accelerator) -> str:
+def describe(accelerator: Accelerator, precision: str) -> str:
     """What decides the last bits of a training, in a few words."""
     count = accelerator.num_processes
-    return (
-        f"{count} process{'es' if count > 1 else ''}, {accelerator.device.type}, precision {precision_of(accelerator)}"
-    )
+    return f"{count} process{'es' if count > 1 else ''}, {accelerator.device.type}, precision {precision}"
 
 
 def precision_of(accelerator: Accelerator) -> str:
-    """float32, or the mixed precision."""
-    return "float32" if accelerator.mixed_precision == "no" else str(accelerator.mixed_precision)
+    """fp32, or what accelerate computes networks in; on a GPU convolutions in float32 are of TF32 unless told."""
+    if accelerator.mixed_precision != "no":
+        return str(accelerator.mixed_precision)
+    return "tf32" if accelerator.device.type == "cuda" and torch.backends.cudnn.allow_tf32 else "fp32"
 
 
 def require_agreement(accelerator: Accelerator, facts: dict[str, str]) -> None:

@@ -1,5 +1,7 @@
-"""What every method offers, and what it works on."""
+"""Who makes noise, and the images that it is made for."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +14,9 @@ from rem_release.core.resampling import NoiseRoute, Resampling
 from rem_release.data.array_file import StoredImages, bring_near
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.loop import Progress
+
+Stage = Callable[[str], AbstractContextManager[Progress]]
+"""Opens a stage under its name, and gives what is told of its progress."""
 
 
 @dataclass(frozen=True)
@@ -54,34 +59,55 @@ class Batch:
     route: Resampling | None
 
 
-class Method(Protocol):
-    """A way to make noise. Cost is in sample gradient evaluations."""
+class Maker(Protocol):
+    """Trains what a method needs, and makes its noise. One method on one set of images."""
 
-    @property
-    def training_gradients(self) -> int:
-        """Spent by `train` on each image of each step."""
+    batch_size: int
+    """Images that noise is made for at once."""
+
+    def order(self, pictures: Pictures) -> Tensor:
+        """The order in which images are dealt to batches, int64 [U]: their own, unless the block that an image is made
+        in matters. A function of images and seed, the same on every process."""
         ...
 
-    @property
-    def noise_gradients(self) -> int:
-        """Spent by `make_noise` on each image."""
+    def train(self, pictures: Pictures, checkpoint: Checkpoint | None, stage: Stage) -> None:
+        """Train the models, phase by phase; a phase that the checkpoint knows is finished is passed over.
+
+        Args:
+            pictures: what gets noise.
+            checkpoint: where to go on and where to save; each phase takes `checkpoint.of(name)`.
+            stage: opened once a phase.
+        """
         ...
 
-    def train(self, pictures: Pictures, checkpoint: Checkpoint | None, progress: Progress | None) -> None:
-        """Train the generator, if the method has one."""
+    def make_noise(self, pictures: Pictures, indices: Tensor) -> Tensor:
+        """The noise that ships of some images, int64 [N]: in whole levels, int8 [N, 3, R, R]."""
         ...
 
-    def make_noise(self, batch: Batch) -> Tensor:
-        """The noise that ships, in whole levels: int8 [N, 3, R, R]."""
+    def make_unseen(self, batch: Batch) -> Tensor:
+        """The noise of images that are none of those: int8 [N, 3, R, R]. Only where `Method.refuses_unseen` is None."""
+        ...
+
+    def spend(self, pictures: Pictures) -> int:
+        """Compute some gradients as making the noise does, for a measurement of time; returns how many, 0 for none."""
         ...
 
     def save(self, path: Path) -> None:
-        """Write the generator; a method without one writes nothing."""
+        """Write the generator, for `--generator`; one without models writes nothing."""
         ...
 
     def load(self, path: Path) -> None:
-        """Read a generator that `save` wrote."""
+        """Read a generator that `save` wrote.
+
+        Raises:
+            InputError: missing, damaged, or of other networks.
+        """
         ...
+
+
+def own_order(pictures: Pictures) -> Tensor:
+    """Images as they stand: int64 [U]."""
+    return torch.arange(len(pictures))
 
 
 def as_pictures(

@@ -1,0 +1,96 @@
+"""Noise by the min-min-max solver: a source model trained by Algorithm 1, and the noise that minimises its loss."""
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from rem_release.core.draws import Draws, Purpose
+from rem_release.core.pgd import frozen, pgd
+from rem_release.core.resampling import DRAW, resample
+from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
+from rem_release.methods.fields import Generator
+from rem_release.methods.maker import Batch, Pictures, Stage, own_order
+from rem_release.methods.method import Setting
+from rem_release.methods.min_max import TRAINING
+from rem_release.models import build_model
+from rem_release.training.checkpoints import Checkpoint, load_weights, save_weights
+from rem_release.training.loop import Schedule, train
+from rem_release.training.precision import prepare_model
+
+
+class MinMaxMaker:
+    """See `methods.maker.Maker`.
+
+    Args:
+        noise: the symbols of Algorithm 1.
+        setting: what it is built for; its seed is that of initial weights, order of images and draws.
+        training: of the source model.
+        accelerator: device and processes.
+    """
+
+    def __init__(self, noise: NoiseSettings, setting: Setting, training: Generator, accelerator: Accelerator) -> None:
+        self.noise = noise
+        self.seed = setting.seed
+        self.accelerator = accelerator
+        self.batch_size = training.batch_size
+        self.schedule = Schedule(
+            steps=training.steps,
+            batch_size=training.batch_size,
+            learning_rate=training.learning_rate,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
+            decay_every=training.decay_every,
+            decay=training.decay,
+        )
+        model = build_model(training.model, setting.classes, setting.data.resolution, setting.seed)
+        self.model = prepare_model(model, accelerator.device, setting.precision)
+
+    def order(self, pictures: Pictures) -> Tensor:
+        """As they stand."""
+        return own_order(pictures)
+
+    def train(self, pictures: Pictures, checkpoint: Checkpoint | None, stage: Stage) -> None:
+        """Algorithm 1 over all steps of the recipe."""
+
+        def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int) -> Tensor:
+            batch = pictures.batch(indices)
+            draws = Draws(self.seed, batch.keys, step)
+            return generator_loss(model, wrapped, batch.images, batch.labels, self.noise, draws, batch.route)
+
+        with stage(TRAINING) as progress:
+            train(self.accelerator, self.model, self.schedule, len(pictures), self.seed, loss_of, checkpoint, progress)
+
+    def make_noise(self, pictures: Pictures, indices: Tensor) -> Tensor:
+        """δ_u of Eq. 5 under the trained generator: int8 [N, 3, R, R]."""
+        return self.make_unseen(pictures.batch(indices))
+
+    def make_unseen(self, batch: Batch) -> Tensor:
+        """The same for any images."""
+        draws = Draws.final(self.seed, batch.keys)
+        return min_max_noise(self.model, batch.images, batch.labels, self.noise, draws, batch.route)
+
+    def spend(self, pictures: Pictures) -> int:
+        """One gradient for each of the J draws of the images of a batch, as each step of the noise takes."""
+        count, J = min(self.batch_size, len(pictures)), self.noise.J
+        batch = pictures.batch(torch.arange(count, device=pictures.labels.device))
+        draws = Draws.final(self.seed, batch.keys)
+        t = DRAW[self.noise.transform](draws.keys(Purpose.TRANSFORM, 0, J), batch.images.shape[-1])
+        images, labels = resample(batch.images.repeat(J, 1, 1, 1), t), batch.labels.repeat(J)
+        with frozen(self.model):
+            delta = pgd(self.model, images, labels, 0.01, 0.01, 1, torch.zeros_like(images))
+            delta.sum().item()  # waits for the device
+        return count * J
+
+    def save(self, path: Path) -> None:
+        """Write the generator's weights."""
+        save_weights(path, self.model)
+
+    def load(self, path: Path) -> None:
+        """Read the generator's weights.
+
+        Raises:
+            InputError: missing, damaged, or of another network.
+        """
+        load_weights(path, self.model)

@@ -1,0 +1,79 @@
+"""In which numbers networks are computed: it decides the noise, and so belongs to the recipe.
+
+On a CPU there are float32 and bfloat16; on a GPU float32 also as TF32, whose products have 10 bits of fraction. Half
+precision (fp16) needs its losses scaled, which PGD does not do, and is refused.
+"""
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+from rem_release.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Precision = Literal["auto", "fp32", "tf32", "bf16"]
+"""auto: what the launcher says, else tf32 on a GPU and fp32 on a CPU. It is resolved before the first step."""
+_LAUNCHERS = {"no": None, "bf16": "bf16"}
+
+
+def resolve(asked: Precision, device: "torch.device") -> Precision:
+    """What `auto` means here; anything else stays.
+
+    Raises:
+        InputError: the launcher asks for something else, or the device does not have it.
+    """
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    if launched not in _LAUNCHERS:
+        raise InputError(
+            f"the launcher's --mixed_precision {launched}: noise is made in fp32, tf32 or bf16; choose bf16 or no"
+        )
+    wanted = _LAUNCHERS[launched]
+    if wanted and asked not in ("auto", wanted):
+        raise InputError(
+            f"the launcher says --mixed_precision {launched}, and the recipe precision {asked}; "
+            f"leave one of them out, or add --set precision={wanted}"
+        )
+    if asked == "auto":
+        return wanted or ("tf32" if device.type == "cuda" else "fp32")  # type: ignore[return-value]
+    if asked == "tf32" and device.type != "cuda":
+        raise InputError(f"precision tf32 is of GPUs, and this is {device.type}; add --set precision=fp32")
+    return asked
+
+
+def use_precision(precision: Precision) -> None:
+    """Let products and convolutions of float32 on a GPU be what they are called, in this process."""
+    import torch
+
+    is_tf32 = precision != "fp32"
+    torch.backends.cuda.matmul.allow_tf32 = is_tf32
+    torch.backends.cudnn.allow_tf32 = is_tf32
+
+
+def prepare_model(model: "nn.Module", device: "torch.device", precision: Precision) -> "nn.Module":
+    """Bring a network to the device, as it is trained, differentiated and timed: one way, for the same numbers.
+
+    Channels stand last in memory. In bf16 it computes under autocast and answers in float32; its weights stay float32.
+
+    Args:
+        model: changed in place.
+        device: where to.
+        precision: resolved.
+
+    Returns:
+        The model.
+    """
+    import torch
+
+    use_precision(precision)
+    model = model.to(memory_format=torch.channels_last).to(device)
+    if precision == "bf16":
+        plain = model.forward
+
+        def forward(*inputs: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                return plain(*inputs).float()
+
+        model.forward = forward
+    return model
