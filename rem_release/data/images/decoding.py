@@ -46,7 +46,7 @@ MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 _FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  # TIFF; 0 in the first: white is zero
-_COMPRESSION = 259
+_COMPRESSION, _SAMPLES = 259, 277
 _BIG_ENDIAN_BIGTIFF = b"MM\0+"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", _BIG_ENDIAN_BIGTIFF)
 
@@ -137,7 +137,7 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
             raise BadImage(
                 "a TIFF of more than 8 bits in separate planes: save it with 8, or with the channels together"
             )
-        if tags.get(_PLANAR) == 2 and image.mode == "LA":
+        if tags.get(_PLANAR) == 2 and tags.get(_SAMPLES) == 2:
             raise BadImage("a TIFF of grey and alpha in separate planes: save its channels together")
         if tags.get(_BITS, (8,))[0] not in (1, 2, 4, 8, 16, 32, 64):
             raise BadImage(f"a TIFF of {tags[_BITS][0]} bits: save it with 8 or 16")  # Pillow takes them for 16

@@ -95,21 +95,28 @@ def find_split_folder(path: Path, options: SourceOptions) -> Path:
         InputError: there is no such split; the folders could be splits or classes; they hold pictures and what belongs
             to them.
     """
+    root = _locate_split(path, options)
+    if root != path:
+        return _enter(root, options)
+    if options.layout is None and options.label_from is None:
+        entries = _list(path)
+        _refuse_wrapping(path, entries)
+        _refuse_doubt(path, [entry.name for entry in entries if entry.is_dir()])
+    return path
+
+
+def _locate_split(path: Path, options: SourceOptions) -> Path:
+    """The folder of the split, or SOURCE itself, whatever is in it."""
     entries = _list(path)
     folders = [entry.name for entry in entries if entry.is_dir()]
     inner = path / options.split
     are_splits = bool(folders) and all(map(split_named, folders))
     if options.layout == "splits" or (are_splits and options.layout is None and _takes_splits(entries, options)):
-        return _enter(path / choose_folder(path, folders, options), options)
-    if options.layout is None and inner.is_dir() and _holds_classes(inner, options):
-        return _enter(inner, options)
+        return path / choose_folder(path, folders, options)
+    if options.layout is None and inner.is_dir() and (_holds_classes(inner, options) or options.split != "train"):
+        return inner
     if options.split != "train":
-        if options.layout is None and inner.is_dir():
-            return inner
         raise InputError(f"{path} has no split {options.split!r}: {_name_folders(folders)}; choose with --split")
-    if options.layout is None and options.label_from is None:
-        _refuse_wrapping(path, entries)
-        _refuse_doubt(path, folders)
     return path
 
 
@@ -125,7 +132,7 @@ def _holds_classes(inner: Path, options: SourceOptions) -> bool:
 def guess_split_folder(path: Path, options: SourceOptions) -> Path:
     """The folder in which a split's own table would lie, whatever else is wrong with the source."""
     try:
-        return find_split_folder(path, options)
+        return _locate_split(path, options)
     except InputError:
         return path / options.split
 
