@@ -3,9 +3,6 @@
 import math
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from typing import Annotated
-
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from rem_release.plain_text import show
 
@@ -66,12 +63,3 @@ def format_radius(radius: Fraction) -> str:
 def whole_levels(radius: Fraction) -> int:
     """floor(255·ρ): the radius in whole 8-bit levels. A fractional radius rounds down, never up."""
     return math.floor(radius * 255)
-
-
-Radius = Annotated[
-    Fraction,
-    BeforeValidator(parse_radius),
-    PlainSerializer(format_radius, return_type=str),
-    WithJsonSchema({"type": "string"}),
-]
-"""A radius or a step size as a field of a recipe."""

@@ -127,6 +127,10 @@ def _describe(item: Any, keys: list[str], tags: tuple[str, ...]) -> str:
     if item["type"] == "union_tag_not_found":
         return f"{key}.method: missing"
     if item["type"] == "unexpected_keyword_argument":
+        if tag := next((part for part in item["loc"] if part in tags), None):
+            close = difflib.get_close_matches(key, keys, 1, cutoff=0.8)
+            hint = f"the nearest is {close[0]}" if close else f"--method {tag} leaves out what only others have"
+            return f"{key}: no such key of {tag}; {hint}"
         close = difflib.get_close_matches(key, keys, 1, cutoff=0.3)
         return f"{key}: no such key; the nearest is {close[0]}" if close else f"{key}: no such key"
     if item["type"] == "missing":

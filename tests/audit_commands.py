@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rem_release.methods.base import Batch
 from torch import Tensor
 
-from rem_release.methods.min_max import MinMaxNoise
+from rem_release.methods.maker import Batch
+from rem_release.methods.min_max_maker import MinMaxMaker
 from rem_release.release.certificate import Certificate, read_certificate
 from tests.audits import QUICK, write_audit_recipe, write_task
 from tests.command_line import Result, run, succeed, write_recipe
@@ -50,14 +50,14 @@ def write_stripes(folder: Path) -> tuple[Path, Path, Path]:
 def protect_by_patches(source: Path, out: Path) -> Path:
     """Protect `write_stripes` with a fixed pattern for each class, in the place of what a tiny generator would make."""
 
-    def lay_patches(method: MinMaxNoise, batch: Batch) -> Tensor:
+    def lay_patches(maker: MinMaxMaker, batch: Batch) -> Tensor:
         signs = np.random.default_rng(0).choice([-16, 16], (len(NAMES), 3, SIDE, SIDE))
         levels = (batch.images * 255).round()
         patched = (levels + torch.from_numpy(signs)[batch.labels]).clamp(0, 255)
         return (patched - levels).to(torch.int8)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MinMaxNoise, "make_noise", lay_patches)
+        patch.setattr(MinMaxMaker, "make_unseen", lay_patches)
         return protect(source, out, "--rho-u", "16/255")
 
 

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rem_release.plain_text import show
-from rem_release.recipe import Recipe
+from rem_release.recipe import list_keys
 from rem_release.recipe_files import dotted_keys, hash_document, recipe_text
 from rem_release.release.canonical import seal
 from rem_release.release.facts import FileFacts, data_digest
@@ -186,7 +186,7 @@ class Fuzzer:
         self.paths += [str(root / name) for name in ("pipe.yaml", "folder.yaml", "table.parquet", "listed", "absent")]
         self.paths += ["/dev/null", "/dev/zero", "/dev/full", "/dev/stdin", "/proc/self/mem", ".", "rem-cifar10"]
         self.paths += ["quickstart", "audit-quick", str(root / "run/private"), str(root / "tiny.yaml/below")]
-        self.keys = {"protect": dotted_keys(Recipe), "audit": dotted_keys(AuditRecipe)}
+        self.keys = {"protect": list_keys("rem"), "audit": dotted_keys(AuditRecipe)}
         self.written_outside: list[str] = []
         self.kind = ""
 

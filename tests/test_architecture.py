@@ -32,8 +32,8 @@ ORDER = [
 ]
 """From the foundation up to the door. A room may import those before it in this list, and itself."""
 BARE = {"core": {"torch", "torchvision"}, "models": {"torch", "torchvision"}}
-BARE["training"] = {*BARE["core"], "accelerate", "safetensors"}
-"""Third-party packages of the rooms that run on a bare GPU machine; safetensors comes with accelerate."""
+BARE["training"] = {*BARE["core"], "accelerate", "numpy", "safetensors"}
+"""Third-party packages of the rooms that run on a bare GPU machine; numpy and safetensors come with accelerate."""
 
 
 def modules() -> list[Path]:

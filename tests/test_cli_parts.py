@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rem_release.recipe import Transform
+from rem_release.methods.fields import Transform
 from tests.command_line import (
     change,
     draw,

@@ -11,7 +11,6 @@ from rem_release.core.norms import project
 from rem_release.core.pgd import frozen, pgd
 from rem_release.core.resampling import NoiseRoute
 from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
-from rem_release.methods.min_max import solver_settings
 from rem_release.recipe import load_recipe
 from tests.algorithm1 import plain_em, plain_noise, plain_step_loss
 
@@ -117,7 +116,7 @@ def test_no_two_purposes_share_a_number():
 
 
 def test_em_setting_equals_an_independent_em():
-    noise = solver_settings(load_recipe("em-cifar10").noise)
+    noise = load_recipe("em-cifar10").noise.solve()
     model, (x, y, ids) = smooth_network().eval(), pictures()
     draws = Draws(seed=0, ids=ids, step=0)
     batched = min_max_noise(model, x, y, noise, draws)
@@ -183,7 +182,7 @@ def test_gradients_counted_by_a_hook_equal_the_reported_cost(name):
     ],
 )
 def test_cost_of_the_shipped_recipes(recipe, per_step, per_image):
-    s = solver_settings(load_recipe(recipe).noise)
+    s = load_recipe(recipe).noise.solve()
     assert (s.gradients_per_step, s.gradients_per_image) == (per_step, per_image)
 
 

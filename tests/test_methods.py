@@ -1,6 +1,7 @@
 """The methods hand the solver the right numbers; roles of pictures are drawn as the documentation says."""
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 
@@ -10,16 +11,17 @@ import torch
 from accelerate import Accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rem_release.methods.base import as_pictures
-from rem_release.methods.build import build_method
 
 from rem_release.core.draws import Draws
 from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.working_set import WorkingSet
-from rem_release.methods.min_max import MinMaxNoise
-from rem_release.methods.random_signs import RandomSigns
-from rem_release.recipe import Eot, load_recipe
+from rem_release.methods import METHODS
+from rem_release.methods.fields import Eot
+from rem_release.methods.maker import as_pictures
+from rem_release.methods.min_max_maker import MinMaxMaker
+from rem_release.methods.random_signs import SignMaker
+from rem_release.recipe import load_recipe
 from rem_release.training.batches import batch_indices
 
 SEED = 11
@@ -42,9 +44,7 @@ SETTINGS = {
 def recipe_of(method):
     """Fast, and in every number different from the rest."""
     recipe = load_recipe("rem-cifar10")
-    noise = replace(
-        recipe.noise,
-        method=method,
+    noise = METHODS[method](
         rho_u=Fraction(16, 255),
         steps=2,
         step_size=Fraction(4, 255),
@@ -54,7 +54,12 @@ def recipe_of(method):
         eot=Eot(transform="cifar", samples=2),
     )
     generator = replace(recipe.generator, model="small_resnet", steps=3, batch_size=4, decay_every=2, decay=0.5)
-    return replace(recipe, data=replace(recipe.data, resolution=8), noise=noise, generator=generator)
+    data = replace(recipe.data, resolution=8)
+    return replace(recipe, data=data, noise=noise, generator=generator, precision="fp32")
+
+
+def build(recipe):
+    return recipe.noise.build(recipe.set_for(3, SEED), Accelerator())
 
 
 def pictures_of_own_sizes():
@@ -69,15 +74,15 @@ def pictures_of_own_sizes():
 @pytest.mark.parametrize("method", SETTINGS)
 def test_the_noise_that_ships_is_the_solvers_with_the_final_draws(method):
     pictures, chosen = pictures_of_own_sizes(), torch.tensor([4, 1, 3, 0])
-    generator = build_method(recipe_of(method), 3, SEED, Accelerator())
-    assert isinstance(generator, MinMaxNoise)
+    generator = build(recipe_of(method))
+    assert isinstance(generator, MinMaxMaker)
     route, keys = pictures.route.of(chosen), pictures.keys[chosen]
 
     def solved(draws, route):
         images, labels = pictures.images[chosen].float() / 255, pictures.labels[chosen]
         return min_max_noise(generator.model, images, labels, SETTINGS[method], draws, route)
 
-    made = generator.make_noise(pictures.batch(chosen))
+    made = generator.make_noise(pictures, chosen)
     assert torch.equal(made, solved(Draws.final(SEED, keys), route))
     assert not torch.equal(made, solved(Draws.final(SEED, keys), None))
     assert not any(torch.equal(made, solved(Draws(SEED, keys, step), route)) for step in range(4))
@@ -86,7 +91,7 @@ def test_the_noise_that_ships_is_the_solvers_with_the_final_draws(method):
 @pytest.mark.parametrize("method", SETTINGS)
 def test_training_a_generator_is_sgd_on_the_solvers_loss(method):
     recipe, pictures = recipe_of(method), pictures_of_own_sizes()
-    generator = MinMaxNoise(recipe, 3, SEED, Accelerator())
+    generator = build(recipe)
     model = copy.deepcopy(generator.model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     for step, rate in enumerate((0.1, 0.1, 0.05)):
@@ -99,13 +104,13 @@ def test_training_a_generator_is_sgd_on_the_solvers_loss(method):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    generator.train(pictures, None, None)
+    generator.train(pictures, None, lambda name: nullcontext(lambda done, total: None))
     torch.testing.assert_close(generator.model.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
 def test_random_signs_are_the_whole_radius_up_or_down_as_far_as_the_box_lets_them():
     pictures, everything = pictures_of_own_sizes(), torch.arange(6)
-    noise = RandomSigns(8, SEED).make_noise(pictures.batch(everything)).int()
+    noise = SignMaker(8, SEED).make_noise(pictures, everything).int()
     clean = pictures.images.int()
     up, down = (255 - clean).clamp(max=8), -clean.clamp(max=8)
     assert ((noise == up) | (noise == down)).all()
@@ -113,8 +118,8 @@ def test_random_signs_are_the_whole_radius_up_or_down_as_far_as_the_box_lets_the
     share = (noise[free] == 8).float().mean()
     assert abs(share - 0.5) < 4 * 0.5 / int(free.sum()) ** 0.5
     order = torch.tensor([5, 2])
-    assert torch.equal(RandomSigns(8, SEED).make_noise(pictures.batch(order)).int(), noise[order])
-    other = RandomSigns(8, SEED + 1).make_noise(pictures.batch(everything)).int()
+    assert torch.equal(SignMaker(8, SEED).make_noise(pictures, order).int(), noise[order])
+    other = SignMaker(8, SEED + 1).make_noise(pictures, everything).int()
     assert 0.4 < (other[free] == noise[free]).float().mean() < 0.6
 
 

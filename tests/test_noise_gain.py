@@ -10,11 +10,10 @@ from accelerate import Accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from rem_release.methods.base import grey_batch
 from skimage.metrics import peak_signal_noise_ratio
 
 from rem_release.core.levels import protect_at_own_size
-from rem_release.methods import build_method
+from rem_release.methods.maker import grey_batch
 from rem_release.release.documents import describe_files, read_facts, write_documents
 from rem_release.release.figures import NOISE_FIGURE, draw_noise, noise_grid, read_noise
 from rem_release.release.generator import load_generator
@@ -173,9 +172,10 @@ def em_run(em_command: tuple[object, ...], tmp_path_factory: pytest.TempPathFact
 def make_grey_noise(folder: Path) -> np.ndarray:
     """What the figure of a run would show."""
     generator = load_generator(folder)
-    method = build_method(generator.recipe, len(generator.classes), 0, Accelerator(cpu=True))
-    method.load(generator.weights)
-    levels = method.make_noise(grey_batch(torch.arange(2), generator.recipe.data.resolution))
+    setting = generator.recipe.set_for(len(generator.classes), 0)
+    maker = generator.recipe.noise.build(setting, Accelerator(cpu=True))
+    maker.load(generator.weights)
+    levels = maker.make_unseen(grey_batch(torch.arange(2), generator.recipe.data.resolution))
     return levels.permute(0, 2, 3, 1).numpy()
 
 

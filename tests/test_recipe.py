@@ -25,7 +25,8 @@ def test_shipped_recipes_are_table_5_and_a31(method, data):
     assert (noise.method, noise.rho_u, noise.steps) == (method, 8 * LEVEL, 7 if is_imagenet else 10)
     assert noise.step_size == noise.rho_u / (4 if is_imagenet and method != "em" else 5)
     if method == "em":
-        assert (noise.rho_a, noise.adversary_steps, noise.eot.transform, noise.eot.samples) == (0, 0, "none", 1)
+        solved = noise.solve()
+        assert (solved.rho_a, solved.K_a, solved.transform, solved.J) == (0, 0, "none", 1)
     else:
         assert (noise.rho_a, noise.adversary_steps, noise.adversary_step_size) == (4 * LEVEL, 10, noise.rho_a / 5)
         assert noise.eot.transform == ("imagenet" if is_imagenet else "cifar")
@@ -143,7 +144,9 @@ def test_method_sem_is_the_sem_recipe():
 
 
 def test_an_em_recipe_cannot_become_rem():
-    with pytest.raises(InputError, match="needs a recipe with an adversary"):
+    with pytest.raises(
+        InputError, match=r"needs noise\.rho_a, .* which a recipe for em lacks; start from a rem- recipe"
+    ):
         load_changed("em-cifar10", "rem")
 
 

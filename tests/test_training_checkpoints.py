@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rem_release import __version__
 from rem_release.errors import InputError
-from rem_release.training.checkpoints import Checkpoint
+from rem_release.training.checkpoints import Checkpoint, collect, restore
 
 STEPS = (3, 4)
 State = dict[str, Tensor]
@@ -37,6 +37,16 @@ def state_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
     return {name: tensor.clone() for name, tensor in {**model.state_dict(), **momentum}.items()}
 
 
+def named(model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    return collect({"model": model}, optimizer)
+
+
+def take_up(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    step, state = checkpoint.load()
+    restore(state, {"model": model}, optimizer)
+    return step
+
+
 def same(one: State, other: State) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
@@ -46,7 +56,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two checkpoints of one training, after steps 3 and 4. Not to be changed."""
     folder = tmp_path_factory.mktemp("saved") / "checkpoints"
     for step in STEPS:
-        Checkpoint(folder, "same").save(*trained(step), step)
+        Checkpoint(folder, "same").save(named(*trained(step)), step)
     return folder
 
 
@@ -59,7 +69,7 @@ def load(folder: Path, fingerprint: str = "same") -> tuple[int, State, list[str]
     """What comes back: the step, the state, and what was said."""
     warnings: list[str] = []
     model, optimizer = trained(1)
-    step = Checkpoint(folder, fingerprint, warn=warnings.append).load(model, optimizer)
+    step = take_up(Checkpoint(folder, fingerprint, warn=warnings.append), model, optimizer)
     return step, state_of(model, optimizer), warnings
 
 
@@ -207,7 +217,7 @@ def test_two_damaged_checkpoints_are_refused_and_nothing_is_changed(
     model, optimizer = trained(1)
     before = state_of(model, optimizer)
     with pytest.raises(InputError) as refused:
-        Checkpoint(folder, "same").load(model, optimizer)
+        take_up(Checkpoint(folder, "same"), model, optimizer)
     assert f"{newest(folder, '.safetensors')} is damaged (its bytes do not fit their checksum)" in str(refused.value)
     assert "start again with --overwrite" in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
@@ -219,7 +229,7 @@ def test_two_damaged_checkpoints_are_refused_and_nothing_is_changed(
 def test_the_next_write_heals_a_damaged_one(folder: Path, step: int) -> None:
     """Written under the same name, or after it: what comes back is the new one, and nothing is said."""
     flip(newest(folder, ".safetensors"), random.Random(0))
-    Checkpoint(folder, "same").save(*trained(step), step)
+    Checkpoint(folder, "same").save(named(*trained(step)), step)
     found, state, warnings = load(folder)
     assert (found, warnings) == (step, [])
     assert same(state, state_of(*trained(step)))
@@ -228,10 +238,10 @@ def test_the_next_write_heals_a_damaged_one(folder: Path, step: int) -> None:
 def test_other_conditions_are_taken_up_with_a_warning(tmp_path: Path) -> None:
     """Another number of processes trains on as well, and not to the same bytes: nobody shall be told otherwise."""
     warnings: list[str] = []
-    Checkpoint(tmp_path / "c", "same", "1 process, cpu, float32").save(*trained(3), 3)
+    Checkpoint(tmp_path / "c", "same", "1 process, cpu, float32").save(named(*trained(3)), 3)
     model, optimizer = trained(1)
     again = Checkpoint(tmp_path / "c", "same", "2 processes, cpu, float32", warn=warnings.append)
-    assert again.load(model, optimizer) == 3
+    assert take_up(again, model, optimizer) == 3
     assert same(state_of(model, optimizer), state_of(*trained(3)))
     assert len(warnings) == 1
     assert "was made by 1 process, cpu, float32, and this is 2 processes, cpu, float32" in warnings[0]

@@ -3,6 +3,7 @@
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -39,7 +40,6 @@ def make_plan(
     """Say what `protect` would do and take, and write nothing."""
     recipe, released = options.recipe, choice.released()
     each, cost = seconds_per_gradient(maker, pictures), sum_up(phases)
-    spent = cost.training_gradients + cost.noise_gradients
     rows, roles = len(released), choice.row_roles()
     probe = probe_rows(options, source, choice.working.rows[released])
     disk = count_disk(options, source, probe.png_bytes)
@@ -48,8 +48,7 @@ def make_plan(
     largest = int(choice.working.sizes.prod(1).max())
     memory = max(_peak_bytes(), _resident_bytes() + memory_in_flight(largest))
     recognised = describe_source(source, choice.working)
-    decoded = ", ".join(f"{count} {what}" for what, count in choice.working.choices.items())
-    document = {
+    document: dict[str, Any] = {
         "images": rows,
         "protected": int((roles == Role.PROTECTED).sum()),
         "reserved": int((roles == Role.RESERVED).sum()),
@@ -75,29 +74,36 @@ def make_plan(
         "precision": recipe.precision,
         "processes": accelerator.num_processes,
     }
-    seconds = document["seconds"]
-    assert isinstance(seconds, dict)
-    text = [
-        f"Images:  {rows} to release, {document['protected']} of them protected; "
+    text = _write_text(document, source, phases, threads)
+    if disk.total > free:
+        console.warn(f"the disk of --out {options.out} is too small: it needs {write_size(disk.total)}")
+    console.result(document, text)
+
+
+def _write_text(document: dict[str, Any], source: Source, phases: list[Phase], threads: int) -> list[str]:
+    """The same for people."""
+    seconds, recognised = document["seconds"], document["source"]
+    decoded = ", ".join(f"{count} {what}" for what, count in recognised["choices"].items())
+    spent = sum(phase.gradients for phase in phases)
+    return [
+        f"Images:  {document['images']} to release, {document['protected']} of them protected; "
         f"{document['reserved']} reserved, {document['skipped']} skipped",
         f"Source:  {source.layout}, {', '.join(f'{name} ({count} rows)' for name, count in source.splits.items())}",
         f"Classes: {recognised['classes']}",
         f"Decoded: {decoded or 'no picture by a choice'}",
-        f"Cost:    {spent:,} sample gradient evaluations: "
+        f"Cost:    {spent:,} sample gradient evaluations in {document['precision']}: "
         f"{'; '.join(f'{phase.name} {phase.gradients:,}' for phase in phases)}",
-        f"Numbers: {recipe.precision}",
-        f"Memory:  about {write_size(memory)} on the host with {threads} threads, however many images there are",
-        f"Output:  about {write_size(round(probe.png_bytes * rows))}",
-        f"Disk:    about {write_size(disk.total)} at its fullest, and {write_size(free)} are free",
-        f"Time:    about {write_duration(sum(seconds.values()))} on {accelerator.device} "
-        f"with {accelerator.num_processes} process(es): reading {write_duration(seconds['reading'])}, "
+        f"Memory:  about {write_size(document['memory_bytes'])} on the host with {threads} threads, however many "
+        "images there are",
+        f"Output:  about {write_size(document['output_bytes'])}",
+        f"Disk:    about {write_size(document['disk_bytes'])} at its fullest, and {write_size(document['free_bytes'])} "
+        "are free",
+        f"Time:    about {write_duration(sum(seconds.values()))} on {document['device']} "
+        f"with {document['processes']} process(es): reading {write_duration(seconds['reading'])}, "
         f"training {write_duration(seconds['training'])}, noise {write_duration(seconds['noise'])}, "
         f"writing {write_duration(seconds['writing'])} (from a probe of some seconds)",
         "Nothing was written.",
     ]
-    if disk.total > free:
-        console.warn(f"the disk of --out {options.out} is too small: it needs {write_size(disk.total)}")
-    console.result(document, text)
 
 
 def _resident_bytes() -> int:

@@ -3,11 +3,21 @@
 Nothing here imports torch: the command line reads recipes before anything else.
 """
 
+from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
+from rem_release.radius import format_radius, parse_radius
+
+Radius = Annotated[
+    Fraction,
+    BeforeValidator(parse_radius),
+    PlainSerializer(format_radius, return_type=str),
+    WithJsonSchema({"type": "string"}),
+]
+"""A radius or a step size."""
 Transform = Literal["none", "cifar", "imagenet", "photograph"]
 strict = ConfigDict(extra="forbid", validate_default=True)
 

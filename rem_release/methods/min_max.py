@@ -10,9 +10,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rem_release.errors import InputError
-from rem_release.methods.fields import Eot, Generator, strict
+from rem_release.methods.fields import Eot, Generator, Radius, strict
 from rem_release.methods.method import Method, Phase, Setting
-from rem_release.radius import Radius, format_radius
+from rem_release.radius import format_radius
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -7,9 +7,9 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from rem_release.methods.fields import strict
+from rem_release.methods.fields import Radius, strict
 from rem_release.methods.method import Method, Phase, Setting, Words
-from rem_release.radius import Radius, whole_levels
+from rem_release.radius import whole_levels
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
