@@ -56,7 +56,7 @@ COPY_OF_A_RELEASE: Names = {"": re.escape(MARKER), r"release(/(?s:.*))?": _ANYTH
 PRIVATE: Names = {
     "": r"(options|status|times|recipe|generator|albums|noise)\.json|generator\.safetensors|noise\.npy|rows\.parquet"
     rf"|skipped\.csv|{RECEIPTS}",
-    "checkpoints": r"step-\d{8,}\.(safetensors|json)",
+    "checkpoints": r"([a-z0-9_]+-)?step-\d{8,}\.(safetensors|json)|[a-z0-9_]+-rows(\.npy|-\d{8,}\.undo)",
     **_below("working", DECODED),
     **_below("writing", JOURNAL),
     **_below("staging", RELEASE),

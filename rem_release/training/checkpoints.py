@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from accelerate import Accelerator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.optim import Optimizer
 from rem_release import __version__
 from rem_release.atomic_files import write_atomically
 from rem_release.errors import InputError
-from rem_release.training.kept_rows import KeptRows
+from rem_release.training.kept_rows import KeptRows, open_rows
 
 Warn = Callable[[str], None]
 _PHASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -74,11 +75,15 @@ class Checkpoint:
             self.folder, self.fingerprint, self.conditions, self.every_seconds, self._kept, self._warn, phase
         )
 
-    def keep_rows(self, shape: tuple[int, ...], dtype: type[np.generic]) -> "KeptRows":
+    def keep_rows(self, accelerator: Accelerator, shape: tuple[int, ...], dtype: type[np.generic]) -> KeptRows:
         """Rows, one an image, that the training changes from step to step: too large for each checkpoint, they lie
-        beside them, and go back to what they were at the one from which a training goes on."""
+        beside them, and go back to what they were at the one from which a training goes on.
+
+        Raises:
+            InputError: the processes are on several hosts.
+        """
         self.folder.mkdir(exist_ok=True)
-        self.rows = KeptRows(self.folder / f"{self._phase or 'training'}-rows.npy", shape, dtype)
+        self.rows = open_rows(accelerator, self.folder / f"{self._phase or 'training'}-rows.npy", shape, dtype)
         return self.rows
 
     def save(self, state: Mapping[str, Tensor], step: int) -> None:

@@ -12,7 +12,11 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from accelerate import Accelerator
 from numpy.lib import format as npy
+from torch import Tensor
+
+from rem_release.errors import InputError
 
 _HEAD = struct.Struct("<IQQ")
 """checksum, number of rows, bytes of the old rows"""
@@ -39,7 +43,11 @@ class KeptRows:
         else:
             self._rows = npy.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
         self._name = re.compile(re.escape(path.stem) + r"-(\d{8,})\.undo")
-        self._begin(max(self._list_journals(), default=0))
+        journals = self._list_journals()
+        if journals:
+            self._journal = journals[max(journals)]
+        else:
+            self._begin(0)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Some rows, int64 [n]: a copy [n, ...]."""
@@ -109,3 +117,31 @@ class KeptRows:
             records.append((np.frombuffer(body[: 8 * count], "<i8"), old))
             place += _HEAD.size + len(body)
         return records
+
+
+def open_rows(accelerator: Accelerator, path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> KeptRows:
+    """The rows of a training in several processes: the first makes the file and writes, all read.
+
+    Raises:
+        InputError: the processes are on several hosts, which do not see one file.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
+    if here != accelerator.num_processes:
+        raise InputError("this method keeps noise for each image in a file, and runs on one host; start it on one")
+    with accelerator.main_process_first():
+        return KeptRows(path, shape, dtype)
+
+
+def write_rows(accelerator: Accelerator, rows: KeptRows, indices: Tensor, values: Tensor) -> None:
+    """Change the rows that all processes computed in a step; on return each reads the new ones.
+
+    Args:
+        accelerator: the processes.
+        rows: opened by each.
+        indices: int64 [n], of this process; no image is in two batches of one step.
+        values: [n, ...].
+    """
+    every, changed = accelerator.gather(indices), accelerator.gather(values.contiguous())
+    if accelerator.is_main_process:
+        rows.write(every.cpu().numpy(), changed.cpu().numpy())
+    accelerator.wait_for_everyone()
