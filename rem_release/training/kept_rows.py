@@ -54,9 +54,10 @@ class KeptRows:
         return np.array(self._rows[rows])
 
     def write(self, rows: np.ndarray, values: np.ndarray) -> None:
-        """Change some rows, int64 [n], no two of them the same."""
-        if len(np.unique(rows)) != len(rows):
-            raise ValueError("one row twice in one change could not be taken back")
+        """Change some rows, int64 [n]. Of one that is named twice, as where a batch ends an epoch and begins the next, the
+        last value holds."""
+        _, last = np.unique(rows[::-1], return_index=True)
+        rows, values = rows[::-1][last], values[::-1][last]
         numbers, old = np.ascontiguousarray(rows, "<i8"), np.ascontiguousarray(self._rows[rows])
         body = numbers.tobytes() + old.tobytes()
         with self._journal.open("ab") as file:
@@ -138,7 +139,7 @@ def write_rows(accelerator: Accelerator, rows: KeptRows, indices: Tensor, values
     Args:
         accelerator: the processes.
         rows: opened by each.
-        indices: int64 [n], of this process; no image is in two batches of one step.
+        indices: int64 [n], of this process.
         values: [n, ...].
     """
     every, changed = accelerator.gather(indices), accelerator.gather(values.contiguous())
