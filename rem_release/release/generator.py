@@ -81,12 +81,14 @@ def load_generator(path: Path) -> Generator:
     run = RunFolder(path)
     if not run.exists:
         raise InputError(f"--generator {path} is not a run folder; give the --out of an earlier protect")
-    if not run.generator.is_file():
-        cure = "its noise is random and needs none" if run.finished else "finish that run with --resume first"
-        raise InputError(f"--generator {path} has no trained generator; {cure}")
+    if not run.generator.is_file() and not run.finished:
+        raise InputError(f"--generator {path} has no trained generator; finish that run with --resume first")
     recipe = parse_recipe(read_record(run.recipe, dict[str, Any]), str(run.recipe))
     if reason := recipe.noise.refuses_unseen:
         raise InputError(f"--generator {path}: {reason}; protect all images together, in one run")
+    if not run.generator.is_file():
+        cure = "restore it, or train a new one" if recipe.noise.trains else "its noise is random and needs none"
+        raise InputError(f"--generator {path} has no trained generator; {cure}")
     facts = read_record(run.generator_facts, _Facts)
     digest = hashlib.sha256(run.generator.read_bytes()).hexdigest()
     options = run.read_options()

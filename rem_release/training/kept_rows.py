@@ -54,8 +54,8 @@ class KeptRows:
         return np.array(self._rows[rows])
 
     def write(self, rows: np.ndarray, values: np.ndarray) -> None:
-        """Change some rows, int64 [n]. Of one that is named twice, as where a batch ends an epoch and begins the next, the
-        last value holds."""
+        """Change some rows, int64 [n]. Of one that is named twice the last value holds: a batch may end an epoch and
+        begin the next."""
         _, last = np.unique(rows[::-1], return_index=True)
         rows, values = rows[::-1][last], values[::-1][last]
         numbers, old = np.ascontiguousarray(rows, "<i8"), np.ascontiguousarray(self._rows[rows])
