@@ -13,7 +13,8 @@ PACKAGE = Path(rem_release.__file__).parent
 ORDER = [
     *("__init__", "plain_text", "tokens", "errors", "paths", "plain_yaml", "radius", "resources", "atomic_files"),
     *("recipe_files", "recipe", "recipe_changes"),
-    *("core", "models", "data", "training", "methods", "release", "verdict", "verification", "audit", "hub", "gate"),
+    *("core", "models", "data", "training", "threats"),
+    *("methods", "release", "verdict", "verification", "audit", "hub", "gate"),
     *("console", "commands", "ending", "arguments", "cli", "__main__"),
 ]
 """From the foundation up to the door. A room may import those before it in this list, and itself."""

@@ -26,7 +26,7 @@ from rem_release.audit.report.figures import card_figures
 from rem_release.models import build_model
 from rem_release.release.certificate import Certificate, read_certificate
 from rem_release.release.documents import read_facts
-from rem_release.verdict.statistics import balanced_accuracy
+from rem_release.verdict.accuracy import balanced_accuracy
 from tests.audit_commands import (
     LEARNING,
     audit_copy,

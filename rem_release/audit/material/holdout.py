@@ -1,6 +1,6 @@
 """The clean pictures on which victims are tested: given, kept back by the run, or held out of their training."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import floor
 from typing import Literal
@@ -9,18 +9,19 @@ import numpy as np
 
 from rem_release.audit.material.overlap import find_overlaps
 from rem_release.audit.material.pairs import Progress, Read
-from rem_release.audit.material.ranking import rank
-from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.audit.material.target import Target
 from rem_release.data.copies.near_groups import group_near_copies, near_levels
 from rem_release.data.copies.near_pictures import Grids
 from rem_release.data.images.decoding import BadImage, decode
 from rem_release.data.images.pixels import pixel_hash, shrink
+from rem_release.data.in_order import map_in_order
+from rem_release.data.ranking import rank
 from rem_release.data.sources.opening import open_source
 from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.errors import InputError
 from rem_release.radius import whole_levels
 from rem_release.release.run_folder import RunFolder
+from rem_release.verification.stored_pictures import StoredPictures
 
 Origin = Literal["given", "reserve", "held out"]
 _LEVELS = 8
@@ -46,6 +47,10 @@ class Holdout:
     read: Read
     source: Source | None = None
     """where they are read, if they were given"""
+    hashes: list[str] = field(default_factory=list)
+    """pixel hash of each picture, once repeats are dropped"""
+    digest: str | None = None
+    """of the pictures on the working grid, see `TestSet`, where an earlier audit left it"""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -121,12 +126,14 @@ def _number_clusters(holdout: Holdout, target: Target) -> Holdout:
 
 def _drop_repeats(holdout: Holdout) -> Holdout:
     """Keep the first of pixel-identical test pictures: repeats would pass for independent evidence."""
+    hashes = list(map_in_order(lambda index: pixel_hash(holdout.picture(index)), range(len(holdout))))
     first: dict[tuple[str, int], int] = {}
     for index, label in enumerate(holdout.labels.tolist()):
-        first.setdefault((pixel_hash(holdout.picture(index)), label), index)
+        first.setdefault((hashes[index], label), index)
+    hashed = replace(holdout, hashes=hashes)
     if len(first) == len(holdout):
-        return holdout
-    return _select(holdout, np.array(list(first.values())), dropped=len(holdout) - len(first))
+        return hashed
+    return _select(hashed, np.array(list(first.values())), dropped=len(holdout) - len(first))
 
 
 def _select(holdout: Holdout, kept: np.ndarray, dropped: int) -> Holdout:
@@ -136,6 +143,7 @@ def _select(holdout: Holdout, kept: np.ndarray, dropped: int) -> Holdout:
         labels=holdout.labels[kept],
         clusters=holdout.clusters[kept],
         names=[holdout.names[index] for index in kept],
+        hashes=[holdout.hashes[index] for index in kept],
         dropped=dropped,
         read=lambda index: read(int(kept[index])),
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rem_release.audit.material.pairs import Pairs, Progress
-from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.data.images.decoding import BadImage
 from rem_release.data.images.pixels import pixel_hash
 from rem_release.data.in_order import map_in_order
@@ -17,6 +16,7 @@ from rem_release.verification.file_checks import check_hashes
 from rem_release.verification.originals import Originals
 from rem_release.verification.pairing import OriginalLostError, Pairing, RecordedRow, choose_pairing, is_within
 from rem_release.verification.row_checks import check_schema
+from rem_release.verification.stored_pictures import StoredPictures
 
 _CURE = "give the images that were protected, as they were then, with --clean"
 

@@ -1,0 +1,28 @@
+"""The threats that there are: the files of `kinds`."""
+
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+from rem_release.threats import kinds
+from rem_release.threats.base import Part
+
+
+@cache
+def known_parts() -> dict[str, type[Part]]:
+    """The class of each threat by name, in the order in which they act.
+
+    Raises:
+        TypeError: a file of `kinds` does not hold one threat.
+    """
+    found = {file.name: _part_of(f"{kinds.__name__}.{file.name}") for file in iter_modules(kinds.__path__)}
+    return dict(sorted(found.items(), key=lambda entry: (entry[1].stage, entry[0])))
+
+
+def _part_of(name: str) -> type[Part]:
+    module = import_module(name)
+    own = [each for each in vars(module).values() if isinstance(each, type) and each.__module__ == name]
+    parts = [each for each in own if issubclass(each, Part)]
+    if len(parts) != 1:
+        raise TypeError(f"{name} has {len(parts)} threats, and one file holds one")
+    return parts[0]
