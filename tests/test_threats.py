@@ -332,7 +332,7 @@ for name in sys.argv[1:]:
 
 
 IN_THE_KEY = {
-    *("rem_release.audit.ledger", "rem_release.audit.material.holdout", "rem_release.audit.material.target"),
+    *("rem_release.audit.ledger", "rem_release.audit.material.candidates", "rem_release.audit.material.target"),
     *("rem_release.audit.material.pairs", "rem_release.verdict.plan", "rem_release.verdict.recipe"),
     *("rem_release.errors", "rem_release.paths", "rem_release.radius", "rem_release.tokens"),
     *("rem_release.atomic_files", "rem_release.data.in_order", "rem_release.data.sources.recognised"),

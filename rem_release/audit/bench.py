@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from rem_release.audit.material.holdout import Holdout
+from rem_release.audit.material.candidates import Holdout
 from rem_release.audit.material.target import Target
 from rem_release.threats.threat import Threat
 from rem_release.verdict.plan import Task, yardstick

@@ -1,6 +1,7 @@
 """Runs the victims: trains what is not known yet, and keeps what was found."""
 
 import time
+from functools import cached_property
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -18,7 +19,7 @@ from rem_release.verdict.plan import Seeds, Task
 
 
 class Laboratory:
-    """Makes the records of victims. No image is read before a victim needs it, but for the test images, once.
+    """Makes the records of victims. No image is read before a victim needs it, see also `test_digest`.
 
     Args:
         bench: what is audited, and how.
@@ -31,8 +32,16 @@ class Laboratory:
         self.ledger = ledger
         self.accelerator = accelerator
         self.images = Preparation(bench, accelerator.device)
-        self.test_digest = bench.holdout.digest or self.images.test_set(Threat()).digest
-        self.names = Names(bench, accelerator, self.test_digest)
+
+    @cached_property
+    def test_digest(self) -> str:
+        """Of the test images on the working grid; they are read once, where no earlier audit left it."""
+        return self.bench.holdout.digest or self.images.test_set(Threat()).digest
+
+    @cached_property
+    def names(self) -> Names:
+        """What names the victims."""
+        return Names(self.bench, self.accelerator, self.test_digest)
 
     @property
     def seeds(self) -> Seeds:

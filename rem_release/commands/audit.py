@@ -13,7 +13,8 @@ from rem_release.audit.crew import train_victims
 from rem_release.audit.findings import describe_circumstances, gather_evidence, list_records
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger, baseline_folder
-from rem_release.audit.material.holdout import choose_holdout
+from rem_release.audit.material.holdout import choose_holdout, keep_holdout
+from rem_release.audit.material.released_rows import keep_pairs
 from rem_release.audit.material.target import Target, open_target
 from rem_release.audit.naming import agreed_code
 from rem_release.audit.publish import AuditFolder, publish_audit, write_answers
@@ -83,6 +84,9 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
         ledger = Ledger(folder.victims, cache, writes=accelerator.is_main_process)
         laboratory = Laboratory(bench, ledger, accelerator)
         require_agreement(accelerator, {"pictures or recipe": laboratory.names.fingerprint(), "code": agreed_code()})
+        if accelerator.is_main_process:
+            keep_pairs(folder.run, bench.target.pairs)
+            keep_holdout(folder.run, bench.holdout, laboratory.test_digest)
         certificate = _audit(laboratory, rows, rho_a, folder, options, console)
         accelerator.wait_for_everyone()
         if not certificate.passed:

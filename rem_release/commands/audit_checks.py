@@ -6,7 +6,7 @@ import numpy as np
 
 from rem_release.audit.bench import Bench
 from rem_release.audit.ledger import baseline_folder
-from rem_release.audit.material.holdout import Holdout
+from rem_release.audit.material.candidates import Holdout
 from rem_release.audit.victim import build_victim
 from rem_release.console import Console
 from rem_release.errors import InputError

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rem_release.audit.material.holdout import Holdout
+from rem_release.audit.material.candidates import Holdout
 from rem_release.audit.material.pairs import Progress
 from rem_release.audit.material.target import Target
 from rem_release.data.array_file import StoredImages, TemporaryImages
