@@ -63,7 +63,7 @@ REASONS = {
     "cat/empty.jpg": "empty",
     "cat/truncated ü.png": "truncated",
     "dog/animated.gif": "animated",
-    "dog/bomb.png": "more than 178956970 pixels",
+    "dog/bomb.png": "more than 178,956,970 pixels",
     "dog/notes.txt": "text and no picture",
     "stray.png": "lies in no class folder",
 }

@@ -73,6 +73,17 @@ def load(release: Path, tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
     return {name: list(rows.cast_column("image", datasets.Image(decode=False))) for name, rows in found.items()}
 
 
+def test_load_dataset_never_gives_the_rows_of_another_release(two: Path, tmp_path: Path, recipe: Path) -> None:
+    """It keeps what it reads under a hash of the card's metadata: with an equal card it would give the first ones."""
+    for seed in ("1", "2"):
+        draw_classes(tmp_path / "source")
+        out = ("--out", tmp_path / "run", "--recipe", recipe, "--seed", seed, "--overwrite")
+        succeed("protect", tmp_path / "source", *out)
+        for split, rows in load(tmp_path / "run/release", tmp_path).items():
+            table = pq.read_table(next((tmp_path / "run/release/data").glob(f"{split}-*")))
+            assert [row["image"]["bytes"] for row in rows] == [cell["bytes"] for cell in table["image"].to_pylist()]
+
+
 def test_load_dataset_gives_each_split_with_its_labels_and_pictures(two: Path, folders: Path, tmp_path: Path) -> None:
     loaded = load(two / "release", tmp_path)
     assert list(loaded) == ["train", "validation"]

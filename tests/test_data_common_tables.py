@@ -247,5 +247,39 @@ def test_files_of_other_splits_are_not_merged_and_lost_ones_are_named(tmp_path: 
 def test_minus_one_is_no_label_in_any_type(tmp_path: Path) -> None:
     write(tmp_path / "float.parquet", label=[-1.0, 1.0, 2.0, 1.0])
     assert "first in row 0 (-1, which means no label)" in refuse(tmp_path / "float.parquet")
+    write(tmp_path / "whole.parquet", label=[-1, 0, 1, 1])
+    assert "first in row 0 (-1, which means no label)" in refuse(tmp_path / "whole.parquet")
+    write(tmp_path / "pair.parquet", label=[-1, 1, 1, -1])
+    assert read(tmp_path / "pair.parquet").classes == ["-1", "1"], "two classes"
     write(tmp_path / "half.parquet", label=np.array([1, 2, 1, 2], np.float16))
     assert read(tmp_path / "half.parquet").classes == ["1", "2"]
+
+
+def with_classes(names: list[str], numbers: list[int]) -> pa.Table:
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    return pa.table([cells(), pa.array(numbers, pa.int64())], schema=features.arrow_schema)
+
+
+@pytest.mark.parametrize("other", [["dog", "cat"], ["dog"], ["cat", "dog", "emu"]])
+def test_each_split_names_its_own_classes(other: list[str], tmp_path: Path) -> None:
+    """`datasets` lays those of the first split over all others."""
+    numbers = [0, len(other) - 1, 0, len(other) - 1]
+    pq.write_table(with_classes(["cat", "dog"], [0, 1, 0, 1]), tmp_path / "train-0.parquet")
+    pq.write_table(with_classes(other, numbers), tmp_path / "test-0.parquet")
+    assert read(tmp_path).classes == ["cat", "dog"]
+    if len(other) > 1:
+        source = read(tmp_path, split="test")
+        assert [source.classes[each] for each in source.class_ids] == [other[number] for number in numbers]
+    assert "column 'label' holds the classes" in refuse(tmp_path, split="test+train")
+
+
+def test_a_shard_that_is_not_there(tmp_path: Path) -> None:
+    write(tmp_path / "train-00000-of-00002.parquet")
+    assert "holds train-00000-of-00002.parquet and not train-00001-of-00002.parquet" in refuse(tmp_path)
+    write(tmp_path / "train-00001-of-00002.parquet")
+    assert len(read(tmp_path)) == 8
+
+
+def test_a_table_of_file_names_under_another_name(tmp_path: Path) -> None:
+    write(tmp_path / "labels.parquet", bare=True, file_name=["0.png", "1.png"], label=["a", "b"])
+    assert "names files and holds no pictures; call it metadata.parquet" in refuse(tmp_path / "labels.parquet")

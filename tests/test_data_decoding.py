@@ -6,6 +6,7 @@ import threading
 import warnings
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -393,7 +394,9 @@ def test_tiff_that_pillow_misreads_is_refused() -> None:
     tail = struct.pack("<3I3I3H", data_at, data_at + 4, data_at + 8, 4, 4, 4, 16, 16, 16)
     data = b"II*\0" + struct.pack("<IH", 8, count) + directory + b"\0\0\0\0" + planes + tail
     assert Image.open(io.BytesIO(data)).size == (2, 1)
-    assert reason(data) == "a TIFF of more than 8 bits in separate planes"
+    assert (
+        reason(data) == "a TIFF of more than 8 bits in separate planes: save it with 8, or with the channels together"
+    )
 
 
 def test_empty_file() -> None:
@@ -448,8 +451,8 @@ def test_garbage_is_refused_or_read_but_never_crashes(format: str, data: st.Data
 def test_a_bomb_is_refused_from_its_header() -> None:
     side = 13_378  # 13378² is just above the limit
     assert side * side > MAX_PIXELS > (side - 1) * (side - 1)
-    assert reason(png(side, side, 1, 0, [])) == "more than 178956970 pixels"
-    assert reason(png(60_000, 60_000, 1, 0, [])) == "more than 178956970 pixels"
+    assert reason(png(side, side, 1, 0, [])) == "more than 178,956,970 pixels: shrink it, or cut it into parts"
+    assert reason(png(60_000, 60_000, 1, 0, [])) == "more than 178,956,970 pixels: shrink it, or cut it into parts"
     assert reason(png(side - 1, side - 1, 1, 0, [])).startswith("truncated or damaged")
 
 
@@ -558,3 +561,149 @@ def test_pixel_hash_sees_shape_and_pixels() -> None:
     hashes = {pixel_hash(image) for image in (COLOURS, other, COLOURS.reshape(7, 5, 3))}
     assert len(hashes) == 3
     assert all(len(text) == 64 for text in hashes)
+
+
+# --- what Pillow reads without a word, and otherwise than it is meant
+
+
+def write_tiff(values: np.ndarray, order: str, big: bool, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, byteorder=order, bigtiff=big) as file:
+        file.write(values, metadata=None, **options)
+    return buffer.getvalue()
+
+
+RAMP = np.arange(48).reshape(6, 8)
+NUMBERS = {
+    "floats": ((RAMP / 47).astype(np.float32), np.rint((RAMP / 47).astype(np.float32).astype(np.float64) * 255)),
+    "int32": ((RAMP * 1300).astype(np.int32), (RAMP * 1300 + 128) // 257),
+    "int16": ((RAMP * 600).astype(np.int16), (RAMP * 600 + 128) // 257),
+    "uint16": ((RAMP * 1300).astype(np.uint16), (RAMP * 1300 + 128) // 257),
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_numbers_of_tiff_in_any_order_of_bytes(kind: str, order: str, big: bool, compression: str | None) -> None:
+    values, levels = NUMBERS[kind]
+    data = write_tiff(values, order, big, compression=compression)
+    np.testing.assert_array_equal(decode(data), grey(levels.astype(np.uint8)))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_alpha_of_tiff_in_any_order_of_bytes(order: str, big: bool) -> None:
+    rgba = np.dstack([COLOURS, ALPHAS])
+    data = write_tiff(rgba, order, big, photometric="rgb", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(decode(data), on_white(COLOURS, ALPHAS))
+    signed = write_tiff(GREYS.astype(np.int8), order, big)
+    with pytest.raises(BadImage, match="signed 8-bit numbers"):
+        decode(signed)
+    planes = write_tiff(
+        np.stack([GREYS, ALPHAS]), order, big, photometric="minisblack", planarconfig="separate", extrasamples=[2]
+    )
+    with pytest.raises(BadImage, match=r"separate planes|2 channels"):
+        decode(planes)
+
+
+def test_grey_that_is_weighted_by_its_alpha() -> None:
+    half = np.full((5, 7), 128, np.uint8)
+    data = write_tiff(np.dstack([half, half]), "<", False, photometric="minisblack", extrasamples=["assocalpha"])
+    assert decode(data).min() >= 254
+
+
+def test_jpeg_2000_of_more_than_8_bits_in_colour_is_refused() -> None:
+    """Pillow wraps the highest values to black."""
+    white = np.full((32, 32, 3), 65535, np.uint16)
+    with pytest.raises(BadImage, match="a JPEG 2000 of more than 8 bits in colour"):
+        decode(cv2.imencode(".jp2", white)[1].tobytes())
+    assert decode(cv2.imencode(".jp2", white[..., 0])[1].tobytes()).min() == 255
+    assert decode(cv2.imencode(".jp2", (white // 257).astype(np.uint8))[1].tobytes()).min() == 255
+
+
+def test_around_the_frame_of_a_gif_nothing_is_drawn() -> None:
+    data = bytearray(save(Image.new("RGB", (20, 10), (10, 200, 10)).quantize(4), "GIF"))
+    data[6:10] = struct.pack("<HH", 40, 30)
+    expected = np.full((30, 40, 3), 255, np.uint8)
+    expected[:10, :20] = (10, 200, 10)
+    np.testing.assert_array_equal(decode(bytes(data)), expected)
+
+
+@pytest.mark.parametrize("frames", [None, 1])
+def test_the_place_of_a_frame_is_no_matter_where_there_is_one(frames: int | None) -> None:
+    place = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 3, 2, 1, 1, 1, 10, 0, 0))
+    before = [chunk(b"acTL", struct.pack(">II", frames, 0))] if frames else []
+    data = png(7, 5, 8, 2, [row.tobytes() for row in COLOURS], *before, place)
+    np.testing.assert_array_equal(decode(data), COLOURS)
+
+
+def linear_grey_profile() -> bytes:
+    """ICC.1, version 2: GRAY to XYZ, white point D50, a curve of gamma 1."""
+    white = b"XYZ " + bytes(4) + struct.pack(">iii", 63190, 65536, 54061)
+    curve = b"curv" + bytes(4) + struct.pack(">I", 0)
+    words = b"desc" + bytes(4) + struct.pack(">I", 2) + b"g\0" + bytes(80)
+    words += bytes(-len(words) % 4)
+    bodies = [(b"desc", words), (b"wtpt", white), (b"kTRC", curve)]
+    place, table, content = 128 + 4 + 12 * len(bodies), b"", b""
+    for name, body in bodies:
+        table += name + struct.pack(">II", place + len(content), len(body))
+        content += body
+    size = place + len(content)
+    head = struct.pack(
+        ">I4xI4s4s4s12x4s28xiii48x", size, 0x02400000, b"mntr", b"GRAY", b"XYZ ", b"acsp", 63190, 65536, 54061
+    )
+    assert len(head) == 128
+    return head + struct.pack(">I", len(bodies)) + table + content
+
+
+def test_every_level_of_a_linear_grey_profile_is_exact() -> None:
+    ramp = np.arange(256, dtype=np.uint8)[None].repeat(4, 0)
+    light = ramp / 255
+    srgb = np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055) * 255
+    found = decode(save(Image.fromarray(ramp), "PNG", icc_profile=linear_grey_profile()))
+    assert np.abs(found[..., 0] - srgb).max() <= 1
+
+
+OTHER = "colours stated otherwise than by an ICC profile taken for those of sRGB"
+
+
+def states(data: bytes) -> bool:
+    return OTHER in decode_noting(data).choices
+
+
+def test_colours_that_are_stated_without_a_profile_are_counted() -> None:
+    rows = [row.tobytes() for row in COLOURS]
+    gamma, usual = (chunk(b"gAMA", struct.pack(">I", value)) for value in (100_000, 45_455))
+    srgb, wide = chunk(b"sRGB", b"\0"), chunk(b"cICP", bytes([12, 13, 0, 1]))
+    primaries = chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))
+    for chunks, expected in [
+        ((), False),
+        ((usual,), False),
+        ((srgb, gamma), False),
+        ((gamma,), True),
+        ((primaries,), True),
+        ((wide,), True),
+        ((srgb, wide), True),
+        ((chunk(b"cICP", bytes([1, 13, 0, 1])), gamma), False),
+    ]:
+        assert states(png(7, 5, 8, 2, rows, *chunks)) == expected, chunks
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ColorSpace] = 2
+    assert states(save(Image.fromarray(COLOURS), "JPEG", exif=exif))
+    assert not states(save(Image.fromarray(COLOURS), "JPEG"))
+    avif = save(Image.fromarray(COLOURS), "AVIF")
+    start = avif.find(b"colrnclx") + 8
+    assert not states(avif)
+    assert states(avif[:start] + struct.pack(">HH", 12, 13) + avif[start + 4 :])
+
+
+def test_colours_of_more_than_8_bits_are_counted() -> None:
+    words = "numbers of more than 8 bits brought to 8"
+    deep = (COLOURS.astype(np.uint16) * 257)[..., ::-1]
+    for kind in (".png", ".tiff", ".ppm"):
+        found = decode_noting(cv2.imencode(kind, deep)[1].tobytes())
+        np.testing.assert_array_equal(found.pixels, COLOURS)
+        assert found.choices == (words,), kind
+        assert decode_noting(cv2.imencode(kind, COLOURS)[1].tobytes()).choices == (), kind

@@ -98,7 +98,74 @@ def test_classes_that_share_one_folder_name_or_none_are_classes(tmp_path: Path) 
     assert read(tmp_path / "two").classes == ["cat", "dog"]
 
 
-@pytest.mark.parametrize("tops", [["images", "masks"], ["Images", "Labels"], ["JPEGImages", "Annotations"]])
+def test_domains_that_share_a_class_are_a_question(tmp_path: Path) -> None:
+    """As PACS has them, and Office-31 with one folder more."""
+    for inner in ("", "images"):
+        for top, names in (("art", ("dog", "horse")), ("photo", ("dog", "person"))):
+            for name in names:
+                draw(tmp_path / f"in{inner}" / top / inner / name / "1.png")
+        assert "several of them the folders dog: say --layout splits" in refuse(tmp_path / f"in{inner}")
+
+
+def test_what_else_lies_beside_class_folders(tmp_path: Path) -> None:
+    draw_folders(tmp_path, ["cat", "dog"], inner=("",))
+    for name in ("README.md", "LICENSE", "classes.txt", "labels.csv", "data.yaml"):
+        (tmp_path / name).write_text("words")
+    (tmp_path / "empty").mkdir()
+    draw(tmp_path / "__pycache__" / "1.png")
+    source = read(tmp_path)
+    assert (source.classes, len(source)) == (["cat", "dog"], 4)
+    passed = {Path(path).name for path in source.ignored}
+    assert passed == {"README.md", "LICENSE", "classes.txt", "labels.csv", "data.yaml", "empty", "__pycache__"}
+    draw(tmp_path / "stray.png")
+    assert len(read(tmp_path)) == 5, "a picture is never passed over"
+
+
+def test_tables_in_class_folders(tmp_path: Path) -> None:
+    draw_folders(tmp_path, ["batch1", "batch2"], inner=("",))
+    write_table(tmp_path / "batch1" / "metadata.csv", [("0.png", "x"), ("1.png", "y")])
+    assert "holds a table in a folder of its own, batch1/metadata.csv; write one metadata.csv in" in refuse(tmp_path)
+
+
+def test_masks_beside_their_pictures(tmp_path: Path) -> None:
+    for name in ("benign", "normal"):
+        for number in range(2):
+            draw(tmp_path / name / f"{name} ({number}).png", number)
+            draw(tmp_path / name / f"{name} ({number})_mask.png", number)
+    assert "their masks side by side (benign/benign (0)_mask.png, benign/benign (0).png)" in refuse(tmp_path)
+    assert len(read(tmp_path, layout="classes")) == 8
+
+
+def test_a_split_of_one_folder_of_pictures_has_no_class(tmp_path: Path) -> None:
+    """As Tiny ImageNet's val."""
+    draw_folders(tmp_path, ["train"], inner=("n1/images", "n2/images"))
+    draw(tmp_path / "val/images/0.png")
+    assert read(tmp_path).classes == ["n1", "n2"]
+    assert "val holds images, which look like pictures" in refuse(tmp_path, split="train+val")
+
+
+def test_origins_of_a_table_over_several_splits(tmp_path: Path) -> None:
+    names = [f"{split}/{number}.png" for split in ("test", "train") for number in range(2)]
+    for name in names:
+        draw(tmp_path / name)
+    write_table(tmp_path / "metadata.csv", [(name, "xy"[number % 2]) for number, name in enumerate(names)])
+    source = read(tmp_path, split="train+test")
+    assert [source.origin(row) for row in range(4)] == names
+
+
+PAIRS = [
+    ["images", "masks"],
+    ["Images", "Labels"],
+    ["JPEGImages", "Annotations"],
+    ["JPEGImages", "SegmentationClass"],
+    ["gtFine", "leftImg8bit"],
+    ["train_images", "train_masks"],
+    ["imagesTr", "labelsTr"],
+    ["CXR_png", "masks"],
+]
+
+
+@pytest.mark.parametrize("tops", PAIRS)
 def test_pictures_and_what_belongs_to_them_are_no_classes(tmp_path: Path, tops: list[str]) -> None:
     for top in tops:
         draw(tmp_path / top / "1.png")
@@ -232,12 +299,40 @@ def test_a_table_of_ids_beside_a_folder_is_mended_by_two_lines(suffix: str, tmp_
         draw(tmp_path / f"train/{number:03d}x.png", number)
     rows = [f"{number:03d}x{suffix};{'ab'[number % 2]}" for number in range(4)]
     (tmp_path / "labels.csv").write_text("\n".join(["id;breed", *rows]), encoding="utf-8")
+    (tmp_path / "boxes.csv").write_text("\n".join(["id;width", *rows, *rows]), encoding="utf-8")
     first, *lines = refuse_lines(tmp_path)
-    assert f"{tmp_path / 'labels.csv'} seems to say the labels of its pictures in the columns breed" in first
+    assert f"{tmp_path / 'labels.csv'} seems to say the labels of its pictures in one of the columns breed" in first
     subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
     source = read(tmp_path)
     assert (source.classes, source.class_ids.tolist()) == (["a", "b"], [0, 1, 0, 1])
     assert levels(source) == [0, 1, 2, 3]
+
+
+def test_labels_in_a_table_beside_a_folder_stay_as_they_are_written(tmp_path: Path) -> None:
+    for number in range(4):
+        draw(tmp_path / f"train/000{number}.png", number)
+    rows = [f"{number},000{number},  {label}" for number, label in enumerate(["01", "1", "001", "NA"])]
+    (tmp_path / "labels.csv").write_text("\n".join(["lesion,id, label", *rows]), encoding="utf-8")
+    _, *lines = refuse_lines(tmp_path)
+    subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
+    written = (tmp_path / "train/metadata.csv").read_text(encoding="utf-8").split()
+    assert written == ["file_name,label", "0000.png,01", "0001.png,1", "0002.png,001", "0003.png,NA"]
+
+
+def test_a_table_whose_labels_nobody_can_tell_asks_for_them(tmp_path: Path) -> None:
+    for number in range(4):
+        draw(tmp_path / f"train/{number}.png", number)
+    rows = [f"{number},{number % 2},{1 - number % 2}" for number in range(4)]
+    (tmp_path / "truth.csv").write_text("\n".join(["image,MEL,NV", *rows]), encoding="utf-8")
+    first, *lines = refuse_lines(tmp_path)
+    assert "with the column of the labels in place of LABEL" in first
+    assert "table['LABEL']" in lines[1]
+
+
+def test_archives_are_to_be_unpacked(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / f"0000{number}.tar").write_bytes(b"x")
+    assert "holds archives (00000.tar) and no pictures; unpack them" in refuse(tmp_path)
 
 
 def test_boxes_are_no_classes(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import re
 
 import jinja2
@@ -59,7 +60,11 @@ def state_facts(**changes) -> Facts:
 def test_the_metadata_is_what_the_hub_reads():
     data = DatasetCard(render_card(state_facts())).data.to_dict()
     assert data["configs"] == [
-        {"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]},
+        {
+            "config_name": "default",
+            "data_files": [{"split": "train", "path": "data/train-*"}],
+            "description": f"sha256 {hashlib.sha256(b'').hexdigest()}",
+        },
     ]
     assert data["size_categories"] == ["1K<n<10K"]
     assert data["task_categories"] == ["image-classification"]

@@ -47,6 +47,7 @@ def make_plan(
         "protected": int((roles == Role.PROTECTED).sum()),
         "reserved": int((roles == Role.RESERVED).sum()),
         "near_copies": choice.near_copies,
+        "repeated": len(choice.working.rows) - len(choice.working.hashes),
         "skipped": len(choice.working.bad),
         "classes": len(source.classes),
         "source": recognised,

@@ -211,8 +211,8 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
         names = sorted({Path(path).name for path in source.ignored})
         more = " and others" if len(names) > _SHOWN else ""
         console.note(
-            f"{len(source.ignored)} hidden files and droppings of the system are passed over: "
-            f"{', '.join(names[:_SHOWN])}{more}"
+            f"{len(source.ignored)} hidden files, droppings of the system, documents and empty folders are passed "
+            f"over: {', '.join(names[:_SHOWN])}{more}"
         )
     if source.unlisted:
         where = ", ".join(f"{count} in {folder}" for folder, count in sorted(source.unlisted.items())[:_SHOWN])
@@ -222,6 +222,11 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
         console.warn(
             f"{len(working.doubts)} pictures are nearly of one level, such as {origin} ({reason}): look at them, and "
             "mend them or leave them out with --skip-bad"
+        )
+    if repeated := len(working.rows) - len(working.hashes):
+        first = int(np.flatnonzero(np.diff(np.maximum.accumulate(working.image_of_row), prepend=-1) == 0)[0])
+        console.warn(
+            f"{repeated} rows repeat the picture of an earlier row, such as {source.origin(int(working.rows[first]))}"
         )
     if working.bad:
         console.warn(f"{len(working.bad)} files are left out; protect lists them in private/skipped.csv")

@@ -8,19 +8,20 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
 - *Orientation.* The EXIF orientation is applied, of TIFF that of its tag; an EXIF block that cannot be read is
   ignored, and so is what XMP says, as in browsers.
 - *Colour.* The embedded ICC profile (RGB, grey, CMYK, LAB) is converted to sRGB with the perceptual intent; alpha is
-  not touched by it. A missing, broken or unfitting profile means sRGB (for CMYK: the plain ink model of Pillow).
+  not touched by it. A missing, broken or unfitting profile means sRGB (for CMYK: the plain ink model of Pillow). What
+  else may state colours (gAMA, cHRM and cICP of PNG, nclx of AVIF, Adobe RGB in EXIF) is not applied, and counted.
 - *Depth.* 16-bit greyscale v becomes round(v / 257). 16-bit colour becomes its high byte, v // 256, as Pillow reads it:
-  both map 0 to 0 and 65535 to 255. Greyscale in 32-bit integers must lie in 0 to 65535, floats in 0 to 1, where v
-  becomes round(255·v).
+  both map 0 to 0 and 65535 to 255; of PPM it is round(255·v / maximum). Colours are cut before a profile is applied.
+  Greyscale in 32-bit integers must lie in 0 to 65535, floats in 0 to 1, where v becomes round(255·v).
 - *Mode.* Greyscale, palette, 1-bit, CMYK, YCbCr and LAB become RGB. Palettes of TIFF have 16 bits, v // 256; where
   all of their values are below 256 they have 8, as libtiff takes them.
 - *Transparency.* Any alpha is laid on white, after the colours were converted: round((c·a + 255·(255 - a)) / 255).
-  A BMP whose alpha is zero everywhere has none: programs leave that byte empty.
+  A BMP whose alpha is zero everywhere has none: programs leave that byte empty. Around the frame of a GIF all is clear.
 - *Metadata.* EXIF, XMP, ICC, thumbnails, comments and trailing bytes are dropped: only pixels go on.
 - *Refused*, with a reason: empty, truncated or damaged files, anything that is not one of the formats above, animations
-  and multi-page files, cameras' raw files, TIFF of more than 8 bits in separate planes and of signed 8-bit numbers
-  (Pillow misreads them), JPEG in CMYK without Adobe's mark (readers disagree whether its inks are inverted), and
-  pictures above 178,956,970 pixels, which are refused from their header, before decoding.
+  and multi-page files, cameras' raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes and of
+  signed 8-bit numbers, JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree
+  whether its inks are inverted); and pictures above 178,956,970 pixels, from their header, before decoding.
 """
 
 import io
@@ -31,20 +32,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from rem_release.data.images.colour import convert_to_srgb, states_other_colours
+from rem_release.data.images.depth import is_cut_to_8_bits, is_misread_jpeg2000
 from rem_release.data.images.file_kinds import name_kind
-from rem_release.data.images.png_chunks import is_misread, strip_png
-from rem_release.data.images.tiff_pages import choose_page, read_numbers
+from rem_release.data.images.png_chunks import find_chunk, is_misread, strip_png
+from rem_release.data.images.tiff_pages import choose_page, is_cut, read_numbers
 from rem_release.data.in_order import take_room
 from rem_release.data.sources.recognised import Choice
 
 MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 _FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
-_PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 _PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  # TIFF; 0 in the first: white is zero
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_COMPRESSION = 259
+_BIG_ENDIAN_BIGTIFF = b"MM\0+"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", _BIG_ENDIAN_BIGTIFF)
 
 
 class BadImage(ValueError):  # noqa: N818 - a verdict on a picture, gathered into BadImagesError
@@ -99,6 +103,8 @@ def decode_noting(data: bytes) -> Decoded:
         image, white_is_zero = _load(data, choices)
         if isinstance(image, np.ndarray):
             return Decoded(image, tuple(choices))
+        if states_other_colours(image, data):
+            choices.append("colours stated otherwise than by an ICC profile taken for those of sRGB")
         image = _turn_upright(image, choices)
         try:
             return Decoded(_flatten(image, white_is_zero, choices), tuple(choices))
@@ -112,6 +118,10 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
     """Open, check and decode. Pillow raises almost anything on garbage: all of it is a verdict."""
     if data.startswith(_TIFF) and (kind := name_kind(data)):
         raise BadImage(kind)
+    if data.startswith(_TIFF) and is_cut(data):
+        raise BadImage("truncated or damaged (its directory is cut off)")
+    if data.startswith(_BIG_ENDIAN_BIGTIFF):  # of which Pillow misreads what is shorter than an address
+        return _read_numbers(data, choices), False
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
@@ -121,29 +131,44 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
             raise Image.DecompressionBombError
         take_room(image.width * image.height)
         tags = getattr(image, "tag_v2", {})
+        if image.mode in ("I", "F") and data.startswith(b"MM") and tags.get(_COMPRESSION, 1) != 1:
+            return _read_numbers(data, choices), False  # Pillow turns their bytes around twice
         if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8:
-            raise BadImage("a TIFF of more than 8 bits in separate planes")  # Pillow reads it as garbage
+            raise BadImage(
+                "a TIFF of more than 8 bits in separate planes: save it with 8, or with the channels together"
+            )
+        if tags.get(_PLANAR) == 2 and image.mode == "LA":
+            raise BadImage("a TIFF of grey and alpha in separate planes: save its channels together")
         if tags.get(_BITS, (8,))[0] not in (1, 2, 4, 8, 16, 32, 64):
             raise BadImage(f"a TIFF of {tags[_BITS][0]} bits: save it with 8 or 16")  # Pillow takes them for 16
         if tags.get(_ORIENTATION, 1) in range(2, 9):
             choices.append("turned as EXIF says")
         for key in ("xmp", "XML:com.adobe.xmp"):  # Pillow would turn by what it says
             image.info.pop(key, None)
+        if image.mode == "P" and image.format == "PNG" and find_chunk(data, b"PLTE") is None:
+            raise BadImage("truncated or damaged (its palette is missing)")
+        if is_misread_jpeg2000(image, data):
+            raise BadImage("a JPEG 2000 of more than 8 bits in colour: save it with 8, or as PNG or TIFF")
+        if is_cut_to_8_bits(image, data):
+            choices.append("numbers of more than 8 bits brought to 8")
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
+        frame = image.tile[0].extents if image.format == "GIF" and image.tile else None
         image.load()  # which turns TIFF
     except (BadImage, MemoryError):
         raise
     except Image.DecompressionBombError:
-        raise BadImage(f"more than {MAX_PIXELS} pixels") from None
+        raise BadImage(f"more than {MAX_PIXELS:,} pixels: shrink it, or cut it into parts") from None
     except UnidentifiedImageError:
         if data.startswith(_TIFF):
             return _read_numbers(data, choices), False
-        kind = name_kind(data)
+        kind = name_kind(data) or ("truncated or damaged (AVIF)" if data[4:10] == b"ftypav" else None)
         raise BadImage(kind or f"not an image in {_FORMAT_WORDS}, or cut off at its start") from None
     except Exception as error:
         raise BadImage(name_kind(data) or f"truncated or damaged ({_first_line(error)})") from None
     if image.width == 0 or image.height == 0:
         raise BadImage("has no pixels")
+    if frame and frame != (0, 0, *image.size):
+        return _clear_around(image, frame), white_is_zero
     if image.format == "BMP" and image.mode == "RGBA" and not np.asarray(image.getchannel("A")).any():
         choices.append("empty alpha channel of a BMP ignored")
         return image.convert("RGB"), white_is_zero
@@ -152,6 +177,13 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
         raise BadImage("a JPEG in CMYK without Adobe's mark, which some programs show as a negative: save it as RGB")
     return image, white_is_zero
+
+
+def _clear_around(image: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
+    """A GIF whose frame is smaller than its canvas: around it nothing is drawn, and Pillow draws the first colour."""
+    drawn, cleared = image.convert("RGBA"), Image.new("RGBA", image.size)
+    cleared.paste(drawn.crop(frame), frame[:2])
+    return cleared
 
 
 def _choose_frame(image: Image.Image, choices: list[Choice]) -> None:
@@ -183,8 +215,10 @@ def _flatten_numbers(values: np.ndarray | str, choices: list[Choice]) -> np.ndar
     if not values.size or values.ndim not in (2, 3):
         raise BadImage("has no pixels")
     is_grey = values.ndim == 2
+    if values.dtype == np.int8:
+        raise BadImage("a TIFF of signed 8-bit numbers: save it without a sign")
     if values.dtype == np.uint8:
-        return np.repeat(values[..., None], 3, axis=2) if is_grey else np.ascontiguousarray(values[..., :3])
+        return np.repeat(values[..., None], 3, axis=2) if is_grey else _take_colours(values, choices)
     if values.dtype.kind == "f":
         if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
             raise BadImage("floating-point values outside 0 to 1")
@@ -192,13 +226,16 @@ def _flatten_numbers(values: np.ndarray | str, choices: list[Choice]) -> np.ndar
         choices.append("numbers of more than 8 bits brought to 8")
         if is_grey:
             return np.repeat(levels[..., None], 3, axis=2)
-        return np.ascontiguousarray(levels[..., :3]) if levels.shape[2] == 3 else _lay_rgba(levels, choices)
+        return _take_colours(levels, choices)
     if is_grey and values.dtype.kind in "iu":
         return np.asarray(_reduce_integers(values, None, choices)[0].convert("RGB")).copy()
     raise BadImage(f"a TIFF of {values.dtype} numbers in colour: save it with 8 or 16 bits")
 
 
-def _lay_rgba(levels: np.ndarray, choices: list[Choice]) -> np.ndarray:
+def _take_colours(levels: np.ndarray, choices: list[Choice]) -> np.ndarray:
+    """Of uint8 [H, W, 3], or with alpha [H, W, 4]."""
+    if levels.shape[2] == 3 or levels[..., 3].min() == 255:
+        return np.ascontiguousarray(levels[..., :3])
     choices.append("transparency laid on white")
     return _lay_on_white(np.ascontiguousarray(levels[..., :3]), levels[..., 3])
 
@@ -218,6 +255,8 @@ def _turn_upright(image: Image.Image, choices: list[Choice]) -> Image.Image:
 def _flatten(image: Image.Image, white_is_zero: bool, choices: list[Choice]) -> np.ndarray:
     """Reduce any mode to RGB: depth first, then colour, then alpha on white."""
     profile = image.info.get("icc_profile")
+    if image.mode in ("La", "RGBa"):  # weighted by their alpha already
+        image = image.convert(image.mode.upper())
     if image.mode.startswith("I") or image.mode == "F":
         colours, alpha = _reduce_depth(image, white_is_zero, choices)
     elif image.has_transparency_data:
@@ -226,7 +265,7 @@ def _flatten(image: Image.Image, white_is_zero: bool, choices: list[Choice]) -> 
         alpha = np.asarray(rgba.getchannel("A"))
     else:
         colours, alpha = image, None
-    pixels = np.array(_convert_to_srgb(colours, profile))
+    pixels = np.array(convert_to_srgb(colours, profile))
     if alpha is None or alpha.min() == 255:
         return pixels
     choices.append("transparency laid on white")
@@ -255,23 +294,6 @@ def _reduce_integers(
     choices.append("numbers of more than 8 bits brought to 8")
     alpha = np.where(values == transparent, 0, 255).astype(np.uint8) if isinstance(transparent, int) else None
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)), alpha
-
-
-def _convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if not profile:
-        return image.convert("RGB")
-    try:
-        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = _PROFILE_MODES.get(embedded.profile.xcolor_space)
-        if mode == "RGB" and image.mode in ("1", "L", "P"):
-            image = image.convert("RGB")
-        if mode != image.mode:
-            return image.convert("RGB")
-        converted = ImageCms.profileToProfile(image, embedded, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return image.convert("RGB")
-    assert converted is not None  # only in-place conversion returns None
-    return converted
 
 
 def _lay_on_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:

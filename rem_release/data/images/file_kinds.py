@@ -27,6 +27,8 @@ _HTML = "a web page (HTML), as a download that failed leaves it: download the pi
 _DICOM = "a DICOM file: export its pixels as PNG or TIFF, with the window that readers should see"
 _ARRAY = "an array and no picture (NumPy, HDF5, NetCDF, FITS): save it as PNG or TIFF"
 _CGBI = "a PNG as Xcode writes it for iPhones (CgBI): bring it back with pngcrush -revert-iphone-optimizations IN OUT"
+_MICROSCOPE = "a file of a microscope's program (CZI, ND2, LIF): export its pictures as PNG or TIFF"
+_LAYERS = "a document of Krita or OpenRaster: export it as PNG or TIFF"
 _RANGE = "a picture of high dynamic range (EXR or HDR): bring it to the range of a screen as PNG or TIFF"
 _KINDS = (
     _kind(rb"version https://git-lfs", "a Git LFS pointer and not the picture: fetch the pictures with git lfs pull"),
@@ -44,6 +46,13 @@ _KINDS = (
     _kind(rb"\x00\x00[\x01\x02]\x00[^\x00]\x00", "icons or cursors of several sizes (ICO): export one as PNG"),
     _kind(rb"icns", "icons of several sizes (ICNS): export one as PNG"),
     _kind(rb"II\*\x00.{4}CR\x02", _RAW.format("CR2")),
+    _kind(rb"II\xbc\x01", "a JPEG XR picture: export it as JPEG or PNG"),
+    _kind(rb"\xff\xd8(?:\xff[\xe0-\xfe][^\xff]{0,400})*?\xff\xf7", "a JPEG-LS picture: export it as PNG"),
+    _kind(rb"\xff\xd8.*?\xff[\xc0-\xc2]\x00.\x0c", "a JPEG of 12 bits: save it with 8, or as PNG or TIFF of 16"),
+    _kind(rb"\xff\xd8.*?\xff\xc3\x00.[\x02-\x10]", "a lossless JPEG: export it as PNG or TIFF"),
+    _kind(rb"gimp xcf ", "a document of GIMP (XCF): export it as PNG or TIFF"),
+    _kind(rb"ZISRAWFILE|\xda\xce\xbe\x0a|\x70\x00\x00\x00.{4}\x2a", _MICROSCOPE),
+    _kind(rb"PK\x03\x04.{26}mimetype(?:application/x-krita|image/openraster)", _LAYERS),
     _kind(rb"FUJIFILMCCD-RAW", _RAW.format("RAF")),
     _kind(rb"IIU\x00", _RAW.format("RW2")),
     _kind(rb"(?:II|MM)(?:R[OS]|OR)", _RAW.format("ORF")),

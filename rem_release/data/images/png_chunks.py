@@ -9,6 +9,7 @@ import zlib
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ABOUT_PIXELS = {b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"iCCP", b"cICP", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
 """ancillary chunks that decide how pixels look, and those that tell an animation"""
+_ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _MOST_PROFILE = 1 << 20
 
 
@@ -25,8 +26,15 @@ def strip_png(data: bytes) -> bytes:
             kept.append(data[position:end])
         position = end
         if kept[-1][4:8] == b"IEND":
-            return b"".join(kept)
+            return b"".join(kept if _is_animation(kept) else [each for each in kept if each[4:8] not in _ANIMATION])
     return data
+
+
+def _is_animation(chunks: list[bytes]) -> bool:
+    """Whether there are several frames; else the picture is the whole one, whatever a frame's place says."""
+    names = [each[4:8] for each in chunks]
+    frames = [int.from_bytes(each[8:12], "big") for each in chunks if each[4:8] == b"acTL"]
+    return frames != [] and (frames[0] > 1 or b"fdAT" in names)
 
 
 def is_misread(data: bytes) -> bool:
@@ -54,3 +62,15 @@ def _has_profile(body: bytes) -> bool:
     except (zlib.error, ValueError):
         return False
     return unpacker.eof
+
+
+def find_chunk(data: bytes, name: bytes) -> bytes | None:
+    """The body of the first chunk of that name before the pixels; None where there is none."""
+    position = len(SIGNATURE)
+    while data.startswith(SIGNATURE) and position + 12 <= len(data):
+        size = int.from_bytes(data[position : position + 4], "big")
+        found = data[position + 4 : position + 8]
+        if found in (name, b"IDAT"):
+            return data[position + 8 : position + 8 + size] if found == name else None
+        position += 12 + size
+    return None

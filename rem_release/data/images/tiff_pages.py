@@ -7,6 +7,7 @@ files are TIFF whose first page is a preview, and whose picture is not yet devel
 import io
 import logging
 import math
+import struct
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,10 @@ _SIGNED = 2
 _MOST_PAGES = 10_000
 _MOST_BYTES, _UNPACKED = 1 << 31, 1100
 """of pixels, and how many times as long as its file: Deflate packs zeros 1 to 1030"""
-_COPIES = "smaller copies of a picture alone, as a camera's raw file does: develop it to JPEG, PNG or TIFF first"
+_COPIES = (
+    "smaller copies of a picture alone, as a camera's raw file does: develop it to JPEG, PNG or TIFF first, or save it "
+    "anew where it is the picture"
+)
 
 
 def choose_page(image: Image.Image) -> str | None:
@@ -36,6 +40,8 @@ def choose_page(image: Image.Image) -> str | None:
     own = []
     for page in range(pages):
         image.seek(page)
+        if not image.tag_v2:  # type: ignore[attr-defined]
+            return "truncated or damaged (its directory is missing)"
         if not int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & (_COPY | _MASK):  # type: ignore[attr-defined]
             own.append(page)
     if not own:
@@ -49,6 +55,27 @@ def choose_page(image: Image.Image) -> str | None:
     return None
 
 
+def is_cut(data: bytes) -> bool:
+    """Whether a directory of a TIFF, which may stand behind its pixels, is not whole: TIFF 6.0, section 2, and BigTIFF.
+
+    Tags that are missing have their defaults, and the pixels would be others.
+    """
+    order = "<" if data.startswith(b"II") else ">"
+    is_big = data[2:4] in (b"+\0", b"\0+")
+    count_type, entry, offset_type = ("Q", 20, "Q") if is_big else ("H", 12, "I")
+    count_size, offset_size = struct.calcsize(count_type), struct.calcsize(offset_type)
+    place, seen = 8 if is_big else 4, set[int]()
+    while place + offset_size <= len(data):
+        (start,) = struct.unpack_from(f"{order}{offset_type}", data, place)
+        if start == 0 or start in seen or len(seen) > _MOST_PAGES:
+            return False
+        if start + count_size > len(data):
+            return True
+        seen.add(start)
+        place = start + count_size + entry * int(struct.unpack_from(f"{order}{count_type}", data, start)[0])
+    return True
+
+
 def read_numbers(data: bytes) -> np.ndarray | str:
     """The numbers of the one page of a TIFF that Pillow does not open: [H, W] or [H, W, S]; or why there are none."""
     import tifffile  # a fifth of a second
@@ -57,6 +84,8 @@ def read_numbers(data: bytes) -> np.ndarray | str:
 
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
+            if not len(file.pages):
+                return "truncated or damaged (its directory is missing)"
             pages = [page for page in file.pages if not int(page.subfiletype) & (_COPY | _MASK)]  # type: ignore[union-attr]
             if len(pages) != 1:
                 return f"multi-page ({len(pages)} pages)" if pages else f"holds {_COPIES}"

@@ -6,14 +6,19 @@ They are recognised, for a message that names the layout and the lines that mend
 import csv
 import re
 from collections import Counter
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
+
+from rem_release.data.sources.labels import LABELS
+from rem_release.data.sources.split_names import splits_hinted
 
 Parts = tuple[str, ...]
 _NAMED = re.compile(r"(?P<name>[^\W\d_]+(?:[ _-][^\W\d_]+)*)[._ -]*\(?\d+\)?")
 """a name and a number: cat.0, dog_12, Abyssinian_100, rose (3)"""
 _SED = r"s/^([^0-9]*[^0-9._ (-])[._ (-]*[0-9]+.*$/&,\1/p"
 _TABLES = (".csv", ".tsv", ".txt")
+_ARCHIVES = (".tar", ".zip", ".gz", ".tgz", ".7z", ".rar", ".tfrecord", ".npz", ".h5", ".hdf5")
 _MOST_ROWS = 10_000
 _LEAST_SHARE = 0.9
 _CLUSTERS = "or add --label-from clusters to group them by their looks"
@@ -26,12 +31,16 @@ def explain_flat(root: Path, files: list[Parts]) -> tuple[str, list[str]]:
         root: the folder.
         files: of it, all directly in it.
     """
+    archives = [parts[-1] for parts in files if parts[-1].lower().endswith(_ARCHIVES)]
+    if len(archives) > len(files) / 2:
+        return f"{root} holds archives ({archives[0]}) and no pictures; unpack them, and give the folder they make", []
     pictures = [parts[-1] for parts in files if PurePosixPath(parts[-1]).suffix.lower() not in (*_TABLES, ".json")]
     table = _find_table(root, pictures)
     if table is not None:
         return table
     names = Counter(found["name"] for name in pictures if (found := _NAMED.fullmatch(PurePosixPath(name).stem)))
-    if 2 <= len(names) <= len(pictures) / 2 and sum(names.values()) >= _LEAST_SHARE * len(pictures):
+    are_splits = any(splits_hinted(name) for name in names)
+    if not are_splits and 2 <= len(names) <= len(pictures) / 2 and sum(names.values()) >= _LEAST_SHARE * len(pictures):
         shown = ", ".join(sorted(names)[:5])
         return (
             f"{root} has no class folders; its files seem to be named after their classes ({shown}). Write a metadata "
@@ -45,41 +54,62 @@ def explain_flat(root: Path, files: list[Parts]) -> tuple[str, list[str]]:
 
 
 def _find_table(root: Path, pictures: list[str]) -> tuple[str, list[str]] | None:
-    """A table beside the folder, or in it, with a column that names the pictures."""
+    """A table beside the folder, or in it, with a column that names the pictures; of several that which knows most."""
     stems = {PurePosixPath(name).stem: name for name in pictures}
+    found = []
     for folder in (root, root.parent):
         for path in sorted(folder.iterdir()):
-            if path.suffix.lower() not in _TABLES or not path.is_file():
-                continue
-            column, others, has_suffix = _match_column(path, stems)
-            if column is not None:
-                suffix = "" if has_suffix else PurePosixPath(next(iter(pictures))).suffix
-                named, label = f"table[{column!r}].astype(str) + {suffix!r}", f"table[{others[0]!r}]"
-                kept = f"[['file_name', 'label']].to_csv({str(root / 'metadata.csv')!r}, index=False)"
-                return (
-                    f"{root} has no class folders, and {path} seems to say the labels of its pictures in the columns "
-                    f"{', '.join(others)}. Write the metadata file that is read here with these lines of Python:",
-                    [
-                        f"import pandas; table = pandas.read_csv({str(path)!r}, sep=None, engine='python')",
-                        f"table.assign(file_name={named}, label={label}){kept}",
-                    ],
-                )
-    return None
+            if path.suffix.lower() in _TABLES and path.is_file() and (match := _match_column(path, stems)):
+                found.append((path, match))
+    if not found:
+        return None
+    path, match = max(found, key=lambda each: each[1].known)
+    suffix = "" if match.has_suffix else PurePosixPath(next(iter(pictures))).suffix
+    label, ask = match.label, ""
+    if label is None:
+        label, ask = "LABEL", ", with the column of the labels in place of LABEL"
+    named, kept = f"table[{match.column!r}] + {suffix!r}", "[['file_name', 'label']]"
+    read = f"{str(path)!r}, sep=None, engine='python', dtype=str, keep_default_na=False, skipinitialspace=True"
+    return (
+        f"{root} has no class folders, and {path} seems to say the labels of its pictures in one of the columns "
+        f"{', '.join(match.others)}. Write the metadata file that is read here with these lines of Python{ask}:",
+        [
+            f"import pandas; table = pandas.read_csv({read})",
+            f"table.assign(file_name={named}, label=table[{label!r}]){kept}.to_csv("
+            f"{str(root / 'metadata.csv')!r}, index=False)",
+        ],
+    )
 
 
-def _match_column(path: Path, stems: dict[str, str]) -> tuple[str | None, list[str], bool]:
-    """The column whose values are the pictures' names, with or without what follows the dot; the others; and
-    whether it is with that."""
+@dataclass(frozen=True)
+class _Match:
+    """A column that names pictures, how many, whether with what follows the dot; the others, and that of the labels
+    where its name says so."""
+
+    column: str
+    known: int
+    has_suffix: bool
+    others: list[str]
+    label: str | None
+
+
+def _match_column(path: Path, stems: dict[str, str]) -> _Match | None:
     try:
         text = path.read_text(encoding="utf-8-sig")
         dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t")
+        dialect.skipinitialspace = True
         rows = list(islice(csv.DictReader(text.splitlines(), dialect=dialect), _MOST_ROWS))
     except (OSError, UnicodeError, csv.Error):
-        return None, [], False
-    for column in rows[0] if rows else []:
+        return None
+    if not rows or any(name in stems or PurePosixPath(name or "").stem in stems for name in rows[0]):
+        return None  # without names of columns
+    for column in rows[0]:
         values = [str(row.get(column) or "") for row in rows]
         others = [name for name in rows[0] if name != column and name]
         known = sum(value in stems or PurePosixPath(value).stem in stems for value in values)
-        if others and known > 1 and known >= _LEAST_SHARE * min(len(values), len(stems)):
-            return column, others, values[0] not in stems
-    return None, [], False
+        is_once = len(set(values)) == len(values)  # else it lists boxes
+        if others and is_once and known > 1 and known >= _LEAST_SHARE * min(len(values), len(stems)):
+            labels = [name for name in others if name.lower() in LABELS or "label" in name.lower()]
+            label = labels[0] if len(labels) == 1 else others[0] if len(others) == 1 else None
+            return _Match(column, known, values[0] not in stems, others, label)
+    return None

@@ -5,9 +5,12 @@ and the droppings of file managers are ignored. Links are followed.
 """
 
 import os
+import re
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePath
+from typing import Literal
 
 import datasets
 import numpy as np
@@ -16,22 +19,45 @@ import pyarrow as pa
 from rem_release.data.sources.flat_folders import explain_flat
 from rem_release.data.sources.recognised import Layout
 from rem_release.data.sources.rows import Rows, SourceOptions, point_at_files
-from rem_release.data.sources.split_names import split_named, splits_hinted
+from rem_release.data.sources.split_names import KNOWN, split_named, split_words, splits_hinted
 from rem_release.errors import InputError
 
 _DROPPINGS = {
     *("thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin"),
     *("system volume information", "__macosx", "icon\r", "network trash folder", "temporary items", "lost+found"),
-    *("nohup.out", "picasa.ini", "zbthumbnail.info", "@eadir", "#recycle", "pspbrwse.jbf"),
+    *("nohup.out", "__pycache__", "picasa.ini", "zbthumbnail.info", "@eadir", "#recycle", "pspbrwse.jbf"),
 }
 """what operating systems, file managers, viewers and network drives leave behind, as ignore templates list it"""
 _DROPPED_ENDS = ("~", ".lnk", ".stackdump", ".swp")
-_PARTS = {
-    *("image", "images", "img", "imgs", "jpegimages", "photos", "mask", "masks", "label", "labels", "annotation"),
-    *("annotations", "bboxes", "boxes", "keypoints", "segmentation", "segmentations", "groundtruth", "ground_truth"),
-    *("gt", "depth", "captions"),
+_PICTURES_OF_PAIRS = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
+_BESIDE_PICTURES = {
+    *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
+    *("segmentations", "groundtruth", "ground", "truth", "gt", "depth", "captions"),
 }
-"""names of folders that hold pictures and what belongs to each of them"""
+_BESIDE_BOTH = {
+    "tr",
+    "ts",
+    "va",
+    "left",
+    "right",
+    "bit",
+    "fine",
+    "coarse",
+    "class",
+    "object",
+    "raw",
+    "sets",
+    "set",
+    "all",
+}
+"""words in the names of folders that hold pictures, of those that hold what belongs to each picture, and of either"""
+_DOCUMENTS = (
+    *(".md", ".txt", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".toml", ".html", ".pdf"),
+    *(".py", ".ipynb", ".bib", ".cff", ".log"),
+)
+_DOCUMENT_NAMES = {"readme", "license", "licence", "citation", "notice", "copying", "changelog", "makefile"}
+"""what lies beside class folders and is no picture"""
+_TWIN = re.compile(r"(?P<stem>.+?)[ _-](?:mask|gt|seg|segmentation|label|annotation)(?:[ _-]?\d+)?", re.IGNORECASE)
 _SHOWN = 10
 
 Parts = tuple[str, ...]
@@ -45,6 +71,8 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
     """
     ignored: list[str] = []
     root = find_split_folder(path, options)
+    if root != path:
+        ignored += [entry.path for entry in _list(path) if not entry.is_dir()]
     files = walk(root, ignored)
     if not files:
         raise InputError(f"{root} holds no files")
@@ -53,7 +81,7 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
     elif options.label_from == "albums":
         rows = _open_albums(root, files, options)
     else:
-        rows = _open_class_folders(root, files, options)
+        rows = _open_class_folders(root, files, options, ignored)
     return replace(rows, ignored=tuple(ignored))
 
 
@@ -130,7 +158,7 @@ def _enter(root: Path, options: SourceOptions) -> Path:
             entries = _list(root)
         _refuse_wrapping(root, entries)
         if options.layout is None:
-            _refuse_parts(root, [entry.name for entry in entries if entry.is_dir()])
+            _refuse_doubt(root, [entry.name for entry in entries if entry.is_dir()])
     return root
 
 
@@ -149,18 +177,29 @@ def _refuse_wrapping(path: Path, entries: list["os.DirEntry[str]"]) -> None:
 
 
 def _refuse_parts(path: Path, folders: list[str]) -> None:
-    if len(folders) > 1 and all(name.lower() in _PARTS for name in folders):
+    named = {name: _name_part(name) for name in folders}
+    if "beside" in named.values() or (folders and all(named.values())):
         boxes = any(
             parts[-1].lower().endswith((".txt", ".xml", ".json")) for name in folders for parts in walk(path / name)
         )
         what = (
             "boxes in the manner of YOLO or Pascal VOC say nothing of a whole picture" if boxes else "no class is named"
         )
+        sorted_in = [path / name for name in folders if any(entry.is_dir() for entry in _list(path / name))]
+        inner = f", or {sorted_in[0]}, where folders are" if sorted_in else ""
         raise InputError(
             f"{path} holds {_enumerate(folders)}, which look like pictures and what belongs to them, not like classes: "
             f"{what}. Give the folder of pictures with metadata.csv (file_name,label) in it, or with --label-from "
-            "clusters; or add --layout classes if they are classes"
+            f"clusters{inner}; or add --layout classes if they are classes"
         )
+
+
+def _name_part(name: str) -> Literal["pictures", "beside"] | None:
+    """Whether a folder's name says that it holds pictures, or what belongs to each of them: `JPEGImages`, `gtFine`."""
+    words = {word for word in split_words(name) if not word.isdigit()} - _BESIDE_BOTH
+    if words & _BESIDE_PICTURES and words <= _BESIDE_PICTURES | _PICTURES_OF_PAIRS | KNOWN:
+        return "beside"
+    return "pictures" if words & _PICTURES_OF_PAIRS and words <= _PICTURES_OF_PAIRS | KNOWN else None
 
 
 def _refuse_doubt(path: Path, folders: list[str]) -> None:
@@ -169,18 +208,25 @@ def _refuse_doubt(path: Path, folders: list[str]) -> None:
     Raises:
         InputError: names the ways to go on.
     """
+    _refuse_parts(path, folders)
     if len(folders) < 2:
         return
-    _refuse_parts(path, folders)
     ways = f"say --layout splits if they are splits (then --split {folders[0]} or the like), or --layout classes"
     hinted = set().union(*map(splits_hinted, folders))
-    if len(hinted) > 1:
+    splits = [name for name in folders if split_named(name) and any(map(os.DirEntry.is_dir, _list(path / name)))]
+    if len(hinted) > 1 or splits:
         raise InputError(f"{path} holds {_enumerate(folders)}, of which some are named like splits: {ways}")
-    inner = Counter(entry.name for name in folders for entry in _list(path / name) if entry.is_dir())
-    shared = sorted(name for name, count in inner.items() if count > 1)
-    if len(shared) > 1:
+    inner = [_list_inner(path / name) for name in folders]
+    shared = sorted(name for name, count in Counter(chain(*inner)).items() if count > 1)
+    if len(shared) > 1 or (shared and all(len(names) > 1 for names in inner)):
         alike = _enumerate(shared)
         raise InputError(f"{path} holds {_enumerate(folders)}, and several of them the folders {alike}: {ways}")
+
+
+def _list_inner(path: Path) -> list[str]:
+    """The folders in a folder; where it holds only one that is called `images` or the like, those in there."""
+    names = [entry.name for entry in _list(path) if entry.is_dir()]
+    return _list_inner(path / names[0]) if len(names) == 1 and _name_part(names[0]) == "pictures" else names
 
 
 def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
@@ -238,13 +284,59 @@ def _is_ignored(entry: "os.DirEntry[str]") -> bool:
     return name.startswith(".") or name in _DROPPINGS or (name.endswith(_DROPPED_ENDS) and not entry.is_dir())
 
 
-def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions) -> Rows:
+def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, ignored: list[str]) -> Rows:
+    if options.layout is None:
+        _refuse_tables_within(root, files)
+        _refuse_twins(root, files)
+    documents = [parts for parts in files if len(parts) == 1 and _is_document(parts[0])]
+    if len(documents) < sum(len(parts) == 1 for parts in files) or any(len(parts) > 1 for parts in files):
+        ignored += [str(root / parts[0]) for parts in documents]
+        files = [parts for parts in files if parts not in documents]
+    ignored += [entry.path for entry in _list(root) if entry.is_dir() and not walk(Path(entry))]
     names = sorted({parts[0] for parts in files if len(parts) > 1})
     if not names:
         raise InputError(*explain_flat(root, files))
     index = {name: number for number, name in enumerate(names)}
     class_ids = np.array([index[parts[0]] if len(parts) > 1 else -1 for parts in files], np.int64)
     return _build_rows(root, files, options, class_ids, {name: name for name in names})
+
+
+def _is_document(name: str) -> bool:
+    return name.lower().endswith(_DOCUMENTS) or name.lower().split(".")[0] in _DOCUMENT_NAMES
+
+
+def _refuse_tables_within(root: Path, files: list[Parts]) -> None:
+    """Refuse folders with tables of their own, whose rows know the labels better than the folders' names.
+
+    Raises:
+        InputError: says how to bring them together.
+    """
+    for parts in files:
+        if len(parts) > 1 and parts[-1] in ("metadata.csv", "metadata.jsonl", "metadata.parquet"):
+            raise InputError(
+                f"{root} holds a table in a folder of its own, {'/'.join(parts)}; write one {parts[-1]} in {root} that "
+                f"lists all pictures (file_name: {parts[0]}/...), or add --layout classes if the folders are classes"
+            )
+
+
+def _refuse_twins(root: Path, files: list[Parts]) -> None:
+    """Refuse folders in which pictures and their masks lie side by side.
+
+    Raises:
+        InputError: names a pair.
+    """
+    stems = {(*parts[:-1], PurePath(parts[-1]).stem): parts for parts in files}
+    pairs = [
+        (parts, stems[mate])
+        for (*folder, stem), parts in stems.items()
+        if (match := _TWIN.fullmatch(stem)) and (mate := (*folder, match["stem"])) in stems
+    ]
+    if len(pairs) > 1:
+        mask, picture = ("/".join(parts) for parts in pairs[0])
+        raise InputError(
+            f"{root} holds pictures and what looks like their masks side by side ({mask}, {picture}); move the masks "
+            "elsewhere, or add --layout classes to release them all"
+        )
 
 
 def _open_albums(root: Path, files: list[Parts], options: SourceOptions) -> Rows:

@@ -110,6 +110,11 @@ def read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> data
     """
     column = options.image_column
     if column not in dataset.column_names:
+        if "file_name" in dataset.column_names:
+            raise InputError(
+                f"{options.source} names files and holds no pictures; call it metadata.parquet, put it into the folder "
+                "of the pictures, and give that folder"
+            )
         raise InputError(name_columns(dataset, options, column, "--image-column"))
     if not is_image(dataset.features[column]):
         raise InputError(f"column {column!r} of {options.source} does not hold images; choose one with --image-column")
@@ -141,7 +146,7 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
         raise InputError(f"column {column!r} holds {kind} (row 0: {first!r:.60}), not one class a row; {_ADVICE}")
     if pa.types.is_float16(values.type):
         values = values.cast(pa.float32())
-    _refuse_missing(values, column)
+    _refuse_missing(values, column, isinstance(feature, datasets.ClassLabel))
     if isinstance(feature, datasets.ClassLabel):
         _refuse_unnamed(values, column, feature.num_classes)
         return list(feature.names), values.to_numpy().astype(np.int64)
@@ -173,9 +178,10 @@ def name_value(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _refuse_missing(values: pa.ChunkedArray, column: str) -> None:
+def _refuse_missing(values: pa.ChunkedArray, column: str, is_numbered: bool) -> None:
     missing = values.is_null(nan_is_null=True)
-    if pa.types.is_signed_integer(values.type) or pa.types.is_floating(values.type):
+    is_number = pa.types.is_signed_integer(values.type) or pa.types.is_floating(values.type)
+    if is_number and (is_numbered or set(pc.unique(values).to_pylist()) != {-1, 1}):  # which are two classes
         missing = pc.or_(missing, pc.fill_null(pc.equal(values, -1), False))
     rows = np.flatnonzero(missing.to_numpy())
     if len(rows):

@@ -29,7 +29,8 @@ def find_metadata(path: Path, options: SourceOptions) -> Path | None:
     Raises:
         InputError: there are two of them, and nobody knows which is right.
     """
-    folders = dict.fromkeys((guess_split_folder(path, options), path))
+    inner = [path / options.split] if options.layout != "classes" else []
+    folders = dict.fromkeys((guess_split_folder(path, options), *inner, path))
     found = [folder / name for folder in folders for name in _METADATA if (folder / name).is_file()]
     if len(found) > 1:
         names = " and ".join(str(file.relative_to(path)) for file in found)
@@ -96,7 +97,8 @@ def _refuse_twins(path: Path, names: list[str], loaded: datasets.Dataset, option
     """
     label = guess_columns(loaded.features, options).label_column
     seen: dict[str, Any] = {}
-    for name, value in zip(names, loaded[label][:] if label in loaded.column_names else names, strict=True):
+    plain = [str(PurePosixPath(name)) for name in names]  # ./1.png is 1.png
+    for name, value in zip(plain, loaded[label][:] if label in loaded.column_names else names, strict=True):
         if label in loaded.column_names and seen.setdefault(name, value) != value:
             raise InputError(f"{path} lists {name} with the labels {seen[name]} and {value}; give it one")
     if options.layout is None and not _list_split_folders(path, names, options):

@@ -8,19 +8,23 @@ The first that fits, which stands in `Source.layout`:
    them are refused. A table whose files all lie in folders named like splits is one of splits. Pictures
    that it does not list are left out and counted by folder. How a CSV is written: `csv_tables`.
 4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of pictures; or anywhere
-   below, where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them.
+   below, where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them; each
+   split names its own classes. A shard that is missing by its name (`-of-00002`), a column that one file lacks, and
+   folders that stand for a column (`label=cat`) are refused.
 5. *Folders of pictures*. Their top folders are splits where all of them are named like splits (`split_names`), or
    SPLIT/ holds class folders; else they are the classes. A split may lie in one folder more of its name
-   (`seg_train/seg_train`). Where they could be either, all holding the same folders, or
-   are called `images` and `masks`, that is a question: `--layout`. A folder is a class; with `--label-from albums`
-   the folder that directly holds a file is one; with `clusters` none is needed. Files at the top have no class and
-   are refused. Hidden files and droppings of systems are passed over and counted. What is one step away is named by
-   `flat_folders`.
+   (`seg_train/seg_train`). It is a question, which `--layout` answers, where they could be either, several of them
+   holding the same folders (or one, where each holds several); where one is called `masks`, `gtFine` or the like, or
+   all `images`; where tables lie in them, or masks beside their pictures (`1_mask.png`). A folder is a class; with
+   `--label-from albums` the folder that directly holds a file is one; with `clusters` none is needed. Pictures at the
+   top have no class and are refused. Hidden files, droppings of systems, documents at the top (README, LICENSE, .csv,
+   .txt ...) and empty folders are passed over and counted. What is one step away is named by `flat_folders`.
 6. *A dataset of the Hugging Face Hub*, NAMESPACE/NAME, where no such path and no such folder for it exists.
 
-A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value; none may be missing, and no two
-classes may differ in blanks around their names, or in how letters are encoded, alone. Where the
-options name no columns, the only column of images and the only one of labels are taken. A release needs two classes.
+A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value. None may be missing; -1 means
+that it is, unless 1 is the only other one. No two classes may differ in blanks around their names alone, or in how
+letters are encoded. Where the options name no columns, the only column of images is taken, and the only one whose name
+says that it holds labels (label, class, species ...). A release needs two classes.
 """
 
 import os

@@ -39,7 +39,12 @@ def holds_parquet(path: Path, options: SourceOptions) -> bool:
     beside class folders of pictures is none.
     """
     usual = (path, path / "data", path / options.split)
-    if any(_has_suffix(file, {".parquet"}) for folder in usual if folder.is_dir() for file in folder.iterdir()):
+    if any(
+        _has_suffix(file, {".parquet"}) and file.name != "metadata.parquet"
+        for folder in usual
+        if folder.is_dir()
+        for file in folder.iterdir()
+    ):
         return not _has_class_folders(path)
     if not _list_parquet(path):
         return False
@@ -88,6 +93,8 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
             _require_known_splits(path, found, builder.config.data_files)
         used = {Path(file).resolve() for each in builder.config.data_files.values() for file in each}
         files = [Path(file).resolve() for file in builder.config.data_files[options.split]]
+        if path.is_dir():
+            _require_all_shards([file for file in found if file.resolve() in set(files)])
         features, is_mixed = _join_features(files, builder.info.features)
         options = guess_columns(features, options)
         _require_all_columns(files, options)
@@ -122,9 +129,37 @@ def _join_features(files: list[Path], stated: datasets.Features | None) -> tuple
     schemas = [pq.read_schema(file) for file in files]
     _require_same_classes(files, [datasets.Features.from_arrow_schema(schema) for schema in schemas])
     if all(schema.equals(schemas[0]) for schema in schemas):
-        return stated or datasets.Features.from_arrow_schema(schemas[0]), False
+        return _prefer_own(datasets.Features.from_arrow_schema(schemas[0]), stated)
     joined = pa.unify_schemas(schemas, promote_options="permissive")
     return datasets.Features.from_arrow_schema(joined), True
+
+
+def _prefer_own(own: datasets.Features, stated: datasets.Features | None) -> tuple[datasets.Features, bool]:
+    """What a card states, and the classes as the files themselves name them: `datasets` takes those of another split.
+
+    Returns:
+        The features, and whether `datasets` has to be told.
+    """
+    classes = {name: feature for name, feature in own.items() if isinstance(feature, datasets.ClassLabel)}
+    if stated is None:
+        return own, bool(classes)
+    joined = datasets.Features({name: classes.get(name, feature) for name, feature in stated.items()})
+    return joined, joined != stated
+
+
+def _require_all_shards(files: list[Path]) -> None:
+    """Refuse `train-00000-of-00002.parquet` without the other one.
+
+    Raises:
+        InputError: names one that is missing.
+    """
+    found = {file.name for file in files}
+    for file in files:
+        if match := re.fullmatch(r"(.+)-(\d{5})-of-(\d{5})\.parquet", file.name, re.IGNORECASE):
+            for number in range(int(match[3])):
+                name = f"{match[1]}-{number:05d}-of-{match[3]}{file.suffix}"
+                if name not in found:
+                    raise InputError(f"{file.parent} holds {file.name} and not {name}; bring all of them, or rename it")
 
 
 def _require_same_classes(files: list[Path], features: list[datasets.Features]) -> None:

@@ -18,4 +18,5 @@ Choice = Literal[
     "empty alpha channel of a BMP ignored",
     "numbers of more than 8 bits brought to 8",
     "one picture chosen of several in the file",
+    "colours stated otherwise than by an ICC profile taken for those of sRGB",
 ]

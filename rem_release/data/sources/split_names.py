@@ -15,15 +15,22 @@ _BESIDE = {
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
 
 
+KNOWN = {*_BESIDE, *(word for names in _SPLITS.values() for word in names)}
+"""words that a folder of a split may bear"""
+
+
+def split_words(name: str) -> list[str]:
+    """The words of a name, in small letters: `leftImg8bit` is left, img, 8, bit."""
+    return [word.lower() for word in _WORD.findall(name)]
+
+
 def split_named(name: str) -> str | None:
     """What a folder's name says: `train`, `validation`, `test`, or None where it is no name of a split."""
-    words = [word.lower() for word in _WORD.findall(name) if not word.isdigit()]
-    found = {split for word in words for split, names in _SPLITS.items() if word in names}
-    known = {*_BESIDE, *(word for names in _SPLITS.values() for word in names)}
-    return found.pop() if len(found) == 1 and set(words) <= known else None
+    words = [word for word in split_words(name) if not word.isdigit()]
+    found = splits_hinted(name)
+    return found.pop() if len(found) == 1 and set(words) <= KNOWN else None
 
 
 def splits_hinted(name: str) -> set[str]:
     """Every split of which a word of the name speaks, whatever else it says: `trainA`, `train_cats`, `test-many`."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    return {split for word in words for split, names in _SPLITS.items() if word in names}
+    return {split for word in split_words(name) for split, names in _SPLITS.items() if word in names}

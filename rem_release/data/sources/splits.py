@@ -114,7 +114,7 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
         layout=rows[0].layout,
         labels_from=rows[0].labels_from,
         root=None if rows[0].root is None else Path(options.source),
-        origins=[f"{name}/{origin}" for name, part in parts.items() for origin in _list_origins(part)],
+        origins=[origin for name, part in parts.items() for origin in _list_origins(name, part, options)],
         class_ids=np.concatenate(ids) if ids else None,
         cells=ParquetColumn(files, options.image_column) if rows[0].cells is not None else None,
         files=files,
@@ -126,8 +126,11 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
     )
 
 
-def _list_origins(rows: Rows) -> list[str]:
-    return rows.origins if rows.origins is not None else [f"row {row}" for row in range(len(rows.dataset))]
+def _list_origins(name: str, rows: Rows, options: SourceOptions) -> list[str]:
+    """As `Source.origin` says them; of a table over all splits they name the folder already."""
+    if rows.origins is None:
+        return [f"{name}/row {row}" for row in range(len(rows.dataset))]
+    return rows.origins if rows.root == Path(options.source) else [f"{name}/{origin}" for origin in rows.origins]
 
 
 def _require_one_kind(parts: dict[str, Rows], options: SourceOptions) -> None:

@@ -1,0 +1,424 @@
+"""What a folder is taken for, coded a second time from the page of policy alone; nothing of rem_release is imported.
+
+The page: the docstrings of `opening.py` and `decoding.py`, README's "Protect your own images", and `split_names.py`.
+Left out: Parquet files of pictures, `save_to_disk`, the Hub, clusters. What the page does not say is marked SILENT.
+"""
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from tests.policy_pixels import MayRefuse, Refused, decode
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The whole folder is refused, or its owner is asked."""
+
+    words: str
+
+
+class _Refuse(Exception):  # noqa: N818 - becomes a Refusal
+    pass
+
+
+@dataclass(frozen=True)
+class Row:
+    origin: str
+    label: str | None
+    """None for a file that lies in no class folder, which is refused"""
+    path: Path
+
+    def pixels(self) -> np.ndarray | Refusal | MayRefuse:
+        """What the file shows."""
+        if self.label is None:
+            return Refusal("lies in no class folder")
+        if not self.path.is_file():
+            return Refusal("no such file")
+        try:
+            return decode(self.path.read_bytes())
+        except MayRefuse as rare:
+            return rare
+        except Refused as refused:
+            return Refusal(str(refused))
+
+
+@dataclass(frozen=True)
+class Expected:
+    rows: list[Row]
+    splits: dict[str, int]
+    left_out: set[str] = field(default_factory=set)
+    classes: list[str] = field(default_factory=list)
+
+
+def expected(
+    folder: Path, split: str = "train", layout: str | None = None, label_from: str | None = None
+) -> Expected | Refusal:
+    """Say what this folder is by the page, or why it is none."""
+    try:
+        names = sorted(split.split("+"))
+        if not all(re.fullmatch(r"\w+(\.\w+)*", name) for name in names):
+            return Refusal("no name of a split")  # SILENT
+        if len(names) > 1 and label_from == "albums":
+            return Refusal("albums of several splits")  # SILENT
+        parts = {name: _one_split(folder, name, layout, label_from) for name in names}
+    except _Refuse as refused:
+        return Refusal(str(refused))
+    several = len(names) > 1
+    if several and len({found.chosen for found in parts.values()}) < len(names):
+        return Refusal("one folder is not two splits")
+    if len({found.table for found in parts.values()}) > 1:
+        return Refusal("splits of several kinds")  # SILENT
+    if several and len({type(label) for found in parts.values() for _, label, _ in found.rows if label}) > 1:
+        return Refusal("labels of several types")
+    rows: list[tuple[str, object, Path]] = []
+    for name, found in parts.items():
+        prefix = f"{name}/" if several and not found.whole else ""
+        rows += [(f"{prefix}{origin}", label, path) for origin, label, path in found.rows]
+    labels = {label for _, label, _ in rows if label is not None}
+    if len(labels) < 2:
+        return Refusal("fewer than two classes")
+    if len({unicodedata.normalize("NFC", str(label)).strip() for label in labels}) < len(labels):
+        return Refusal("classes that differ in blanks or encoding alone")
+    chosen = {found.chosen for found in parts.values()}
+    return Expected(
+        rows=[Row(origin, None if label is None else str(label), path) for origin, label, path in rows],
+        splits={name: len(found.rows) for name, found in parts.items()},
+        left_out={name for found in parts.values() for name in found.others} - chosen,
+        classes=[str(label) for label in sorted(labels)],  # type: ignore[type-var]
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    rows: list[tuple[str, object, Path]]
+    chosen: str = ""
+    """the folder of the split"""
+    others: tuple[str, ...] = ()
+    """folders that are splits, too, and stay out"""
+    table: bool = False
+    whole: bool = False
+    """a table of all splits, whose names of files begin with their folders"""
+
+
+def _one_split(folder: Path, split: str, layout: str | None, label_from: str | None) -> _Found:
+    for place, table in _tables(folder, split, layout):
+        if label_from == "albums":
+            raise _Refuse("a table, and albums take folders")
+        return _table(folder, place, table, split, layout)
+    return _albums(folder, split, layout) if label_from == "albums" else _folders(folder, split, layout)
+
+
+# --- names
+
+_SPLITS = {
+    "train": "train training trn trainset 训练 训练集",
+    "validation": "val valid validation validate dev eval evaluation valset 验证 验证集",
+    "test": "test testing tests tst testset 测试 测试集",
+}
+_BESIDE = (
+    *("seg", "set", "data", "dataset", "split", "image", "images", "img", "imgs", "photo", "photos", "picture"),
+    *("pictures", "pics", "files", "folder"),
+)
+_MEANINGS = {word: split for split, words in _SPLITS.items() for word in words.split()}
+
+
+def _words(name: str) -> list[str]:
+    """Words of a name in lower case: runs of letters, which a capital letter before small ones begins anew."""
+    words, before = [""], ""
+    for at, letter in enumerate(name):
+        kind = "a" if letter.isascii() and letter.islower() else "A" if letter.isascii() and letter.isupper() else ""
+        kind = kind or ("w" if letter.isalpha() or unicodedata.category(letter)[0] == "N" else "")
+        if letter.isdecimal():
+            kind = "1"
+        humps = kind == "A" and before == "A" and name[at + 1 : at + 2].isascii() and name[at + 1 : at + 2].islower()
+        if humps or (kind != before and (before, kind) != ("A", "a")):
+            words.append("")
+        if kind and kind != "1":
+            words[-1] += letter
+        before = kind
+    return [word.lower() for word in words if word]
+
+
+def meaning(name: str) -> str | None:
+    """The split that a folder is named after."""
+    words = _words(name)
+    said = {_MEANINGS[word] for word in words if word in _MEANINGS}
+    return said.pop() if len(said) == 1 and all(word in _MEANINGS or word in _BESIDE for word in words) else None
+
+
+def _hints(name: str) -> set[str]:
+    return {_MEANINGS[word] for word in _words(name) if word in _MEANINGS}
+
+
+# --- files
+
+_DROPPINGS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r", "@eadir", "__macosx"}
+"""SILENT: README names three; the others are in the tests"""
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _DROPPINGS or name.endswith(("~", ".lnk"))
+
+
+def _files(folder: Path) -> list[tuple[str, ...]]:
+    """Parts of every path below, in order, part by part (SILENT); folders without files do not exist (SILENT)."""
+    found: list[tuple[str, ...]] = []
+    for entry in folder.iterdir():
+        if not _hidden(entry.name):
+            below = _files(entry) if entry.is_dir() else [()]
+            found += [(entry.name, *parts) for parts in below]
+    return sorted(found)
+
+
+def _pick(tops: list[str], split: str) -> str:
+    """The folder of a split: of its exact name, else the one that is named after it."""
+    fitting = [split] if split in tops else [top for top in tops if meaning(top) == split]
+    if len(fitting) != 1:
+        raise _Refuse(f"{len(fitting)} folders for the split {split!r}")
+    return fitting[0]
+
+
+# --- folders of pictures
+
+
+_DOCUMENTS = (".md", ".txt", ".csv", ".json", ".jsonl", ".yaml", ".xml", ".html", ".pdf", ".py")
+_PICTURES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
+_BESIDE_THEM = {
+    *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
+    *("segmentations", "groundtruth", "ground", "truth", "gt", "depth", "captions"),
+}
+_MATE = re.compile("(.+?)[ _-](?:mask|gt|seg|segmentation|label|annotation)([ _-]?[0-9]+)?", re.IGNORECASE)
+_NEUTRAL = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "set", "sets"}
+
+
+def _folders(folder: Path, split: str, layout: str | None) -> _Found:
+    files = _files(folder)
+    inside = _inside(folder)
+    if not files:
+        raise _Refuse("holds no files")
+    present = [entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
+    if layout == "splits" or (layout is None and present and all(map(meaning, present))):
+        return _split_folder(folder, _pick(present, split), present, layout)
+    if layout is None and inside.get(split):
+        return _split_folder(folder, split, present, layout)
+    if split != "train":
+        raise _Refuse("no such split")
+    if layout is None:
+        _refuse_one(folder)
+        _refuse_doubt(folder)
+    return _Found(_class_folders(folder, layout))
+
+
+def _inside(folder: Path) -> dict[str, set[str]]:
+    """The folders in a folder that hold files, and those in each of them."""
+    inside: dict[str, set[str]] = {}
+    for parts in _files(folder):
+        if len(parts) > 1:
+            inside.setdefault(parts[0], set()).update(parts[1:2] if len(parts) > 2 else ())
+    return inside
+
+
+def _split_folder(folder: Path, top: str, tops: list[str], layout: str | None) -> _Found:
+    """The folders of one split are classes; origins are told from it (SILENT, and another docstring says otherwise)."""
+    root = folder / top
+    entries = [entry for entry in root.iterdir() if not _hidden(entry.name)]
+    if len(entries) == 1 and _holds_folders(entries[0]) and meaning(entries[0].name) in (meaning(top), top):
+        root = entries[0]
+    _refuse_one(root)
+    if layout is None:
+        _refuse_doubt(root)
+    return _Found(_class_folders(root, layout), top, tuple(name for name in tops if name != top))
+
+
+def _holds_folders(path: Path) -> bool:
+    return path.is_dir() and any(entry.is_dir() and not _hidden(entry.name) for entry in path.iterdir())
+
+
+def _refuse_one(folder: Path) -> None:
+    entries = [entry for entry in folder.iterdir() if not _hidden(entry.name)]
+    if len(entries) == 1 and _holds_folders(entries[0]):
+        raise _Refuse("one folder around all")
+
+
+def _class_folders(folder: Path, layout: str | None) -> list[tuple[str, object, Path]]:
+    files = _files(folder)
+    if layout is None:
+        if any(len(parts) > 1 and parts[-1] in _TABLES for parts in files):
+            raise _Refuse("a table in a class folder")
+        stems = {(*parts[:-1], parts[-1].rsplit(".", 1)[0]) for parts in files}
+        mates = [
+            re.fullmatch("(.+?)[ _-](?:mask|gt|seg|segmentation|label|annotation)([ _-]?[0-9]+)?", p[-1], re.I)
+            for p in stems
+        ]
+        if sum(mate is not None and (*p[:-1], mate[1]) in stems for mate, p in zip(mates, stems, strict=True)) > 1:
+            raise _Refuse("masks beside their pictures")
+    kept = [p for p in files if len(p) > 1 or not p[0].lower().endswith(_DOCUMENTS)]
+    if not any(len(parts) > 1 for parts in kept):
+        raise _Refuse("no class folders")
+    return [("/".join(p), p[0] if len(p) > 1 else None, folder.joinpath(*p)) for p in kept]
+
+
+def _part(name: str) -> str:
+    """Whether a folder is named after pictures, or after what belongs to them."""
+    words = set(_words(name)) - _NEUTRAL
+    known = {*_BESIDE, *_MEANINGS}
+    if words & _BESIDE_THEM and words <= _BESIDE_THEM | _PICTURES | known:
+        return "beside"
+    return "pictures" if words & _PICTURES and words <= _PICTURES | known else ""
+
+
+def _refuse_doubt(folder: Path) -> None:
+    tops = [entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
+    parts = [_part(top) for top in tops]
+    if "beside" in parts or (parts and all(parts)):
+        raise _Refuse("pictures and what belongs to them")
+    if len(tops) < 2:
+        return
+    if len(set().union(*map(_hints, tops))) > 1 or any(meaning(top) and _holds_folders(folder / top) for top in tops):
+        raise _Refuse("named like splits")
+    inner = [_within(folder / top) for top in tops]
+    shared = {name for names in inner for name in names if sum(name in other for other in inner) > 1}
+    if len(shared) > 1 or (shared and all(len(names) > 1 for names in inner)):
+        raise _Refuse("several hold the same folders")
+
+
+def _within(folder: Path) -> list[str]:
+    names = [entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
+    return _within(folder / names[0]) if len(names) == 1 and _part(names[0]) == "pictures" else names
+
+
+def _albums(folder: Path, split: str, layout: str | None) -> _Found:
+    """SILENT: `train` is a split of albums only where all folders are named like one and nothing lies beside them."""
+    files = _files(folder)
+    tops = sorted({parts[0] for parts in files if len(parts) > 1})
+    chosen, others = "", ()
+    if layout == "splits" or (layout is None and all(meaning(top) for top in tops) and all(len(p) > 1 for p in files)):
+        chosen = _pick(tops, split)
+        others, files = tuple(top for top in tops if top != chosen), _files(folder / chosen)
+    elif layout is None and split != "train" and any(parts[0] == split and len(parts) > 2 for parts in files):
+        chosen, others, files = split, tuple(top for top in tops if top != split), _files(folder / split)
+    elif split != "train":
+        raise _Refuse("no such split")
+    names = {album: f"album-{number:03d}" for number, album in enumerate(sorted({parts[:-1] for parts in files}))}
+    return _Found(
+        [("/".join(parts), names[parts[:-1]], (folder / chosen).joinpath(*parts)) for parts in files], chosen, others
+    )
+
+
+# --- metadata
+
+_TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_MISSING = {
+    *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+}
+"""what pandas reads as nothing; README names `NA` alone"""
+
+
+def _tables(folder: Path, split: str, layout: str | None) -> list[tuple[str, Path]]:
+    tops = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name))
+    spelled = [top for top in tops if meaning(top) == split] if all(map(meaning, tops)) else []  # SILENT
+    own = [split] if split in tops and layout != "classes" else spelled if layout != "classes" else []
+    places = [*(own if len(own) == 1 else []), ""]
+    found = [(at, folder / at / name) for at in places for name in _TABLES if (folder / at / name).is_file()]
+    if len(found) > 1:
+        raise _Refuse("two tables")
+    return found
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, object]]]:
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        return table.column_names, table.to_pylist()
+    data = path.read_bytes()
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")  # SILENT, like semicolons
+    try:
+        text = data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise _Refuse("no UTF-8") from None
+    if path.suffix == ".jsonl":
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        return list(dict.fromkeys(name for row in rows for name in row)), rows
+    if said := re.match(r"sep=(.)\r?\n", text):
+        text = text[said.end() :]
+    first = text.split("\n", 1)[0]
+    mark = said[1] if said else max(",;\t", key=first.count)
+    read = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
+    names, *lines = [line for line in read if line]
+    while names and not names[-1]:
+        names.pop()
+    if len({name.strip() for name in names}) < len(names) or any(any(line[len(names) :]) for line in lines):
+        raise _Refuse("two columns of one name, or a row of more fields")
+    filled = ([*line, *[""] * len(names)] for line in lines)
+    rows = [dict(zip(names, line, strict=False)) for line in filled]
+    return names, [{n: None if not str(v).strip() or v in _MISSING else v for n, v in row.items()} for row in rows]
+
+
+def _label(value: object) -> object:
+    """One of a text, a whole number, or a truth value."""
+    if value is None:
+        raise _Refuse("no label")
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise _Refuse("no class")
+        return int(value)
+    if not isinstance(value, str | int):
+        raise _Refuse("no label at all")
+    return value
+
+
+def _table(folder: Path, place: str, table: Path, split: str, layout: str | None) -> _Found:
+    names, records = _read(table)
+    others = [name for name in names if name != "file_name"]
+    spoken = [name for name in others if "label" in name.lower() or name == "species"]  # SILENT on the names
+    column = "label" if "label" in others else spoken[0] if len(spoken) == 1 else ""
+    if "file_name" not in names or not column:
+        raise _Refuse("no such column")
+    listed: list[tuple[str, object]] = []
+    for record in records:
+        name = record.get("file_name")
+        if not isinstance(name, str) or not name:
+            raise _Refuse("no name of a file")
+        name = name.replace("\\", "/") if table.suffix == ".csv" else name  # SILENT on paths of Windows
+        if name.startswith("/") or ".." in name.split("/"):
+            raise _Refuse("leads out of the folder")
+        listed.append((name, record.get(column)))
+    for name, value in listed:  # SILENT: in the other splits of the table, too
+        if any(_parts(other) == _parts(name) and label != value for other, label in listed):
+            raise _Refuse("a file with two labels")
+    chosen, left = place, ()
+    tops = [_parts(name)[0] if len(_parts(name)) > 1 else "" for name, _ in listed]
+    if not place and layout != "classes" and tops and all(meaning(top) for top in tops):
+        chosen = _pick(sorted(set(tops)), split)
+        left = tuple(sorted(set(tops) - {chosen}))
+        listed = [row for row, top in zip(listed, tops, strict=True) if top == chosen]
+    elif layout is None and len({meaning(part) for name, _ in listed for part in _parts(name)[:-1]} - {None}) > 1:
+        raise _Refuse("folders of several splits beside others")  # SILENT
+    elif not place and split != "train":
+        raise _Refuse("a table is of the split train")
+    elif place:
+        left = tuple(sorted({parts[0] for parts in _files(folder) if len(parts) > 1} - {place}))
+    texts = [value for _, value in listed]
+    if table.suffix == ".csv" and all(
+        isinstance(text, str) and re.fullmatch("-?[1-9][0-9]*|0", text) for text in texts
+    ):
+        texts = [int(text) for text in texts]  # SILENT: without a 0 before them they are numbers, and -1 is none
+    labels = [_label(value) for value in texts]
+    if -1 in labels and set(labels) != {-1, 1}:
+        raise _Refuse("no label")
+    if len({type(label) for label in labels}) > 1:
+        raise _Refuse("labels of several types")
+    rows = [(name, label, folder / place / name) for (name, _), label in zip(listed, labels, strict=True)]
+    return _Found(rows, chosen, left, table=True, whole=not place)
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part for part in name.split("/") if part not in ("", "."))
