@@ -22,7 +22,7 @@ from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.target import open_target
-from rem_release.audit.naming import _TRAINS
+from rem_release.audit.naming import TRAINS
 from rem_release.audit.step import make_step
 from rem_release.audit.victim import train_victim
 from rem_release.models import build_model
@@ -341,7 +341,7 @@ IN_THE_KEY = {
 
 
 def test_what_trains_victims_calls_nothing_else_that_could_change_them() -> None:
-    places = [*(PACKAGE / place for place in _TRAINS), PACKAGE / "threats"]
+    places = [*(PACKAGE / place for place in TRAINS), PACKAGE / "threats"]
     files = [file for place in places for file in (place.rglob("*.py") if place.is_dir() else [place])]
     assert all(file.is_file() for file in files)
     for file in files:

@@ -21,7 +21,7 @@ from rem_release.threats.registry import known_parts
 from rem_release.threats.threat import Threat
 from rem_release.verdict.plan import Seeds, Task, TrainedOn, describe_training
 
-_TRAINS = (
+TRAINS = (
     *("core", "models", "training", "data/images", "data/array_file.py", "data/ranking.py"),
     *("audit/bench.py", "audit/preparation.py", "audit/step.py", "audit/victim.py", "audit/learnability.py"),
     *("audit/material/sets.py", "verdict/accuracy.py"),
@@ -112,7 +112,7 @@ class Names:
 def code_digest() -> str:
     """Hash of the code that every victim runs through, so that no record outlives a change of it."""
     package = Path(rem_release.__file__).parent
-    return _hash_code([*(package / place for place in _TRAINS), *(package / "threats").glob("*.py")])
+    return _hash_code([*(package / place for place in TRAINS), *(package / "threats").glob("*.py")])
 
 
 @cache

@@ -44,6 +44,7 @@ class Preparation:
         """Read the images that a victim is trained and tested on, for those that are forked to share them."""
         self.test_set(task.threat)
         self._read(_READ[task.trained_on], task.threat)
+        self._originals(task.threat)
 
     def prepare(self, task: Task) -> tuple[TrainingImages, Tensor, Tensor]:
         """What a victim learns from, test images and test labels, on the device: as the threat shows them."""

@@ -20,7 +20,7 @@ class Mean(Part):
         return f"mean filter{where(self.on)}"
 
     def filter_picture(self, picture: np.ndarray) -> np.ndarray:
-        """See `Part`."""
+        """See `Part`. Beyond the border stands the picture's reflection; a tie is rounded to the even level."""
         from scipy import ndimage
 
         means = ndimage.uniform_filter(picture.astype(np.float64), (3, 3, 1), mode="reflect")

@@ -20,7 +20,7 @@ class Median(Part):
         return f"median filter{where(self.on)}"
 
     def filter_picture(self, picture: np.ndarray) -> np.ndarray:
-        """See `Part`."""
+        """See `Part`. Beyond the border stands the picture's reflection."""
         from scipy import ndimage
 
         return np.asarray(ndimage.median_filter(picture, (3, 3, 1), mode="reflect"), dtype=np.uint8)
