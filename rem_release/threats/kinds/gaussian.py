@@ -23,7 +23,7 @@ class Gaussian(Part):
         return f"Gaussian filter (σ {self.sigma:g}){where(self.on)}"
 
     def filter_picture(self, picture: np.ndarray) -> np.ndarray:
-        """See `Part`. The Gaussian is cut to the window, its weights sum to one; beyond the border is the reflection."""
+        """See `Part`. The Gaussian is cut to the window, its weights sum to one; beyond the border is its mirror."""
         from scipy import ndimage
 
         values = picture.astype(np.float64)
