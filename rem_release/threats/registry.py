@@ -7,16 +7,20 @@ from pkgutil import iter_modules
 from rem_release.threats import kinds
 from rem_release.threats.base import Part
 
+_FIRST = ("mean", "median", "gaussian", "greyscale", "jpeg", "mixup", "cutmix", "ueraser")
+"""Of a stage, those that are listed first, for certificates list them so; the others follow by name."""
+
 
 @cache
 def known_parts() -> dict[str, type[Part]]:
-    """The class of each threat by name, in the order in which they act.
+    """The class of each threat by name, those of one stage after another.
 
     Raises:
         TypeError: a file of `kinds` does not hold one threat.
     """
     found = {file.name: _part_of(f"{kinds.__name__}.{file.name}") for file in iter_modules(kinds.__path__)}
-    return dict(sorted(found.items(), key=lambda entry: (entry[1].stage, entry[0])))
+    first = {name: place for place, name in enumerate(_FIRST)}
+    return dict(sorted(found.items(), key=lambda entry: (entry[1].stage, first.get(entry[0], len(first)), entry[0])))
 
 
 def _part_of(name: str) -> type[Part]:
