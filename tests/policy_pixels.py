@@ -128,8 +128,7 @@ def _png(data: bytes) -> np.ndarray:
     ancillary = dict(reversed(chunks))
     width, height, depth, kind, _, _, interlaced = struct.unpack(">IIBBBBB", ancillary[b"IHDR"])
     names = [name for name, _ in chunks]
-    first_is_frame = b"fcTL" in names[: names.index(b"IDAT")]
-    if b"acTL" in ancillary and struct.unpack_from(">I", ancillary[b"acTL"])[0] > first_is_frame:
+    if b"acTL" in ancillary and (struct.unpack_from(">I", ancillary[b"acTL"])[0] > 1 or b"fdAT" in names):
         raise Refused("animated")
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
     if not width * height:
@@ -379,7 +378,8 @@ def _tiff(data: bytes) -> np.ndarray:
         raise Refused("misread by Pillow")
     rare = bits > 16 or dtype.kind in "if" or data[3:4] == b"+" or count > 1
     if kind == 3:
-        pixels = turn((palette[:, values[..., 0].astype(int)] // 256).astype(np.uint8).transpose(1, 2, 0), orientation)
+        shades = palette if palette.max() < 256 else palette // 256
+        pixels = turn(shades[:, values[..., 0].astype(int)].astype(np.uint8).transpose(1, 2, 0), orientation)
         if rare:
             raise MayRefuse("a rare kind", pixels)
         return pixels

@@ -27,12 +27,13 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from rem_release.data.images.colour import convert_to_srgb, states_other_colours
 from rem_release.data.images.depth import is_cut_to_8_bits, is_misread_jpeg2000
@@ -46,7 +47,7 @@ MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 _FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  # TIFF; 0 in the first: white is zero
-_COMPRESSION = 259
+_COMPRESSION, _SAMPLES = 259, 277
 _BIG_ENDIAN_BIGTIFF = b"MM\0+"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", _BIG_ENDIAN_BIGTIFF)
 
@@ -133,22 +134,11 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         tags = getattr(image, "tag_v2", {})
         if image.mode in ("I", "F") and data.startswith(b"MM") and tags.get(_COMPRESSION, 1) != 1:
             return _read_numbers(data, choices), False  # Pillow turns their bytes around twice
-        if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8:
-            raise BadImage(
-                "a TIFF of more than 8 bits in separate planes: save it with 8, or with the channels together"
-            )
-        if tags.get(_PLANAR) == 2 and image.mode == "LA":
-            raise BadImage("a TIFF of grey and alpha in separate planes: save its channels together")
-        if tags.get(_BITS, (8,))[0] not in (1, 2, 4, 8, 16, 32, 64):
-            raise BadImage(f"a TIFF of {tags[_BITS][0]} bits: save it with 8 or 16")  # Pillow takes them for 16
+        _refuse_misread(image, tags, data)
         if tags.get(_ORIENTATION, 1) in range(2, 9):
             choices.append("turned as EXIF says")
         for key in ("xmp", "XML:com.adobe.xmp"):  # Pillow would turn by what it says
             image.info.pop(key, None)
-        if image.mode == "P" and image.format == "PNG" and find_chunk(data, b"PLTE") is None:
-            raise BadImage("truncated or damaged (its palette is missing)")
-        if is_misread_jpeg2000(image, data):
-            raise BadImage("a JPEG 2000 of more than 8 bits in colour: save it with 8, or as PNG or TIFF")
         if is_cut_to_8_bits(image, data):
             choices.append("numbers of more than 8 bits brought to 8")
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
@@ -177,6 +167,20 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
         raise BadImage("a JPEG in CMYK without Adobe's mark, which some programs show as a negative: save it as RGB")
     return image, white_is_zero
+
+
+def _refuse_misread(image: ImageFile.ImageFile, tags: Mapping[int, Any], data: bytes) -> None:
+    """Refuse what Pillow would read otherwise than it is meant. The image is not loaded yet."""
+    if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8:
+        raise BadImage("a TIFF of more than 8 bits in separate planes: save it with 8, or with the channels together")
+    if tags.get(_PLANAR) == 2 and tags.get(_SAMPLES) == 2:
+        raise BadImage("a TIFF of grey and alpha in separate planes: save its channels together")
+    if tags.get(_BITS, (8,))[0] not in (1, 2, 4, 8, 16, 32, 64):  # Pillow takes them for 16
+        raise BadImage(f"a TIFF of {tags[_BITS][0]} bits: save it with 8 or 16")
+    if image.mode == "P" and image.format == "PNG" and find_chunk(data, b"PLTE") is None:
+        raise BadImage("truncated or damaged (its palette is missing)")
+    if is_misread_jpeg2000(image, data):
+        raise BadImage("a JPEG 2000 of more than 8 bits in colour: save it with 8, or as PNG or TIFF")
 
 
 def _clear_around(image: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:

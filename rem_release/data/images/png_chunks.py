@@ -14,20 +14,21 @@ _MOST_PROFILE = 1 << 20
 
 
 def strip_png(data: bytes) -> bytes:
-    """The file less what is left out; as it is where it is no PNG, or cut off, which its reader tells."""
+    """The file less what is left out; as it is where it is no PNG. What is cut off stays, which its reader tells."""
     if not data.startswith(SIGNATURE):
         return data
     kept, position = [SIGNATURE], len(SIGNATURE)
     while position + 12 <= len(data):
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         if end > len(data):
-            return data
+            break
         if _is_kept(data[position + 4 : position + 8], data[position + 4 : end - 4], data[end - 4 : end]):
             kept.append(data[position:end])
         position = end
         if kept[-1][4:8] == b"IEND":
-            return b"".join(kept if _is_animation(kept) else [each for each in kept if each[4:8] not in _ANIMATION])
-    return data
+            position = len(data)
+    stills = kept if _is_animation(kept) else [each for each in kept if each[4:8] not in _ANIMATION]
+    return b"".join(stills) + data[position:]
 
 
 def _is_animation(chunks: list[bytes]) -> bool:

@@ -13,11 +13,12 @@ import datasets
 import pyarrow as pa
 
 from rem_release.data.sources.csv_tables import describe_csv
-from rem_release.data.sources.folders import choose_folder, guess_split_folder, list_other_folders, walk
+from rem_release.data.sources.folders import choose_folder, guess_split_folder, list_other_folders
 from rem_release.data.sources.labels import guess_columns
 from rem_release.data.sources.reading import PICTURES, explaining, is_address
 from rem_release.data.sources.rows import PrivateCache, Rows, SourceOptions, point_at_files
 from rem_release.data.sources.split_names import split_named
+from rem_release.data.sources.walking import walk
 from rem_release.errors import InputError
 
 _METADATA = {"metadata.csv": "csv", "metadata.jsonl": "json", "metadata.parquet": "parquet"}
