@@ -102,6 +102,7 @@ def test_gone_with_its_file(tmp_path: Path) -> None:
     [
         ("trades(radius=rho_a)+pgd(radius=rho_a)", "trades and pgd"),
         ("few_originals+orthogonal", "few_originals and orthogonal"),
+        ("few_originals+mixed", "few_originals and mixed"),
         ("strong(radius=rho_a)+trades(radius=rho_a)", "pgd and trades"),
     ],
 )
@@ -126,6 +127,22 @@ def test_a_threat_may_be_made_of_others() -> None:
     assert strong.ball == ("linf", RHO_A)
     with pytest.raises(ValueError, match="jpeg stands twice"):
         parse_threat("strong(radius=rho_a)+jpeg(quality=50)")
+
+
+def test_on_all_clean_images_nothing_is_left_of_originals_but_all_of_the_rest(tmp_path: Path) -> None:
+    write_toy(
+        tmp_path,
+        "blend",
+        TOYS["strong"]
+        .replace("kinds.pgd import Pgd", "kinds.mixed import Mixed as Pgd")
+        .replace("Pgd(radius=self.radius)", "Pgd()"),
+    )
+    with added(tmp_path):
+        both = parse_threat("blend(radius=rho_a)+cutout")
+        assert both.needs_originals
+        assert both.on_clean_images() == parse_threat("jpeg(quality=10)+cutout")
+    plain = parse_threat("strong(radius=rho_a)+cutout")
+    assert plain.on_clean_images() == plain
 
 
 def test_names_and_words_need_no_torch() -> None:

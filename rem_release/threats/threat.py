@@ -106,7 +106,12 @@ class Threat:
 
     def on_clean_images(self) -> Threat:
         """The same on images that are all clean: nothing is left of what takes the originals of some."""
-        return Threat(tuple(part for part in self.parts if not any(each.needs_originals for each in _acting(part))))
+        rest: list[Part] = []
+        for part in self.parts:
+            acting = _acting(part)
+            takes_some = any(each.needs_originals for each in acting)
+            rest += [each for each in acting if not each.needs_originals] if takes_some else [part]
+        return Threat(tuple(sorted(rest, key=_place)))
 
     # what it costs
 
@@ -236,8 +241,9 @@ def _contradict(parts: list[Part]) -> str | None:
         if len(together) > 1 and stage not in _SEVERAL:
             return f"{' and '.join(together)} do not go together"
     own_loss = [part.name for part in parts if type(part).loss is not Part.loss]
-    if len(own_loss) > 1:
-        return f"{' and '.join(own_loss)} do not go together"
+    for alike in (own_loss, [part.name for part in parts if part.needs_originals]):
+        if len(alike) > 1:
+            return f"{' and '.join(alike)} do not go together"
     for part in parts:
         if others := part.excludes.intersection(names):
             return f"{' and '.join(name for name in names if name in {part.name, *others})} do not go together"
