@@ -12,22 +12,8 @@ import rem_release
 PACKAGE = Path(rem_release.__file__).parent
 ORDER = [
     *("__init__", "plain_text", "tokens", "errors", "paths", "plain_yaml", "radius", "resources", "atomic_files"),
-    "recipe_files",
-    *(
-        "core",
-        "models",
-        "data",
-        "training",
-        "methods",
-        "recipe",
-        "recipe_changes",
-        "release",
-        "verdict",
-        "verification",
-        "audit",
-        "hub",
-        "gate",
-    ),
+    *("recipe_files", "core", "models", "data", "training", "threats", "methods", "recipe", "recipe_changes"),
+    *("release", "verdict", "verification", "audit", "hub", "gate"),
     *("console", "commands", "ending", "arguments", "cli", "__main__"),
 ]
 """From the foundation up to the door. A room may import those before it in this list, and itself."""

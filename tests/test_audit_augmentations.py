@@ -12,10 +12,13 @@ from scipy import stats
 from torch import Tensor
 from torchvision.transforms import TrivialAugmentWide
 
-from rem_release.audit.countermeasures.augmentations import cutmix, cutout, draw_partners, draw_weight, mixup
-from rem_release.audit.countermeasures.projection import fit_projection, project_out
-from rem_release.audit.countermeasures.ueraser import augment_trivially, change_colours, make_plasma, ueraser
 from rem_release.core.draws import Draws, Purpose, chain, uniform
+from rem_release.threats.kinds.cutmix import cutmix
+from rem_release.threats.kinds.cutout import cutout
+from rem_release.threats.kinds.mixup import mixup
+from rem_release.threats.kinds.orthogonal.projection import fit_projection, project_out
+from rem_release.threats.kinds.ueraser.augmentation import augment_trivially, change_colours, make_plasma, ueraser
+from rem_release.threats.mixing import draw_partners, draw_weight
 from rem_release.training.batches import batch_indices
 
 IDS = torch.arange(1000) * 7919 + 13

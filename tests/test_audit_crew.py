@@ -31,8 +31,9 @@ class Bench:
     def ledger(self) -> SimpleNamespace:
         return SimpleNamespace(add=self.kept.append)
 
-    def count_steps(self, task: str) -> int:
-        return STEPS
+    @property
+    def bench(self) -> SimpleNamespace:
+        return SimpleNamespace(count_steps=lambda task: STEPS)
 
     def known(self, task: str) -> str | None:
         return task if task == "known" else None

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rem_release.audit.countermeasures.projection import fit_projection
 from rem_release.audit.material import sets
 from rem_release.audit.material.holdout import choose_holdout
-from rem_release.audit.material.sets import add_random_signs, read_testing, read_training, split_protected
+from rem_release.audit.material.sets import add_random_signs, read_testing, read_training
 from rem_release.audit.material.target import Target, open_target
 from rem_release.data.array_file import StoredImages
 from rem_release.data.images.pixels import fit_working_grid, pixel_hash
+from rem_release.threats.kinds.mixed import split_protected
+from rem_release.threats.kinds.orthogonal.projection import fit_projection
 from tests.command_line import draw, succeed
 
 EVERY = np.arange(8)

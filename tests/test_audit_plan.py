@@ -10,9 +10,9 @@ import pytest
 
 from rem_release.commands.audit_checks import require_room
 from rem_release.errors import InputError
+from rem_release.threats.threat import Threat, parse_threat
 from rem_release.verdict.plan import KINDS, Row, Seeds, Task, plan_rows, plan_tasks, tasks_of, trained_on
 from rem_release.verdict.recipe import Architecture, Network, load_audit_recipe, parse_architecture
-from rem_release.verdict.threats import Threat, parse_threat
 from tests.audits import read_recipe
 
 RHO_A = Fraction(4, 255)

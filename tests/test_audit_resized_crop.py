@@ -14,19 +14,21 @@ from scipy import stats
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tv
 
-from rem_release.audit.countermeasures.filters import jpeg
-from rem_release.audit.countermeasures.resized_crop import Pipeline, choose_crop, draw_numbers
-from rem_release.audit.laboratory import Bench, Laboratory
+from rem_release.audit.bench import Bench
+from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.sets import add_random_signs, read_testing, read_training
 from rem_release.audit.material.target import open_target
-from rem_release.audit.step import TrainingImages, gradients_per_image, make_step
+from rem_release.audit.step import make_step
 from rem_release.data.images.pixels import pixel_hash
 from rem_release.release.certificate import read_certificate
+from rem_release.threats.images import TrainingImages
+from rem_release.threats.kinds.jpeg import Jpeg
+from rem_release.threats.kinds.resized_crop.pipeline import CropPipeline, choose_crop, draw_numbers
+from rem_release.threats.threat import parse_threat
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import parse_architecture
-from rem_release.verdict.threats import parse_threat
 from tests.audit_commands import LEARNING, draw_colours, protect
 from tests.audits import QUICK, read_recipe, read_victims, write_audit_recipe
 from tests.command_line import draw, run, succeed
@@ -52,7 +54,7 @@ def test_training_views_are_torchvision_s_resized_crops_of_photographs(kind, ant
     flips = 0
     for height, width in SIZES:
         picture = photograph(height, width)
-        views = Pipeline(24, kind, antialias, 0.08, 5).train(picture, "a")
+        views = CropPipeline(24, kind, antialias, 0.08, 5).train(picture, "a")
         assert (views.dtype, views.shape) == (torch.uint8, (5, 3, 24, 24))
         for view, found in enumerate(views):
             numbers = draw_numbers(f"a {view}")
@@ -72,7 +74,7 @@ def test_test_views_are_resize_and_centre_crop(kind, antialias, side):
     )
     for height, width in SIZES:
         picture = photograph(height, width)
-        found = Pipeline(side, kind, antialias).test(picture)
+        found = CropPipeline(side, kind, antialias).test(picture)
         assert (found.dtype, found.shape) == (torch.uint8, (1, 3, side, side))
         assert torch.equal(found[0], pipeline(planes(picture)))
 
@@ -113,12 +115,12 @@ def test_where_no_try_fits_the_centre_is_taken_as_torchvision_takes_it(size, cro
 
 def test_draws_depend_on_key_and_view_alone():
     picture = photograph(80, 60)
-    views = Pipeline(16, views=6).train(picture, "a")
-    assert torch.equal(Pipeline(16, views=2).train(picture, "a"), views[:2])
-    assert torch.equal(Pipeline(16, views=6).train(picture.copy(), "a"), views)
+    views = CropPipeline(16, views=6).train(picture, "a")
+    assert torch.equal(CropPipeline(16, views=2).train(picture, "a"), views[:2])
+    assert torch.equal(CropPipeline(16, views=6).train(picture.copy(), "a"), views)
     assert len({view.numpy().tobytes() for view in views}) == 6
-    assert not torch.equal(Pipeline(16, views=6).train(picture, "b"), views)
-    smaller = Pipeline(8, views=6).train(picture, "a")  # the same crops at another size
+    assert not torch.equal(CropPipeline(16, views=6).train(picture, "b"), views)
+    smaller = CropPipeline(8, views=6).train(picture, "a")  # the same crops at another size
     again = torch.nn.functional.avg_pool2d(views.float(), 2)
     assert (smaller - again).abs().mean() < 0.25 * (smaller - again.flip(0)).abs().mean()
 
@@ -138,7 +140,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_kind_is_seen_through_the_same_crops_in_whatever_order(scene):
-    target, fit, rows = open_target(scene / "run"), Pipeline(12, views=3), np.arange(8)
+    target, fit, rows = open_target(scene / "run"), CropPipeline(12, views=3), np.arange(8)
     for kind in ("clean", "protected", "random"):
         found = read_training(target, kind, rows, None, (), fit, 0)
         assert (found.images.shape, found.labels.tolist()) == ((24, 3, 12, 12), [0] * 12 + [1] * 12)
@@ -156,21 +158,24 @@ def test_every_kind_is_seen_through_the_same_crops_in_whatever_order(scene):
 
 
 def test_filters_come_before_the_crops_and_originals_of_a_part_after_none(scene):
-    target, fit, rows = open_target(scene / "run"), Pipeline(12, views=2), np.arange(8)
+    target, fit, rows = open_target(scene / "run"), CropPipeline(12, views=2), np.arange(8)
     mask = np.array([True, False] * 4)
-    found = read_training(target, "protected", rows, mask, (lambda picture: jpeg(picture, 10),), fit, 0).images
+    found = read_training(target, "protected", rows, mask, (Jpeg(quality=10).filter_picture,), fit, 0).images
     for row in rows:
         picture = target.protected(row) if mask[row] else target.clean(row)
-        assert torch.equal(found[2 * row : 2 * row + 2], fit.train(jpeg(picture, 10), f"0 {target.clean_hash(row)}"))
+        assert torch.equal(
+            found[2 * row : 2 * row + 2],
+            fit.train(Jpeg(quality=10).filter_picture(picture), f"0 {target.clean_hash(row)}"),
+        )
 
 
 def test_test_pictures_are_resized_and_cropped_once(scene):
     target = open_target(scene / "run")
     holdout = choose_holdout(target, str(scene / "test"), None, 0.2, "refuse")
-    found = read_testing(holdout, (), Pipeline(12, "bicubic", views=7))
+    found = read_testing(holdout, (), CropPipeline(12, "bicubic", views=7))
     assert (found.images.shape, found.labels.tolist()) == ((8, 3, 12, 12), [0] * 4 + [1] * 4)
     for row in range(8):
-        assert torch.equal(found.images[row], Pipeline(12, "bicubic").test(holdout.picture(row))[0])
+        assert torch.equal(found.images[row], CropPipeline(12, "bicubic").test(holdout.picture(row))[0])
 
 
 # the notation
@@ -253,7 +258,7 @@ def test_the_laboratory_brings_views_of_the_asked_size_and_whole_pictures_as_bef
         ("resized_crop(size=1.5)", 24, 8),
         ("jpeg(quality=10)+resized_crop(views=1)", 16, 1),
     ):
-        images, test_images, test_labels = laboratory.prepare(task(threat))
+        images, test_images, test_labels = laboratory.images.prepare(task(threat))
         assert images.images.shape == (8 * views, 3, side, side)
         assert images.labels.tolist() == [0] * 4 * views + [1] * 4 * views
         assert (test_images.shape, len(test_labels)) == ((8, 3, side, side), 8)
@@ -265,8 +270,10 @@ def test_the_clean_part_is_every_view_of_the_clean_rows(scene, tmp_path):
     threat = "mixed(protected=0.5)+resized_crop(views=3)"
     rows = np.flatnonzero(~bench.protected_rows(parse_threat(threat)))
     assert len(rows) == 4
-    images, _, _ = laboratory.prepare(task(threat, "clean part"))
-    expected = read_training(bench.target, "clean", bench.holdout.train_rows[rows], None, (), Pipeline(16, views=3), 0)
+    images, _, _ = laboratory.images.prepare(task(threat, "clean part"))
+    expected = read_training(
+        bench.target, "clean", bench.holdout.train_rows[rows], None, (), CropPipeline(16, views=3), 0
+    )
     assert torch.equal(images.images, expected.images)
     assert torch.equal(images.labels, expected.labels)
 
@@ -301,8 +308,8 @@ def test_nothing_is_padded_or_flipped_on_top_of_the_crops(tmp_path):
 
 def test_a_pass_at_another_size_costs_what_its_pixels_cost(tmp_path):
     recipe = read_recipe(tmp_path, adversary={"steps": 3, "relative_step_size": 0.5})
-    assert gradients_per_image(parse_threat("resized_crop(size=1.5)"), recipe) == 2.25
-    assert gradients_per_image(parse_threat("resized_crop(size=0.5)+pgd(radius=1/255)"), recipe) == 1.0
+    assert parse_threat("resized_crop(size=1.5)").passes(recipe.adversary) == 2.25
+    assert parse_threat("resized_crop(size=0.5)+pgd(radius=1/255)").passes(recipe.adversary) == 1.0
 
 
 # whole audits

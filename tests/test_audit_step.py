@@ -14,19 +14,20 @@ from accelerate import Accelerator
 from scipy.optimize import brentq
 from torch import Tensor, nn
 
-from rem_release.audit.countermeasures.augmentations import draw_partners, draw_weight
-from rem_release.audit.countermeasures.ueraser import ueraser
-from rem_release.audit.step import TrainingImages, attack, gradients_per_image, make_step
+from rem_release.audit.step import make_step
 from rem_release.audit.victim import _measure_attack, batch_seed, build_victim, name_classes, train_victim
 from rem_release.core.draws import Draws, Purpose, chain, uniform
 from rem_release.core.norms import random_start
 from rem_release.core.pgd import frozen
 from rem_release.models import build_model
+from rem_release.threats.images import Batch, TrainingImages
+from rem_release.threats.kinds.ueraser.augmentation import ueraser
+from rem_release.threats.mixing import draw_partners, draw_weight
+from rem_release.threats.threat import Threat, parse_threat
 from rem_release.training.batches import batch_indices
+from rem_release.verdict.accuracy import balanced_accuracy
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import AuditRecipe, parse_architecture
-from rem_release.verdict.statistics import balanced_accuracy
-from rem_release.verdict.threats import Threat, parse_threat
 from tests.algorithm1 import cifar
 from tests.audits import read_recipe
 
@@ -389,7 +390,7 @@ def test_draws_are_of_the_image_and_the_step_not_of_the_batch(cropping):
     ],
 )
 def test_the_cost_of_a_step(threat, passes, recipe):
-    assert gradients_per_image(parse_threat(threat), recipe) == pytest.approx(passes)
+    assert parse_threat(threat).passes(recipe.adversary) == pytest.approx(passes)
 
 
 # the adversary that is measured at the end
@@ -397,9 +398,10 @@ def test_the_cost_of_a_step(threat, passes, recipe):
 
 def test_the_adversary_on_its_own(recipe):
     x, y = levels().double() / 255, LABELS
+    assert Threat().adversary is None
+    batch = Batch(x, y, y, CLASSES, Draws(SEED, torch.arange(len(x)), 80))
     with frozen(fresh_model()) as model:
-        assert attack(model, x, y, Threat(), recipe, SEED, 80) is None
-        start, end = attack(model, x, y, parse_threat("pgd(radius=8/255)"), recipe, SEED, 80)
+        start, end = parse_threat("pgd(radius=8/255)").perturb(model, batch, recipe.adversary)
         losses = [F.cross_entropy(model(x + delta), y) for delta in (start.clamp(-x, 1 - x), end)]
     assert end.abs().max() <= 8 / 255 + 1e-12
     assert losses[1] > losses[0] + 1e-3

@@ -26,7 +26,7 @@ from rem_release.audit.report.figures import card_figures
 from rem_release.models import build_model
 from rem_release.release.certificate import Certificate, read_certificate
 from rem_release.release.documents import read_facts
-from rem_release.verdict.statistics import balanced_accuracy
+from rem_release.verdict.accuracy import balanced_accuracy
 from tests.audit_commands import (
     LEARNING,
     audit_copy,
@@ -120,6 +120,7 @@ def test_an_audit_of_a_run_adds_these_files_and_changes_card_facts_and_status_al
 ) -> None:
     before, after = snapshot(material / "run"), snapshot(audited / "run")
     added = {"audit", "audit/curves.json", "audit/report.html", "audit/victims.jsonl", "private/attempts.json"}
+    added |= {"private/audited-pairs.npz", "private/audited-holdout.npz"}
     assert after.keys() - before.keys() == {*added, "release/answers.parquet", "release/audit.json", *FIGURES}
     changed = [name for name in before if after.get(name) != before[name]]
     assert changed == ["private/status.json", "release/README.md", "release/protection.json"]

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from rem_release.release.certificate import TIERS, AttemptFacts, HoldoutSource, RowFacts, TierFacts
+from rem_release.threats.threat import parse_threat
+from rem_release.verdict.accuracy import balanced_accuracy
 from rem_release.verdict.evidence import Answers
 from rem_release.verdict.judge import Found, Judge, describe_row, rank_rows
 from rem_release.verdict.plan import Row
 from rem_release.verdict.recipe import AuditRecipe, load_audit_recipe, parse_architecture
 from rem_release.verdict.relabelling import relabel
-from rem_release.verdict.statistics import Sample, balanced_accuracy, bound_difference, bound_leakage
+from rem_release.verdict.statistics import Sample, bound_difference, bound_leakage
 from rem_release.verdict.summary import is_passed, summarise
-from rem_release.verdict.threats import parse_threat
 from tests.audits import read_recipe
 from tests.evidence import describe
 

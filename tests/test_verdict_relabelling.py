@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from rem_release.verdict.accuracy import balanced_accuracy
 from rem_release.verdict.relabelling import relabel
-from rem_release.verdict.statistics import Sample, balanced_accuracy
+from rem_release.verdict.statistics import Sample
 
 
 def plain_halves(labels: list[int], clusters: list[int]) -> list[int]:

@@ -9,17 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
+from rem_release.verdict.accuracy import balanced_accuracy, per_class_accuracy
 from rem_release.verdict.statistics import (
     LEAST_SEEDS,
     Leakage,
     Sample,
-    balanced_accuracy,
     bound_accuracy,
     bound_difference,
     bound_leakage,
     half_width,
     images_needed,
-    per_class_accuracy,
 )
 
 UNEQUAL = np.array([2] * 7 + [0] * 2 + [1] * 3)

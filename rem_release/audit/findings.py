@@ -4,20 +4,20 @@ from fractions import Fraction
 
 import numpy as np
 
-from rem_release.audit.laboratory import Laboratory, device_name, versions
+from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import VictimRecord
+from rem_release.audit.naming import device_name, versions
 from rem_release.radius import format_radius
 from rem_release.release.certificate import AttemptFacts, Circumstances, HoldoutSource, LearnabilityFacts
 from rem_release.verdict.evidence import Answers, Evidence, number_clusters
 from rem_release.verdict.learnability import bound_learnability
 from rem_release.verdict.plan import Row, plan_tasks
-from rem_release.verdict.threats import Threat
 
 
 def list_records(laboratory: Laboratory, rows: list[Row]) -> list[VictimRecord]:
     """The records of all victims of the rows, each once; they are known."""
     records = []
-    for task in plan_tasks(rows, laboratory.is_partial, laboratory.seeds):
+    for task in plan_tasks(rows, laboratory.bench.is_partial, laboratory.seeds):
         record = laboratory.known(task)
         assert record is not None, f"no record of {task.key}"
         records.append(record)
@@ -72,9 +72,7 @@ def describe_circumstances(
         images=len(holdout.train_rows),
         rho_u=format_radius(bench.rho_u),
         rho_a=format_radius(rho_a),
-        holdout=HoldoutSource(
-            origin=holdout.origin, digest=laboratory.test_set(Threat()).digest, dropped=holdout.dropped
-        ),
+        holdout=HoldoutSource(origin=holdout.origin, digest=laboratory.test_digest, dropped=holdout.dropped),
         learnability=_bound_learnability(laboratory, records),
         attempts=attempts,
         cached=sum(record.cached for record in records),

@@ -11,16 +11,18 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from rem_release.audit.step import TrainingImages, as_floats, attack, make_step
+from rem_release.audit.step import make_step
+from rem_release.core.draws import Draws
 from rem_release.core.pgd import frozen
 from rem_release.errors import NonFiniteLossError
 from rem_release.models import build_model
 from rem_release.paths import check_path
+from rem_release.threats.images import Batch, TrainingImages, as_floats
 from rem_release.training.loop import Progress, Schedule, train
 from rem_release.training.pretrained import build_pretrained
+from rem_release.verdict.accuracy import balanced_accuracy
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import AuditRecipe
-from rem_release.verdict.statistics import balanced_accuracy
 
 _TEST_BATCH = 500
 _FITTED = 2048
@@ -91,20 +93,10 @@ def train_victim(
         test_labels: int64 [T].
         after_step: told after each step.
     """
-    settings, network = recipe.victim, task.architecture.network
-    steps = settings.count_steps(images_in_all)
+    steps = recipe.victim.count_steps(images_in_all)
     model = build_victim(task, images.classes, images.resolution).to(memory_format=torch.channels_last)
-    schedule = Schedule(
-        steps=steps,
-        batch_size=settings.batch_size,
-        learning_rate=network.learning_rate or settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        decay_every=max(1, round(steps * settings.decay_every)),
-        decay=settings.decay,
-    )
     watched = Watched()
-    evaluations = settings.list_evaluations(images_in_all)
+    evaluations = recipe.victim.list_evaluations(images_in_all)
     labels = test_labels.cpu().numpy()
     named = np.zeros((len(evaluations), len(labels)), np.int32)
 
@@ -116,13 +108,28 @@ def train_victim(
         if after_step:
             after_step(step, steps)
 
-    step = make_step(task.threat, recipe, images, task.seed, watched.add)
+    step, seed = make_step(task.threat, recipe, images, task.seed, watched.add), batch_seed(task.seed)
     try:
-        train(accelerator, model, schedule, len(images), batch_seed(task.seed), step, after_step=look)
+        task.threat.initial_weights(accelerator, model.to(accelerator.device), images, seed)
+        train(accelerator, model, _schedule(task, recipe, steps), len(images), seed, step, after_step=look)
         gain = _measure_attack(model, task, recipe, images, steps)
     except NonFiniteLossError:
         return Outcome(None, named, 0.0, watched, None)
     return Outcome(model, named, _measure_fit(model, images), watched, gain)
+
+
+def _schedule(task: Task, recipe: AuditRecipe, steps: int) -> Schedule:
+    settings = recipe.victim
+    ordinary = Schedule(
+        steps=steps,
+        batch_size=settings.batch_size,
+        learning_rate=task.architecture.network.learning_rate or settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        decay_every=max(1, round(steps * settings.decay_every)),
+        decay=settings.decay,
+    )
+    return task.threat.schedule(ordinary)
 
 
 def build_victim(task: Task, classes: int, resolution: int) -> nn.Module:
@@ -173,7 +180,7 @@ def _spread(images: TrainingImages, most: int) -> Tensor:
 def _measure_attack(
     model: nn.Module, task: Task, recipe: AuditRecipe, images: TrainingImages, steps: int
 ) -> float | None:
-    """By what part the threat's PGD raises the loss over its random start, on training images; None without PGD.
+    """By what part the adversary raises the loss over its start, on training images; None without one.
 
     Raises:
         NonFiniteLossError: the last step left a network whose loss is NaN or infinite, which no step saw.
@@ -184,9 +191,10 @@ def _measure_attack(
             loss = F.cross_entropy(model(x), y)
         if not torch.isfinite(loss):
             raise NonFiniteLossError(f"the loss after the last step is {loss.item()}")
-        found = attack(model, x, y, task.threat, recipe, batch_seed(task.seed), steps)
-        if found is None:
+        if task.threat.adversary is None:
             return None
+        draws = Draws(batch_seed(task.seed), torch.arange(len(x), device=x.device), steps)
+        found = task.threat.perturb(model, Batch(x, y, y, images.classes, draws), recipe.adversary)
         with torch.no_grad():
             start, end = (float(F.cross_entropy(model(x + noise), y)) for noise in found)
     gain = (end - start) / max(start, _LEAST_LOSS)

@@ -8,12 +8,15 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from rem_release.audit.attempts import note_attempt, sketch
+from rem_release.audit.bench import Bench
 from rem_release.audit.crew import train_victims
 from rem_release.audit.findings import describe_circumstances, gather_evidence, list_records
-from rem_release.audit.laboratory import Bench, Laboratory, code_digest
+from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger, baseline_folder
-from rem_release.audit.material.holdout import choose_holdout
+from rem_release.audit.material.holdout import choose_holdout, keep_holdout
+from rem_release.audit.material.released_rows import keep_pairs
 from rem_release.audit.material.target import Target, open_target
+from rem_release.audit.naming import agreed_code
 from rem_release.audit.publish import AuditFolder, publish_audit, write_answers
 from rem_release.commands.audit_checks import check_rows, check_victims, open_cache, require_images, require_room
 from rem_release.commands.audit_plan import show_plan
@@ -80,7 +83,10 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
         accelerator.wait_for_everyone()
         ledger = Ledger(folder.victims, cache, writes=accelerator.is_main_process)
         laboratory = Laboratory(bench, ledger, accelerator)
-        require_agreement(accelerator, {"pictures or recipe": laboratory.fingerprint(), "code": code_digest()})
+        require_agreement(accelerator, {"pictures or recipe": laboratory.names.fingerprint(), "code": agreed_code()})
+        if accelerator.is_main_process:
+            keep_pairs(folder.run, bench.target.pairs)
+            keep_holdout(folder.run, bench.holdout, laboratory.test_digest)
         certificate = _audit(laboratory, rows, rho_a, folder, options, console)
         accelerator.wait_for_everyone()
         if not certificate.passed:
@@ -134,7 +140,7 @@ def _audit(
         laboratory.seeds,
         recipe,
         sketch(laboratory.bench.target.pairs.clean_hashes),
-        laboratory.made_on(),
+        laboratory.names.made_on(),
         writes=is_main,
     )
     _train(laboratory, rows, console)
@@ -152,7 +158,7 @@ def _audit(
 
 def _train(laboratory: Laboratory, rows: list[Row], console: Console) -> None:
     """Train every victim of the rows that is not known yet."""
-    tasks = plan_tasks(rows, laboratory.is_partial, laboratory.seeds)
+    tasks = plan_tasks(rows, laboratory.bench.is_partial, laboratory.seeds)
     known = sum(laboratory.known(task) is not None for task in tasks)
     if known:
         console.note(f"{known} of {len(tasks)} victims are known already")

@@ -4,19 +4,19 @@ from pathlib import Path
 
 import numpy as np
 
-from rem_release.audit.laboratory import Bench
+from rem_release.audit.bench import Bench
 from rem_release.audit.ledger import baseline_folder
-from rem_release.audit.material.holdout import Holdout
+from rem_release.audit.material.candidates import Holdout
 from rem_release.audit.victim import build_victim
 from rem_release.console import Console
 from rem_release.errors import InputError
 from rem_release.release.canonical import MOST_BYTES
+from rem_release.threats.threat import Threat
 from rem_release.verdict.evidence import MOST_CELLS
 from rem_release.verdict.learnability import samples_needed
 from rem_release.verdict.plan import Row, Seeds, Task, plan_tasks
 from rem_release.verdict.recipe import AuditRecipe
 from rem_release.verdict.statistics import Sample, images_needed
-from rem_release.verdict.threats import Threat
 
 _BYTES_A_CLASS, _BYTES_A_FIGURE = 50, 33
 """of a class in the certificate: its name, and its three accuracies in every row"""

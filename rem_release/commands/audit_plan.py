@@ -9,13 +9,11 @@ import torch
 
 from rem_release.audit.crew import count_crew
 from rem_release.audit.laboratory import Laboratory
-from rem_release.audit.step import gradients_per_image
 from rem_release.audit.victim import build_victim
 from rem_release.commands.plan import write_duration
 from rem_release.console import Console
 from rem_release.release.certificate import TIERS
 from rem_release.verdict.plan import Row, Task, plan_tasks
-from rem_release.verdict.threats import Threat
 
 _ROUNDS = 3
 
@@ -23,7 +21,7 @@ _ROUNDS = 3
 def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None:
     """Price the grid; nothing is trained and nothing is written."""
     steps = laboratory.bench.recipe.victim.count_steps(len(laboratory.bench.holdout.train_rows))
-    tasks = plan_tasks(rows, laboratory.is_partial, laboratory.seeds)
+    tasks = plan_tasks(rows, laboratory.bench.is_partial, laboratory.seeds)
     open_tasks = [task for task in tasks if laboratory.known(task) is None]
     passes = sum(_passes(laboratory, task) for task in open_tasks)
     each = {task.architecture: task for task in open_tasks}
@@ -66,18 +64,18 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _passes(laboratory: Laboratory, task: Task) -> float:
-    victim = laboratory.bench.recipe.victim
-    batch = min(victim.batch_size, len(laboratory.bench.holdout.train_rows))
-    return laboratory.count_steps(task) * batch * gradients_per_image(task.threat, laboratory.bench.recipe)
+    bench = laboratory.bench
+    recipe = bench.recipe_of(task)
+    batch = min(recipe.victim.batch_size, len(bench.holdout.train_rows))
+    return bench.count_steps(task) * batch * task.threat.passes(recipe.adversary)
 
 
 def _seconds_per_pass(laboratory: Laboratory, task: Task) -> float:
     """Seconds of one forward and backward pass for one image, in batches of the recipe's size; the quickest of some."""
-    device = laboratory.accelerator.device
-    images, *_ = laboratory.prepare(Task(task.architecture, Threat(), "clean", 0))
-    batch = min(laboratory.bench.recipe.victim.batch_size, len(images))
-    model = build_victim(task, images.classes, images.resolution).to(device).train()
-    x = images.floats(torch.arange(min(batch, len(images)), device=images.labels.device))[0]
+    device, bench = laboratory.accelerator.device, laboratory.bench
+    batch = min(bench.recipe.victim.batch_size, len(bench.holdout.train_rows))
+    model = build_victim(task, len(bench.target.classes), bench.resolution).to(device).train()
+    x = torch.rand(batch, 3, bench.resolution, bench.resolution, device=device)
     rounds = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()

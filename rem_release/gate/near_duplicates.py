@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.data.copies.moved_pictures import find_moved
 from rem_release.data.copies.near_pictures import Grids, Near, find_alike, find_near
 from rem_release.errors import VerificationError
@@ -14,6 +13,7 @@ from rem_release.release.documents import CLEAN
 from rem_release.release.facts import Facts
 from rem_release.verification.pairing import CleanRows, RecordedRow
 from rem_release.verification.report import Check, Faults
+from rem_release.verification.stored_pictures import StoredPictures
 
 _WIDEST = 32
 _NAME = "clean split against protected rows"

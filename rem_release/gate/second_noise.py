@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rem_release.audit.material.stored_pictures import StoredPictures
 from rem_release.data.copies.near_pictures import Grids, find_near
 from rem_release.data.images.pixels import pixel_hash
 from rem_release.gate.published import DELETE, DataFile, Published
@@ -13,6 +12,7 @@ from rem_release.hub.client import Hub
 from rem_release.hub.repository import download
 from rem_release.release.facts import Facts
 from rem_release.verification.report import Check, Faults
+from rem_release.verification.stored_pictures import StoredPictures
 
 _ADVICE = (
     "two versions of a picture average the noise away. Publish these pictures as they are out, or leave them out; to "

@@ -55,7 +55,7 @@ RECEIPTS = r"push\.json|published-[0-9a-f]{12}\.parquet|attempts\.json"
 COPY_OF_A_RELEASE: Names = {"": re.escape(MARKER), r"release(/(?s:.*))?": _ANYTHING}
 PRIVATE: Names = {
     "": r"(options|status|times|recipe|generator|albums|noise)\.json|generator\.safetensors|noise\.npy|rows\.parquet"
-    rf"|skipped\.csv|{RECEIPTS}",
+    rf"|skipped\.csv|audited-(pairs|holdout)\.npz|{RECEIPTS}",
     "checkpoints": r"([a-z0-9_]+-)?step-\d{8,}\.(safetensors|json)|[a-z0-9_]+-rows(\.npy|-\d{8,}\.undo)",
     **_below("working", DECODED),
     **_below("writing", JOURNAL),

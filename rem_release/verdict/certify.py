@@ -8,9 +8,10 @@ from rem_release.errors import InputError, VerificationError
 from rem_release.radius import parse_radius
 from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import TIERS, Certificate, Circumstances, HoldoutFacts, RowFacts
+from rem_release.threats.registry import known_parts
+from rem_release.threats.threat import parse_threat
 from rem_release.verdict.evidence import Answers, Evidence
 from rem_release.verdict.judge import Found, Judge
-from rem_release.verdict.parts import PARTS, Pgd
 from rem_release.verdict.plan import (
     Row,
     Seeds,
@@ -25,7 +26,6 @@ from rem_release.verdict.plan import (
 from rem_release.verdict.recipe import AuditRecipe
 from rem_release.verdict.statistics import Sample
 from rem_release.verdict.summary import is_passed, summarise
-from rem_release.verdict.threats import parse_threat
 
 _NEVER_COVERED = (
     "Diffusion purification of the images (AVATAR and its kin): published tests recover most of the accuracy with it.",
@@ -148,14 +148,14 @@ def _list_not_covered(given: Circumstances, rows: Sequence[RowFacts]) -> list[st
     if not any("pretrained" in row.architecture for row in rows):
         found.append("A pretrained backbone that is fine-tuned on the images.")
     threats = [parse_threat(row.threat) for row in rows if row.valid]
-    tried = {type(part) for threat in threats for part in threat.parts}
-    untried = [name for name, part in PARTS.items() if part not in tried]
+    tried = {part.name for threat in threats for part in (*threat.parts, *threat.acting)}
+    untried = [name for name in known_parts() if name not in tried]
     if untried:
         found.append(f"Threats that were not tried, or gave no valid row: {', '.join(untried)}.")
-    attacks = [part for threat in threats if (part := threat.find(Pgd))]
-    if not any(part.norm == "linf" and part.size > parse_radius(given.rho_a) for part in attacks):
+    balls = [threat.ball for threat in threats if threat.ball]
+    if not any(norm == "linf" and radius > parse_radius(given.rho_a) for norm, radius in balls):
         found.append("Adversarial training at radii above ρ_a, which published tests found to undo such noise.")
-    if not {"l1", "l2"} <= {part.norm for part in attacks}:
+    if not {"l1", "l2"} <= {norm for norm, _ in balls}:
         found.append("Adversarial training in both of the norms L1 and L2.")
     if given.holdout.origin != "given":
         found.append("Test images from elsewhere: these come from the same source as the release.")

@@ -17,20 +17,12 @@ from rem_release.release.certificate import (
     TierFacts,
     TierName,
 )
+from rem_release.verdict.accuracy import balanced_accuracy, per_class_accuracy
 from rem_release.verdict.evidence import Answers
-from rem_release.verdict.parts import Pgd
 from rem_release.verdict.plan import Row
 from rem_release.verdict.recipe import SHIPPED_LIMITS, YARDSTICK, AuditRecipe
 from rem_release.verdict.relabelling import relabel
-from rem_release.verdict.statistics import (
-    Leakage,
-    Sample,
-    balanced_accuracy,
-    bound_difference,
-    bound_leakage,
-    half_width,
-    per_class_accuracy,
-)
+from rem_release.verdict.statistics import Leakage, Sample, bound_difference, bound_leakage, half_width
 
 _LEAST_KEPT = 0.5
 """of clean standard training's margin over chance, that the clean reference of a row must keep"""
@@ -233,7 +225,7 @@ class Judge:
         if standard - self.chance <= known:
             return f"clean standard training reaches {standard:.1%} only, chance is {self.chance:.1%}"
         fit = float(np.mean([victim.fit for victim in found.reference]))
-        if fit < _LEAST_FIT and not found.row.threat.probe:
+        if fit < _LEAST_FIT and not found.row.threat.network:
             return (
                 f"the victim is weak: clean standard training fits {fit:.1%} of its own training images, and less than "
                 f"{_LEAST_FIT:.0%} says nothing; give it more epochs"
@@ -258,7 +250,7 @@ class Judge:
             return (
                 f"the clean part alone teaches {self._mean(found.floor):.1%}, all clean images {clean:.1%}: no margin"
             )
-        if found.row.threat.find(Pgd):
+        if found.row.threat.adversary:
             for kind, victims in (("protected", found.protected), ("clean", found.clean)):
                 if not all((victim.attack_gain or 0) >= _LEAST_GAIN for victim in victims):
                     return f"PGD finds nothing against the victim of the {kind} images (masked gradient)"

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from rem_release.errors import InputError
 from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import TIERS, TierName
-from rem_release.verdict.parts import LinearProbe, Mixed, ResizedCrop, TwoLayerProbe
+from rem_release.threats.threat import Threat
 from rem_release.verdict.recipe import (
     SOURCE,
     YARDSTICK,
@@ -19,7 +19,6 @@ from rem_release.verdict.recipe import (
     parse_architecture,
     shipped_audits,
 )
-from rem_release.verdict.threats import Threat
 
 TrainedOn = Literal["protected", "clean part", "clean", "random", "yardstick"]
 """The released images; those of them without noise; the originals; the originals with random signs; and the originals
@@ -98,13 +97,12 @@ class Row:
             return replace(
                 reference, trained_on=trained_on, architecture=replace(reference.architecture, network=network)
             )
-        threat = self.threat.without_mixing() if trained_on == "clean" else self.threat
+        threat = self.threat.on_clean_images() if trained_on == "clean" else self.threat
         return Task(self.architecture, threat, trained_on, seed)
 
     def reference(self, seed: int) -> Task:
         """Clean standard training of the same architecture, which tells a weak victim."""
-        probes = tuple(part for part in self.threat.parts if isinstance(part, (LinearProbe, TwoLayerProbe)))
-        return Task(self.architecture, Threat(probes), "clean", seed)
+        return Task(self.architecture, self.threat.of_network(), "clean", seed)
 
 
 def plan_rows(recipe: AuditRecipe, source_model: str | None, rho_a: Fraction) -> list[Row]:
@@ -194,18 +192,18 @@ def tasks_of(row: Row, is_partial: bool, seeds: Seeds) -> list[Task]:
 def trained_on(row: Row, is_partial: bool) -> list[TrainedOn]:
     """What the victims of a row are trained on."""
     kinds: list[TrainedOn] = ["clean", "random", "protected"]
-    kinds += ["clean part"] if is_partial or row.threat.find(Mixed) else []
+    kinds += ["clean part"] if is_partial or row.threat.needs_originals else []
     return [*kinds, "yardstick"] if row.has_yardstick else kinds
 
 
 def _resolve(architecture: Architecture, source_model: str, threat: Threat) -> Architecture:
-    """The network that `source` stands for; a probe takes the place of any."""
-    if threat.probe:
-        return Architecture(threat.probe, Network())
+    """The network that `source` stands for; that of a threat takes the place of any."""
+    if threat.network:
+        return Architecture(threat.network, Network())
     return replace(architecture, name=source_model) if architecture.name == SOURCE else architecture
 
 
 def _material(task: Task) -> tuple[str, str]:
-    mixed, crop = task.threat.find(Mixed), task.threat.find(ResizedCrop)
+    threat = task.threat
     kind = "clean" if task.trained_on == "yardstick" else task.trained_on
-    return kind, f"{mixed} {task.threat.filters(test=False)} {crop}"
+    return kind, f"{threat.mixture} {threat.filters(test=False)} {threat.views}"

@@ -23,9 +23,9 @@ from rem_release.recipe_files import (
     with_settings,
 )
 from rem_release.release.canonical import sha256_file
-from rem_release.verdict.calls import build_part, nearest, parse_calls, write_call
-from rem_release.verdict.parts import Eot
-from rem_release.verdict.threats import Threat, parse_threat
+from rem_release.threats.adversary import Adversary
+from rem_release.threats.notation import build_part, nearest, parse_calls, write_call
+from rem_release.threats.threat import Threat, parse_threat
 
 _HASH_OF_WEIGHTS = " sha256:"
 """what follows the name of a weights file in a certificate, see `AuditRecipe.published`"""
@@ -149,15 +149,6 @@ class Victim:
         """The steps after which its answers are taken, ascending."""
         steps = self.count_steps(images)
         return sorted({max(1, round(steps * (number + 1) / self.evaluations)) for number in range(self.evaluations)})
-
-
-@dataclass(frozen=True, kw_only=True, config=_strict)
-class Adversary:
-    """PGD of adversarial training (paper Appendix A.4: 10 steps of a fifth of the radius)."""
-
-    steps: Annotated[int, Field(ge=1, le=10_000)] = 10
-    relative_step_size: Annotated[float, Field(gt=0, le=2)] = 0.2
-    """Step size as a part of the radius."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
@@ -335,9 +326,10 @@ def _check_consistency(recipe: AuditRecipe, name: str) -> None:
         )
     for field in fields(Tiers):
         tier = recipe.tier(field.name)
-        if recipe.victim.augmentation == "none" and any(parse_threat(text).find(Eot) for text in tier.threats):
+        idle = [part for text in tier.threats if (part := parse_threat(text).needs_augmentation)]
+        if recipe.victim.augmentation == "none" and idle:
             raise InputError(
-                f"recipe {name}: tiers.{field.name} has the threat eot, whose draws are all the same with "
+                f"recipe {name}: tiers.{field.name} has the threat {idle[0]}, whose draws are all the same with "
                 "victim.augmentation none; set cifar or imagenet"
             )
         if tier.threats and not tier.architectures:

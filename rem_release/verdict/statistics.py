@@ -24,6 +24,7 @@ import numpy as np
 import scipy
 
 from rem_release.release.certificate import LEAST_SEEDS
+from rem_release.verdict.accuracy import check_hits
 
 _ROUNDING = 1e-9
 """Accuracies that differ by less are the same: far above float64's error, far below one answer."""
@@ -106,44 +107,6 @@ class Sample:
         pairs = self.places * (self.owners.max() + 1) + self.owners
         _, place, counts = np.unique(pairs, return_inverse=True, return_counts=True)
         return np.asarray(counts[place] / np.bincount(self.places)[self.places])
-
-
-def per_class_accuracy(correct: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Accuracy within each class, float64 [..., classes]; NaN for a class without images.
-
-    Args:
-        correct: hits, bool or float64 [..., T].
-        labels: int [T], each at least 0 and below `classes`.
-        classes: number of classes.
-
-    Raises:
-        ValueError: no images, wrong types, lengths that differ, or a label that is no class.
-    """
-    _check_hits(correct, labels)
-    if labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(f"labels run from {labels.min()} to {labels.max()}, which are not among {classes} classes")
-    accuracies = np.full((*correct.shape[:-1], classes), np.nan)
-    for label in np.unique(labels):
-        accuracies[..., label] = correct[..., labels == label].mean(axis=-1)
-    return accuracies
-
-
-def balanced_accuracy(correct: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean over the classes in `labels` of the accuracy within the class: float64 [...].
-
-    Guessing one of these classes always scores 1/C, whichever it is and however unequal the classes are. So chance is
-    1/C without an asterisk, and this is the accuracy of leakage.
-
-    Args:
-        correct: hits, bool or float64 [..., T].
-        labels: int [T].
-
-    Raises:
-        ValueError: no images, wrong types, or lengths that differ.
-    """
-    _check_hits(correct, labels)
-    within = [correct[..., labels == label].mean(axis=-1) for label in np.unique(labels)]
-    return np.asarray(np.mean(within, axis=0))
 
 
 def bound_leakage(
@@ -257,18 +220,11 @@ def _quantile(confidence: float) -> float:
     return -float(scipy.special.ndtri(1 - confidence))
 
 
-def _check_hits(hits: np.ndarray, labels: np.ndarray) -> None:
-    if hits.dtype not in (np.bool_, np.float64) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"hits are {hits.dtype} and labels {labels.dtype}; they must be bool or float64, and integers")
-    if labels.ndim != 1 or not len(labels) or hits.shape[-1:] != labels.shape:
-        raise ValueError(f"hits {hits.shape} and labels {labels.shape} are not [..., T] and [T] with images")
-
-
 def _spread(sample: Sample, groups: list[np.ndarray], confidence: float) -> tuple[np.ndarray, np.ndarray]:
     """Accuracies [2, K], as they are and smoothed, and the form [K, K] of squared half-widths (inf: few seeds)."""
     z = _quantile(confidence)
     for hits in groups:
-        _check_hits(hits, sample.labels)
+        check_hits(hits, sample.labels)
         if hits.ndim != 2 or not len(hits) or not (hits.min() >= 0 and hits.max() <= 1):  # NaN is no hit
             raise ValueError(f"hits {hits.shape} are not [S, T] with seeds, each 0 to 1")
     accuracies, images = _image_variance(sample, np.stack([hits.mean(axis=0) for hits in groups]))

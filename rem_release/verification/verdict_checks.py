@@ -13,11 +13,11 @@ from rem_release.errors import InputError, VerificationError
 from rem_release.radius import format_radius, parse_radius
 from rem_release.release.certificate import ANSWERS, PACKAGES, Certificate
 from rem_release.release.facts import Facts
+from rem_release.threats.threat import STANDARD
 from rem_release.verdict.certify import certify, count_evaluations, list_tasks
 from rem_release.verdict.evidence import Evidence, read_evidence, write_evidence
 from rem_release.verdict.learnability import bound_learnability
 from rem_release.verdict.recipe import OWN, OWN_FILE, AuditRecipe, name_recipe, shipped_audits
-from rem_release.verdict.threats import STANDARD
 from rem_release.verification.parquet_layout import require_stated_sizes
 from rem_release.verification.report import Check, Faults
 

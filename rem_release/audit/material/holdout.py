@@ -1,62 +1,33 @@
-"""The clean pictures on which victims are tested: given, kept back by the run, or held out of their training."""
+"""The clean pictures on which victims are tested: candidates, less those that repeat each other or the release."""
 
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from math import floor
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
+from rem_release.audit.material.candidates import (
+    Holdout,
+    hold_out,
+    open_given,
+    open_reserve,
+    require_classes,
+    reserve_files,
+)
 from rem_release.audit.material.overlap import find_overlaps
-from rem_release.audit.material.pairs import Progress, Read
-from rem_release.audit.material.ranking import rank
-from rem_release.audit.material.stored_pictures import StoredPictures
+from rem_release.audit.material.pairs import Progress
+from rem_release.audit.material.remembered import pack_hashes, recall, remember, stamp_files, stamp_of, unpack_hashes
 from rem_release.audit.material.target import Target
 from rem_release.data.copies.near_groups import group_near_copies, near_levels
 from rem_release.data.copies.near_pictures import Grids
-from rem_release.data.images.decoding import BadImage, decode
-from rem_release.data.images.pixels import pixel_hash, shrink
-from rem_release.data.sources.opening import open_source
-from rem_release.data.sources.source import Source, SourceOptions
+from rem_release.data.images.pixels import pixel_hash
+from rem_release.data.in_order import map_in_order
 from rem_release.errors import InputError
-from rem_release.radius import whole_levels
+from rem_release.radius import format_radius, whole_levels
 from rem_release.release.run_folder import RunFolder
 
-Origin = Literal["given", "reserve", "held out"]
 _LEVELS = 8
 """ρ_u that near copies are told by where nothing carries noise"""
 _CURE = "--set holdout.overlap=drop leaves them out"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Holdout:
-    """T clean test pictures, and the rows of the target that victims may train on. Thread-safe to read."""
-
-    origin: Origin
-    labels: np.ndarray
-    """int64 [T], index into the target's classes"""
-    clusters: np.ndarray
-    """int64 [T], near copies among the pictures bear one number: they are no independent evidence"""
-    names: list[str]
-    """where each picture comes from, for messages"""
-    train_rows: np.ndarray
-    """int64 [K], rows of the target"""
-    dropped: int
-    """pictures left out because they overlap the release"""
-    read: Read
-    source: Source | None = None
-    """where they are read, if they were given"""
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def picture(self, index: int) -> np.ndarray:
-        """One picture at its own size: uint8 (H, W, 3).
-
-        Raises:
-            InputError: it cannot be read any more, or changed.
-        """
-        return self.read(index)
 
 
 def choose_holdout(
@@ -88,11 +59,16 @@ def choose_holdout(
         VerificationError: the reserve is damaged.
     """
     if holdout is not None:
-        chosen = _open_given(target, holdout, run)
-    elif run is not None and any(run.reserve.glob("data/*.parquet")):
-        chosen = _open_reserve(target, run)
+        chosen = open_given(target, holdout, run)
+    elif run is not None and reserve_files(run):
+        chosen = open_reserve(target, run)
     else:
-        chosen = _hold_out(target, share, seed)
+        chosen = hold_out(target, share, seed)
+    chosen = replace(chosen, kept=np.arange(len(chosen)), stamp=_stamp(chosen, target, share, overlap, seed))
+    if known := recall(run, "holdout", chosen.stamp, ("kept", "clusters", "hashes", "dropped", "digest")):
+        hashes, digest = unpack_hashes(known["hashes"]), str(known["digest"])
+        rest = _select(chosen, known["kept"], dropped=int(known["dropped"]))
+        return replace(rest, clusters=known["clusters"], hashes=hashes, digest=digest)
     chosen = _drop_repeats(chosen)
     found = find_overlaps(chosen.picture, len(chosen), target, chosen.train_rows, progress)
     if not found:
@@ -106,10 +82,22 @@ def choose_holdout(
         )
     kept = np.setdiff1d(np.arange(len(chosen)), [entry.picture for entry in found])
     rest = _select(chosen, kept, dropped=chosen.dropped + len(found))
-    _require_classes(
-        target, rest, f"after {len(found)} of {len(chosen)} pictures that overlap the release were dropped"
-    )
+    require_classes(target, rest, f"after {len(found)} of {len(chosen)} pictures that overlap the release were dropped")
     return _number_clusters(rest, target)
+
+
+def keep_holdout(run: RunFolder | None, holdout: Holdout, digest: str) -> None:
+    """Leave what was found out, and the digest of the pictures on the working grid, for the next audit of the run."""
+    arrays = {"kept": holdout.kept, "clusters": holdout.clusters, "hashes": pack_hashes(holdout.hashes)}
+    remember(run, "holdout", holdout.stamp, **arrays, dropped=np.array(holdout.dropped), digest=np.array(digest))
+
+
+def _stamp(holdout: Holdout, target: Target, share: float, overlap: str, seed: int) -> str:
+    """Of all that decides which pictures are tested on, and how they look on the grid."""
+    files = stamp_files(reserve_files(target.run)) if target.run and holdout.origin == "reserve" else None
+    source = holdout.source.stamp() if holdout.source else None
+    grid = [target.resolution, format_radius(target.rho_u)]
+    return stamp_of(target.pairs.stamp, source, files, holdout.labels.tolist(), share, overlap, seed, grid)
 
 
 def _number_clusters(holdout: Holdout, target: Target) -> Holdout:
@@ -121,12 +109,14 @@ def _number_clusters(holdout: Holdout, target: Target) -> Holdout:
 
 def _drop_repeats(holdout: Holdout) -> Holdout:
     """Keep the first of pixel-identical test pictures: repeats would pass for independent evidence."""
+    hashes = list(map_in_order(lambda index: pixel_hash(holdout.picture(index)), range(len(holdout))))
     first: dict[tuple[str, int], int] = {}
     for index, label in enumerate(holdout.labels.tolist()):
-        first.setdefault((pixel_hash(holdout.picture(index)), label), index)
+        first.setdefault((hashes[index], label), index)
+    hashed = replace(holdout, hashes=hashes)
     if len(first) == len(holdout):
-        return holdout
-    return _select(holdout, np.array(list(first.values())), dropped=len(holdout) - len(first))
+        return hashed
+    return _select(hashed, np.array(list(first.values())), dropped=len(holdout) - len(first))
 
 
 def _select(holdout: Holdout, kept: np.ndarray, dropped: int) -> Holdout:
@@ -136,165 +126,8 @@ def _select(holdout: Holdout, kept: np.ndarray, dropped: int) -> Holdout:
         labels=holdout.labels[kept],
         clusters=holdout.clusters[kept],
         names=[holdout.names[index] for index in kept],
+        hashes=[holdout.hashes[index] for index in kept] if holdout.hashes else [],
+        kept=holdout.kept[kept],
         dropped=dropped,
         read=lambda index: read(int(kept[index])),
     )
-
-
-def _require_classes(target: Target, holdout: Holdout, when: str) -> None:
-    found = np.bincount(holdout.labels, minlength=len(target.classes))
-    missing = [name for name, count in zip(target.classes, found, strict=True) if count == 0]
-    if missing:
-        advice = {
-            "given": "add some to --holdout",
-            "reserve": "give pictures with --holdout, or protect again with a larger --reserve",
-            "held out": "give pictures with --holdout",
-        }
-        raise InputError(
-            f"{when}, no test picture is left of {_enumerate(missing)}: every class of the release needs one; "
-            f"{advice[holdout.origin]}"
-        )
-
-
-def _enumerate(names: list[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(repr(name) for name in names[:most]) + more
-
-
-def _open_given(target: Target, location: str, run: RunFolder | None) -> Holdout:
-    data = target.facts.data if target.facts else None
-    if data and data.labels_from == "clusters":
-        raise InputError(
-            f"--holdout {location}: the classes of this release are clusters, which other pictures do not have; "
-            "leave --holdout out: then the run's reserve or a part of the release is tested on"
-        )
-    albums = run.read_json(run.albums) if data and data.labels_from == "albums" and run else None
-    options = SourceOptions(
-        source=location,
-        image_column=target.image_column,
-        label_column=target.label_column,
-        label_from="albums" if albums else None,
-        keep_columns=(),
-    )
-    source = _open_split(options)
-    numbered = {folder: name for name, folder in (albums or {}).items()}
-    names = [_name_class(source, row, numbered) for row in range(len(source))]
-    _compare_classes(target, location, set(names), data is not None and data.labels_from == "albums")
-    numbers = {name: number for number, name in enumerate(target.classes)}
-    max_side = data.max_side if data else None
-    return Holdout(
-        origin="given",
-        labels=np.array([numbers[name] for name in names], np.int64),
-        clusters=np.arange(len(names)),
-        names=[source.origin(row) for row in range(len(source))],
-        train_rows=np.arange(len(target)),
-        dropped=0,
-        read=lambda row: _read(source, row, max_side),
-        source=source,
-    )
-
-
-def _open_split(options: SourceOptions) -> Source:
-    """The split `test` of a source, or `train` where there is no `test`."""
-    try:
-        return open_source(replace(options, split="test"))
-    except InputError as error:
-        if "has no split 'test'" not in str(error):
-            raise
-    return open_source(options)
-
-
-def _name_class(source: Source, row: int, numbered: dict[str, str]) -> str:
-    """The class of a row as the release publishes it: for an album its number, or its folder where it has none."""
-    if source.class_ids[row] < 0:
-        raise InputError(f"--holdout: {source.origin(row)} lies in no class folder; move it into one, or away")
-    name = source.classes[source.class_ids[row]]
-    folder = source.album_names.get(name)
-    return name if folder is None else numbered.get(folder, folder)
-
-
-def _compare_classes(target: Target, location: str, found: set[str], are_albums: bool) -> None:
-    unknown, missing = sorted(found - set(target.classes)), sorted(set(target.classes) - found)
-    if not unknown and not missing:
-        return
-    parts = []
-    if unknown:
-        parts.append(f"the release has no class {_enumerate(unknown)}")
-    if missing:
-        parts.append(f"there is no picture of {_enumerate(missing)}")
-    advice = f"name the classes as the release does ({_enumerate(target.classes)}), and give pictures of each"
-    if are_albums:
-        advice = "albums are published under numbers: audit the run folder, which knows them, and name folders alike"
-    raise InputError(f"--holdout {location} has other classes: {', and '.join(parts)}; {advice}")
-
-
-def _read(source: Source, row: int, max_side: int | None) -> np.ndarray:
-    try:
-        return shrink(decode(source.image_bytes(row)), max_side)
-    except BadImage as error:
-        raise InputError(f"--holdout: {source.origin(row)} cannot be read ({error}); mend it or remove it") from None
-
-
-def _open_reserve(target: Target, run: RunFolder) -> Holdout:
-    """The pictures that protect kept back, less those of classes that the release does not have."""
-    files = sorted(run.reserve.glob("data/*.parquet"))
-    stored = StoredPictures(files, target.image_column, target.label_column)
-    numbers = {name: number for number, name in enumerate(target.classes)}
-    kept = [row for row, name in enumerate(stored.names) if name in numbers]
-    chosen = Holdout(
-        origin="reserve",
-        labels=np.array([numbers[stored.names[row]] for row in kept], np.int64),
-        clusters=np.arange(len(kept)),
-        names=[f"{row} of the reserve" for row in kept],
-        train_rows=np.arange(len(target)),
-        dropped=0,
-        read=lambda index: stored.pixels(kept[index]),
-    )
-    _require_classes(target, chosen, "in the reserve")
-    return chosen
-
-
-def _hold_out(target: Target, share: float, seed: int) -> Holdout:
-    """Hold out a share of each class. Rows of equal originals go together, with the class of the first."""
-    groups: dict[str, list[int]] = {}
-    for row in range(len(target)):
-        groups.setdefault(target.clean_hash(row), []).append(row)
-    of_class: list[dict[str, list[int]]] = [{} for _ in target.classes]
-    for key, rows_of_group in groups.items():
-        of_class[target.labels[rows_of_group[0]]][key] = rows_of_group
-    held: list[int] = []
-    for name, members in zip(target.classes, of_class, strict=True):
-        if len(members) < 2:
-            raise InputError(
-                f"class {name!r} has {len(members)} distinct pictures, and holding some out takes two; "
-                "give test pictures with --holdout"
-            )
-        held += _draw(members, share, f"held out {seed}")
-    rows = np.array(sorted(held), np.int64)
-    chosen = Holdout(
-        origin="held out",
-        labels=target.labels[rows],
-        clusters=np.arange(len(rows)),
-        names=[target.origin(int(row)) for row in rows],
-        train_rows=np.setdiff1d(np.arange(len(target)), rows),
-        dropped=0,
-        read=lambda index: target.clean(int(rows[index])),
-    )
-    _require_classes(target, chosen, "held out of training")
-    untaught = set(range(len(target.classes))) - set(target.labels[chosen.train_rows].tolist())
-    if untaught:
-        names = _enumerate([target.classes[label] for label in sorted(untaught)])
-        raise InputError(f"nothing would be left to learn {names} from; give test pictures with --holdout")
-    return chosen
-
-
-def _draw(members: dict[str, list[int]], share: float, draw: str) -> list[int]:
-    """Rows of whole groups, drawn until the share is reached and never above it, but at least one group."""
-    wanted = floor(Fraction(str(share)) * sum(map(len, members.values())))
-    keys = list(members)
-    shuffled = [members[keys[place]] for place in rank(keys, draw)]
-    taken: list[int] = []
-    for rows in shuffled:
-        if len(taken) + len(rows) <= wanted:
-            taken += rows
-    return taken or min(shuffled, key=len)

@@ -1,7 +1,7 @@
 """Protected rows beside their clean partners: what an audit reads, whatever the copy came from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,6 +27,10 @@ class Pairs:
     clean_hashes: list[str]
     read_protected: Read
     read_clean: Read
+    indices: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    """int64 [N], which originals they are; of a release"""
+    stamp: str = ""
+    """see `remembered.stamp_of`; of a release"""
 
     def __len__(self) -> int:
         return len(self.names)

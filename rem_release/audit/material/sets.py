@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rem_release.audit.countermeasures.resized_crop import Pipeline
-from rem_release.audit.material.holdout import Holdout
+from rem_release.audit.material.candidates import Holdout
 from rem_release.audit.material.pairs import Progress
-from rem_release.audit.material.ranking import rank
 from rem_release.audit.material.target import Target
 from rem_release.data.array_file import StoredImages, TemporaryImages
 from rem_release.data.images.pixels import fit_working_grid
 from rem_release.data.in_order import map_in_order
 from rem_release.radius import whole_levels
+from rem_release.threats.images import Pipeline
 
 _MOST_IN_MEMORY = 2**31
 """bytes"""
@@ -173,33 +172,3 @@ def add_random_signs(clean: np.ndarray, levels: int, seed: int, clean_hash: str)
     bits = np.unpackbits(words.astype("<u8").view(np.uint8), count=clean.size).reshape(clean.shape)
     up, down = np.minimum(clean, 255 - levels) + np.uint8(levels), np.maximum(clean, levels) - np.uint8(levels)
     return np.where(bits == 1, up, down).astype(np.uint8)
-
-
-def split_protected(count: int, labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Choose which rows stay protected when only a part is: the same share of every class.
-
-    A class of two rows or more keeps at least one on either side. Pixel-identical rows may come to both sides.
-
-    Args:
-        count: N.
-        labels: int64 [N].
-        share: part of each class that stays protected, 0 to 1; rounded to the nearest row.
-        seed: of the draw.
-
-    Returns:
-        bool [N], True for protected rows.
-
-    Raises:
-        ValueError: there are not N labels, or the share is out of range.
-    """
-    if len(labels) != count or not 0 <= share <= 1:
-        raise ValueError(f"{len(labels)} labels for {count} rows, share {share}")
-    mask = np.zeros(count, bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        chosen = round(share * len(members))
-        if 0 < share < 1 and len(members) > 1:
-            chosen = min(max(chosen, 1), len(members) - 1)
-        ranked = rank([str(row) for row in members], f"partial protection {seed}")
-        mask[members[ranked[:chosen]]] = True
-    return mask

@@ -176,7 +176,7 @@ def _open_release(
     originals, row_map = find_originals(run or RunFolder(release), facts.data, clean)
     if originals is None:
         raise InputError(f"{release} does not say where its originals are; add --clean SOURCE")
-    pairs = pair_release(release, facts, originals, row_map, progress)
+    pairs = pair_release(release, facts, originals, row_map, run, progress)
     labels, classes = _number_classes(pairs.names, facts.data.classes)
     return Target(
         labels=labels,

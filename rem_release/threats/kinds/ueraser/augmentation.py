@@ -5,9 +5,11 @@ algorithm, as theirs, made for the whole batch and each channel at once.
 """
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from rem_release.core.draws import Purpose, chain, uniform
+from rem_release.core.draws import Draws, Purpose, chain, uniform
+from rem_release.core.pgd import frozen
 
 _CHANCE = 0.5
 _ROUGHNESS = (0.3, 0.7)
@@ -16,6 +18,19 @@ _CONTRAST = 4.0
 _ORDERS = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
 _GROUP = 8
 _NUMBERS, _BRIGHTNESS_MAP, _CONTRAST_MAP, _TRIVIAL = range(4)
+
+
+def draw(images: Tensor, draws: Draws, count: int) -> list[Tensor]:
+    """Independent draws of the whole batch, float [N, 3, R, R] each."""
+    key = chain(torch.tensor(draws.seed), int(Purpose.COLOUR), draws.step)
+    return [ueraser(images, int(chain(key, k)) & 0x7FFFFFFFFFFFFFFF) for k in range(count)]
+
+
+def choose_worst(model: nn.Module, drawn: list[Tensor], labels: Tensor) -> Tensor:
+    """For each image the draw with the largest loss, float [N, 3, R, R]; labels are int64 [N]."""
+    with frozen(model), torch.no_grad():
+        losses = torch.stack([F.cross_entropy(model(images), labels, reduction="none") for images in drawn])
+    return torch.stack(drawn)[losses.argmax(0), torch.arange(len(labels), device=labels.device)]
 
 
 def ueraser(images: Tensor, seed: int) -> Tensor:

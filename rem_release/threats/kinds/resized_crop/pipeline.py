@@ -23,8 +23,8 @@ _RESIZED = 256 / 224
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """How a thief brings pictures to the network.
+class CropPipeline:
+    """How a thief brings photographs to the network, see `images.Pipeline`.
 
     Attributes:
         side: r, of the square that the network sees, in pixels.

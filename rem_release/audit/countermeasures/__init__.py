@@ -1,1 +1,0 @@
-"""What a thief does to the pictures: filters, augmentations, UEraser, the orthogonal projection."""

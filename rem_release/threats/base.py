@@ -1,0 +1,186 @@
+"""What a part of a threat may do: one class of hooks, none of which does anything unless a threat's file says so."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from enum import IntEnum
+from fractions import Fraction
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from rem_release.threats.radii import OF_RHO_A, resolve
+
+if TYPE_CHECKING:
+    import numpy as np
+    from accelerate import Accelerator
+    from torch import Tensor, nn
+
+    from rem_release.threats.adversary import Adversary
+    from rem_release.threats.images import Batch, Pipeline, TrainingImages, Transform
+    from rem_release.training.loop import Schedule
+
+strict = ConfigDict(extra="forbid")
+"""of the parameters of every threat"""
+Where = Literal["train", "both"]
+"""on the training images only, or on the test images too"""
+
+
+class Stage(IntEnum):
+    """Where a part acts. Parts stand in a name, and act, in this order; those of one stage by name."""
+
+    PICTURE = 0
+    """on each picture at its own size; several keep the order in which they are written, which matters"""
+    TRAINING_SET = 1
+    """on every image, by what was learnt from all training images"""
+    VIEWS = 2
+    """on how pictures are brought to the network"""
+    IMAGE = 3
+    """on each image of a batch; there may be several"""
+    BATCH = 4
+    """on a whole batch, or on how it is drawn"""
+    ROWS = 5
+    """on which rows there are"""
+    NETWORK = 6
+    """on the network"""
+    INITIAL_WEIGHTS = 7
+    SCHEDULE = 8
+    LOSS = 9
+    ADVERSARY = 10
+
+
+@dataclass(frozen=True, config=strict)
+class Part:
+    """A named part of a threat with its parameters, which are the fields of its class.
+
+    Attributes:
+        name: in recipes; that of the file.
+        stage: where it acts. But for `PICTURE` and `IMAGE`, a threat has one part of each stage.
+        excludes: names of others that it does not go together with.
+        unsaid: parameters that the canonical name leaves out where they have their default.
+        network: of `models`, in whose place it puts its own; None leaves that of the recipe.
+        needs_originals: the thief has the originals of some rows, see `own_originals`. What those alone teach is then
+            the floor of the row: a victim is trained on them. All-clean images are learnt without such a part.
+        mixes_originals: they stand in the training set in the place of what was released.
+        needs_augmentation: it does nothing with a recipe that does not augment.
+    """
+
+    name: ClassVar[str] = ""
+    stage: ClassVar[Stage]
+    excludes: ClassVar[frozenset[str]] = frozenset()
+    unsaid: ClassVar[frozenset[str]] = frozenset({"on"})
+    network: ClassVar[str | None] = None
+    needs_originals: ClassVar[bool] = False
+    mixes_originals: ClassVar[bool] = False
+    needs_augmentation: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__module__.rpartition(".")[2]
+
+    # what it is
+
+    def words(self) -> str:
+        """In plain words, for card and report."""
+        raise NotImplementedError
+
+    def made_of(self) -> tuple[Part, ...]:
+        """The parts that act in its place; none where it acts itself."""
+        return ()
+
+    def at(self, rho_a: Fraction) -> Self:
+        """The same with `rho_a` in its radii replaced by its value.
+
+        Raises:
+            ValueError: a radius comes out too large.
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        texts = {name: value for name, value in values.items() if isinstance(value, str) and OF_RHO_A.fullmatch(value)}
+        return replace(self, **{name: resolve(text, rho_a) for name, text in texts.items()})
+
+    @property
+    def on_tests(self) -> bool:
+        """Whether it acts on the test images too."""
+        return getattr(self, "on", "train") == "both"
+
+    def ball(self) -> tuple[str, Fraction] | None:
+        """Norm and radius of adversarial training; None for anything else."""
+        return None
+
+    # what it costs
+
+    @property
+    def draws(self) -> int:
+        """Draws of the augmentation that a step takes of each image."""
+        return 1
+
+    def extra_passes(self, adversary: Adversary) -> float:
+        """Forward and backward passes that a step spends on each draw beside the one that trains."""
+        return 0
+
+    def pixels(self) -> float:
+        """By what the number of an image's pixels is multiplied."""
+        return 1
+
+    # what it does to pictures and rows
+
+    def filter_picture(self, picture: np.ndarray) -> np.ndarray:
+        """A picture, uint8 [H, W, 3], at its own size, of any size from 1 × 1 up; thread-safe. Stage `PICTURE`."""
+        return picture
+
+    def pipeline(self, resolution: int) -> Pipeline | None:
+        """How pictures are brought to the network in place of the working grid of R, and of the augmentation."""
+        return None
+
+    def own_originals(self, labels: np.ndarray) -> np.ndarray:
+        """Of which rows the thief has the originals: bool [N] for labels int64 [N]. See `needs_originals`."""
+        raise NotImplementedError
+
+    # what it does before training
+
+    def fit(self, images: TrainingImages, originals: TrainingImages | None) -> Transform | None:
+        """Learn from all training images what is done to each batch of them, and to the test images `on=both`.
+
+        Args:
+            images: what the victim learns from, on the device.
+            originals: those that the thief has, see `needs_originals`; None without.
+        """
+        return None
+
+    def initial_weights(self, accelerator: Accelerator, model: nn.Module, images: TrainingImages, seed: int) -> None:
+        """Change the fresh network, on the device, as by pretraining without labels. The same on every process."""
+
+    def schedule(self, schedule: Schedule) -> Schedule:
+        """Other settings of the optimiser; the number of steps stays, for answers are taken at those of the recipe."""
+        return schedule
+
+    # what it does in each step
+
+    def augment(self, model: nn.Module, batch: Batch) -> Batch:
+        """Change images, and targets with them."""
+        return batch
+
+    def perturb(self, model: nn.Module, batch: Batch, adversary: Adversary) -> tuple[Tensor, Tensor]:
+        """Where the adversary starts and where it ends, to be added to the images: [N, 3, R, R] each. Of the stage
+        `ADVERSARY`, which alone is asked.
+
+        Args:
+            model: frozen.
+            batch: augmented.
+            adversary: steps and step size of the recipe.
+        """
+        raise NotImplementedError
+
+    def loss(self, wrapped: nn.Module, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """Mean loss, and logits [N, C] of what was learnt; None for the cross-entropy.
+
+        Args:
+            wrapped: the network as it is trained; call it once.
+            batch: augmented and attacked.
+        """
+        return None
+
+
+def where(on: Where) -> str:
+    """On which images, behind the words of a threat."""
+    return " on training and test images" if on == "both" else " on training images"

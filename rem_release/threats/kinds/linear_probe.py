@@ -1,0 +1,19 @@
+"""A linear classifier on the pixels, instead of the network."""
+
+from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
+
+from rem_release.threats.base import Part, Stage, strict
+
+
+@dataclass(frozen=True, config=strict)
+class LinearProbe(Part):
+    """A linear classifier on the pixels, instead of the network."""
+
+    stage: ClassVar[Stage] = Stage.NETWORK
+    network: ClassVar[str | None] = "linear_probe"
+
+    def words(self) -> str:
+        """See `Part`."""
+        return "linear probe on the pixels"

@@ -1,0 +1,26 @@
+"""3 × 3 median filter (paper Appendix D), each channel by itself."""
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from rem_release.threats.base import Part, Stage, Where, strict, where
+
+
+@dataclass(frozen=True, config=strict)
+class Median(Part):
+    """3 × 3 median filter (paper Appendix D), each channel by itself."""
+
+    stage: ClassVar[Stage] = Stage.PICTURE
+    on: Where = "train"
+
+    def words(self) -> str:
+        """See `Part`."""
+        return f"median filter{where(self.on)}"
+
+    def filter_picture(self, picture: np.ndarray) -> np.ndarray:
+        """See `Part`. Beyond the border stands the picture's reflection."""
+        from scipy import ndimage
+
+        return np.asarray(ndimage.median_filter(picture, (3, 3, 1), mode="reflect"), dtype=np.uint8)
