@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 import rem_release
+from rem_release import __version__
 from rem_release.audit.bench import Bench
 from rem_release.audit.ledger import key_of
 from rem_release.audit.preparation import SIGNS_SEED
@@ -145,4 +146,4 @@ def device_name(accelerator: Accelerator) -> str:
 
 def versions() -> dict[str, str]:
     """Of the packages that decide what a victim learns."""
-    return {name: version(name) for name in PACKAGES}
+    return {name: __version__ if name == "rem-release" else version(name) for name in PACKAGES}

@@ -6,13 +6,13 @@ Tokens come as `hf` takes them (`HF_TOKEN`, or `hf auth login`) and stay inside 
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, set_client_factory
+from huggingface_hub import HfApi, get_session, set_client_factory
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import disable_progress_bars, logging, validate_repo_id  # type: ignore[attr-defined]
-from huggingface_hub.utils._http import default_client_factory
 
 import rem_release
 from rem_release.errors import InputError, RemReleaseError
@@ -27,6 +27,7 @@ PATIENCE = 120.0
 _TRIES = 5
 T = TypeVar("T")
 Say = Callable[[str], None]
+Hook = Callable[[httpx2.Request], None]
 
 
 class HubError(RemReleaseError):
@@ -60,6 +61,7 @@ class Hub:
         self._say = say
         disable_progress_bars()
         logging.set_verbosity_error()  # what matters is said here
+        _own_hooks()
         set_client_factory(_make_client)
 
     @property
@@ -115,11 +117,16 @@ def check_repo_id(repo_id: str) -> str:
     return repo_id
 
 
+@cache
+def _own_hooks() -> tuple[Hook, ...]:
+    """What the client does with each of its requests, as long as its connections are of its own making."""
+    return tuple(get_session().event_hooks["request"])
+
+
 def _make_client() -> httpx2.Client:
-    """The client's own connections; those of its making wait for ever for a Hub that fell silent."""
-    client = default_client_factory()
-    client.event_hooks = {"request": [*client.event_hooks["request"], _limit_silence, _note_token]}
-    return client
+    """Connections that do what the client's own do; those wait for ever for a Hub that fell silent."""
+    hooks = [*_own_hooks(), _limit_silence, _note_token]
+    return httpx2.Client(event_hooks={"request": hooks}, follow_redirects=True, timeout=None)
 
 
 def _limit_silence(request: httpx2.Request) -> None:

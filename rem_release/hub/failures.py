@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import httpx2
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_hf_hub_args  # type: ignore[attr-defined]
 
 FAILURES = (HfHubHTTPError, httpx2.HTTPError, httpx2.InvalidURL, OSError, RuntimeError, ValueError)
 """What the client raises when a question fails; hf_xet and uploads raise RuntimeError, errors of a batch ValueError."""
@@ -17,7 +18,7 @@ _LASTING = (
     *ODD_ANSWERS,
     *(ValueError, OfflineModeIsEnabled, LocalTokenNotFoundError, httpx2.UnsupportedProtocol, httpx2.InvalidURL),
 )
-_CHECKS_ARGUMENTS = "huggingface_hub.utils._validators"
+_CHECKS_ARGUMENTS = validate_hf_hub_args.__module__
 _WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
 _LASTING_OF_STORAGE = (413, 501)
 _LONGEST_WAIT = 600.0
