@@ -383,7 +383,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
         ["column 'label' holds the classes cat, dog in the split train and dog, cat in validation", "one split alone"],
     ),
     "a file": (write_file, ["--split", BOTH], ["is one split", "names several"]),
-    "no own folder": (write_half_folders, ["--split", BOTH], ["no folder for the split 'train' alone"]),
+    "no own folder": (write_half_folders, ["--split", BOTH], ["of which some are named like splits"]),
     "two kinds": (write_two_kinds, ["--split", BOTH], ["of several kinds"]),
     "nothing left": (write_broken, ["--split", BOTH, "--skip-bad"], ["of 'validation' nothing would be released"]),
 }
