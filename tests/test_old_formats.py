@@ -3,6 +3,7 @@
 `release_0_2_0/` is the release of eight random pictures of 8 x 8 pixels that version 0.2.0 made.
 """
 
+import importlib.metadata
 import json
 import shutil
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from rem_release import __version__
+from rem_release.audit.naming import versions
 from rem_release.release.canonical import seal
 from rem_release.release.documents import read_facts
-from tests.command_line import SECRET, run, snapshot, succeed
+from tests.command_line import SECRET, draw_classes, run, snapshot, succeed
 
 OLD = Path(__file__).with_name("release_0_2_0")
 
@@ -143,3 +145,24 @@ def test_nothing_is_written_into_an_old_release(old_run: Path, photographs: Path
     assert result.code == 2
     assert f"rem-release protect SOURCE --out {old_run} --overwrite" in result.err
     assert snapshot(old_run / "release") == before
+
+
+def test_a_checkout_that_is_not_installed_knows_its_version(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PYTHONPATH alone there is no metadata of the package, and a run would end with a traceback."""
+
+    def find(name: str) -> importlib.metadata.Distribution:
+        if name == "rem-release":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    installed = importlib.metadata.Distribution.from_name
+    monkeypatch.setattr(importlib.metadata.Distribution, "from_name", find)
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("rem-release")
+    draw_classes(tmp_path / "in")
+    succeed("protect", tmp_path / "in", "--out", tmp_path / "run", "--recipe", recipe)
+    succeed("verify", tmp_path / "run")
+    assert read_facts(tmp_path / "run/release").versions["rem-release"] == __version__
+    assert versions()["rem-release"] == __version__
