@@ -11,7 +11,18 @@ import rem_release
 
 PACKAGE = Path(rem_release.__file__).parent
 ORDER = [
-    *("__init__", "plain_text", "tokens", "errors", "paths", "plain_yaml", "radius", "resources", "atomic_files"),
+    *(
+        "__init__",
+        "plain_text",
+        "tokens",
+        "errors",
+        "paths",
+        "plain_yaml",
+        "radius",
+        "resources",
+        "atomic_files",
+        "versions",
+    ),
     *("recipe_files", "core", "models", "data", "training", "threats", "methods", "recipe", "recipe_changes"),
     *("release", "verdict", "verification", "audit", "hub", "gate"),
     *("console", "commands", "ending", "arguments", "cli", "__main__"),

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import version
 from inspect import getfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import torch
 from accelerate import Accelerator
 
 import rem_release
-from rem_release import __version__
 from rem_release.audit.bench import Bench
 from rem_release.audit.ledger import key_of
 from rem_release.audit.preparation import SIGNS_SEED
@@ -21,6 +19,7 @@ from rem_release.threats.base import Part
 from rem_release.threats.registry import known_parts
 from rem_release.threats.threat import Threat
 from rem_release.verdict.plan import Seeds, Task, TrainedOn, describe_training
+from rem_release.versions import find_versions
 
 TRAINS = (
     *("core", "models", "training", "data/images", "data/array_file.py", "data/ranking.py"),
@@ -146,4 +145,4 @@ def device_name(accelerator: Accelerator) -> str:
 
 def versions() -> dict[str, str]:
     """Of the packages that decide what a victim learns."""
-    return {name: __version__ if name == "rem-release" else version(name) for name in PACKAGES}
+    return find_versions(PACKAGES)

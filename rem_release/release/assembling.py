@@ -1,11 +1,9 @@
 """The facts of a release, put together from what protect knows and what it measured."""
 
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from rem_release import __version__
 from rem_release.data.selection import Role
 from rem_release.data.shards import released_features
 from rem_release.data.sources.source import Source
@@ -16,6 +14,7 @@ from rem_release.release.facts import CostFacts, DataFacts, Facts, data_digest
 from rem_release.release.schema import write_features
 from rem_release.release.stated_protection import describe_protection
 from rem_release.release.writing import Choice, Written
+from rem_release.versions import find_versions
 
 _MEASURERS = ("torch", "torchvision", "accelerate", "pyarrow", "pillow", "numpy", "scikit-image")
 
@@ -37,7 +36,7 @@ def assemble_facts(
         recipe_name=recipe_name,
         recipe=recipe.to_dict(),
         recipe_sha256=recipe.sha256(),
-        versions={name: version(name) for name in (*RENDERERS, *_MEASURERS)} | {"rem-release": __version__},
+        versions=find_versions((*RENDERERS, *_MEASURERS)),
         cost=cost,
         data=describe_data(source, choice),
         imperceptibility=written.meter.facts(),

@@ -6,14 +6,12 @@ import io
 import json
 from collections import Counter
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rem_release import __version__
 from rem_release.atomic_files import write_atomically, written_atomically
 from rem_release.data.selection import Role
 from rem_release.data.shards import released_columns, released_features
@@ -21,6 +19,7 @@ from rem_release.data.sources.source import Source
 from rem_release.errors import InputError
 from rem_release.recipe import Recipe
 from rem_release.release.writing import Choice
+from rem_release.versions import OWN, find_versions
 
 _BATCH_ROWS = 4096
 
@@ -43,7 +42,7 @@ def fingerprint_of_release(fingerprint: str, source: Source, choice: Choice, sha
         shard_bytes: size of the shards.
     """
     rows = choice.working.rows[choice.released()]
-    versions = [__version__, *(version(name) for name in ("pyarrow", "pillow", "numpy", "torch"))]
+    versions = list(find_versions((OWN, "pyarrow", "pillow", "numpy", "torch")).values())
     parts = [fingerprint, versions, shard_bytes, choice.max_side, str(released_features(source)), source.splits]
     digest = hashlib.sha256(json.dumps(parts).encode())
     for first in range(0, len(rows), _BATCH_ROWS):

@@ -3,12 +3,10 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 from jinja2 import TemplateError
 
-import rem_release
 from rem_release.errors import VerificationError
 from rem_release.release.canonical import MOST_BYTES, sha256_file
 from rem_release.release.card import RENDERERS, render_card
@@ -18,6 +16,7 @@ from rem_release.release.documents import CARD, CERTIFICATE, CLEAN, FACTS, expla
 from rem_release.release.facts import Facts
 from rem_release.verification.png import inspect_png
 from rem_release.verification.report import Check, Faults
+from rem_release.versions import find_versions
 
 _CERTIFIED = b"**Certified**"
 """with which the card of a release begins that passed its audit, whatever version made it"""
@@ -98,7 +97,7 @@ def check_card(release: Path, facts: Facts, audit: Certificate | None) -> Check:
     found = path.read_bytes()
     if hashlib.sha256(found).hexdigest() != facts.readme_sha256:
         return Check("card", False, f"{CARD} was changed: its sha256 is not that of {FACTS}")
-    installed = {name: version(name) for name in RENDERERS} | {"rem-release": rem_release.__version__}
+    installed = find_versions(RENDERERS)
     if changed := [name for name in RENDERERS if facts.versions.get(name, installed[name]) != installed[name]]:
         says_certified = _CERTIFIED in found
         if facts.is_current and says_certified != (audit is not None and audit.passed):
