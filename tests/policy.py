@@ -119,9 +119,11 @@ def _one_split(folder: Path, split: str, layout: str | None, label_from: str | N
 # --- names
 
 _SPLITS = {
-    "train": "train training trn trainset 训练 训练集",
-    "validation": "val valid validation validate dev eval evaluation valset 验证 验证集",
-    "test": "test testing tests tst testset 测试 测试集",
+    "train": "train training trn trainset 训练 训练集 学習 訓練 학습 훈련 обучение "
+    "treino treinamento entrenamiento entrainement apprentissage",
+    "validation": "val valid validation validate dev eval evaluation valset 验证 验证集 検証 검증 "
+    "validacao validacion валидация",
+    "test": "test testing tests tst testset holdout 测试 测试集 テスト 테스트 тест teste testes prueba pruebas",
 }
 _BESIDE = (
     *("seg", "set", "data", "dataset", "split", "image", "images", "img", "imgs", "photo", "photos", "picture"),
@@ -132,6 +134,8 @@ _MEANINGS = {word: split for split, words in _SPLITS.items() for word in words.s
 
 def _words(name: str) -> list[str]:
     """Words of a name in lower case: runs of letters, which a capital letter before small ones begins anew."""
+    plain = "".join(letter for letter in unicodedata.normalize("NFD", name) if not "\u0300" <= letter <= "\u036f")
+    name = unicodedata.normalize("NFC", plain)
     words, before = [""], ""
     for at, letter in enumerate(name):
         kind = "a" if letter.isascii() and letter.islower() else "A" if letter.isascii() and letter.isupper() else ""
@@ -193,7 +197,7 @@ _DOCUMENTS = (".md", ".txt", ".csv", ".json", ".jsonl", ".yaml", ".xml", ".html"
 _PICTURES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
 _BESIDE_THEM = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
-    *("segmentations", "groundtruth", "ground", "truth", "gt", "depth", "captions"),
+    *("segmentations", "groundtruth", "gt", "depth", "captions"),
 }
 _MATE = re.compile("(.+?)[ _-](?:mask|gt|seg|segmentation|label|annotation)([ _-]?[0-9]+)?", re.IGNORECASE)
 _NEUTRAL = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "set", "sets"}
@@ -269,6 +273,8 @@ def _class_folders(folder: Path, layout: str | None) -> list[tuple[str, object, 
 def _part(name: str) -> str:
     """Whether a folder is named after pictures, or after what belongs to them."""
     words = set(_words(name)) - _NEUTRAL
+    if {"ground", "truth"} <= words:
+        words = words - {"ground", "truth"} | {"groundtruth"}
     known = {*_BESIDE, *_MEANINGS}
     if words & _BESIDE_THEM and words <= _BESIDE_THEM | _PICTURES | known:
         return "beside"
@@ -278,7 +284,9 @@ def _part(name: str) -> str:
 def _refuse_doubt(folder: Path) -> None:
     tops = [entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
     parts = [_part(top) for top in tops]
-    if "beside" in parts or (parts and all(parts)):
+    if (all(parts) and "pictures" in parts) or any(
+        part == "beside" and _belongs(folder, top, tops) for top, part in zip(tops, parts, strict=True)
+    ):
         raise _Refuse("pictures and what belongs to them")
     if len(tops) < 2:
         return
@@ -288,6 +296,25 @@ def _refuse_doubt(folder: Path) -> None:
     shared = {name for names in inner for name in names if sum(name in other for other in inner) > 1}
     if len(shared) > 1 or (shared and all(len(names) > 1 for names in inner)):
         raise _Refuse("several hold the same folders")
+    for top, names in zip(tops, inner, strict=True):
+        if set(names) & (set(tops) - {top}) or (names and _part(top) == "pictures"):
+            raise _Refuse("others once more, or images with folders")
+    are_numbered = all(any(map(str.isdecimal, top)) for top in tops)
+    if len({tuple(_words(top)) for top in tops}) == 1 and are_numbered and set(_words(tops[0])) & _PIECES:
+        raise _Refuse("pieces of one set")
+
+
+_PIECES = {"fold", "folds", "part", "parts", "batch", "shard", "chunk", "split", "subset", "section"}
+_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2")
+
+
+def _belongs(folder: Path, top: str, tops: list[str]) -> bool:
+    """The files bear the names of pictures in the other folders, at least half of them, or are no pictures."""
+    stems = [name.rsplit(".", 1)[0] for *_, name in _files(folder / top) if name.lower().endswith(_SUFFIXES)]
+    others = {name.rsplit(".", 1)[0] for other in tops if other != top for *_, name in _files(folder / other)}
+    mates = [_MATE.fullmatch(stem) for stem in stems]
+    known = [stem in others or (mate and mate[1] in others) for stem, mate in zip(stems, mates, strict=True)]
+    return 2 * sum(map(bool, known)) >= len(stems)
 
 
 def _within(folder: Path) -> list[str]:

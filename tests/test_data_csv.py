@@ -97,3 +97,31 @@ def test_a_file_of_another_spelling_is_named(tmp_path: Path) -> None:
             source.image_bytes(row)
         reasons.append(caught.value.reason)
     assert reasons == ["no such file; 1.png is there", "no such file; 2.png is there", "no such file"]
+
+
+@pytest.mark.parametrize("column", ["code", "label_id", "species"])
+def test_a_column_of_labels_is_read_as_it_is_written_whatever_its_name(tmp_path: Path, column: str) -> None:
+    write(tmp_path, "\n".join([f"file_name,{column}", "1.png,01", "2.png,1", "3.png,001", "4.png,2"]))
+    source = open_source(SourceOptions(source=str(tmp_path), label_column=column))
+    assert source.classes == ["001", "01", "1", "2"]
+
+
+def test_columns_that_say_more_of_labels_hold_none(tmp_path: Path) -> None:
+    rows = [f"{number}.png,{'cat' if number % 2 else 'dog'},ann,0.{number}" for number in range(1, 5)]
+    source = read(tmp_path, "\n".join(["file_name,species,labelled_by,label_confidence", *rows]))
+    assert (source.label_column, source.classes) == ("species", ["cat", "dog"])
+
+
+def test_a_column_of_names_of_splits_whatever_its_own(tmp_path: Path) -> None:
+    write(
+        tmp_path, "\n".join(["file_name,label,where", "1.png,a,train", "2.png,b,train", "3.png,a,test", "4.png,b,test"])
+    )
+    assert "column 'where' of" in refuse(tmp_path)
+    assert "says that its rows are of several splits (test, train)" in refuse(tmp_path)
+
+
+def test_blanks_around_names_of_columns_and_utf16_without_a_mark(tmp_path: Path) -> None:
+    source = read(tmp_path, "\n".join(["file_name , label ", *ROWS]))
+    assert (source.classes, source.dataset.column_names) == (["cat", "dog"], ["image", "label"])
+    (tmp_path / "metadata.csv").write_bytes("\n".join(["file_name,label", *ROWS]).encode("utf-16-le"))
+    assert "has bytes of zero, as UTF-16 without a mark: save it as UTF-8" in refuse(tmp_path)

@@ -301,3 +301,22 @@ def test_large_files_of_bytes_are_read_as_they_are() -> None:
     np.testing.assert_array_equal(decode(write_numbers(COLOURS, ">", bigtiff=True, photometric="rgb")), COLOURS)
     grey = decode(write_numbers(COLOURS[..., 0], ">", bigtiff=True, photometric="minisblack"))
     np.testing.assert_array_equal(grey[..., 0], COLOURS[..., 0])
+
+
+@pytest.mark.parametrize("woven", [0, 1])
+def test_a_png_whose_stream_ends_before_its_last_row(woven: int) -> None:
+    """Closed as if it were whole: Pillow leaves the rest black."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, woven))
+    sizes = [(1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4)] if woven else [(8, 8)]
+    rows = [b"\0" + bytes(columns) for columns, count in sizes for _ in range(count)]
+    whole = [b"".join(rows), b"".join(rows[:-2])]
+    pictures = [
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"") for data in whole
+    ]
+    assert decode(pictures[0]).shape == (8, 8, 3)
+    assert reason(pictures[1]) == "truncated or damaged (rows are missing at its end)"
+
+
+def test_black_rows_at_the_end_are_rows() -> None:
+    black = np.zeros((9, 9, 3), np.uint8)
+    np.testing.assert_array_equal(decode(save(Image.fromarray(black))), black)

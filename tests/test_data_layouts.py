@@ -107,6 +107,54 @@ def test_domains_that_share_a_class_are_a_question(tmp_path: Path) -> None:
         assert "several of them the folders dog: say --layout splits" in refuse(tmp_path / f"in{inner}")
 
 
+PLAIN = [("bags", "boxes"), ("grass", "ground"), ("lie", "truth"), ("labels", "bottles"), ("with_mask", "without_mask")]
+
+
+@pytest.mark.parametrize("names", PLAIN)
+def test_classes_may_be_called_like_what_belongs_to_pictures(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        for number in range(2):
+            draw(tmp_path / name / f"{name[:3]}{number}.png", number)
+    assert read(tmp_path).classes == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (("fold_0/1.png", "fold_1/2.png"), "look like pieces of one set (fold)"),
+        (("HAM_images_part_1/1.png", "HAM_images_part_2/2.png"), "look like pieces of one set (part)"),
+        (("yes/1.png", "no/2.png", "set/yes/1.png", "set/no/2.png"), "and set the folders no, yes once more"),
+        (("images/a/1.png", "images/b/1.png", "samples/1.png"), "and images the folders a, b: give"),
+        (("images/1.png", "annotations/1.xml"), "look like pictures and what belongs to them"),
+    ],
+)
+def test_folders_that_are_no_classes(tmp_path: Path, files: tuple[str, ...], words: str) -> None:
+    for name in files:
+        draw(tmp_path / name) if name.endswith("png") else write_text(tmp_path / name)
+    assert words in refuse(tmp_path)
+    assert len(read(tmp_path, layout="classes").classes) > 1
+
+
+def write_text(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("<a/>")
+
+
+@pytest.mark.parametrize(
+    "tops", [("treino", "teste"), ("Entrenamiento", "Prueba"), ("学習", "テスト"), ("обучение", "тест")]
+)
+def test_splits_in_other_languages(tmp_path: Path, tops: tuple[str, str]) -> None:
+    source = read(draw_folders(tmp_path, list(tops)))
+    assert (source.classes, source.splits, source.left_out) == (["a", "b"], {"train": 4}, (tops[1],))
+
+
+def test_a_path_that_is_mistyped_is_a_missing_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_folders(tmp_path / "pictures", ["train"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="does not exist, and the folder pictures does"):
+        open_source(SourceOptions(source="pictres/train"))
+
+
 def test_what_else_lies_beside_class_folders(tmp_path: Path) -> None:
     draw_folders(tmp_path, ["cat", "dog"], inner=("",))
     for name in ("README.md", "LICENSE", "classes.txt", "labels.csv", "data.yaml"):
@@ -122,9 +170,9 @@ def test_what_else_lies_beside_class_folders(tmp_path: Path) -> None:
 
 
 def test_tables_in_class_folders(tmp_path: Path) -> None:
-    draw_folders(tmp_path, ["batch1", "batch2"], inner=("",))
-    write_table(tmp_path / "batch1" / "metadata.csv", [("0.png", "x"), ("1.png", "y")])
-    assert "holds a table in a folder of its own, batch1/metadata.csv; write one metadata.csv in" in refuse(tmp_path)
+    draw_folders(tmp_path, ["north", "south"], inner=("",))
+    write_table(tmp_path / "north" / "metadata.csv", [("0.png", "x"), ("1.png", "y")])
+    assert "holds a table in a folder of its own, north/metadata.csv; write one metadata.csv in" in refuse(tmp_path)
 
 
 def test_masks_beside_their_pictures(tmp_path: Path) -> None:
@@ -168,7 +216,7 @@ PAIRS = [
 @pytest.mark.parametrize("tops", PAIRS)
 def test_pictures_and_what_belongs_to_them_are_no_classes(tmp_path: Path, tops: list[str]) -> None:
     for top in tops:
-        draw(tmp_path / top / "1.png")
+        draw(tmp_path / top / ("1_mask.png" if top == "masks" else "1.png"))
     assert "look like pictures and what belongs to them, not like classes: no class is named" in refuse(tmp_path)
     assert read(tmp_path, layout="classes").classes == sorted(tops)
 

@@ -38,7 +38,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from rem_release.data.images.colour import convert_to_srgb, states_other_colours
 from rem_release.data.images.depth import is_cut_to_8_bits, is_misread_jpeg2000
 from rem_release.data.images.file_kinds import name_kind
-from rem_release.data.images.png_chunks import find_chunk, is_misread, strip_png
+from rem_release.data.images.png_chunks import find_chunk, is_misread, lacks_rows, strip_png
 from rem_release.data.images.tiff_pages import choose_page, is_cut, read_numbers
 from rem_release.data.in_order import take_room
 from rem_release.data.sources.recognised import Choice
@@ -144,6 +144,8 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
         frame = image.tile[0].extents if image.format == "GIF" and image.tile else None
         image.load()  # which turns TIFF
+        if image.format == "PNG" and not np.asarray(image)[-1].any() and lacks_rows(data):
+            raise BadImage("truncated or damaged (rows are missing at its end)")
     except (BadImage, MemoryError):
         raise
     except Image.DecompressionBombError:

@@ -11,7 +11,7 @@ _LOOKED_AT = 1 << 16
 def is_cut_to_8_bits(image: ImageFile.ImageFile, data: bytes) -> bool:
     """Whether Pillow brings colours of more than 8 bits to 8 when it opens this file. The image is not loaded yet."""
     if image.format == "PNG":
-        return data[24:26] in (b"\x10\2", b"\x10\6")
+        return data[24:26] in (b"\x10\2", b"\x10\4", b"\x10\6")
     if image.format == "TIFF":
         return bool(image.mode in ("RGB", "RGBA", "RGBX", "CMYK") and max(image.tag_v2.get(_BITS, (8,))) > 8)  # type: ignore[attr-defined]
     if image.format == "PPM":

@@ -4,6 +4,7 @@ Readers stop at texts of more than a megabyte, which programs that make pictures
 could pass over (PNG 3, section 13.2: an ancillary chunk of a wrong checksum may be left out).
 """
 
+import struct
 import zlib
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -11,6 +12,9 @@ _ABOUT_PIXELS = {b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"iCCP", b"cICP", 
 """ancillary chunks that decide how pixels look, and those that tell an animation"""
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _MOST_PROFILE = 1 << 20
+_PIECE = 1 << 20
+_PASSES = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+"""of Adam7: first column and row, and the steps"""
 
 
 def strip_png(data: bytes) -> bytes:
@@ -75,3 +79,25 @@ def find_chunk(data: bytes, name: bytes) -> bytes | None:
             return data[position + 8 : position + 8 + size] if found == name else None
         position += 12 + size
     return None
+
+
+def lacks_rows(data: bytes) -> bool:
+    """Whether the pixels end before the last row, with their stream closed as if they were whole: Pillow leaves the
+    rest black (PNG 3, sections 7.2 and 8.1)."""
+    width, height, depth, kind, _, _, woven = struct.unpack_from(">IIBBBBB", data, 16)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
+    passes = [
+        (-(-(width - left) // across), -(-(height - above) // down))
+        for left, above, across, down in (_PASSES if woven else [(0, 0, 1, 1)])
+    ]
+    expected = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in passes if columns > 0 and rows > 0)
+    unpacker, found, position = zlib.decompressobj(), 0, len(SIGNATURE)
+    while position + 12 <= len(data):
+        size = int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] == b"IDAT":
+            rest = data[position + 8 : position + 8 + size]
+            while rest and found < expected:
+                found += len(unpacker.decompress(rest, _PIECE))
+                rest = unpacker.unconsumed_tail
+        position += 12 + size
+    return found < expected

@@ -5,12 +5,13 @@ They are recognised, for a message that names the layout and the lines that mend
 
 import csv
 import re
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from rem_release.data.sources.labels import LABELS
+from rem_release.data.sources.labels import names_labels
 from rem_release.data.sources.split_names import splits_hinted
 
 Parts = tuple[str, ...]
@@ -46,7 +47,7 @@ def explain_flat(root: Path, files: list[Parts]) -> tuple[str, list[str]]:
             f"{root} has no class folders; its files seem to be named after their classes ({shown}). Write a metadata "
             f"file of them with these lines, {_CLUSTERS}:",
             [
-                f"cd {root}",
+                f"cd {shlex.quote(str(root))}",
                 f"(echo file_name,label; ls | sed -nE '{_SED}') > metadata.csv",
             ],
         )
@@ -59,7 +60,7 @@ def _find_table(root: Path, pictures: list[str]) -> tuple[str, list[str]] | None
     found = []
     for folder in (root, root.parent):
         for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in _TABLES and path.is_file() and (match := _match_column(path, stems)):
+            if _is_table(path) and (match := _match_column(path, stems)):
                 found.append((path, match))
     if not found:
         return None
@@ -79,6 +80,11 @@ def _find_table(root: Path, pictures: list[str]) -> tuple[str, list[str]] | None
             f"{str(root / 'metadata.csv')!r}, index=False)",
         ],
     )
+
+
+def _is_table(path: Path) -> bool:
+    """A table, and no form for answers to be handed in."""
+    return path.suffix.lower() in _TABLES and path.is_file() and "submission" not in path.stem.lower()
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def _match_column(path: Path, stems: dict[str, str]) -> _Match | None:
         known = sum(value in stems or PurePosixPath(value).stem in stems for value in values)
         is_once = len(set(values)) == len(values)  # else it lists boxes
         if others and is_once and known > 1 and known >= _LEAST_SHARE * min(len(values), len(stems)):
-            labels = [name for name in others if name.lower() in LABELS or "label" in name.lower()]
+            labels = [name for name in others if names_labels(name)]
             label = labels[0] if len(labels) == 1 else others[0] if len(others) == 1 else None
             return _Match(column, known, values[0] not in stems, others, label)
     return None

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Literal
 
+from rem_release.data.sources.reading import PICTURES
 from rem_release.data.sources.split_names import KNOWN, split_named, split_words, splits_hinted
 from rem_release.data.sources.walking import Parts, list_folder, walk
 from rem_release.errors import InputError
@@ -18,25 +19,14 @@ _SHOWN = 10
 _PICTURES_OF_PAIRS = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
 _BESIDE_PICTURES = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
-    *("segmentations", "groundtruth", "ground", "truth", "gt", "depth", "captions"),
+    *("segmentations", "groundtruth", "gt", "depth", "captions"),
 }
 _BESIDE_BOTH = {
-    "tr",
-    "ts",
-    "va",
-    "left",
-    "right",
-    "bit",
-    "fine",
-    "coarse",
-    "class",
-    "object",
-    "raw",
-    "sets",
-    "set",
-    "all",
+    *("tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "sets", "set", "all"),
 }
 """words in the names of folders that hold pictures, of those that hold what belongs to each picture, and of either"""
+_PIECES = {"fold", "folds", "part", "parts", "batch", "shard", "chunk", "split", "subset", "section"}
+"""words in the names of folders that hold pieces of one set: `fold_0`, `batch1`, `images_part_2`"""
 _TWIN = re.compile(r"(?P<stem>.+?)[ _-](?:mask|gt|seg|segmentation|label|annotation)(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
@@ -61,7 +51,8 @@ def refuse_wrapping(path: Path, entries: list["os.DirEntry[str]"]) -> None:
 
 def _refuse_parts(path: Path, folders: list[str]) -> None:
     named = {name: _name_part(name) for name in folders}
-    if "beside" in named.values() or (folders and all(named.values())):
+    are_parts = "pictures" in named.values() and all(named.values())
+    if are_parts or any(part == "beside" and _belongs(path, name, folders) for name, part in named.items()):
         boxes = any(
             parts[-1].lower().endswith((".txt", ".xml", ".json")) for name in folders for parts in walk(path / name)
         )
@@ -77,9 +68,19 @@ def _refuse_parts(path: Path, folders: list[str]) -> None:
         )
 
 
+def _belongs(path: Path, name: str, folders: list[str]) -> bool:
+    """Whether what a folder holds are no pictures, or, by their names, belong to those of the other folders."""
+    stems = [PurePath(parts[-1]).stem for parts in walk(path / name) if PurePath(parts[-1]).suffix.lower() in PICTURES]
+    others = {PurePath(parts[-1]).stem for other in folders if other != name for parts in walk(path / other)}
+    known = sum(stem in others or bool((mate := _TWIN.fullmatch(stem)) and mate["stem"] in others) for stem in stems)
+    return 2 * known >= len(stems)
+
+
 def _name_part(name: str) -> Literal["pictures", "beside"] | None:
     """Whether a folder's name says that it holds pictures, or what belongs to each of them: `JPEGImages`, `gtFine`."""
     words = {word for word in split_words(name) if not word.isdigit()} - _BESIDE_BOTH
+    if {"ground", "truth"} <= words:
+        words = words - {"ground", "truth"} | {"groundtruth"}
     if words & _BESIDE_PICTURES and words <= _BESIDE_PICTURES | _PICTURES_OF_PAIRS | KNOWN:
         return "beside"
     return "pictures" if words & _PICTURES_OF_PAIRS and words <= _PICTURES_OF_PAIRS | KNOWN else None
@@ -104,6 +105,36 @@ def refuse_doubt(path: Path, folders: list[str]) -> None:
     if len(shared) > 1 or (shared and all(len(names) > 1 for names in inner)):
         alike = _enumerate(shared)
         raise InputError(f"{path} holds {_enumerate(folders)}, and several of them the folders {alike}: {ways}")
+    _refuse_pieces(path, folders, inner)
+
+
+def _refuse_pieces(path: Path, folders: list[str], inner: list[list[str]]) -> None:
+    """Refuse folders that hold pieces of one set, others once more, or the classes of which they would be one."""
+    for name, names in zip(folders, inner, strict=True):
+        if twice := sorted(set(names) & (set(folders) - {name})):
+            raise InputError(
+                f"{path} holds {_enumerate(folders)}, and {name} the folders {_enumerate(twice)} once more: remove one "
+                "of the two, give the one that is right, or add --layout classes if they are classes"
+            )
+        if names and _name_part(name) == "pictures":
+            raise InputError(
+                f"{path} holds {_enumerate(folders)}, and {name} the folders {_enumerate(names)}: give {path / name} "
+                "if those are the classes, or add --layout classes"
+            )
+    if piece := _find_piece(folders):
+        raise InputError(
+            f"{path} holds {_enumerate(folders)}, which look like pieces of one set ({piece}), not like classes: write "
+            "metadata.csv (file_name,label) that lists them all, bring them together, or add --layout classes"
+        )
+
+
+def _find_piece(folders: list[str]) -> str | None:
+    """The word of which all folders are numbered pieces."""
+    words = [split_words(name) for name in folders]
+    plain = [[word for word in each if not word.isdigit()] for each in words]
+    if any(each != plain[0] for each in plain) or any(each == kept for each, kept in zip(words, plain, strict=True)):
+        return None
+    return next((word for word in plain[0] if word in _PIECES), None)
 
 
 def _list_inner(path: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """Which columns a release can have: one of images, one of labels, read as classes, and others without any pixels."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,11 @@ LABELS = {
     *("species", "breed", "diagnosis"),
 }
 """what people call a column of classes, beside labels"""
+_LABEL = re.compile(
+    r"(?:.*[\W_])?labels?(?:[\W_]?(?:ids?|idx|index|names?|text|str|string|num|number|class))?|classlabel"
+)
+_MOST_SPLITS = 10
+"""names of splits that a column may have to be one that tells them"""
 _SPLIT_COLUMNS = {"split", "splits", "set", "subset", "partition", "phase", "usage", "data_split", "dataset_split"}
 _ADVICE = "give every row one class, or name another column with --label-column"
 
@@ -35,10 +41,13 @@ def refuse_splits_in_column(dataset: datasets.Dataset, options: SourceOptions) -
         if name in (options.image_column, options.label_column) or not isinstance(feature, datasets.Value):
             continue
         is_flag = name.lower().startswith(("is_train", "is_test", "is_val", "is_holdout"))
-        if not is_flag and name.lower() not in _SPLIT_COLUMNS:
+        is_text = feature.dtype in ("string", "large_string")
+        if not (is_flag or is_text or name.lower() in _SPLIT_COLUMNS):
             continue
         values = pc.unique(dataset.select_columns([name]).with_format("arrow")[:].column(name)).to_pylist()
-        if len(values) > 1 and (is_flag or len({split_named(str(value)) for value in values} - {None}) > 1):
+        named = {split_named(str(value)) for value in values[: _MOST_SPLITS + 1]}
+        is_split = len(named - {None}) > 1 and (name.lower() in _SPLIT_COLUMNS or None not in named)
+        if len(values) > 1 and (is_flag or is_split):
             shown = ", ".join(sorted(map(str, values))[:5])
             raise InputError(
                 f"column {name!r} of {options.source} says that its rows are of several splits ({shown}): write a "
@@ -76,12 +85,14 @@ def guess_columns(features: datasets.Features, options: SourceOptions) -> Source
     if label == SourceOptions.label_column and label not in features and options.label_from is None:
         others = {name: feature for name, feature in features.items() if name != image and _is_label(feature)}
         classes = [name for name, feature in others.items() if isinstance(feature, datasets.ClassLabel)]
-        label = _only(classes) or _only([name for name in others if _names_labels(name) and not classes]) or label
+        named = [name for name in others if names_labels(name)]
+        label = _only([name for name in classes if name in named]) or _only([*{*classes, *named}]) or label
     return replace(options, image_column=image, label_column=label)
 
 
-def _names_labels(name: str) -> bool:
-    return name.lower() in LABELS or "label" in name.lower()
+def names_labels(name: str) -> bool:
+    """Whether a column's name says that it holds labels: `label`, `fine_label`, `label_id`; not `labelled_by`."""
+    return name.lower() in LABELS or _LABEL.fullmatch(name.lower()) is not None
 
 
 def _only(names: list[str]) -> str | None:

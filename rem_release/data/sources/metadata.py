@@ -49,7 +49,7 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
     with explaining(path):
         loaded = datasets.load_dataset(
             _METADATA[path.name],
-            **(describe_csv(path) if path.suffix == ".csv" else {}),
+            **(describe_csv(path, options.label_column) if path.suffix == ".csv" else {}),
             data_files={"train": [glob.escape(str(path))]},
             split="train",
             cache_dir=cache.name,

@@ -14,8 +14,10 @@ The first that fits, which stands in `Source.layout`:
 5. *Folders of pictures*. Their top folders are splits where all of them are named like splits (`split_names`), or
    SPLIT/ holds class folders; else they are the classes. A split may lie in one folder more of its name
    (`seg_train/seg_train`). It is a question, which `--layout` answers, where they could be either, several of them
-   holding the same folders (or one, where each holds several); where one is called `masks`, `gtFine` or the like, or
-   all `images`; where tables lie in them, or masks beside their pictures (`1_mask.png`). A folder is a class; with
+   holding the same folders (or one, where each holds several), or one of them others once more; where one is called
+   `masks`, `gtFine` or the like and its files, by their names, belong to those of the others, or are no pictures; where
+   all are called `images` and the like, or one and holds folders; where they are numbered pieces (`fold_0`, `part_1`);
+   where tables lie in them, or masks beside their pictures (`1_mask.png`). A folder is a class; with
    `--label-from albums` the folder that directly holds a file is one; with `clusters` none is needed. Pictures at the
    top have no class and are refused. Hidden files, droppings of systems, documents at the top (README, LICENSE, .csv,
    .txt ...) and empty folders are passed over and counted. What is one step away is named by `flat_folders`.
@@ -30,6 +32,7 @@ says that it holds labels (label, class, species ...). A release needs two class
 import os
 import re
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +81,10 @@ def open_source(options: SourceOptions) -> Source:
         options = replace(options, source=str(path.resolve()))
     elif not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", options.source) or path.parent.is_dir():
         raise InputError(f"{options.source} does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME")
+    elif alike := get_close_matches(
+        path.parts[0], [place.name for place in Path().iterdir() if place.is_dir()], 1, 0.8
+    ):
+        raise InputError(f"{options.source} does not exist, and the folder {alike[0]} does; write its name as it is")
     options = replace(options, split="+".join(names))
     if len(names) > 1:
         require_splits(options)
