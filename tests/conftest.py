@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import os
 import shutil
 import signal
 import sys
@@ -9,6 +10,10 @@ import hypothesis
 import pytest
 
 from tests.command_line import draw_classes, succeed, write_recipe
+
+os.environ.setdefault("ACCELERATE_USE_CPU", "true")
+"""Tests run on the CPU, with all processes that they start, also where there is a GPU: bytes are promised for CPUs, and
+two processes do not share a card. `tests/gpu` is for the GPU."""
 
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")  # no test fails because the machine is busy

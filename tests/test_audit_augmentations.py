@@ -308,22 +308,6 @@ def test_no_augmentation_depends_on_the_batch_beyond_its_partner():
     assert torch.equal(change_colours(images, 1)[:5], change_colours(images[:5], 1))
 
 
-@pytest.mark.gpu
-def test_augmentations_on_a_gpu_are_those_of_the_cpu_and_leave_its_generator_alone():
-    images, targets = cut_photographs(24).float() / 255, torch.eye(3)[torch.arange(24) % 3]
-    draws = Draws(0, IDS[:24], 0)
-    there = Draws(0, IDS[:24].cuda(), 0)
-    state = torch.cuda.get_rng_state()
-    keys = draws.keys(Purpose.CUTOUT)
-    torch.testing.assert_close(cutout(images.cuda(), keys.cuda()).cpu(), cutout(images, keys))
-    for mix in (mixup, cutmix):
-        for ours, theirs in zip(mix(images, targets, draws), mix(images.cuda(), targets.cuda(), there), strict=True):
-            torch.testing.assert_close(theirs.cpu(), ours)
-    torch.testing.assert_close(change_colours(images.cuda(), 7).cpu(), change_colours(images, 7))
-    assert ueraser(images.cuda(), 7).is_cuda
-    assert torch.equal(torch.cuda.get_rng_state(), state)
-
-
 # orthogonal projection
 
 

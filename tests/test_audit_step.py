@@ -3,6 +3,7 @@
 Only the random numbers come from the product, because both sides must draw the same.
 """
 
+import weakref
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,13 +15,15 @@ from accelerate import Accelerator
 from scipy.optimize import brentq
 from torch import Tensor, nn
 
+from rem_release.audit import victim
+from rem_release.audit.learnability import perturbed_accuracies
 from rem_release.audit.step import make_step
 from rem_release.audit.victim import _measure_attack, batch_seed, build_victim, name_classes, train_victim
 from rem_release.core.draws import Draws, Purpose, chain, uniform
 from rem_release.core.norms import random_start
 from rem_release.core.pgd import frozen
 from rem_release.models import build_model
-from rem_release.threats.images import Batch, TrainingImages
+from rem_release.threats.images import Batch, TestImages, TrainingImages
 from rem_release.threats.kinds.ueraser.augmentation import ueraser
 from rem_release.threats.mixing import draw_partners, draw_weight
 from rem_release.threats.threat import Threat, parse_threat
@@ -483,7 +486,7 @@ def test_what_pgd_gains_is_a_part_of_the_loss_so_that_networks_that_fit_well_are
     assert found.attack_gain > 0.01
     with torch.no_grad():
         found.model.network.classifier.weight.zero_()  # nothing of the image reaches its answer
-    assert _measure_attack(found.model, task, recipe, learnt, 60) == pytest.approx(0, abs=1e-6)
+    assert _measure_attack(found.model, task, recipe, learnt, 60, 10) == pytest.approx(0, abs=1e-6)
 
 
 def test_more_evaluations_than_steps_and_more_images_asked_than_there_are(tmp_path):
@@ -523,3 +526,55 @@ def test_answers_are_counted_at_rest_and_whatever_the_batch():
     model.eval()
     one_by_one = [int(model(image[None].float() / 255).argmax()) for image in levels()]
     np.testing.assert_array_equal(found, np.tile(one_by_one, 60))
+
+
+def test_the_attack_is_measured_in_batches_no_larger_than_those_of_the_training(tmp_path, monkeypatch):
+    """A batch of all that is measured could take more memory than the training that is done."""
+    recipe = read_recipe(tmp_path, victim__least_steps=2, victim__batch_size=4)
+    learnt, task = TrainingImages(levels(), LABELS, CLASSES), make_task(threat="pgd(radius=8/255)")
+    perturb, sizes, ids = Threat.perturb, [], []
+
+    def note(threat, model, batch, adversary):
+        sizes.append(len(batch.images))
+        ids.extend(batch.draws.ids.tolist())
+        return perturb(threat, model, batch, adversary)
+
+    monkeypatch.setattr(Threat, "perturb", note)
+    found = train_victim(Accelerator(cpu=True), task, recipe, learnt, 10, levels(), LABELS)
+    assert max(sizes) == 4
+    assert sizes[-3:] == [4, 4, 2]
+    assert ids[-10:] == list(range(10))
+    whole = _measure_attack(found.model, task, recipe, learnt, found.watched.steps[-1], 10)
+    assert found.attack_gain == pytest.approx(whole, rel=1e-4)  # float32 losses of other batches
+
+
+def test_a_victim_that_diverged_does_not_stay_in_memory(tmp_path, monkeypatch):
+    """Accelerate keeps what it prepared until it is told, and a network with a loss of NaN is of no more use."""
+    made = []
+    build = victim.build_victim
+
+    def note(*given):
+        made.append(weakref.ref(model := build(*given)))
+        return model
+
+    monkeypatch.setattr(victim, "build_victim", note)
+    recipe = read_recipe(tmp_path, victim__least_steps=3, victim__learning_rate=1.0e38)
+    accelerator = Accelerator(cpu=True)
+    learnt = TrainingImages(levels(), LABELS, CLASSES)
+    assert train_victim(accelerator, make_task(), recipe, learnt, 10, levels(), LABELS).model is None
+    assert [ref() for ref in made] == [None]
+
+
+def test_test_images_are_transformed_a_batch_at_a_time():
+    model, images, sizes = fresh_model(torch.float32), levels().repeat(60, 1, 1, 1), []
+
+    def darken(floats):
+        sizes.append(len(floats))
+        return floats * 0.5
+
+    tests = TestImages(images, (darken, darken))
+    assert (len(tests), tests.shape) == (600, images.shape)
+    np.testing.assert_array_equal(name_classes(model, tests), name_classes(model, images.float() / 255 * 0.25))
+    assert sizes == [500, 500, 100, 100]
+    answers = perturbed_accuracies(model, tests, LABELS.repeat(60), 1, 1e-9, 0)
+    assert answers == pytest.approx((name_classes(model, tests) == LABELS.repeat(60).numpy()).mean())

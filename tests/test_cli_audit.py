@@ -330,6 +330,7 @@ def test_a_plan_writes_nothing_and_counts_the_victims_that_the_audit_trains(
     again = succeed("audit", *options, "--plan", "--json").json
     assert again["known"] == 5, "an audit that is not resumed trains the victims of the release anew"
     assert succeed("audit", *options, "--plan", "--resume", "--json").json["known"] == 7
+    assert plan["device_memory_bytes"] is None, "this is a CPU"
     assert "Nothing was written." in succeed("audit", *options, "--plan").out
 
 

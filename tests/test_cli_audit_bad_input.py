@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from rem_release.audit.material import sets
 from rem_release.errors import RemReleaseError
 from rem_release.models import build_model
 from rem_release.training.memory import memory_watched
@@ -412,3 +414,23 @@ def test_an_audit_that_does_not_fit_is_one_line_and_leaves_what_an_earlier_one_p
     assert snapshot(location / "release") == published
     succeed("verify", location)
     assert "go on with --resume" in run(*given).err, "the report of the earlier audit is not that of this one"
+
+
+def test_a_temporary_folder_that_is_too_small_is_refused_before_anything_is_trained(
+    tmp_path: Path, material: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of an earlier audit is touched, and victims that are known need no room."""
+    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    tiers = {"adaptive": {"threats": ["resized_crop(views=4)"]}}
+    recipe = write_audit_recipe(tmp_path / "crops.yaml", **{**QUICK, "tiers": tiers})
+    options = (location, "--holdout", material / "test", "--recipe", recipe)
+    run("audit", *options)
+    before = snapshot(location / "audit")
+    views = 24 * 4 * 3 * 16 * 16  # of one set: 24 pictures in four views
+    monkeypatch.setattr(sets, "_MOST_IN_MEMORY", views - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=views - 1))
+    result = run("audit", *options, "--json")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines()[-1].startswith("error: pictures need 0.00 GB in the temporary folder ")
+    assert snapshot(location / "audit") == before
+    assert run("audit", *options, "--resume").code == 3, "all victims are known"

@@ -155,6 +155,8 @@ def test_a_plan_writes_nothing_and_its_cost_is_what_the_run_spends(
     assert plan["reserved"] + plan["images"] <= 8
     assert f"{sum(plan['cost'].values()):,} sample gradient evaluations" in text
     assert "Nothing was written" in text
+    assert plan["device_memory_bytes"] is None, "this is a CPU"
+    assert "Device:" not in text
     for word in ("Images:", "Classes:", "Memory:", "Output:", "Time:"):
         assert word in text
 

@@ -14,6 +14,7 @@ from rem_release.core.levels import protect_at_own_size
 from rem_release.core.resampling import (
     DRAW,
     NoiseRoute,
+    _draw_window,
     draw_cifar,
     draw_imagenet,
     draw_photograph,
@@ -46,6 +47,40 @@ def test_draws_do_not_depend_on_the_batch():
     some = Draws(3, IDS[[9, 2]], 5).within(0.5, (3, 4, 4), Purpose.NOISE_START)
     assert torch.equal(some, whole[[9, 2]])
     assert whole.abs().max() < 0.5
+
+
+def test_draws_are_those_of_earlier_versions():
+    """Numbers of version 0.4: releases and checkpoints hang on them. Three draws of three images, draw by draw."""
+    draws = Draws(11, torch.tensor([5, 7919, 1 << 60]), 4)
+    assert draws.keys(Purpose.TRANSFORM, 2, 3).tolist() == [
+        *(-6860626678053695726, -6210104328611978747, 2072628967731450953),
+        *(-8892839442627782167, 8638616512354636829, -2935986174377415405),
+        *(-1614428410331285370, -1896037522466917581, 6437023768123537764),
+    ]
+    numbers = draws.within(1.0, (1, 1, 2), Purpose.NOISE_START, 0, 2).flatten() * 65536
+    assert numbers.tolist() == [
+        *(10067, 43403, 62975, 39495, 62039, -55239),
+        *(37449, 43203, 16017, 3357, -31503, 6921),
+    ]
+    windows = _draw_window(uniform(draws.keys(Purpose.TRANSFORM, 2, 2), 23), 24, 0.08)
+    assert [part.tolist() for part in windows] == [
+        *([3, 4, 7, 8, 0, 1], [5, 1, 2, 1, 0, 1]),
+        *([20, 18, 17, 12, 23, 16], [18, 20, 18, 9, 23, 17]),
+    ]
+
+
+def test_draws_bring_nothing_from_the_host(monkeypatch):
+    """A copy from the host would wait for all that a GPU still has to do."""
+
+    def refuse(*given, **how):
+        raise AssertionError("made on the host")
+
+    draws = Draws(0, IDS[:6], 0)
+    for name in ("tensor", "as_tensor", "from_numpy"):
+        monkeypatch.setattr(torch, name, refuse)
+    for draw in DRAW.values():
+        draw(draws.keys(Purpose.TRANSFORM, 1, 2), 16)
+    draws.within(0.5, (3, 4, 4), Purpose.NOISE_START)
 
 
 def test_the_first_numbers_are_those_of_splitmix64():

@@ -12,6 +12,7 @@ from torchvision.transforms.v2.functional import normalize, resize
 
 from rem_release.errors import InputError
 from rem_release.models import MODELS, build_model
+from rem_release.training import pretrained
 from rem_release.training.pretrained import build_pretrained
 
 IMAGES = torch.rand((2, 3, 20, 20), generator=torch.Generator().manual_seed(0))
@@ -272,3 +273,22 @@ def test_an_unknown_network_is_refused_with_the_names(tmp_path):
     message = refuse("resnet19", Path("weights.pth"))
     assert "no network 'resnet19'" in message
     assert all(name in message for name in MODELS)
+
+
+def test_the_matrix_of_a_size_is_built_once(tmp_path, monkeypatch):
+    """It is built on the host, for which a GPU would wait at every batch."""
+    built, build = [], pretrained.interpolation_matrix
+
+    def note(source, target):
+        built.append((source, target))
+        return build(source, target)
+
+    monkeypatch.setattr(pretrained, "interpolation_matrix", note)
+    pretrained._matrix.cache_clear()
+    model = pretrained.Enlarged(nn.Identity(), 24)
+    first = model(IMAGES)
+    assert torch.equal(model(IMAGES), first)
+    assert built == [(20, 24)]
+    model(IMAGES[..., :9, :9])
+    model(IMAGES.double())
+    assert built == [(20, 24), (9, 24), (20, 24)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rem_release import __version__
-from rem_release.errors import InputError, RemReleaseError
+from rem_release.errors import InputError, NonFiniteLossError, RemReleaseError
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint, load_weights, save_weights
 from rem_release.training.loop import Schedule, train
@@ -251,3 +251,15 @@ def test_weights_survive_a_file_and_bad_files_are_named(tmp_path):
         load_weights(path, nn.Linear(3, 3))
     with pytest.raises(InputError, match="cannot use the generator"):
         load_weights(tmp_path / "absent", model)
+
+
+@pytest.mark.parametrize("error", [NonFiniteLossError, KeyboardInterrupt, torch.OutOfMemoryError])
+def test_accelerate_forgets_the_network_of_a_training_that_fails(error):
+    def fail(model, wrapped, indices, step):
+        raise error("no")
+
+    accelerator = Accelerator()
+    with pytest.raises(error):
+        train(accelerator, network(), SCHEDULE, len(X), 0, fail)
+    assert not accelerator._models
+    assert not accelerator._optimizers

@@ -13,6 +13,7 @@ from rem_release.audit.ledger import Asked, Ledger, VictimRecord, pack
 from rem_release.audit.naming import Names
 from rem_release.audit.preparation import Preparation
 from rem_release.audit.victim import Outcome, train_victim
+from rem_release.threats.images import TestImages
 from rem_release.threats.threat import Threat
 from rem_release.training.loop import Progress
 from rem_release.verdict.plan import Seeds, Task
@@ -86,7 +87,9 @@ class Laboratory:
         """What the first process knows: caches of several hosts may differ, and so do losses on parts of a batch."""
         return record if self.accelerator.num_processes == 1 else broadcast_object_list([record])[0]
 
-    def _measure_learnability(self, task: Task, outcome: Outcome, images: Tensor, labels: Tensor) -> list[float] | None:
+    def _measure_learnability(
+        self, task: Task, outcome: Outcome, images: TestImages, labels: Tensor
+    ) -> list[float] | None:
         if outcome.model is None or not self.names.wants_learnability(task):
             return None
         asked = self.bench.recipe.learnability

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from rem_release.core.draws import chain
-from rem_release.core.levels import to_float
 from rem_release.core.pgd import frozen
+from rem_release.threats.images import TestImages, as_floats
 
 _PURPOSE = 0x50554531
 """Keeps these draws apart from initial weights, which are drawn from the bare seed."""
@@ -16,7 +16,7 @@ _PURPOSE = 0x50554531
 
 def perturbed_accuracies(
     model: nn.Module,
-    images: Tensor,
+    images: Tensor | TestImages,
     labels: Tensor,
     samples: int,
     sigma: float,
@@ -64,11 +64,9 @@ def _perturb(parameters: list[Tensor], trained: list[Tensor], sigma: float, key:
         parameter.normal_(0, sigma, generator=generator).add_(original)
 
 
-def _accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> float:
+def _accuracy(model: nn.Module, images: Tensor | TestImages, labels: Tensor, batch_size: int) -> float:
     device = next(model.parameters()).device
     correct = torch.zeros((), dtype=torch.int64, device=device)
     for part, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        inputs = part.to(device)
-        inputs = to_float(inputs) if inputs.dtype == torch.uint8 else inputs
-        correct += (model(inputs).argmax(dim=1) == answers.to(device)).sum()
+        correct += (model(as_floats(part.to(device))).argmax(dim=1) == answers.to(device)).sum()
     return correct.item() / len(images)

@@ -1,6 +1,7 @@
 """Brings the images of victims to the device: read when they are asked for, the last few kept."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,18 @@ import torch
 from torch import Tensor
 
 from rem_release.audit.bench import Bench
-from rem_release.audit.material.sets import Fit, Kind, TestSet, TrainingSet, read_testing, read_training
+from rem_release.audit.material.sets import (
+    Fit,
+    Kind,
+    TestSet,
+    TrainingSet,
+    count_temporary,
+    read_testing,
+    read_training,
+)
 from rem_release.data.array_file import bring_near
-from rem_release.threats.images import TrainingImages, as_floats
+from rem_release.threats.base import Part
+from rem_release.threats.images import TestImages, TrainingImages
 from rem_release.threats.threat import Threat
 from rem_release.verdict.plan import Task, TrainedOn
 
@@ -46,15 +56,22 @@ class Preparation:
         self._read(_READ[task.trained_on], task.threat)
         self._originals(task.threat)
 
-    def prepare(self, task: Task) -> tuple[TrainingImages, Tensor, Tensor]:
+    def count_temporary(self, tasks: Sequence[Task]) -> int:
+        """Bytes that the images of victims take in the temporary folder, at most, while one after another is read."""
+        sizes = {}
+        for task in tasks:
+            size = count_temporary(len(self._bench.holdout.train_rows), self._fit(task.threat))
+            sizes[self._name(_READ[task.trained_on], task.threat)] = size
+            if task.threat.needs_originals:
+                sizes[self._name("clean", task.threat)] = size
+        return sum(sorted(sizes.values())[-_KEPT_SETS:])
+
+    def prepare(self, task: Task) -> tuple[TrainingImages, TestImages, Tensor]:
         """What a victim learns from, test images and test labels, on the device: as the threat shows them."""
         test, threat = self.test_set(task.threat), task.threat
         images = self._training_images(_READ[task.trained_on], threat, self._rows(task))
         images, on_tests = threat.fit(images, self._originals(threat))
-        tests = test.images.to(self._device)
-        for transform in on_tests:
-            tests = transform(as_floats(tests))
-        return images, tests, test.labels.to(self._device)
+        return images, TestImages(test.images.to(self._device), on_tests), test.labels.to(self._device)
 
     def test_set(self, threat: Threat) -> TestSet:
         """The clean test images, filtered where the threat filters them too."""
@@ -88,17 +105,23 @@ class Preparation:
         """How pictures are brought to the network."""
         return threat.pipeline(self._bench.resolution) or self._bench.resolution
 
+    def _name(self, kind: Kind, threat: Threat) -> str:
+        """Of a training set: all that tells it from others."""
+        return f"{kind} {threat.filters(test=False)} {_mixture(kind, threat)} {self._fit(threat)}"
+
     def _read(self, kind: Kind, threat: Threat) -> TrainingSet:
-        bench, chosen, fit = self._bench, threat.filters(test=False), self._fit(threat)
-        mixture = None if kind == "clean" else threat.mixture
-        name = f"{kind} {chosen} {mixture} {fit}"
+        bench, fit, name = self._bench, self._fit(threat), self._name(kind, threat)
         if name not in self._sets:
-            protected_rows = bench.protected_rows(threat) if mixture else None
-            filters = [part.filter_picture for part in chosen]
+            if len(self._sets) == _KEPT_SETS:  # before another is read: it may take up a disk
+                self._sets.popitem(last=False)
+            protected_rows = bench.protected_rows(threat) if _mixture(kind, threat) else None
+            filters = [part.filter_picture for part in threat.filters(test=False)]
             target = replace(bench.target, rho_u=bench.rho_u)  # random signs need a radius even where nothing changed
             rows = bench.holdout.train_rows
             self._sets[name] = read_training(target, kind, rows, protected_rows, filters, fit, SIGNS_SEED)
-            if len(self._sets) > _KEPT_SETS:
-                self._sets.popitem(last=False)
         self._sets.move_to_end(name)
         return self._sets[name]
+
+
+def _mixture(kind: Kind, threat: Threat) -> Part | None:
+    return None if kind == "clean" else threat.mixture

@@ -17,7 +17,7 @@ from rem_release.core.pgd import frozen
 from rem_release.errors import NonFiniteLossError
 from rem_release.models import build_model
 from rem_release.paths import check_path
-from rem_release.threats.images import Batch, TrainingImages, as_floats
+from rem_release.threats.images import Batch, TestImages, TrainingImages, as_floats
 from rem_release.training.loop import Progress, Schedule, train
 from rem_release.training.pretrained import build_pretrained
 from rem_release.verdict.accuracy import balanced_accuracy
@@ -77,7 +77,7 @@ def train_victim(
     recipe: AuditRecipe,
     images: TrainingImages,
     images_in_all: int,
-    test_images: Tensor,
+    test_images: Tensor | TestImages,
     test_labels: Tensor,
     after_step: Progress | None = None,
 ) -> Outcome:
@@ -112,7 +112,8 @@ def train_victim(
     try:
         task.threat.initial_weights(accelerator, model.to(accelerator.device), images, seed)
         train(accelerator, model, _schedule(task, recipe, steps), len(images), seed, step, after_step=look)
-        gain = _measure_attack(model, task, recipe, images, steps)
+        share = -(-recipe.victim.batch_size // accelerator.num_processes)
+        gain = _measure_attack(model, task, recipe, images, steps, share)
     except NonFiniteLossError:
         return Outcome(None, named, 0.0, watched, None)
     return Outcome(model, named, _measure_fit(model, images), watched, gain)
@@ -148,12 +149,12 @@ def batch_seed(seed: int) -> int:
     return _derive("batches", seed)
 
 
-def name_classes(model: nn.Module, images: Tensor) -> np.ndarray:
+def name_classes(model: nn.Module, images: Tensor | TestImages) -> np.ndarray:
     """The class that a model names for each image: int32 [T].
 
     Args:
         model: on the device of the images.
-        images: [T, 3, R, R], uint8 levels, or float32 after a projection.
+        images: [T, 3, R, R], uint8 levels or float32.
     """
     with frozen(model), torch.no_grad():
         named = [model(as_floats(x)).argmax(1) for x in images.split(_TEST_BATCH)]
@@ -178,27 +179,35 @@ def _spread(images: TrainingImages, most: int) -> Tensor:
 
 
 def _measure_attack(
-    model: nn.Module, task: Task, recipe: AuditRecipe, images: TrainingImages, steps: int
+    model: nn.Module, task: Task, recipe: AuditRecipe, images: TrainingImages, steps: int, batch_size: int
 ) -> float | None:
     """By what part the adversary raises the loss over its start, on training images; None without one.
+
+    In batches no larger than those of the training, which there was memory for.
 
     Raises:
         NonFiniteLossError: the last step left a network whose loss is NaN or infinite, which no step saw.
     """
-    x, y = images.floats(_spread(images, _ATTACKED))
+    chosen, start, end = _spread(images, _ATTACKED), 0.0, 0.0
     with frozen(model):
-        with torch.no_grad():
-            loss = F.cross_entropy(model(x), y)
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(f"the loss after the last step is {loss.item()}")
-        if task.threat.adversary is None:
-            return None
-        draws = Draws(batch_seed(task.seed), torch.arange(len(x), device=x.device), steps)
-        found = task.threat.perturb(model, Batch(x, y, y, images.classes, draws), recipe.adversary)
-        with torch.no_grad():
-            start, end = (float(F.cross_entropy(model(x + noise), y)) for noise in found)
+        for ids in torch.arange(len(chosen), device=chosen.device).split(batch_size):
+            x, y = images.floats(chosen[ids])
+            if not math.isfinite(loss := _mean_loss(model, x, y)):
+                raise NonFiniteLossError(f"the loss after the last step is {loss}")
+            if task.threat.adversary:
+                draws = Draws(batch_seed(task.seed), ids, steps)
+                found = task.threat.perturb(model, Batch(x, y, y, images.classes, draws), recipe.adversary)
+                before, after = (_mean_loss(model, x + noise, y) for noise in found)
+                start, end = start + before * len(ids) / len(chosen), end + after * len(ids) / len(chosen)
     gain = (end - start) / max(start, _LEAST_LOSS)
+    if task.threat.adversary is None:
+        return None
     return gain if math.isfinite(gain) else 0.0
+
+
+def _mean_loss(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    with torch.no_grad():
+        return float(F.cross_entropy(model(x), y))
 
 
 def _derive(what: str, seed: int) -> int:

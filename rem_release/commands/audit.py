@@ -18,7 +18,14 @@ from rem_release.audit.material.released_rows import keep_pairs
 from rem_release.audit.material.target import Target, open_target
 from rem_release.audit.naming import agreed_code
 from rem_release.audit.publish import AuditFolder, publish_audit, write_answers
-from rem_release.commands.audit_checks import check_rows, check_victims, open_cache, require_images, require_room
+from rem_release.commands.audit_checks import (
+    check_rows,
+    check_victims,
+    open_cache,
+    require_disk,
+    require_images,
+    require_room,
+)
 from rem_release.commands.audit_plan import show_plan
 from rem_release.commands.audit_summary import describe_target, summarise_audit
 from rem_release.console import Console
@@ -64,6 +71,7 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
         InputError: bad input, see `open_target` and `choose_holdout`; too few test images; an audit that
             was stopped and is not resumed. Nothing is written then.
         VerificationError: the release is damaged.
+        RemReleaseError: the temporary folder is too small for what victims train on. Nothing is written then.
         FellShortError: a required tier fell short, or was not tested; everything is written nevertheless.
     """
     folder = AuditFolder.of(options.target, options.out)
@@ -72,17 +80,18 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
         folder.claim(resume=options.resume)
     accelerator.wait_for_everyone()
     bench, rows, rho_a = _prepare(options, folder, accelerator.num_processes, console)
+    known = Ledger(folder.victims if options.resume else None, baseline_folder(), writes=False)
+    laboratory = Laboratory(bench, known, accelerator)
     if options.plan:
-        known = Ledger(folder.victims if options.resume else None, baseline_folder(), writes=False)
-        show_plan(Laboratory(bench, known, accelerator), rows, console)
+        show_plan(laboratory, rows, console)
         return None
+    require_disk(laboratory, rows)
     cache = open_cache()
     with _recorded(folder) if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             folder.open(resume=options.resume)
         accelerator.wait_for_everyone()
-        ledger = Ledger(folder.victims, cache, writes=accelerator.is_main_process)
-        laboratory = Laboratory(bench, ledger, accelerator)
+        laboratory.ledger = Ledger(folder.victims, cache, writes=accelerator.is_main_process)
         require_agreement(accelerator, {"pictures or recipe": laboratory.names.fingerprint(), "code": agreed_code()})
         if accelerator.is_main_process:
             keep_pairs(folder.run, bench.target.pairs)

@@ -10,9 +10,10 @@ import torch
 from rem_release.audit.crew import count_crew
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.victim import build_victim
-from rem_release.commands.plan import write_duration
+from rem_release.commands.plan import write_device_memory, write_duration
 from rem_release.console import Console
 from rem_release.release.certificate import TIERS
+from rem_release.training.memory import measure_peak
 from rem_release.verdict.plan import Row, Task, plan_tasks
 
 _ROUNDS = 3
@@ -27,8 +28,9 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
     each = {task.architecture: task for task in open_tasks}
     crew = count_crew(laboratory.accelerator)
     with _threads(1 if crew > 1 else torch.get_num_threads()):
-        seconds_each = {architecture: _seconds_per_pass(laboratory, task) for architecture, task in each.items()}
-    seconds = sum(seconds_each[task.architecture] * _passes(laboratory, task) for task in open_tasks) / crew
+        probed = {architecture: _probe(laboratory, task) for architecture, task in each.items()}
+    on_device = max((peak for _, peak in probed.values() if peak is not None), default=None)
+    seconds = sum(probed[task.architecture][0] * _passes(laboratory, task) for task in open_tasks) / crew
     counts = Counter(row.tier for row in rows)
     document = {
         "rows": {tier: counts[tier] for tier in TIERS},
@@ -38,6 +40,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         "test_images": len(laboratory.bench.holdout),
         "passes": round(passes),
         "seconds": round(seconds, 1),
+        "device_memory_bytes": on_device,
         "device": str(laboratory.accelerator.device),
         "at_once": crew,
     }
@@ -49,6 +52,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         f"({laboratory.bench.holdout.origin})",
         f"Cost:    {round(passes):,} forward and backward passes of one image",
         f"Time:    about {write_duration(seconds)} on {document['device']}{at_once}, from a probe of some seconds",
+        *write_device_memory(on_device, str(laboratory.accelerator.device)),
     ]
     console.result(document, [*text, "Nothing was written."])
 
@@ -68,6 +72,11 @@ def _passes(laboratory: Laboratory, task: Task) -> float:
     recipe = bench.recipe_of(task)
     batch = min(recipe.victim.batch_size, len(bench.holdout.train_rows))
     return bench.count_steps(task) * batch * task.threat.passes(recipe.adversary)
+
+
+def _probe(laboratory: Laboratory, task: Task) -> tuple[float, int | None]:
+    """Seconds of a pass, and bytes of a GPU that a batch took; the pictures themselves are not among them."""
+    return measure_peak(laboratory.accelerator.device, lambda: _seconds_per_pass(laboratory, task))
 
 
 def _seconds_per_pass(laboratory: Laboratory, task: Task) -> float:

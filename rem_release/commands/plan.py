@@ -19,6 +19,7 @@ from rem_release.methods.maker import Maker, Pictures
 from rem_release.methods.probe import seconds_per_gradient
 from rem_release.release.facts import CostFacts
 from rem_release.release.writing import Choice
+from rem_release.training.memory import measure_peak
 
 
 def sum_up(phases: list[Phase]) -> CostFacts:
@@ -39,7 +40,8 @@ def make_plan(
 ) -> None:
     """Say what `protect` would do and take, and write nothing."""
     recipe, released = options.recipe, choice.released()
-    each, cost = seconds_per_gradient(maker, pictures), sum_up(phases)
+    each, on_device = measure_peak(accelerator.device, lambda: seconds_per_gradient(maker, pictures))
+    cost = sum_up(phases)
     rows, roles = len(released), choice.row_roles()
     probe = probe_rows(options, source, choice.working.rows[released])
     disk = count_disk(options, source, probe.png_bytes)
@@ -60,6 +62,7 @@ def make_plan(
         "cost": cost.model_dump(),
         "phases": [{"name": phase.name, "gradients": phase.gradients} for phase in phases],
         "memory_bytes": memory,
+        "device_memory_bytes": on_device,
         "output_bytes": round(probe.png_bytes * rows),
         "private_bytes": disk.noise_bytes + disk.checkpoint_bytes,
         "disk_bytes": disk.total,
@@ -95,6 +98,7 @@ def _write_text(document: dict[str, Any], source: Source, phases: list[Phase], t
         f"{'; '.join(f'{phase.name} {phase.gradients:,}' for phase in phases)}",
         f"Memory:  about {write_size(document['memory_bytes'])} on the host with {threads} threads, however many "
         "images there are",
+        *write_device_memory(document["device_memory_bytes"], document["device"]),
         f"Output:  about {write_size(document['output_bytes'])}",
         f"Disk:    about {write_size(document['disk_bytes'])} at its fullest, and {write_size(document['free_bytes'])} "
         "are free",
@@ -104,6 +108,13 @@ def _write_text(document: dict[str, Any], source: Source, phases: list[Phase], t
         f"writing {write_duration(seconds['writing'])} (from a probe of some seconds)",
         "Nothing was written.",
     ]
+
+
+def write_device_memory(count: int | None, device: str) -> list[str]:
+    """A line on what a GPU's tensors took at most; none for a CPU."""
+    if count is None:
+        return []
+    return [f"Device:  about {write_size(count)} of the memory of {device}, measured on batches of the probe"]
 
 
 def _resident_bytes() -> int:

@@ -78,8 +78,8 @@ class Draws:
     def keys(self, purpose: Purpose, k: int = 0, samples: int = 1) -> Tensor:
         """One key for each of `samples` draws (j) of each image: int64 [samples · N], draw-major."""
         seed = torch.full_like(self.ids, self.seed)
-        key = chain(seed, int(purpose), self.step, k)
-        return torch.cat([chain(key, j, self.ids) for j in range(samples)])
+        j = torch.arange(samples, device=self.ids.device).unsqueeze(1)
+        return chain(seed, int(purpose), self.step, k, j, self.ids).flatten()
 
     def within(self, radius: float, shape: tuple[int, ...], purpose: Purpose, k: int = 0, samples: int = 1) -> Tensor:
         """Uniform noise in ±radius: float32 [samples · N, *shape]."""

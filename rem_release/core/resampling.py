@@ -83,7 +83,8 @@ def draw_photograph(keys: Tensor, resolution: int) -> Resampling:
 def _draw_window(numbers: Tensor, resolution: int, min_area: float) -> tuple[Tensor, ...]:
     """(top, left, height, width) of random crops from the first of some numbers, whole pixels in float32, [N] each."""
     area = resolution**2 * (min_area + (1 - min_area) * numbers[:, :_TRIES])
-    ratio = torch.exp((numbers[:, _TRIES : 2 * _TRIES] * 2 - 1) * torch.log(torch.tensor(4 / 3, device=area.device)))
+    widest = torch.full((), 4 / 3, device=area.device)  # made there: a copy from the host would wait for the device
+    ratio = torch.exp((numbers[:, _TRIES : 2 * _TRIES] * 2 - 1) * torch.log(widest))
     heights, widths = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
     fits = (heights <= resolution) & (widths <= resolution) & (heights > 0) & (widths > 0)
     first = fits.to(torch.int8).argmax(1, keepdim=True)

@@ -5,19 +5,20 @@ there, until the system needs them.
 """
 
 import os
+import shutil
 import zlib
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
 import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
-from rem_release.errors import InputError
+from rem_release.errors import InputError, RemReleaseError
 
 _PIECE = 2**24
-"""bytes that a checksum reads at once"""
+"""bytes that a checksum reads at once, and that go to a GPU at once"""
 _SHARE_OF_GPU = 0.4
 """of its free memory for the pictures; the rest is for the network and its batches"""
 
@@ -106,9 +107,13 @@ class TemporaryImages:
 
     Args:
         shape: (N, 3, R, R).
+
+    Raises:
+        RemReleaseError: the disk has no room for them.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
+        require_temporary(int(np.prod(shape)))
         with TemporaryDirectory(prefix="rem-release-") as folder:  # an open file outlives its name
             self._file = ArrayFile(Path(folder) / "images.npy", shape, np.uint8, new=True)
 
@@ -136,6 +141,15 @@ class StoredImages:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def to(self, device: torch.device) -> Tensor:
+        """All of them on a device, uint8 [n, 3, R, R]; the host holds a piece at a time."""
+        near = torch.empty(self.shape, dtype=torch.uint8, device=device)
+        piece = max(1, _PIECE // self.shape[1:].numel())
+        for start in range(0, len(self), piece):
+            end = min(start + piece, len(self))
+            near[start:end] = self[torch.arange(start, end)]
+        return near
+
     def crc32(self) -> int:
         """Checksum of the file up to the last of these pictures."""
         return self._file.crc32(int(self._rows.max()) + 1)
@@ -155,10 +169,32 @@ def bring_near(images: Tensor | StoredImages, device: torch.device) -> Tensor | 
     Pictures on disk stay there, and are read batch by batch, where the device is a CPU, whose system keeps what it has
     room for, or where they would take too much of a GPU's free memory.
     """
-    if isinstance(images, Tensor):
-        return images.to(device)
-    return images[torch.arange(len(images))].to(device) if _fits(images, device) else images
+    return images.to(device) if isinstance(images, Tensor) or _fits(images, device) else images
 
 
 def _fits(images: StoredImages, device: torch.device) -> bool:
-    return device.type == "cuda" and images.shape.numel() <= _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
+    return device.type == "cuda" and images.shape.numel() <= _SHARE_OF_GPU * _free_bytes(device)
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Of a GPU: what the driver has, and what torch keeps of it without need and gives back when memory runs short."""
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + cached
+
+
+def require_temporary(size: int) -> None:
+    """Refuse what the disk of the temporary folder has no room for.
+
+    Args:
+        size: bytes that will be written there.
+
+    Raises:
+        RemReleaseError: names what is needed and what is free.
+    """
+    folder = gettempdir()
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise RemReleaseError(
+            f"pictures need {size / 1e9:.2f} GB in the temporary folder {folder}, and {free / 1e9:.2f} GB are free "
+            "there; make room, or name another folder in the environment variable TMPDIR"
+        )

@@ -1,6 +1,6 @@
 """What the hooks of threats are handed: training images, a batch of them, and ways to bring pictures to a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,14 @@ Transform = Callable[[Tensor], Tensor]
 
 class Pipeline(Protocol):
     """How a thief brings pictures, uint8 [H, W, 3] of any size from 1 × 1 up, to the network; equal ones are equal."""
+
+    @property
+    def side(self) -> int:
+        """r, of the square that the network sees, in pixels."""
+
+    @property
+    def views(self) -> int:
+        """V, how many are made of each training picture."""
 
     def train(self, picture: np.ndarray, key: str) -> Tensor:
         """The V views of a training picture, uint8 [V, 3, r, r]; the key is that of the draws."""
@@ -58,6 +66,37 @@ class TrainingImages:
         for transform in self.transforms:
             images = transform(images)
         return images.clamp(0, 1) if self.is_clamped else images, self.labels[indices]
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """What a victim is tested on, on the device: floats of a batch at a time, as of all they would be 4 × the levels.
+
+    Attributes:
+        images: uint8 [T, 3, R, R].
+        transforms: what is done to every batch, one after another.
+    """
+
+    __test__ = False  # to pytest: this is no test
+
+    images: Tensor
+    transforms: tuple[Transform, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> torch.Size:
+        """[T, 3, R, R]."""
+        return self.images.shape
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """Batches of that size, float32."""
+        for part in self.images.split(size):
+            images = as_floats(part)
+            for transform in self.transforms:
+                images = transform(images)
+            yield images
 
 
 @dataclass(frozen=True)

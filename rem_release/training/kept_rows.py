@@ -17,6 +17,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from rem_release.errors import InputError
+from rem_release.training.runtime import count_here
 
 _HEAD = struct.Struct("<IQQ")
 """checksum, number of rows, bytes of the old rows"""
@@ -126,8 +127,7 @@ def open_rows(accelerator: Accelerator, path: Path, shape: tuple[int, ...], dtyp
     Raises:
         InputError: the processes are on several hosts, which do not see one file.
     """
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-    if here != accelerator.num_processes:
+    if count_here(accelerator) != accelerator.num_processes:
         raise InputError("this method keeps noise for each image in a file, and runs on one host; start it on one")
     with accelerator.main_process_first():
         return KeptRows(path, shape, dtype)

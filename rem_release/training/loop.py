@@ -1,6 +1,7 @@
 """The one training loop. The generator's step (Algorithm 1) and a victim's step (Eq. 2) are handed to it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -95,7 +96,7 @@ def train_together(
     batch_size = min(schedule.batch_size, images)
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
-    with signals_held() as stop:
+    with _prepared_forgotten(accelerator), signals_held() as stop:
         for step in range(first, schedule.steps):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * schedule.decay ** (step // schedule.decay_every)
@@ -117,7 +118,15 @@ def train_together(
                 checkpoint.save(collect(models, optimizer), step + 1)
             if asked:
                 stop.obey(asked)
-    accelerator.free_memory()
+
+
+@contextmanager
+def _prepared_forgotten(accelerator: Accelerator) -> Iterator[None]:
+    """Let accelerate forget the networks at the end, also of a training that fails: they would stay on the device."""
+    try:
+        yield
+    finally:
+        accelerator.free_memory()
 
 
 def _take_up(accelerator: Accelerator, checkpoint: Checkpoint, models: Models, optimizer: torch.optim.SGD) -> int:

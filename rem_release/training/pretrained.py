@@ -1,6 +1,7 @@
 """Networks that start from a file of weights: pretrained backbones with a new head, to be fine-tuned."""
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -40,9 +41,15 @@ class Enlarged(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of images [N, 3, R, R] in [0, 1], for any R."""
         with torch.autocast(images.device.type, enabled=False):
-            matrix = interpolation_matrix(images.shape[-1], self.resize).to(images)
+            matrix = _matrix(images.shape[-1], self.resize, images.device, images.dtype)
             normalised = (matrix @ images @ matrix.T - self.mean) / self.std
         return self.network(normalised)
+
+
+@lru_cache(maxsize=8)
+def _matrix(source: int, target: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """See `interpolation_matrix`; built once, for it comes from the host, and a GPU would wait for it at each batch."""
+    return interpolation_matrix(source, target).to(device, dtype)
 
 
 def build_pretrained(name: str, classes: int, weights: Path, resize: int, seed: int) -> Enlarged:

@@ -18,7 +18,10 @@ _PATIENCE = timedelta(days=2)
 
 
 def start(precision: Literal["no", "bf16"] | None = None) -> Accelerator:
-    """The accelerator of this process, set to give the same bytes for the same seed on the same kind of device.
+    """The accelerator of this process, set to give the same bytes for the same seed.
+
+    That is promised for CPUs. On a GPU the settings that torch has for it are made, and no more is known than that two
+    runs on one H200 gave the same bytes.
 
     Args:
         precision: mixed precision of the networks that accelerate prepares, which no launcher may contradict; None for
@@ -63,6 +66,11 @@ def _leave_the_others() -> None:
     """Close the group of processes before the interpreter ends: its threads, still running, would abort it."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+
+
+def count_here(accelerator: Accelerator) -> int:
+    """How many of the processes are on this host."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
 
 
 def describe(accelerator: Accelerator, precision: str) -> str:

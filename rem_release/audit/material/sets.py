@@ -79,6 +79,7 @@ def read_training(
 
     Raises:
         InputError: a picture cannot be read any more, or changed.
+        RemReleaseError: the temporary folder has no room for them.
         ValueError: `protected_rows` has another shape than `rows`.
     """
     if protected_rows is not None and protected_rows.shape != rows.shape:
@@ -104,6 +105,13 @@ def read_training(
         return bring(_apply(filters, read(index)), index)
 
     return TrainingSet(*_gather(make, target.labels[rows], progress))
+
+
+def count_temporary(rows: int, fit: Fit) -> int:
+    """Bytes that `read_training` writes to the temporary folder for so many pictures; 0 where memory holds them."""
+    views, side = (1, fit) if isinstance(fit, int) else (fit.views, fit.side)
+    size = rows * views * 3 * side**2
+    return size if size > _MOST_IN_MEMORY else 0
 
 
 def read_testing(holdout: Holdout, filters: Sequence[Filter], fit: Fit, progress: Progress | None = None) -> TestSet:

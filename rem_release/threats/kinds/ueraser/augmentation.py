@@ -4,6 +4,8 @@ Chances and strengths are those of the authors' published code. A plasma is a fr
 algorithm, as theirs, made for the whole batch and each channel at once.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -145,8 +147,14 @@ def _mean_around_edges(grid: Tensor, centres: Tensor) -> Tensor:
 
 def _shuffle_channels(images: Tensor, numbers: Tensor) -> Tensor:
     """One of the six orders of the channels for each image."""
-    order = torch.tensor(_ORDERS, device=images.device)[(numbers * len(_ORDERS)).long()]
+    order = _orders(images.device)[(numbers * len(_ORDERS)).long()]
     return images.gather(1, order[:, :, None, None].expand_as(images))
+
+
+@cache
+def _orders(device: torch.device) -> Tensor:
+    """int64 [6, 3]."""
+    return torch.tensor(_ORDERS, device=device)
 
 
 def augment_trivially(images: Tensor, seed: int) -> Tensor:

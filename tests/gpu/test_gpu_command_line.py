@@ -1,0 +1,82 @@
+"""A small protect, verify and audit on a GPU by the command line, as a user runs them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rem_release.release.certificate import read_certificate
+from rem_release.release.documents import read_facts
+from tests.audit_commands import LEARNING, draw_colours, protect
+from tests.audits import read_victims, write_audit_recipe
+from tests.command_line import run, snapshot, succeed, write_recipe
+from tests.gpu import on_gpu
+
+pytestmark = on_gpu
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`clean`, `test`, and `run`, protected on the GPU."""
+    folder = tmp_path_factory.mktemp("material")
+    draw_colours(folder / "clean")
+    draw_colours(folder / "test", count=10, seed=1)
+    protect(folder / "clean", folder / "run")
+    return folder
+
+
+def test_a_run_verifies_and_says_in_what_numbers_it_was_computed(material: Path) -> None:
+    succeed("verify", material / "run")
+    facts = read_facts(material / "run" / "release")
+    assert facts.protection.precision == "tf32"
+
+
+def test_two_runs_on_one_card_give_the_same_bytes(material: Path, tmp_path: Path) -> None:
+    """Seen on an H200; promised for CPUs alone."""
+    again = protect(material / "clean", tmp_path / "again")
+    assert snapshot(again / "release" / "data") == snapshot(material / "run" / "release" / "data")
+
+
+def test_a_run_in_bf16_verifies(material: Path, tmp_path: Path) -> None:
+    out = protect(material / "clean", tmp_path / "half", "--set", "precision=bf16")
+    succeed("verify", out)
+    assert read_facts(out / "release").protection.precision == "bf16"
+
+
+def test_a_generator_makes_the_noise_of_the_run_that_trained_it(material: Path, tmp_path: Path) -> None:
+    """A figure of the release that hangs on the same card: the digest of the pictures."""
+    succeed("protect", material / "clean", "--out", tmp_path / "again", "--generator", material / "run")
+    assert read_facts(tmp_path / "again" / "release").digest == read_facts(material / "run" / "release").digest
+
+
+def test_plans_state_the_memory_of_the_gpu(material: Path, tmp_path: Path) -> None:
+    """At least the pictures and the network; at most what the card has."""
+    recipe = write_recipe(tmp_path / "recipe.yaml", data__resolution=16)
+    options = ("protect", material / "clean", "--out", tmp_path / "run", "--recipe", recipe, "--plan")
+    plan = succeed(*options, "--json").json
+    card = torch.cuda.get_device_properties(0).total_memory
+    assert plan["device"].startswith("cuda")
+    assert 24 * 3 * 16 * 16 < plan["device_memory_bytes"] < card
+    assert "Device:  about " in succeed(*options).out
+    recipe = write_audit_recipe(tmp_path / "audit.yaml", **LEARNING)
+    options = ("audit", material / "run", "--holdout", material / "test", "--recipe", recipe, "--plan")
+    plan = succeed(*options, "--json").json
+    assert plan["device"].startswith("cuda")
+    assert 16 * 3 * 16 * 16 * 4 < plan["device_memory_bytes"] < card
+    assert "Device:  about " in succeed(*options).out
+
+
+def test_an_audit_trains_victims_that_learn_what_they_learn_on_a_cpu(material: Path, tmp_path: Path) -> None:
+    """Blue against red, which any network learns in thirty steps: the recipe with which every row is valid on a CPU."""
+    recipe = write_audit_recipe(tmp_path / "audit.yaml", **LEARNING)
+    result = run("audit", material / "run", "--holdout", material / "test", "--recipe", recipe, "--json")
+    assert result.code in (0, 3), result.err
+    certificate = read_certificate(material / "run" / "release" / "audit.json")
+    assert [row.valid for row in certificate.rows] == [True, True], [row.reason for row in certificate.rows]
+    assert certificate.device == torch.cuda.get_device_name(0)
+    victims = read_victims(material / "run" / "audit")
+    assert all(victim.finite for victim in victims)
+    clean = [victim for victim in victims if victim.trained_on == "clean"]
+    assert clean
+    assert all(victim.fit >= 0.9 and victim.test_curve[-1] >= 0.9 for victim in clean)
+    succeed("verify", material / "run")
