@@ -119,9 +119,10 @@ VALUES: tuple[Any, ...] = (
 )
 OPTIONS = {
     "protect": (
-        *("--recipe", "--method", "--rho-u", "--rho-a", "--split", "--image-column", "--label-column", "--label-from"),
-        *("--drop-column", "--fraction", "--release-unprotected", "--reserve", "--max-shard-size", "--max-side"),
-        *("--skip-bad", "--generator", "--set", "--seed", "--resume", "--overwrite", "--json", "--out", "--set"),
+        *("--recipe", "--method", "--rho-u", "--rho-a", "--split", "--layout", "--image-column", "--label-column"),
+        *("--label-from", "--drop-column", "--fraction", "--release-unprotected", "--reserve", "--max-shard-size"),
+        *("--max-side", "--skip-bad", "--generator", "--set", "--seed", "--resume", "--overwrite", "--json", "--out"),
+        "--set",
     ),
     "verify": ("--clean", "--json", "--clean", "--nonsense"),
     "audit": (
@@ -154,6 +155,7 @@ SHARES = ("0.5", "0.1", "1", "0", "1e-300", "0.9999999", "0.25")
 FITTING = {
     **{"--rho-u": RADII, "--rho-a": RADII, "--fraction": SHARES, "--reserve": SHARES},
     **{"--method": ("rem", "em", "sem", "random"), "--label-from": ("albums", "clusters"), "--gated": ("auto", "no")},
+    **{"--layout": ("splits", "classes")},
     **{
         "--max-side": ("1", "4", "8", "99999999999"),
         "--seed": ("0", "1", "9223372036854775807"),

@@ -3,13 +3,9 @@
 import getpass
 import hashlib
 import json
-import os
 import random
-import re
 import shutil
 import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,29 +82,6 @@ def failed_checks(run_folder: Path) -> dict[str, str]:
     failed = {check["name"]: check["detail"] for check in result.json["checks"] if check["passed"] is False}
     assert result.code == (1 if failed else 0)
     return failed
-
-
-# --- help
-
-HELP = """
-import sys
-from rem_release.cli import main
-
-sys.argv = ["rem-release", "audit", "--help"]
-try:
-    main()
-except SystemExit:
-    print("loaded:", sorted({"torch", "torchvision", "datasets", "accelerate", "numpy", "pyarrow"} & set(sys.modules)))
-"""
-
-
-def test_help_names_every_option_and_loads_nothing_heavy(process_env: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", HELP], env={**os.environ, **process_env}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "loaded: []"
-    for option in ("--clean", "--holdout", "--recipe", "--set", "--out", "--plan", "--resume", "--json"):
-        assert re.search(rf"{option}\b", done.stdout), option
 
 
 # --- a run
