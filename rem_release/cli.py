@@ -163,13 +163,23 @@ def audit(
             metavar="FOLDER", parser=path_of("--out"), help="Folder of the audit of what is no run. [NAME-audit]"
         ),
     ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of a copy that is no release, and of its originals. [train]")
+    ] = None,
+    image_column: Annotated[str | None, typer.Option(help="Their column of images. [image]")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Their column of labels. [label]")] = None,
+    rho_u: Annotated[
+        str | None, typer.Option(help="Most that such a copy may change a pixel: 8/255. [the largest change]")
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Price the audit, and stop.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an audit that was stopped.")] = False,
     as_json: Json = False,
 ) -> None:
     """Play the thief: train models on the protected images, and certify what they learn."""
+    from rem_release.recipe_changes import read_radius
     from rem_release.verdict.recipe import load_audit_recipe, name_recipe
 
+    radius = read_radius("--rho-u", rho_u)
     chosen = load_audit_recipe(recipe, _read_settings(settings))
     from rem_release.commands import audit as command
     from rem_release.training import runtime
@@ -183,6 +193,10 @@ def audit(
         recipe=chosen,
         recipe_name=name_recipe(recipe, chosen),
         out=out,
+        split=split,
+        image_column=image_column,
+        label_column=label_column,
+        rho_u=radius,
         plan=plan,
         resume=resume,
     )

@@ -38,14 +38,19 @@ def load_changed(
     recipe = load_recipe(name)
     if method:
         recipe = with_method(recipe, method)
-    recipe = with_radii(recipe, _read_radius("--rho-u", rho_u), _read_radius("--rho-a", rho_a))
+    recipe = with_radii(recipe, read_radius("--rho-u", rho_u), read_radius("--rho-a", rho_a))
     if settings:
         return with_settings(recipe, settings, name)
     recipe.check()
     return recipe
 
 
-def _read_radius(option: str, value: str | None) -> Fraction | None:
+def read_radius(option: str, value: str | None) -> Fraction | None:
+    """The radius that an option of the command line gives; None where it is left out.
+
+    Raises:
+        InputError: it is none.
+    """
     if value is not None and len(value) > _MOST_CHARACTERS:
         raise InputError(f"{option} {show(value, _MOST_CHARACTERS)}: write a radius in few digits, such as 8/255")
     try:

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -59,6 +61,14 @@ def protect_by_patches(source: Path, out: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MinMaxMaker, "make_unseen", lay_patches)
         return protect(source, out, "--rho-u", "16/255")
+
+
+def as_parquet(folder: Path, path: Path, columns: tuple[str, str] = ("image", "label")) -> Path:
+    """Write class folders as a Parquet file of PNG bytes, names as labels."""
+    files = sorted(folder.rglob("*.png"))
+    cells = [file.read_bytes() for file in files], [file.parent.name for file in files]
+    pq.write_table(pa.table(dict(zip(columns, cells, strict=True))), path)
+    return path
 
 
 def write_material(folder: Path) -> Path:

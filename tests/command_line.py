@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 import torchvision  # noqa: F401 - makes a cache folder when imported, which must not be in a test
+import typer
 import yaml
 from PIL import Image
 
-from rem_release.cli import main
+from rem_release.cli import app, main
 
 RECIPE: dict[str, Any] = {
     "data": {"resolution": 8},
@@ -64,6 +65,24 @@ class Result:
 
 SECRET = ("--seed", "secret")
 """Stands for no --seed at all, so that protect draws a secret one."""
+
+
+def list_parameters() -> dict[str, list[str]]:
+    """Every command, such as `recipes show`, with its arguments as help shows them and its options, `--help` apart."""
+
+    def walk(command: Any, words: list[str]) -> Iterator[tuple[str, list[str]]]:
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from walk(inner, [*words, name])
+        if not hasattr(command, "commands"):
+            yield " ".join(words), [name for each in command.params for name in _names(each)]
+
+    return dict(walk(typer.main.get_command(app), []))
+
+
+def _names(parameter: Any) -> list[str]:
+    if parameter.param_type_name == "argument":
+        return [parameter.metavar or parameter.name]
+    return [*parameter.opts, *parameter.secondary_opts]
 
 
 def with_seed(arguments: Iterable[object]) -> list[str]:

@@ -119,12 +119,26 @@ VALUES: tuple[Any, ...] = (
 )
 OPTIONS = {
     "protect": (
-        *("--recipe", "--method", "--rho-u", "--rho-a", "--split", "--image-column", "--label-column", "--label-from"),
-        *("--drop-column", "--fraction", "--release-unprotected", "--reserve", "--max-shard-size", "--max-side"),
-        *("--skip-bad", "--generator", "--set", "--seed", "--resume", "--overwrite", "--json", "--out", "--set"),
+        *("--recipe", "--method", "--rho-u", "--rho-a", "--split", "--layout", "--image-column", "--label-column"),
+        *("--label-from", "--drop-column", "--fraction", "--release-unprotected", "--reserve", "--max-shard-size"),
+        *("--max-side", "--skip-bad", "--generator", "--set", "--seed", "--resume", "--overwrite", "--json", "--out"),
+        "--set",
     ),
     "verify": ("--clean", "--json", "--clean", "--nonsense"),
-    "audit": ("--clean", "--holdout", "--recipe", "--set", "--out", "--resume", "--json"),
+    "audit": (
+        *(
+            "--clean",
+            "--holdout",
+            "--recipe",
+            "--set",
+            "--out",
+            "--split",
+            "--image-column",
+            "--label-column",
+            "--rho-u",
+        ),
+        *("--resume", "--json"),
+    ),
     "card": ("--card-field", "--card-fields", "--json"),
     "push": (
         *("--clean", "--public", "--private", "--gated", "--tag", "--keep-column", "--publish-clean-split", "--yes"),
@@ -141,6 +155,7 @@ SHARES = ("0.5", "0.1", "1", "0", "1e-300", "0.9999999", "0.25")
 FITTING = {
     **{"--rho-u": RADII, "--rho-a": RADII, "--fraction": SHARES, "--reserve": SHARES},
     **{"--method": ("rem", "em", "sem", "random"), "--label-from": ("albums", "clusters"), "--gated": ("auto", "no")},
+    **{"--layout": ("splits", "classes")},
     **{
         "--max-side": ("1", "4", "8", "99999999999"),
         "--seed": ("0", "1", "9223372036854775807"),
@@ -365,12 +380,14 @@ def command_lines(fuzzer: Fuzzer, draws: random.Random) -> Cases:
     """A command with options and words that may not belong together."""
     command = draws.choice(("protect", "protect", "verify", "audit", "card", "push", "recipes"))
     words = WORDS + tuple(fuzzer.paths)
+    plain = str(fuzzer.root / "plain")
+    copied, originals = draws.choice(((plain, str(fuzzer.source)), (str(fuzzer.table), str(fuzzer.table))))
     here = {
         "protect": [str(fuzzer.source), "--out", str(fuzzer.root / "new"), "--recipe", str(fuzzer.recipe)],
-        "verify": [str(fuzzer.root / "plain")],
-        "audit": [str(fuzzer.root / "plain"), "--clean", str(fuzzer.source), "--recipe", str(fuzzer.audit_recipe)],
-        "card": [str(fuzzer.root / "plain")],
-        "push": [str(fuzzer.root / "plain"), "me/mine"],
+        "verify": [plain],
+        "audit": [copied, "--clean", originals, "--recipe", str(fuzzer.audit_recipe)],
+        "card": [plain],
+        "push": [plain, "me/mine"],
         "recipes": [draws.choice(("show", "check"))],
     }[command]
     arguments = [command, *here]

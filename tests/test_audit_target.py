@@ -279,7 +279,7 @@ def test_the_release_is_not_its_own_original(tmp_path: Path, finished_run: Path)
 
 def test_a_release_states_its_own_radius(finished_run: Path) -> None:
     assert open_target(finished_run, rho_u=Fraction(8, 255)).rho_u == Fraction(8, 255)
-    with pytest.raises(InputError, match=r"states its own rho_u 8/255, not 4/255"):
+    with pytest.raises(InputError, match=r"states its own --rho-u 8/255, not 4/255"):
         open_target(finished_run, rho_u=Fraction(4, 255))
 
 

@@ -3,20 +3,14 @@
 import getpass
 import hashlib
 import json
-import os
 import random
-import re
 import shutil
 import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
@@ -29,6 +23,7 @@ from rem_release.release.documents import read_facts
 from rem_release.verdict.accuracy import balanced_accuracy
 from tests.audit_commands import (
     LEARNING,
+    as_parquet,
     audit_copy,
     audit_run,
     draw_colours,
@@ -87,29 +82,6 @@ def failed_checks(run_folder: Path) -> dict[str, str]:
     failed = {check["name"]: check["detail"] for check in result.json["checks"] if check["passed"] is False}
     assert result.code == (1 if failed else 0)
     return failed
-
-
-# --- help
-
-HELP = """
-import sys
-from rem_release.cli import main
-
-sys.argv = ["rem-release", "audit", "--help"]
-try:
-    main()
-except SystemExit:
-    print("loaded:", sorted({"torch", "torchvision", "datasets", "accelerate", "numpy", "pyarrow"} & set(sys.modules)))
-"""
-
-
-def test_help_names_every_option_and_loads_nothing_heavy(process_env: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", HELP], env={**os.environ, **process_env}, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "loaded: []"
-    for option in ("--clean", "--holdout", "--recipe", "--set", "--out", "--plan", "--resume", "--json"):
-        assert re.search(rf"{option}\b", done.stdout), option
 
 
 # --- a run
@@ -351,15 +323,6 @@ def test_a_release_without_its_run_is_left_alone_and_its_audit_goes_beside(
     assert (out / "report.html").is_file()
 
 
-def as_parquet(folder: Path, path: Path) -> Path:
-    """The class folders as a Parquet file of PNG bytes, names as labels."""
-    files = sorted(folder.rglob("*.png"))
-    pq.write_table(
-        pa.table({"image": [file.read_bytes() for file in files], "label": [file.parent.name for file in files]}), path
-    )
-    return path
-
-
 @pytest.mark.parametrize("form", ["folders", "parquet", "jpeg"])
 def test_any_protected_copy_is_audited_and_left_alone(tmp_path: Path, material: Path, form: str) -> None:
     clean, noisy = material / "clean", material / "noisy"
@@ -383,6 +346,79 @@ def test_any_protected_copy_is_audited_and_left_alone(tmp_path: Path, material: 
     assert certificate.rho_u == "8/255"
     assert certificate.classes == ["blue", "red"]
     assert certificate.images == 24
+
+
+@pytest.fixture(scope="module")
+def told_apart(tmp_path_factory: pytest.TempPathFactory, material: Path) -> Path:
+    """`copy` and `clean` of splits `train`, three times as much noise as originals of other colours, and `validation`,
+    whose columns are called `scan` and `kind` like those of `test`."""
+    folder, columns = tmp_path_factory.mktemp("told"), ("scan", "kind")
+    for name, noise in (("copy", 24), ("clean", 0)):
+        (folder / name).mkdir()
+        shown = material / {"copy": "noisy", "clean": "clean"}[name]
+        as_parquet(shown, folder / name / "validation-00000-of-00001.parquet", columns)
+        other = draw_colours(folder / f"other-{name}", seed=5, noise=noise)
+        as_parquet(other, folder / name / "train-00000-of-00001.parquet", columns)
+    as_parquet(material / "test", folder / "test.parquet", columns)
+    return folder
+
+
+CHOSEN = ("--split", "validation", "--image-column", "scan", "--label-column", "kind")
+
+
+def audit_chosen(folder: Path, out: Path, *options: object) -> Certificate:
+    recipe = write_audit_recipe(out.with_suffix(".yaml"), **QUICK)
+    given = ("--clean", folder / "clean", "--holdout", folder / "test.parquet", "--recipe", recipe, "--out", out)
+    fall_short(folder / "copy", *given, *options)
+    return read_certificate(out / "audit.json")
+
+
+def test_split_and_columns_of_a_copy_are_chosen(tmp_path: Path, material: Path, told_apart: Path) -> None:
+    chosen = audit_chosen(told_apart, tmp_path / "chosen", *CHOSEN)
+    same = audit_copy(material / "noisy", material / "clean", material / "test", tmp_path / "folders")
+    differ = {"cached", "attempts", "recipe_name"}
+    assert chosen.model_dump(exclude=differ) == same.model_dump(exclude=differ)
+    other = audit_chosen(told_apart, tmp_path / "train", "--image-column", "scan", "--label-column", "kind")
+    assert (other.rho_u, chosen.rho_u) == ("24/255", "8/255")
+    assert other.digest != chosen.digest
+
+
+@pytest.mark.parametrize(("rho_u", "rho_a", "warns"), [("4/255", "2/255", True), ("8px", "4/255", False)])
+def test_a_stated_radius_is_that_of_random_noise_and_adversary(
+    tmp_path: Path, told_apart: Path, rho_u: str, rho_a: str, warns: bool
+) -> None:
+    recipe = write_audit_recipe(
+        tmp_path / "both.yaml", **{**QUICK, "tiers__adversarial": LEARNING["tiers__adversarial"]}
+    )
+    given = ("--clean", told_apart / "clean", "--holdout", told_apart / "test.parquet", "--recipe", recipe)
+    result = fall_short(told_apart / "copy", *given, "--out", tmp_path / "out", *CHOSEN, "--rho-u", rho_u)
+    certificate = read_certificate(tmp_path / "out/audit.json")
+    assert (certificate.rho_u, certificate.rho_a) == (
+        f"{rho_u.removesuffix('px')}/255" if "px" in rho_u else rho_u,
+        rho_a,
+    )
+    assert {row.radius for row in certificate.rows if row.tier == "adversarial"} == {rho_a}
+    assert ("by up to 8/255, more than --rho-u 4/255" in result.err) is warns
+
+
+def test_a_stopped_audit_of_a_copy_resumes_with_other_options_as_if_it_had_begun_with_them(
+    tmp_path: Path, told_apart: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No victim of the options before is taken for one of these: each is named by its pictures and its noise."""
+    monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
+    others = ("--image-column", "scan", "--label-column", "kind", "--rho-u", "8/255")
+    for number, (before, now) in enumerate(
+        [((*CHOSEN, "--rho-u", "8/255"), others), ((*CHOSEN, "--rho-u", "4/255"), (*CHOSEN, "--rho-u", "8/255"))]
+    ):
+        mixed, fresh = tmp_path / f"mixed{number}", tmp_path / f"fresh{number}"
+        audit_chosen(told_apart, mixed, *before)
+        (mixed / "report.html").unlink()
+        resumed = audit_chosen(told_apart, mixed, *now, "--resume")
+        shutil.rmtree(tmp_path / "cache")
+        begun = audit_chosen(told_apart, fresh, *now)
+        differ = {"cached", "recipe_name"}
+        assert resumed.model_dump(exclude=differ) == begun.model_dump(exclude=differ)
+        assert (mixed / "answers.parquet").read_bytes() == (fresh / "answers.parquet").read_bytes()
 
 
 def test_class_folders_with_the_names_of_a_run_are_no_run(tmp_path: Path, material: Path) -> None:

@@ -18,7 +18,7 @@ from rem_release.audit.material import sets
 from rem_release.errors import RemReleaseError
 from rem_release.models import build_model
 from rem_release.training.memory import memory_watched
-from tests.audit_commands import draw_colours, fall_short, protect, write_material
+from tests.audit_commands import as_parquet, draw_colours, fall_short, protect, write_material
 from tests.audits import QUICK, write_audit_recipe
 from tests.command_line import draw_classes, read_status, run, snapshot, succeed
 
@@ -96,6 +96,79 @@ def test_a_copy_needs_its_originals_and_in_the_same_order(tmp_path: Path, materi
         (draw_classes(tmp_path / "other", ["blue", "green"], 12), "row 12 is labelled red"),
     ):
         assert words in refuse(material, material / "noisy", *recipe, "--clean", clean)
+
+
+@pytest.mark.parametrize("target", ["run", "run/release"])
+@pytest.mark.parametrize(
+    ("option", "value", "stated"),
+    [
+        ("--split", "test", "train"),
+        ("--split", "train+test", "train"),
+        ("--image-column", "img", "image"),
+        ("--label-column", "fine", "label"),
+        ("--rho-u", "4/255", "8/255"),
+        ("--rho-u", "0", "8/255"),
+    ],
+)
+def test_what_contradicts_the_facts_of_a_release_is_refused(
+    material: Path, target: str, option: str, value: str, stated: str
+) -> None:
+    given = ("--recipe", material / "quick.yaml", "--clean", material / "clean", "--holdout", material / "test")
+    message = refuse(material, material / target, *given, option, value)
+    said = "+".join(sorted(value.split("+")))
+    assert f"{material / 'run/release'} states its own {option} {stated}, not {said}; leave {option} out" in message
+
+
+@pytest.mark.parametrize("target", ["run", "run/release"])
+def test_options_that_say_what_the_facts_state_change_nothing(tmp_path: Path, material: Path, target: str) -> None:
+    given = ("--recipe", material / "quick.yaml", "--clean", material / "clean", "--holdout", material / "test")
+    options = ("--split", "train", "--image-column", "image", "--label-column", "label", "--rho-u", "8px")
+    known = {
+        key: succeed("audit", material / target, *given, *more, "--plan", "--json").json
+        for key, more in (("with", options), ("without", ()))
+    }
+    for plan in known.values():
+        del plan["seconds"]
+    assert known["with"] == known["without"]
+
+
+@pytest.mark.parametrize("target", ["noisy", "run"])
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--rho-u", "nine", "--rho-u: 'nine' is not a radius"),
+        ("--rho-u", "9", "--rho-u: 9 lies outside 0 to 1"),
+        ("--rho-u", "", "--rho-u: '' is not a radius"),
+        ("--split", "", "--split '' cannot name a split"),
+        ("--split", "a b", "cannot name a split"),
+        ("--split", "train+train", "names 'train' twice"),
+    ],
+)
+def test_values_of_no_radius_and_no_split(material: Path, target: str, option: str, value: str, words: str) -> None:
+    assert words in refuse_copy(material, option, value, target=target)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--rho-u", "1/256", "--rho-u 1/256 is less than a level of 255"),
+        ("--rho-u", "0", "--rho-u 0 is less than a level of 255"),
+        ("--split", "test", "split"),
+        ("--image-column", "", "--image-column '' is no name of a column"),
+        ("--label-column", "image", "--image-column and --label-column are both 'image'"),
+    ],
+)
+def test_options_of_a_copy_that_cannot_be(material: Path, option: str, value: str, words: str) -> None:
+    assert words in refuse_copy(material, option, value)
+
+
+@pytest.mark.parametrize("option", ["--image-column", "--label-column"])
+def test_a_column_that_a_copy_does_not_have_names_the_option(tmp_path: Path, material: Path, option: str) -> None:
+    noisy, clean = (as_parquet(material / name, tmp_path / f"{name}.parquet") for name in ("noisy", "clean"))
+    given = ("--recipe", material / "quick.yaml", "--clean", clean, "--holdout", material / "test")
+    message = refuse(material, noisy, *given, option, "absent")
+    assert "'absent'" in message
+    assert option in message
 
 
 @pytest.mark.parametrize("target", ["run", "run/release"])

@@ -16,6 +16,7 @@ from rem_release.recipe_files import recipe_names
 from tests.command_line import (
     draw,
     draw_classes,
+    list_parameters,
     read_status,
     released,
     run,
@@ -40,7 +41,8 @@ HELP = """
 import sys
 from rem_release.cli import main
 
-for arguments in (["--help"], ["protect", "--help"], ["verify", "--help"], ["recipes", "--help"], ["--no-such-option"]):
+asked = ([], ["protect"], ["verify"], ["audit"], ["card"], ["push"], ["demo"], ["recipes"], ["recipes", "show"])
+for arguments in (*([*words, "--help"] for words in asked), ["--no-such-option"]):
     sys.argv = ["rem-release", *arguments]
     try:
         main()
@@ -57,23 +59,48 @@ def test_help_loads_nothing_heavy(process_env: dict[str, str]) -> None:
     )
     assert done.stdout.splitlines()[-1] == "loaded: []"
     codes = re.findall(r"^\[.*\] (\d)$", done.stdout, re.MULTILINE)
-    assert codes == ["0", "0", "0", "0", "2"]
+    assert codes == ["0"] * 9 + ["2"]
 
 
-OPTIONS = (
-    *("--out", "--recipe", "--method", "--rho-u", "--rho-a", "--split", "--image-column", "--label-column"),
-    *("--label-from", "--fraction", "--release-unprotected", "--reserve", "--max-side", "--skip-bad", "--generator"),
-    *("--set", "--seed", "--plan", "--resume", "--overwrite", "--json"),
-)
+CONTRACT = {
+    "protect": [
+        *("source", "--out", "--recipe", "--method", "--rho-u", "--rho-a", "--split", "--layout", "--image-column"),
+        *("--label-column", "--label-from", "--drop-column", "--fraction", "--release-unprotected", "--reserve"),
+        *("--max-shard-size", "--max-side", "--skip-bad", "--generator", "--set", "--seed", "--plan", "--resume"),
+        *("--overwrite", "--json"),
+    ],
+    "verify": ["RUN|RELEASE|REPO[@REV]", "--clean", "--json"],
+    "audit": [
+        *("RUN|PROTECTED", "--clean", "--holdout", "--recipe", "--set", "--out", "--split", "--image-column"),
+        *("--label-column", "--rho-u", "--plan", "--resume", "--json"),
+    ],
+    "card": ["RUN", "--card-field", "--card-fields", "--json"],
+    "push": [
+        *("RUN", "NAMESPACE/NAME", "--clean", "--public", "--private", "--gated", "--tag", "--keep-column"),
+        *("--publish-clean-split", "--card-field", "--card-fields", "--dry-run", "--allow-uncertified", "--yes"),
+        "--json",
+    ],
+    "demo": ["--out", "--overwrite", "--json"],
+    "recipes list": ["--json"],
+    "recipes show": ["name", "--json"],
+    "recipes check": ["file", "--json"],
+}
+"""Every command with its arguments and options: nothing else may be there, and nothing of it may go, unnoticed."""
 
 
-def test_help_names_every_option_of_the_contract() -> None:
-    text = succeed("protect", "--help").out
-    for option in OPTIONS:
-        assert re.search(rf"{option}\b", text), option
-    text = succeed("--help").out
-    for command in ("protect", "verify", "card", "recipes", "demo"):
-        assert re.search(rf"^  {command}\b", text, re.MULTILINE)
+def test_the_commands_are_those_of_the_contract_and_so_are_their_options() -> None:
+    assert {command: sorted(names) for command, names in list_parameters().items()} == {
+        command: sorted(names) for command, names in CONTRACT.items()
+    }
+
+
+@pytest.mark.parametrize("command", CONTRACT)
+def test_help_names_everything_of_the_contract(command: str) -> None:
+    *group, name = command.split()
+    assert re.search(rf"^  {name}\b", succeed(*group, "--help").out, re.MULTILINE)
+    text = succeed(*command.split(), "--help").out
+    for parameter in CONTRACT[command]:
+        assert re.search(rf"(?<![\w-]){re.escape(parameter)}(?![\w-])", text), parameter
 
 
 def test_no_arguments_is_usage() -> None:

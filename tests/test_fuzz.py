@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzzing import KINDS, make_fuzzer
+from tests.command_line import list_parameters
+from tests.fuzzing import KINDS, OPTIONS, make_fuzzer
 
 
 def fuzz(folder: Path, seed: int, cases: int) -> Counter[str]:
@@ -18,6 +19,16 @@ def fuzz(folder: Path, seed: int, cases: int) -> Counter[str]:
         kinds[fuzzer.kind] += 1
     assert not faults, "\n\n".join(faults)
     return kinds
+
+
+def test_every_option_is_misused() -> None:
+    """But for those that every case has, so that none takes long or asks the network."""
+    always = {"--plan", "--dry-run"}
+    options = {"recipes": {"--json"}}
+    for command, names in list_parameters().items():
+        if command != "demo" and not command.startswith("recipes "):
+            options[command] = {name for name in names if name.startswith("--")} - always
+    assert {command: set(names) & options[command] for command, names in OPTIONS.items()} == options
 
 
 def test_a_few_hundred_misuses(tmp_path: Path) -> None:

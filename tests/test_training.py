@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rem_release import __version__
+from rem_release.atomic_files import written_atomically
 from rem_release.errors import InputError, NonFiniteLossError, RemReleaseError
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint, load_weights, save_weights
@@ -177,17 +178,21 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path):
 
 def test_a_checkpoint_that_a_kill_cut_off_does_not_count(tmp_path):
     """The state is there and its note is not: it was being written. What it left goes, and nothing else."""
-    train_with(tmp_path / "c")
-    (tmp_path / "c" / "step-00000009.json").unlink()
-    left = tmp_path / "c" / ".step-00000099.safetensors.partial"
-    left.write_bytes(b"half")
-    (tmp_path / "c" / "step-00000099.part").write_bytes(b"of somebody else")
+    folder = tmp_path / "c"
+    train_with(folder, phase="clean_model")
+    of_others = {path: path.read_bytes() for path in folder.iterdir()}
+    train_with(folder)
+    (folder / "step-00000009.json").unlink()
+    with written_atomically(folder / "step-00000099.safetensors") as left:
+        left.write_bytes(b"half")
+    (folder / "step-00000099.safetensors").rename(left)
     warnings = []
-    assert train_with(tmp_path / "c", warnings=warnings)[0] == [8]
+    assert train_with(folder, warnings=warnings)[0] == [8]
     assert warnings == []
-    assert steps_in(tmp_path / "c") == [8, 9]
+    assert steps_in(folder) == [8, 9]
     assert not left.exists()
-    assert (tmp_path / "c" / "step-00000099.part").exists()
+    assert len(of_others) == 4
+    assert all(path.read_bytes() == data for path, data in of_others.items())
 
 
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])

@@ -57,6 +57,10 @@ class AuditOptions:
     recipe: AuditRecipe
     recipe_name: str
     out: Path | None = None
+    split: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    rho_u: Fraction | None = None
     plan: bool = False
     resume: bool = False
 
@@ -109,7 +113,16 @@ def _prepare(
     """Read what is audited and refuse what cannot be, before anything is written: the bench, its rows, and rho_a."""
     recipe = options.recipe
     with console.stage("Reading") as report:
-        target = open_target(options.target, options.clean, recipe.victim.resolution, progress=report)
+        target = open_target(
+            options.target,
+            options.clean,
+            recipe.victim.resolution,
+            options.rho_u,
+            split=options.split,
+            image_column=options.image_column,
+            label_column=options.label_column,
+            progress=report,
+        )
     for source, name in ((target.copy, f"{options.target}"), (target.originals, _name("--clean", options.clean))):
         _require_files_apart(folder, source, name)
     if target.run and target.facts:
@@ -119,6 +132,11 @@ def _prepare(
     rho_a = target.rho_a or rho_u / 2
     if not target.changed.any():
         console.warn(f"nothing in {options.target} differs from the originals: this audits unprotected images")
+    if target.measured and target.measured > rho_u:
+        console.warn(
+            f"pictures in {options.target} differ from the originals by up to {format_radius(target.measured)}, more "
+            f"than --rho-u {format_radius(rho_u)}: random noise and adversaries of that size are weaker than the noise"
+        )
     if target.rho_a is None:
         console.warn(f"the release names no rho_a; its adversarial tier is tested up to {format_radius(rho_a)}")
     rows = plan_rows(recipe, target.source_model, rho_a)

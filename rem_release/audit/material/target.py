@@ -10,8 +10,9 @@ from rem_release.audit.material.other_copy import pair_copy
 from rem_release.audit.material.pairs import Pairs, Progress
 from rem_release.audit.material.released_rows import pair_release, read_sound_facts
 from rem_release.data.sources.source import Source, SourceOptions
+from rem_release.data.sources.splits import read_split_names
 from rem_release.errors import InputError
-from rem_release.radius import format_radius, parse_radius
+from rem_release.radius import format_radius, parse_radius, whole_levels
 from rem_release.release.documents import FACTS
 from rem_release.release.facts import Facts
 from rem_release.release.run_folder import RunFolder
@@ -49,6 +50,8 @@ class Target:
     """where the clean rows are read"""
     copy: Source | None = None
     """where the protected rows are read, if that is no release"""
+    measured: Fraction | None = None
+    """largest change that was found in another method's copy; None for a release, which states its own"""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,9 +87,9 @@ def open_target(
     resolution: int | None = None,
     rho_u: Fraction | None = None,
     *,
-    split: str = "train",
-    image_column: str = "image",
-    label_column: str = "label",
+    split: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
     progress: Progress | None = None,
 ) -> Target:
     """Open what is to be audited, and read every row of it and of its originals once.
@@ -96,29 +99,36 @@ def open_target(
         clean: the originals. A run remembers its own. A release without its run is paired by position or by search,
             another method's copy by position. The copy itself may be given: then nothing is protected, a control.
         resolution: side of the working grid; None takes that of the release, or what fits the copy (see `pair_copy`).
-        rho_u: budget of another method's copy; None takes the largest change that is found. A release states its own.
-        split: of another method's copy and its originals; as are the columns.
+        rho_u: budget of another method's copy; None takes the largest change that is found. A release states its own,
+            and its split and columns; what contradicts them is refused.
+        split: of another method's copy and its originals; as are the columns. None takes what `SourceOptions` does.
         image_column: its column of pictures.
         label_column: its column of labels.
         progress: told (done, total).
 
     Raises:
-        InputError: nothing is there to audit, the originals are not given, missing, changed, or not the originals.
+        InputError: nothing is there to audit, the originals are not given, missing, changed, or not the originals; a
+            release states something else; the budget is less than a level.
         VerificationError: the release is not what its facts say.
     """
-    if run := find_run(location):
-        if not run.release.is_dir():
-            raise InputError(f"{location} holds no release; finish the run with --resume")
-        return _open_release(run.release, run, clean, resolution, rho_u, progress)
-    if _holds_facts(location):
-        return _open_release(location, None, clean, resolution, rho_u, progress)
+    columns = {"image_column": image_column, "label_column": label_column}
+    chosen = {name: value for name, value in {"split": split, **columns}.items() if value is not None}
+    run = find_run(location)
+    if run and not run.release.is_dir():
+        raise InputError(f"{location} holds no release; finish the run with --resume")
+    if run or _holds_facts(location):
+        release = run.release if run else location
+        facts = read_sound_facts(release)
+        _refuse_contradictions(release, facts, rho_u, chosen)
+        return _open_release(release, facts, run, clean, resolution, progress)
     if clean is None and not location.exists():
         raise InputError(f"there is no run {location}; name a run folder, or any protected copy and add --clean SOURCE")
     if clean is None:
         raise InputError(f"{location} is no run of rem-release; add --clean SOURCE, its images without protection")
-    options = {"split": split, "image_column": image_column, "label_column": label_column}
-    protected = SourceOptions(source=str(location), keep_columns=(), **options)  # type: ignore[arg-type]
-    originals = SourceOptions(source=clean, keep_columns=(), **options)  # type: ignore[arg-type]
+    if rho_u is not None and not whole_levels(rho_u):
+        raise InputError(f"--rho-u {format_radius(rho_u)} is less than a level of 255, so no noise; leave --rho-u out")
+    protected = SourceOptions(source=str(location), keep_columns=(), **chosen)  # type: ignore[arg-type]
+    originals = SourceOptions(source=clean, keep_columns=(), **chosen)  # type: ignore[arg-type]
     copy = pair_copy(protected, originals, resolution, progress)
     labels, classes = _number_classes(copy.pairs.names, copy.classes)
     return Target(
@@ -132,11 +142,12 @@ def open_target(
         source_model=None,
         resolution=copy.resolution,
         changed=copy.pairs.changed,
-        image_column=image_column,
-        label_column=label_column,
+        image_column=protected.image_column,
+        label_column=protected.label_column,
         pairs=copy.pairs,
         copy=copy.sources[0],
         originals=copy.sources[1],
+        measured=copy.rho_u,
     )
 
 
@@ -158,21 +169,30 @@ def _holds_facts(folder: Path) -> bool:
     return path.is_file() or path.is_symlink()
 
 
+def _refuse_contradictions(release: Path, facts: Facts, rho_u: Fraction | None, chosen: dict[str, str]) -> None:
+    """Refuse a radius, a split or a column that is not the one that the facts state."""
+    stated = {"rho_u": facts.protection.rho_u, "split": facts.data.split}
+    stated |= {"image_column": facts.data.image_column, "label_column": facts.data.label_column}
+    given = dict(chosen)
+    if "split" in given:
+        given["split"] = "+".join(read_split_names(given["split"]))
+    if rho_u is not None and rho_u != parse_radius(stated["rho_u"]):
+        given["rho_u"] = format_radius(rho_u)
+    for name, value in given.items():
+        if value != stated[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{release} states its own {option} {stated[name]}, not {value}; leave {option} out")
+
+
 def _open_release(
     release: Path,
+    facts: Facts,
     run: RunFolder | None,
     clean: str | None,
     resolution: int | None,
-    rho_u: Fraction | None,
     progress: Progress | None,
 ) -> Target:
-    facts = read_sound_facts(release)
     protection = facts.protection
-    stated = parse_radius(protection.rho_u)
-    if rho_u is not None and rho_u != stated:
-        raise InputError(
-            f"{release} states its own rho_u {protection.rho_u}, not {format_radius(rho_u)}; leave that out"
-        )
     originals, row_map = find_originals(run or RunFolder(release), facts.data, clean)
     if originals is None:
         raise InputError(f"{release} does not say where its originals are; add --clean SOURCE")
@@ -184,7 +204,7 @@ def _open_release(
         digest=facts.digest,
         facts=facts,
         run=run,
-        rho_u=stated,
+        rho_u=parse_radius(protection.rho_u),
         rho_a=parse_radius(protection.rho_a) or None,
         source_model=protection.source_model,
         resolution=resolution or protection.resolution,
