@@ -175,7 +175,7 @@ def audit(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an audit that was stopped.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Play the thief: train models on the protected images, and certify what they learn."""
+    """Play the attacker: train models on the protected images, and certify what they learn."""
     from rem_release.recipe_changes import read_radius
     from rem_release.verdict.recipe import load_audit_recipe, name_recipe
 

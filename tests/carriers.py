@@ -1,4 +1,4 @@
-"""Ways to carry the originals out beside the protected copies: what an owner's tools, or a thief, write into columns.
+"""Ways to carry the originals out beside the protected copies: what tools, or an attacker, write into columns.
 
 Each takes original pictures, uint8 (H, W, 3), and gives the values of columns, a value a row.
 """

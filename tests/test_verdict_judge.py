@@ -154,7 +154,7 @@ def test_a_victim_a_bit_below_chance_leaks_less_than_nothing(judge):
     assert row.leakage_at_end <= row.leakage < 0.1, "as it is, or after relabelling"
 
 
-def test_what_the_thief_really_gets_is_held_against_the_best_clean_victim_of_all_rows(judge):
+def test_what_the_attacker_really_gets_is_held_against_the_best_clean_victim_of_all_rows(judge):
     rows = judge.judge_rows(
         [find(0.45, 0.65, threat=PGD, tier="adversarial", reference=0.9), find(0.3, 0.95), find(0.3, 0.85)]
     )

@@ -1,1 +1,1 @@
-"""Plays the thief: victims, threats, statistics, verdict, report."""
+"""Plays the attacker: victims, threats, statistics, verdict, report."""

@@ -45,7 +45,7 @@ class Bench:
         return self.target.changed[self.holdout.train_rows]
 
     def protected_rows(self, threat: Threat) -> np.ndarray:
-        """Of which training rows the thief has nothing but the release's own pixels with noise: bool [N]."""
+        """Of which training rows the attacker has nothing but the release's own pixels with noise: bool [N]."""
         changed, own = self._changed(), threat.own_originals(self.labels)
         return changed if own is None else ~own & (changed | ~changed.any())
 

@@ -86,7 +86,7 @@ class Preparation:
         return ~self._bench.protected_rows(task.threat) if task.trained_on == "clean part" else None
 
     def _originals(self, threat: Threat) -> TrainingImages | None:
-        """The originals that the thief has beside what was released."""
+        """The originals that the attacker has beside what was released."""
         rows = None if threat.mixture else threat.own_originals(self._bench.labels)
         return None if rows is None else self._training_images("clean", threat, rows)
 

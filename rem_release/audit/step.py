@@ -24,7 +24,7 @@ def make_step(
     """The step that the training loop is handed.
 
     Args:
-        threat: what the thief does.
+        threat: what the attacker does.
         recipe: augmentation and adversary.
         images: what is learnt from.
         seed: of the draws.

@@ -66,7 +66,7 @@ class AuditOptions:
 
 
 def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> Certificate | None:
-    """Play the thief on a protected copy, and write report, verdict and certificate.
+    """Play the attacker on a protected copy, and write report, verdict and certificate.
 
     Returns:
         The certificate; None for a plan.

@@ -24,7 +24,7 @@ published figures for CIFAR-10, not measurements of this dataset**: test accurac
 protected by EM with ρ_u = 8/255, beside the same training on clean data. Where the two are close, the protection is
 gone.
 
-| the thief uses | on protected data | on clean data | source |
+| the attacker uses | on protected data | on clean data | source |
 |---|---|---|---|
 | standard training | 13.2 | 94.7 | Fu et al., Table 1 |
 | adversarial training at 1/255 | 22.1 | 93.7 | Fu et al., Table 1 |

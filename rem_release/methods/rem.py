@@ -18,7 +18,7 @@ These are **other people's published figures for CIFAR-10, not measurements of t
 percent of models trained on data protected by REM with ρ_u = 8/255 and ρ_a = 4/255, beside the same training on clean
 data. Where the two are close, the protection is gone.
 
-| the thief uses | on protected data | on clean data | source |
+| the attacker uses | on protected data | on clean data | source |
 |---|---|---|---|
 | standard training | 27.1 | 94.7 | Fu et al., Table 1 |
 | adversarial training at 2/255 | 30.7 | 92.4 | Fu et al., Table 1 |

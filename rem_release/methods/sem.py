@@ -18,7 +18,7 @@ These are **other people's published figures for CIFAR-10, not measurements of t
 percent of models trained on data protected by SEM with ρ_u = 8/255 and ρ_a = 4/255, beside the same training on clean
 data. Where the two are close, the protection is gone.
 
-| the thief uses | on protected data | on clean data | source |
+| the attacker uses | on protected data | on clean data | source |
 |---|---|---|---|
 | standard training | 14.8 | 94.5 | MI-UE, ICLR 2026 |
 | adversarial training at 2/255 | 19.4 | 92.0 | MI-UE, ICLR 2026 |

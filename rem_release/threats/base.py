@@ -60,8 +60,8 @@ class Part:
         excludes: names of others that it does not go together with.
         unsaid: parameters that the canonical name leaves out where they have their default.
         network: of `models`, in whose place it puts its own; None leaves that of the recipe.
-        needs_originals: the thief has the originals of some rows, see `own_originals`. What those alone teach is then
-            the floor of the row: a victim is trained on them. All-clean images are learnt without such a part.
+        needs_originals: the attacker has the originals of some rows, see `own_originals`. What those alone teach is
+            then the floor of the row: a victim is trained on them. All-clean images are learnt without such a part.
         mixes_originals: they stand in the training set in the place of what was released.
         needs_augmentation: it does nothing with a recipe that does not augment.
     """
@@ -133,7 +133,7 @@ class Part:
         return None
 
     def own_originals(self, labels: np.ndarray) -> np.ndarray:
-        """Of which rows the thief has the originals: bool [N] for labels int64 [N]. See `needs_originals`."""
+        """Of which rows the attacker has the originals: bool [N] for labels int64 [N]. See `needs_originals`."""
         raise NotImplementedError
 
     # what it does before training
@@ -143,7 +143,7 @@ class Part:
 
         Args:
             images: what the victim learns from, on the device.
-            originals: those that the thief has, see `needs_originals`; None without.
+            originals: those that the attacker has, see `needs_originals`; None without.
         """
         return None
 

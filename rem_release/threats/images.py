@@ -17,7 +17,7 @@ Transform = Callable[[Tensor], Tensor]
 
 
 class Pipeline(Protocol):
-    """How a thief brings pictures, uint8 [H, W, 3] of any size from 1 × 1 up, to the network; equal ones are equal."""
+    """How an attacker brings pictures, uint8 [H, W, 3] of any size from 1 × 1 up, to the network; equals are equal."""
 
     @property
     def side(self) -> int:

@@ -1,6 +1,6 @@
-"""Threats: what a thief does with the released images. Named parts with parameters, which can be joined by `+`.
+"""Threats: what an attacker does with the released images. Named parts with parameters, which can be joined by `+`.
 
-Each part acts where a thief would apply it, see `base.Stage`. An unknown name or parameter is an error.
+Each part acts where an attacker would apply it, see `base.Stage`. An unknown name or parameter is an error.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Threat:
 
     @property
     def needs_originals(self) -> bool:
-        """Whether the thief has the originals of some rows, see `own_originals`; what they teach is the floor."""
+        """Whether the attacker has the originals of some rows, see `own_originals`; what they teach is the floor."""
         return any(part.needs_originals for part in self.acting)
 
     @property
@@ -151,7 +151,7 @@ class Threat:
         return next((part for part in self.acting if part.mixes_originals), None)
 
     def own_originals(self, labels: np.ndarray) -> np.ndarray | None:
-        """Of which rows the thief has the originals: bool [N]; None of none."""
+        """Of which rows the attacker has the originals: bool [N]; None of none."""
         return self._first(lambda part: part.own_originals(labels) if part.needs_originals else None)
 
     # what it does before training
@@ -163,7 +163,7 @@ class Threat:
 
         Args:
             images: the training images as they are.
-            originals: those that the thief has; None without.
+            originals: those that the attacker has; None without.
         """
         on_tests: tuple[Transform, ...] = ()
         is_boxed = self.adversary is not None  # the adversary moves inside the box

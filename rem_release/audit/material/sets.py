@@ -25,7 +25,7 @@ Kind = Literal["protected", "clean", "random"]
 Filter = Callable[[np.ndarray], np.ndarray]
 """uint8 (H, W, 3) to uint8 (H, W, 3), thread-safe"""
 Fit = int | Pipeline
-"""R, side of the square working grid that whole pictures are squashed onto; or a thief's pipeline"""
+"""R, side of the square working grid that whole pictures are squashed onto; or an attacker's pipeline"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ def read_training(
     seed: int,
     progress: Progress | None = None,
 ) -> TrainingSet:
-    """Read the pictures of a kind as a thief would see them.
+    """Read the pictures of a kind as an attacker would see them.
 
     Args:
         target: what is audited.

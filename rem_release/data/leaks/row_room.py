@@ -3,7 +3,7 @@
 What deflate (RFC 1951) needs for a row after the 32 kB before it is an upper bound on what the row tells that those do
 not, up to what was agreed on beforehand. Nobody needs to recognise a picture to see that there is no room for one.
 
-What the bound leaves: 256 bytes a row, of all columns beside the picture together. A thief can write 16 x 16 pixels of
+What the bound leaves: 256 bytes a row, of all columns beside the picture together. That takes 16 x 16 pixels of
 grey there as they are, or a photograph of some 32 x 32 pixels from a good codec, and rows without pictures of interest
 can lend him their room.
 """

@@ -1,4 +1,4 @@
-"""Partial protection (paper Tables 2 and 8): the thief has clean originals of the other rows."""
+"""Partial protection (paper Tables 2 and 8): the attacker has clean originals of the other rows."""
 
 from typing import Annotated, ClassVar
 
@@ -11,7 +11,7 @@ from rem_release.threats.base import Part, Stage, strict
 
 @dataclass(frozen=True, config=strict)
 class Mixed(Part):
-    """Partial protection (paper Tables 2 and 8): the thief has clean originals of the other rows."""
+    """Partial protection (paper Tables 2 and 8): the attacker has clean originals of the other rows."""
 
     stage: ClassVar[Stage] = Stage.ROWS
     needs_originals: ClassVar[bool] = True

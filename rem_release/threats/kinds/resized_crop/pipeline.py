@@ -24,7 +24,7 @@ _RESIZED = 256 / 224
 
 @dataclass(frozen=True)
 class CropPipeline:
-    """How a thief brings photographs to the network, see `images.Pipeline`.
+    """How an attacker brings photographs to the network, see `images.Pipeline`.
 
     Attributes:
         side: r, of the square that the network sees, in pixels.
