@@ -17,8 +17,8 @@ LEAKAGE = (
     "of it. The floor is chance or, where part of the images is released without noise, the accuracy from that part."
 )
 VERDICT = (
-    "A tier is judged by its worst row, and a row at the worst of its evaluations, as if the attacker had stopped there: the "
-    "upper bound of leakage must stay under the limit, and the row must teach significantly less than random noise "
+    "A tier is judged by its worst row, and a row at its worst evaluation, as if the attacker had stopped there: "
+    "the upper bound of leakage must stay under the limit, and the row must teach significantly less than random noise "
     "of the same radius does. Answers are judged as they are and after the best relabelling of classes, fitted for "
     "each victim on one half of the test images and scored on the other, both ways, and the worse counts. A bound "
     f"takes {LEAST_SEEDS} victims of each kind, and {LEAST_IMAGES} test images of each class; with fewer a tier is "

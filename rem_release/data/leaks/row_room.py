@@ -5,7 +5,7 @@ not, up to what was agreed on beforehand. Nobody needs to recognise a picture to
 
 What the bound leaves: 256 bytes a row, of all columns beside the picture together. That takes 16 x 16 pixels of
 grey there as they are, or a photograph of some 32 x 32 pixels from a good codec, and rows without pictures of interest
-can lend him their room.
+lend their room to others.
 """
 
 import json
