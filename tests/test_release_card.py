@@ -364,6 +364,9 @@ def test_a_partly_protected_release_says_so_first():
     assert says(first_paragraph(card), "4,000", "1,000", "models can learn")
     assert "models can learn" not in first_paragraph(BASE)
     assert says(glance(card), "5,000", "4,000", "1,000")
+    assert says(section(card, "How visible it is"), "4,000")
+    assert says(section(card, "What is in it"), "4,000")
+    assert says(section(card, "What is in it"), "1,000")
 
 
 def test_several_splits_are_listed_at_a_glance_and_named_in_the_audit():
