@@ -78,6 +78,10 @@ def glance(card):
     return card[card.index("\n| ") :].strip().split("\n\n")[0]
 
 
+def section(card, title):
+    return card.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
 BASE = render_card(state_facts())
 
 
@@ -153,7 +157,9 @@ def test_size_categories(images, category):
     ids=str,
 )
 def test_the_card_says_what_the_facts_say(change, words):
-    assert says(render_card(state_facts(**change)), *words)
+    card = render_card(state_facts(**change))
+    place = section(card, "How it was protected") if next(iter(change)).startswith("protection__") else card
+    assert says(place, *words)
     assert not says(BASE, *words)
 
 
@@ -358,6 +364,17 @@ def test_a_partly_protected_release_says_so_first():
     assert says(first_paragraph(card), "4,000", "1,000", "models can learn")
     assert "models can learn" not in first_paragraph(BASE)
     assert says(glance(card), "5,000", "4,000", "1,000")
+    assert says(section(card, "How visible it is"), "4,000")
+    assert says(section(card, "What is in it"), "4,000")
+    assert says(section(card, "What is in it"), "1,000")
+
+
+def test_several_splits_are_listed_at_a_glance_and_named_in_the_audit():
+    splits = {"data__split": "train+validation", "data__split_images": {"train": 4007, "validation": 993}}
+    card = render_card(state_facts(**splits), make_certificate())
+    assert says(glance(card), "train", "4,007", "validation", "993")
+    assert says(section(card, "What the audit found"), "train", "validation")
+    assert not says(section(render_card(state_facts(), make_certificate()), "What the audit found"), "train")
 
 
 CLEAN = {"split": "test", "images": 700, "class_counts": [0, 700]}
@@ -432,8 +449,9 @@ def test_sem_is_described_as_sem():
 
 
 def test_random_noise_is_called_a_control_that_protects_nothing():
-    card = render_card(state_facts(protection__method="random", protection__source_model=None))
-    assert says(first_paragraph(card), "5,000", "8", "random noise protects nothing")
+    some = {"data__images": 6000, "data__unprotected": 1000}
+    card = render_card(state_facts(protection__method="random", protection__source_model=None, **some))
+    assert says(first_paragraph(card), "6,000", "5,000", "8", "random noise protects nothing")
     for word in ("resnet18", "K_u", "ρ_a", "359,040,000"):
         assert word in BASE
         assert word not in card
@@ -484,10 +502,6 @@ def test_the_owner_names_title_and_licence():
     assert "# My cats\n" in card
     assert says(glance(card), "house-rules", "<https://x.org>")
     assert says(section(card, "Licence and contact"), "house-rules", "<https://x.org>")
-
-
-def section(card, title):
-    return card.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
 def test_the_owner_says_what_it_is_what_it_is_for_and_whom_to_write_to():
