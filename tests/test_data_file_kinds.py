@@ -320,3 +320,17 @@ def test_a_png_whose_stream_ends_before_its_last_row(woven: int) -> None:
 def test_black_rows_at_the_end_are_rows() -> None:
     black = np.zeros((9, 9, 3), np.uint8)
     np.testing.assert_array_equal(decode(save(Image.fromarray(black))), black)
+
+
+def test_doubts_look_at_every_channel() -> None:
+    """A step of three values would see red alone."""
+    pixels = np.zeros((1024, 1024, 3), np.uint8)
+    pixels[..., 1] = RNG.integers(0, 256, (1024, 1024), dtype=np.uint8)
+    assert find_doubt(pixels) is None
+
+
+def test_numbers_of_too_many_pixels_are_refused_before_they_are_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rem_release.data.images.decoding.MAX_PIXELS", 100)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.zeros((11, 10, 3), np.float16), photometric="rgb")
+    assert reason(buffer.getvalue()) == "more than 100 pixels: shrink it, or cut it into parts"

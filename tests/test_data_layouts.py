@@ -513,3 +513,12 @@ def test_one_folder_around_everything_is_named(tmp_path: Path) -> None:
     draw_folders(tmp_path / "two" / "train", ["inner"])
     draw_folders(tmp_path / "two" / "test", ["inner"])
     assert "the folders a, b: give " + str(tmp_path / "two" / "train" / "inner") in refuse(tmp_path / "two")
+
+
+def test_pictures_that_no_table_of_any_split_lists_are_counted(tmp_path: Path) -> None:
+    for split in ("test", "train"):
+        for number in range(3):
+            draw(tmp_path / split / f"{number}.png", number)
+    write_table(tmp_path / "test" / "metadata.csv", [("0.png", "x"), ("1.png", "y"), ("2.png", "y")])
+    write_table(tmp_path / "train" / "metadata.csv", [("0.png", "x"), ("1.png", "y")])
+    assert read(tmp_path, split="test+train").unlisted == {"train": 1}

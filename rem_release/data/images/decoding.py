@@ -205,7 +205,7 @@ def _choose_frame(image: Image.Image, choices: list[Choice]) -> None:
 
 def _read_numbers(data: bytes, choices: list[Choice]) -> np.ndarray:
     try:
-        return _flatten_numbers(read_numbers(data), choices)
+        return _flatten_numbers(read_numbers(data, MAX_PIXELS), choices)
     except (BadImage, MemoryError):
         raise
     except Exception as error:

@@ -15,7 +15,7 @@ def find_doubt(pixels: np.ndarray) -> str | None:
     Args:
         pixels: uint8 (H, W, 3); of large pictures a spread of a million values is looked at.
     """
-    values = pixels.reshape(-1)[:: max(1, pixels.size // _LOOKED_AT)]
+    values = pixels.reshape(-1, pixels.shape[-1])[:: max(1, pixels.size // _LOOKED_AT)].reshape(-1)
     counts = np.bincount(values, minlength=256).cumsum()
     most = np.append(counts[_MOST_SPREAD:], counts[-1])[: len(counts)] if len(counts) > _MOST_SPREAD else counts
     within = (most - np.concatenate([[0], counts[:-1]])[: len(most)]).max() / len(values)

@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rem_release.data.in_order import take_room
+
 _SUBFILE_TYPE, _DNG_VERSION, _SAMPLE_FORMAT, _BITS = 254, 50706, 339, 258
 _ORIENTATION, _UNASSOCIATED = 274, 2
 _COPY, _MASK = 1, 4
 _SIGNED = 2
 _MOST_PAGES = 10_000
+_ROOM = 2
+"""pixels of 8 bits that take as much memory as one of numbers, on the way to 8 bits"""
 _MOST_BYTES, _UNPACKED = 1 << 31, 1100
 """of pixels, and how many times as long as its file: Deflate packs zeros 1 to 1030"""
 _COPIES = (
@@ -76,7 +80,7 @@ def is_cut(data: bytes) -> bool:
     return True
 
 
-def read_numbers(data: bytes) -> np.ndarray | str:
+def read_numbers(data: bytes, most_pixels: int) -> np.ndarray | str:
     """The numbers of the one page of a TIFF that Pillow does not open: [H, W] or [H, W, S]; or why there are none."""
     import tifffile  # a fifth of a second
 
@@ -105,6 +109,9 @@ def read_numbers(data: bytes) -> np.ndarray | str:
                 return f"a TIFF of {kind}, which is no picture"
             if page.nbytes > _MOST_BYTES or page.nbytes > _UNPACKED * len(data):
                 return f"a TIFF that states {page.nbytes:,} bytes of pixels in a file of {len(data):,}"
+            if (pixels := page.imagelength * page.imagewidth) > most_pixels:
+                return f"more than {most_pixels:,} pixels: shrink it, or cut it into parts"
+            take_room(_ROOM * pixels)
             values = page.asarray()
             return np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
     except MemoryError:

@@ -147,7 +147,7 @@ def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, 
     if options.layout is None:
         refuse_tables_within(root, files)
         refuse_twins(root, files)
-    documents = [parts for parts in files if len(parts) == 1 and is_document(parts[0])]
+    documents = {parts: None for parts in files if len(parts) == 1 and is_document(parts[0])}
     if len(documents) < sum(len(parts) == 1 for parts in files) or any(len(parts) > 1 for parts in files):
         ignored += [str(root / parts[0]) for parts in documents]
         files = [parts for parts in files if parts not in documents]

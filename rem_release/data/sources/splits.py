@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import accumulate
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import datasets
@@ -122,8 +122,18 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
         caches=tuple(cache for part in rows for cache in part.caches),
         left_out=tuple(name for name in rows[0].left_out if all(name in part.left_out for part in rows)),
         ignored=tuple(path for part in rows for path in part.ignored),
-        unlisted=rows[0].unlisted,
+        unlisted=_join_unlisted(parts, options),
     )
+
+
+def _join_unlisted(parts: dict[str, Rows], options: SourceOptions) -> dict[str, int]:
+    """Of the tables of all splits; one over all of them has counted already."""
+    first = next(iter(parts.values()))
+    if first.root == Path(options.source):
+        return first.unlisted
+    return {
+        str(PurePath(name) / folder): count for name, part in parts.items() for folder, count in part.unlisted.items()
+    }
 
 
 def _list_origins(name: str, rows: Rows, options: SourceOptions) -> list[str]:

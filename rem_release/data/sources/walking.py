@@ -60,7 +60,8 @@ def list_folder(folder: Path, ignored: list[str] | None = None) -> list["os.DirE
         raise InputError(f"{folder} cannot be read: {error.strerror}") from None
     kept = [entry for entry in found if not _is_ignored(entry)]
     if ignored is not None:
-        ignored += [entry.path for entry in found if entry not in kept]
+        names = {entry.name for entry in kept}
+        ignored += [entry.path for entry in found if entry.name not in names]
     for entry in kept:
         if any(0xDC80 <= ord(letter) <= 0xDCFF for letter in entry.name):
             raise InputError(f"the name of {os.fsencode(entry.path)!r} is not UTF-8; rename it")
