@@ -1,7 +1,8 @@
 """Rows that a training keeps for each image go back to any checkpoint, whenever it was killed."""
 
+import multiprocessing
 import os
-import shutil
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,7 +64,7 @@ def test_journals_that_nobody_needs_are_deleted(tmp_path: Path) -> None:
         rows.mark(step)
     rows.forget(2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows-00000002.undo", "rows-00000003.undo", "rows.npy"]
-    with pytest.raises(ValueError, match="no journal from step 1 on"):
+    with pytest.raises(InputError, match="no journal from step 1 on"):
         rows.go_back(1)
 
 
@@ -74,7 +75,7 @@ def test_rows_of_another_shape_or_type_are_refused_and_rows_named_twice_are_not(
     rows.go_back(0)
     assert not rows.read(np.arange(6)).any()
     for shape, dtype in (((5, 2), np.float16), (SHAPE, np.float32)):
-        with pytest.raises(ValueError, match="holds float16"):
+        with pytest.raises(InputError, match="holds float16"):
             KeptRows(tmp_path / "rows.npy", shape, dtype)
 
 
@@ -153,27 +154,26 @@ def test_where_the_newest_checkpoint_is_damaged_rows_go_back_to_the_one_before(
     np.testing.assert_array_equal(resumed["rows"], never_stopped["rows"])
 
 
+def train_until_killed(folder: Path) -> None:
+    """Die by SIGKILL right after the rows of the sixth step are written."""
+    write, calls = KeptRows.write, []
+
+    def write_and_die(self: KeptRows, rows: np.ndarray, values: np.ndarray) -> None:
+        write(self, rows, values)
+        calls.append(1)
+        if len(calls) == 6:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    KeptRows.write = write_and_die  # type: ignore[method-assign]
+    train_with_rows(folder, every_seconds=3600)
+
+
 def test_a_killed_process_leaves_rows_that_go_back(tmp_path: Path, never_stopped: dict[str, np.ndarray]) -> None:
-    child = os.fork()
-    if child == 0:
-        calls = []
-
-        def die(*_: object) -> None:
-            calls.append(1)
-            if len(calls) == 6:
-                os.kill(os.getpid(), 9)
-
-        original = KeptRows.write
-
-        def write(self: KeptRows, rows: np.ndarray, values: np.ndarray) -> None:
-            original(self, rows, values)
-            die()
-
-        KeptRows.write = write  # type: ignore[method-assign]
-        train_with_rows(tmp_path / "c", every_seconds=3600)
-        os._exit(0)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == 9
-    shutil.copytree(tmp_path / "c", tmp_path / "copy")
+    """In a process of its own: a fork of one whose torch has started threads can wait for ever."""
+    child = multiprocessing.get_context("spawn").Process(target=train_until_killed, args=(tmp_path / "c",))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     resumed = train_with_rows(tmp_path / "c")
     for name, values in never_stopped.items():
         np.testing.assert_array_equal(resumed[name], values, err_msg=name)

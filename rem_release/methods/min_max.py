@@ -71,6 +71,7 @@ class MinMax(Method):
             *cls._list_adversary(p),
             ("Expectation over transformation", f"{augmentation}, J = {eot['samples']}"),
             ("Source model", f"{p['source_model']}, {p['generator_steps']:,} training steps{reused}"),
+            *([("Precision", p["precision"])] if p["precision"] else []),
         ]
 
     @classmethod

@@ -32,7 +32,7 @@ class KeptRows:
         dtype: of the values.
 
     Raises:
-        ValueError: an existing file holds another array.
+        InputError: an existing file holds another array.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
@@ -40,7 +40,8 @@ class KeptRows:
         if path.exists():
             self._rows = npy.open_memmap(path, mode="r+")
             if self._rows.shape != shape or self._rows.dtype != np.dtype(dtype):
-                raise ValueError(f"{path} holds {self._rows.dtype} {self._rows.shape}, not {np.dtype(dtype)} {shape}")
+                held = f"{self._rows.dtype} {self._rows.shape}, not {np.dtype(dtype)} {shape}"
+                raise InputError(f"{path} holds {held}; start again with --overwrite")
         else:
             self._rows = npy.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
         self._name = re.compile(re.escape(path.stem) + r"-(\d{8,})\.undo")
@@ -80,11 +81,11 @@ class KeptRows:
         """Bring all rows to what they were when `step` steps were finished; 0 is the beginning.
 
         Raises:
-            ValueError: no journal begins there.
+            InputError: no journal begins there.
         """
         journals = self._list_journals()
         if step not in journals:
-            raise ValueError(f"{self.path} has no journal from step {step} on")
+            raise InputError(f"{self.path} has no journal from step {step} on; start again with --overwrite")
         for first in sorted(journals, reverse=True):
             if first < step:
                 break

@@ -58,7 +58,7 @@ def states_other_colours(image: Image.Image, data: bytes) -> bool:
     if image.format == "AVIF":
         start = data.find(b"colrnclx", 0, _LOOKED_AT)
         codes = data[start + 8 : start + 12]
-        return start >= 0 and not {codes[1], codes[3]} <= _SRGB_CODES
+        return start >= 0 and len(codes) == 4 and not {codes[1], codes[3]} <= _SRGB_CODES
     try:
         exif = image.getexif()
         interop = exif.get_ifd(ExifTags.IFD.Interop).get(1)
@@ -77,5 +77,7 @@ def _png_states_other(image: Image.Image, data: bytes) -> bool:
         return False
     gamma = image.info.get("gamma", _SRGB_GAMMA)
     primaries = image.info.get("chromaticity", _SRGB_PRIMARIES)
+    if len(primaries) != len(_SRGB_PRIMARIES):  # a chunk of another length says nothing
+        primaries = _SRGB_PRIMARIES
     stated = np.array([gamma, *primaries], np.float64)
     return bool((np.abs(stated - [_SRGB_GAMMA, *_SRGB_PRIMARIES]) > _TOLERANCE).any())

@@ -147,14 +147,13 @@ def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, 
     if options.layout is None:
         refuse_tables_within(root, files)
         refuse_twins(root, files)
-    documents = {parts: None for parts in files if len(parts) == 1 and is_document(parts[0])}
-    if len(documents) < sum(len(parts) == 1 for parts in files) or any(len(parts) > 1 for parts in files):
-        ignored += [str(root / parts[0]) for parts in documents]
-        files = [parts for parts in files if parts not in documents]
-    ignored += [entry.path for entry in list_folder(root) if entry.is_dir() and not walk(Path(entry))]
     names = sorted({parts[0] for parts in files if len(parts) > 1})
     if not names:
         raise InputError(*explain_flat(root, files))
+    documents = {parts for parts in files if len(parts) == 1 and is_document(parts[0])}
+    ignored += sorted(str(root / parts[0]) for parts in documents)
+    files = [parts for parts in files if parts not in documents]
+    ignored += [entry.path for entry in list_folder(root) if entry.is_dir() and entry.name not in names]
     index = {name: number for number, name in enumerate(names)}
     class_ids = np.array([index[parts[0]] if len(parts) > 1 else -1 for parts in files], np.int64)
     return _build_rows(root, files, options, class_ids, {name: name for name in names})
