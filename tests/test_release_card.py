@@ -128,6 +128,7 @@ def test_size_categories(images, category):
         ({"protection__source_model": "vgg16"}, ["vgg16", "5,000"]),
         ({"protection__generator_steps": 4321}, ["resnet18", "4,321"]),
         ({"protection__generator_reused": True}, ["resnet18", "earlier"]),
+        ({"protection__precision": "bf16"}, ["Precision", "bf16"]),
         ({"protection__resolution": 48}, ["48 × 48"]),
         ({"cost__training_gradients": 1_000_001}, ["3,800,001", "1,000,001", "2,800,000"]),
         ({"cost__noise_gradients": 1_000_001}, ["360,040,001", "359,040,000", "1,000,001"]),
