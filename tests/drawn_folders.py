@@ -83,6 +83,28 @@ LEAVES = [
     "deep-2.png",
 ]
 LEAVES += ["deep/er/2.png", "deep/1.png", "#1?.png", "-1.png", "deep.png"]
+MASKED = ["1.png", "1_mask.png", "1_mask_2.png", "mask_1.png", "1_image.png", "masks/1.png", "images/1.png", "mask.png"]
+MASKED += [
+    "image.png",
+    "a_leftImg8bit.png",
+    "a_gtFine_labelIds.png",
+    "ground truth/1.png",
+    "2.seg.png",
+    "2_rgb.png",
+    "1.txt",
+]
+MASK_FOLDERS = [
+    "cat",
+    "cat_masks",
+    "cat images",
+    "mask",
+    "no_mask",
+    "masks",
+    "images",
+    "left_images",
+    "right_images",
+    "gt",
+]
 
 
 def names(*pools: list[str], least: int, most: int) -> st.SearchStrategy[list[str]]:
@@ -91,8 +113,9 @@ def names(*pools: list[str], least: int, most: int) -> st.SearchStrategy[list[st
 
 @st.composite
 def class_folders(draw: Draw, top: str = "") -> Files:
-    inner = draw(names(CLASSES, CLASSES, [*CLASSES, *DOUBTFUL], [*DOUBTFUL, *SPLITS], least=1, most=4))
-    found = {f"{top}{name}/{leaf}" for name in inner for leaf in draw(names(LEAVES, LEAVES, least=1, most=3))}
+    pools = (CLASSES, CLASSES, [*CLASSES, *DOUBTFUL], [*DOUBTFUL, *SPLITS], MASK_FOLDERS)
+    inner = draw(names(*pools, least=1, most=4))
+    found = {f"{top}{name}/{leaf}" for name in inner for leaf in draw(names(LEAVES, LEAVES, MASKED, least=1, most=3))}
     return dict.fromkeys(found, b"")
 
 

@@ -182,6 +182,8 @@ class Fuzzer:
     def __init__(self, root: Path, seed: int) -> None:
         self.root, self.seed = root, seed
         self.source = draw_classes(root / "source")
+        self.holdout = draw_classes(root / "holdout", seed=700)
+        self.numbered = draw_classes(root / "numbered", ("0", "1"), seed=700)
         self.recipe = write_recipe(root / "tiny.yaml")
         self.audit_recipe = write_audit_recipe(root / "audit.yaml", **QUICK)
         for name in ("run", "plain"):
@@ -203,6 +205,8 @@ class Fuzzer:
         self.paths += ["quickstart", "audit-quick", str(root / "run/private"), str(root / "tiny.yaml/below")]
         self.keys = {"protect": list_keys("rem"), "audit": dotted_keys(AuditRecipe)}
         self.written_outside: list[str] = []
+        self.ends = Counter[tuple[str, int]]()
+        """how many command lines of each command ended with each exit code"""
         self.kind = ""
 
     def _write_tables(self) -> None:
@@ -224,6 +228,7 @@ class Fuzzer:
             for arguments in KINDS[kind][1](self, draws):
                 said.append(" ".join(["rem-release", *(show(repr(word), 200) for word in arguments)]))
                 result = self._run(arguments)
+                self.ends[arguments[0], result.code] += 1
                 if result.code not in (0, 1, 2, 3):
                     fault = f"exit code {result.code}"
                 elif unseen := [c for c in result.out + result.err if c < " " and c not in "\n\t"]:
@@ -381,11 +386,14 @@ def command_lines(fuzzer: Fuzzer, draws: random.Random) -> Cases:
     command = draws.choice(("protect", "protect", "verify", "audit", "card", "push", "recipes"))
     words = WORDS + tuple(fuzzer.paths)
     plain = str(fuzzer.root / "plain")
-    copied, originals = draws.choice(((plain, str(fuzzer.source)), (str(fuzzer.table), str(fuzzer.table))))
+    table = str(fuzzer.table)
+    copied, originals, holdout = draws.choice(
+        ((plain, str(fuzzer.source), str(fuzzer.holdout)), (table, table, str(fuzzer.numbered)))
+    )
     here = {
         "protect": [str(fuzzer.source), "--out", str(fuzzer.root / "new"), "--recipe", str(fuzzer.recipe)],
         "verify": [plain],
-        "audit": [copied, "--clean", originals, "--recipe", str(fuzzer.audit_recipe)],
+        "audit": [copied, "--clean", originals, "--holdout", holdout, "--recipe", str(fuzzer.audit_recipe)],
         "card": [plain],
         "push": [plain, "me/mine"],
         "recipes": [draws.choice(("show", "check"))],
@@ -461,7 +469,7 @@ def _commands(fuzzer: Fuzzer, draws: random.Random) -> Cases:
             ["verify", str(run), "--json"],
             ["card", str(run)],
             ["card", str(run), "--card-field", "about=x"],
-            ["audit", str(run), "--recipe", str(fuzzer.audit_recipe), "--plan"],
+            ["audit", str(run), "--holdout", str(fuzzer.holdout), "--recipe", str(fuzzer.audit_recipe), "--plan"],
             ["push", str(run), "me/mine", "--dry-run", "--json"],
         )
     )

@@ -199,8 +199,7 @@ _BESIDE_THEM = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
     *("segmentations", "groundtruth", "gt", "depth", "captions"),
 }
-_MATE = re.compile("(.+?)[ _-](?:mask|gt|seg|segmentation|label|annotation)([ _-]?[0-9]+)?", re.IGNORECASE)
-_NEUTRAL = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "set", "sets"}
+_NEUTRAL = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "set", "sets", "all"}
 
 
 def _folders(folder: Path, split: str, layout: str | None) -> _Found:
@@ -212,6 +211,15 @@ def _folders(folder: Path, split: str, layout: str | None) -> _Found:
     if layout == "splits" or (layout is None and present and all(map(meaning, present))):
         return _split_folder(folder, _pick(present, split), present, layout)
     if layout is None and inside.get(split):
+        if split == "train" and not any(meaning(name) in ("validation", "test") for name in present):
+            plain = [name for name in present if meaning(name) is None and not _part(name)]
+            if any(
+                entry.name.lower().endswith(_SUFFIXES)
+                for name in plain
+                for entry in (folder / name).iterdir()
+                if not _hidden(entry.name)
+            ):
+                raise _Refuse("a split or a class")
         return _split_folder(folder, split, present, layout)
     if split != "train":
         raise _Refuse("no such split")
@@ -257,13 +265,7 @@ def _class_folders(folder: Path, layout: str | None) -> list[tuple[str, object, 
     if layout is None:
         if any(len(parts) > 1 and parts[-1] in _TABLES for parts in files):
             raise _Refuse("a table in a class folder")
-        stems = {(*parts[:-1], parts[-1].rsplit(".", 1)[0]) for parts in files}
-        mates = [
-            re.fullmatch("(.+?)[ _-](?:mask|gt|seg|segmentation|label|annotation)([ _-]?[0-9]+)?", p[-1], re.I)
-            for p in stems
-        ]
-        if sum(mate is not None and (*p[:-1], mate[1]) in stems for mate, p in zip(mates, stems, strict=True)) > 1:
-            raise _Refuse("masks beside their pictures")
+        _refuse_pairs([parts for parts in files if len(parts) > 1])
     kept = [p for p in files if len(p) > 1 or not p[0].lower().endswith(_DOCUMENTS)]
     if not any(len(parts) > 1 for parts in kept):
         raise _Refuse("no class folders")
@@ -284,9 +286,14 @@ def _part(name: str) -> str:
 def _refuse_doubt(folder: Path) -> None:
     tops = [entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
     parts = [_part(top) for top in tops]
-    if (all(parts) and "pictures" in parts) or any(
-        part == "beside" and _belongs(folder, top, tops) for top, part in zip(tops, parts, strict=True)
-    ):
+    sides = {
+        side
+        for top in tops
+        for side in [[word for word in _words(top) if word in ("left", "right")][:1]]
+        for side in side or [""]
+    }
+    are_one = bool(parts) and all(parts) and "pictures" in parts and ("beside" in parts or len(sides) < 2)
+    if are_one or any(part == "beside" and _belongs(folder, top) for top, part in zip(tops, parts, strict=True)):
         raise _Refuse("pictures and what belongs to them")
     if len(tops) < 2:
         return
@@ -308,13 +315,62 @@ _PIECES = {"fold", "folds", "part", "parts", "batch", "shard", "chunk", "split",
 _SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2")
 
 
-def _belongs(folder: Path, top: str, tops: list[str]) -> bool:
-    """The files bear the names of pictures in the other folders, at least half of them, or are no pictures."""
-    stems = [name.rsplit(".", 1)[0] for *_, name in _files(folder / top) if name.lower().endswith(_SUFFIXES)]
-    others = {name.rsplit(".", 1)[0] for other in tops if other != top for *_, name in _files(folder / other)}
-    mates = [_MATE.fullmatch(stem) for stem in stems]
-    known = [stem in others or (mate and mate[1] in others) for stem, mate in zip(stems, mates, strict=True)]
-    return 2 * sum(map(bool, known)) >= len(stems)
+def _belongs(folder: Path, top: str) -> bool:
+    """The files bear the names of images in folders of another kind, at least half of them, or are no images."""
+    images = [parts for parts in _files(folder) if len(parts) > 1 and parts[-1].lower().endswith(_SUFFIXES)]
+    own = [parts[-1] for parts in images if parts[0] == top]
+    others = {_bare(parts[-1]) for parts in images if not set(_numbered_words(parts[0])) & _BESIDE_THEM}
+    known = [_bare(name) in others or _bare(_cut(name, _BESIDE_FILES)) in others for name in own]
+    return 2 * sum(known) >= len(own)
+
+
+# --- masks
+
+_BESIDE_FILES = _BESIDE_THEM | {"seg"}
+_PICTURE_FILES = _PICTURES | {"rgb", "original"}
+
+
+def _numbered_words(name: str) -> list[str]:
+    """Words and numbers, in order; "ground" and "truth" are one word."""
+    out: list[str] = []
+    for piece in re.findall("[0-9]+|[^0-9]+", unicodedata.normalize("NFD", name)):
+        out += [piece] if piece.isdecimal() else _words(piece)
+    both = {"ground", "truth"} <= set(out)
+    return [word for word in out if word not in ("ground", "truth")] + ["groundtruth"] if both else out
+
+
+def _stem(name: str) -> str:
+    return name.rsplit(".", 1)[0] if name.rfind(".") > 0 else name
+
+
+def _bare(name: str) -> tuple[str, ...]:
+    drop = _BESIDE_FILES | _PICTURE_FILES | _NEUTRAL
+    return tuple(word for word in _numbered_words(_stem(name)) if word not in drop)
+
+
+def _cut(name: str, marks: set[str]) -> str:
+    """What stands before the first of these words; all of it where there is none, or nothing before it."""
+    words = _numbered_words(_stem(name))
+    at = next((at for at, word in enumerate(words) if word in marks), 0)
+    return " ".join(words[:at]) + ".x" if at else name
+
+
+def _refuse_pairs(files: list[tuple[str, ...]]) -> None:
+    def folders(parts: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+        drop = _BESIDE_THEM | _PICTURES | _NEUTRAL
+        bare = [tuple(word for word in _numbered_words(name) if word not in drop) for name in parts[:-1]]
+        return tuple(name for name in bare if name)
+
+    masks, images = set(), set()
+    for parts in files:
+        names = [parts[-1], *parts[:-1]]
+        is_mask = bool(set(_numbered_words(_stem(names[0]))) & _BESIDE_FILES)
+        is_mask = is_mask or any(set(_numbered_words(name)) & _BESIDE_THEM for name in names[1:])
+        marks = _BESIDE_FILES if is_mask else _PICTURE_FILES
+        for name in (parts[-1], _cut(parts[-1], marks)):
+            (masks if is_mask else images).add((*folders(parts), _bare(name)))
+    if masks & images:
+        raise _Refuse("masks beside their images")
 
 
 def _within(folder: Path) -> list[str]:

@@ -58,9 +58,10 @@ def test_several_of_them_go_into_one_release(tmp_path: Path) -> None:
 
 def test_two_folders_that_mean_one_split_are_a_question(tmp_path: Path) -> None:
     draw_folders(tmp_path, ["Train", "training", "test"])
-    assert "several folders that could be 'train': its folders are Train, training; choose with --split" in refuse(
-        tmp_path
-    )
+    message = "several folders that could be 'train': Train, training; choose with --split, all of them with --split "
+    assert f"{message}Train+training, or add --layout classes" in refuse(tmp_path)
+    assert read(tmp_path, split="Train+training").splits == {"Train": 4, "training": 4}
+    assert read(tmp_path, layout="classes").classes == ["Train", "test", "training"]
     assert set(levels(read(tmp_path, split="training"))) == {1}
     draw_folders(tmp_path, ["train"])
     assert set(levels(read(tmp_path))) == {0}, "the exact name"
@@ -125,7 +126,7 @@ def test_classes_may_be_called_like_what_belongs_to_pictures(tmp_path: Path, nam
         (("HAM_images_part_1/1.png", "HAM_images_part_2/2.png"), "look like pieces of one set (part)"),
         (("yes/1.png", "no/2.png", "set/yes/1.png", "set/no/2.png"), "and set the folders no, yes once more"),
         (("images/a/1.png", "images/b/1.png", "samples/1.png"), "and images the folders a, b: give"),
-        (("images/1.png", "annotations/1.xml"), "look like pictures and what belongs to them"),
+        (("images/1.png", "annotations/1.xml"), "look like images and what belongs to them"),
     ],
 )
 def test_folders_that_are_no_classes(tmp_path: Path, files: tuple[str, ...], words: str) -> None:
@@ -180,8 +181,69 @@ def test_masks_beside_their_pictures(tmp_path: Path) -> None:
         for number in range(2):
             draw(tmp_path / name / f"{name} ({number}).png", number)
             draw(tmp_path / name / f"{name} ({number})_mask.png", number)
-    assert "their masks side by side (benign/benign (0)_mask.png, benign/benign (0).png)" in refuse(tmp_path)
+    assert "their masks or the like side by side (benign/benign (0)_mask.png, benign/benign (0).png)" in refuse(
+        tmp_path
+    )
     assert len(read(tmp_path, layout="classes")) == 8
+
+
+MASKS = {
+    "folders in each class": ("{}/{}.png", "{}/masks/{}.png"),
+    "both in each class": ("{}/images/{}.png", "{}/masks/{}.png"),
+    "class by class in each": ("images/{}/{}.png", "annotations/{}/{}.png"),
+    "a folder for each class": ("{}/{}.png", "{}_masks/{}.png"),
+    "both words behind": ("{}/{}_image.png", "{}/{}_mask.png"),
+    "words in front": ("{}/image-{}.jpg", "{}/mask-{}.png"),
+    "after a dot": ("{}/{}.jpg", "{}/{}.mask.png"),
+    "with a number of its own": ("{}/case ({}).png", "{}/case ({})_mask_2.png"),
+    "two words": ("{}/{}_leftImg8bit.png", "{}/{}_gtFine_labelIds.png"),
+    "spelled out": ("{}/{}.png", "{}/ground truth/{}.png"),
+    "depth": ("{}/{}_rgb.png", "{}/{}_depth.png"),
+    "nothing else": ("{}/case{}/image.png", "{}/case{}/mask.png"),
+}
+
+
+@pytest.mark.parametrize("manner", MASKS)
+def test_masks_wherever_they_lie_are_a_question(tmp_path: Path, manner: str) -> None:
+    image, mask = MASKS[manner]
+    for name in ("benign", "malignant"):
+        draw(tmp_path / image.format(name, 7), 1)
+    draw(tmp_path / mask.format("benign", 7), 2)
+    message = refuse(tmp_path)
+    assert mask.format("benign", 7) in message or "look like images and what belongs to them" in message
+    assert len(read(tmp_path, layout="classes")) == 3
+
+
+ALIKE = [
+    ("mask", "no_mask"),
+    ("Mask", "Non Mask"),
+    ("labels", "boxes"),
+    ("left_images", "right_images"),
+    ("with_mask", "without_mask", "mask_weared_incorrect"),
+    ("wine_label", "wine_bottle"),
+]
+
+
+@pytest.mark.parametrize("names", ALIKE)
+def test_classes_named_like_masks_whose_files_have_the_same_numbers_are_classes(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        for number in range(3):
+            draw(tmp_path / name / f"{number}.png", number)
+    assert read(tmp_path).classes == sorted(names)
+
+
+def test_the_folder_to_give_is_that_of_the_images(tmp_path: Path) -> None:
+    """As Stanford Dogs has them."""
+    draw_folders(tmp_path, ["Annotation", "Images"], inner=("n1", "n2"))
+    assert f"or {tmp_path / 'Images'}, where folders are" in refuse(tmp_path)
+
+
+def test_the_split_to_name_is_one_of_the_splits(tmp_path: Path) -> None:
+    """As GTSRB has them."""
+    draw_folders(tmp_path, ["Meta", "Test", "Train"], inner=("0", "1"))
+    assert "(then --split Test or the like)" in refuse(tmp_path)
 
 
 def test_a_split_of_one_folder_of_pictures_has_no_class(tmp_path: Path) -> None:
@@ -189,7 +251,7 @@ def test_a_split_of_one_folder_of_pictures_has_no_class(tmp_path: Path) -> None:
     draw_folders(tmp_path, ["train"], inner=("n1/images", "n2/images"))
     draw(tmp_path / "val/images/0.png")
     assert read(tmp_path).classes == ["n1", "n2"]
-    assert "val holds images, which look like pictures" in refuse(tmp_path, split="train+val")
+    assert "val holds images, which look like images" in refuse(tmp_path, split="train+val")
 
 
 def test_origins_of_a_table_over_several_splits(tmp_path: Path) -> None:
@@ -217,7 +279,7 @@ PAIRS = [
 def test_pictures_and_what_belongs_to_them_are_no_classes(tmp_path: Path, tops: list[str]) -> None:
     for top in tops:
         draw(tmp_path / top / ("1_mask.png" if top == "masks" else "1.png"))
-    assert "look like pictures and what belongs to them, not like classes: no class is named" in refuse(tmp_path)
+    assert "look like images and what belongs to them, not like classes: no class is named" in refuse(tmp_path)
     assert read(tmp_path, layout="classes").classes == sorted(tops)
 
 
@@ -388,7 +450,7 @@ def test_boxes_are_no_classes(tmp_path: Path) -> None:
         draw(tmp_path / f"images/{number}.png")
         (tmp_path / "labels").mkdir(exist_ok=True)
         (tmp_path / f"labels/{number}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
-    assert "boxes in the manner of YOLO or Pascal VOC say nothing of a whole picture" in refuse(tmp_path)
+    assert "boxes in the manner of YOLO or Pascal VOC say nothing of a whole image" in refuse(tmp_path)
 
 
 def test_pictures_without_any_hint_are_told_what_to_do(tmp_path: Path) -> None:
@@ -446,13 +508,39 @@ def test_splits_in_other_letters(tmp_path: Path) -> None:
 
 def test_pictures_and_masks_inside_a_split(tmp_path: Path) -> None:
     draw_folders(tmp_path, ["train", "val"], inner=("images", "masks"))
-    assert "train holds images, masks, which look like pictures and what belongs to them" in refuse(tmp_path)
+    assert "train holds images, masks, which look like images and what belongs to them" in refuse(tmp_path)
 
 
 def test_every_folder_that_is_left_out_is_named(tmp_path: Path) -> None:
     draw_folders(tmp_path, ["train"], inner=("steam", "diesel"))
+    draw(tmp_path / "test/1.png")
     draw(tmp_path / "tram/1.png")
-    assert read(tmp_path).left_out == ("tram",)
+    (tmp_path / "list.txt").write_text("words")
+    draw(tmp_path / "stray.png")
+    source = read(tmp_path)
+    assert (source.left_out, source.unlisted) == (("test", "tram"), {".": 1})
+    assert [Path(path).name for path in source.ignored] == ["list.txt"]
+    draw_folders(tmp_path, ["test"], inner=("steam", "diesel"))
+    both = read(tmp_path, split="test+train")
+    assert (both.unlisted, [Path(path).name for path in both.ignored]) == ({".": 1}, ["list.txt"]), "counted once"
+
+
+def test_a_train_that_may_be_a_class_is_a_question(tmp_path: Path) -> None:
+    draw_folders(tmp_path, ["train"], inner=("2019", "2020"))
+    for name in ("bus", "car"):
+        draw(tmp_path / name / "1.png", 9)
+    draw(tmp_path / "images" / "1.png")
+    message = refuse(tmp_path)
+    assert "train holds folders, and bus, car hold images: say --layout splits" in message
+    assert read(tmp_path, layout="splits").classes == ["2019", "2020"]
+    assert read(tmp_path, layout="classes").classes == ["bus", "car", "images", "train"]
+
+
+def test_folders_of_a_split_beside_what_holds_no_images_are_splits(tmp_path: Path) -> None:
+    draw_folders(tmp_path, ["train"], inner=("cat", "dog"))
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents/terms.txt").write_text("words")
+    assert read(tmp_path).classes == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(

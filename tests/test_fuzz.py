@@ -9,8 +9,12 @@ from tests.command_line import list_parameters
 from tests.fuzzing import KINDS, OPTIONS, make_fuzzer
 
 
-def fuzz(folder: Path, seed: int, cases: int) -> Counter[str]:
-    """Run so many cases; every fault is shown, with the command that repeats it."""
+def fuzz(folder: Path, seed: int, cases: int) -> tuple[Counter[str], Counter[tuple[str, int]]]:
+    """Run so many cases; every fault is shown, with the command that repeats it.
+
+    Returns:
+        How many cases there were of each kind, and how many commands ended with each exit code.
+    """
     fuzzer = make_fuzzer(seed, folder)
     faults, kinds = [], Counter[str]()
     for number in range(cases):
@@ -18,7 +22,7 @@ def fuzz(folder: Path, seed: int, cases: int) -> Counter[str]:
             faults.append(fault)
         kinds[fuzzer.kind] += 1
     assert not faults, "\n\n".join(faults)
-    return kinds
+    return kinds, fuzzer.ends
 
 
 def test_every_option_is_misused() -> None:
@@ -32,9 +36,14 @@ def test_every_option_is_misused() -> None:
 
 
 def test_a_few_hundred_misuses(tmp_path: Path) -> None:
-    assert set(fuzz(tmp_path, seed=11, cases=200)) == set(KINDS)
+    kinds, ends = fuzz(tmp_path, seed=11, cases=200)
+    assert set(kinds) == set(KINDS)
+    for command in ("protect", "verify", "audit", "card", "push"):
+        assert ends[command, 2], f"no {command} was refused"
+        assert ends[command, 0], f"no {command} came to its end"
 
 
 @pytest.mark.slow
 def test_ten_thousand_misuses(tmp_path: Path) -> None:
-    assert fuzz(tmp_path, seed=12, cases=10_000).total() == 10_000
+    kinds, _ = fuzz(tmp_path, seed=12, cases=10_000)
+    assert kinds.total() == 10_000

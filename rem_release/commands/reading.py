@@ -216,7 +216,10 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
         )
     if source.unlisted:
         where = ", ".join(f"{count} in {folder}" for folder, count in sorted(source.unlisted.items())[:_SHOWN])
-        console.warn(f"{sum(source.unlisted.values())} pictures are left out, for metadata does not list them: {where}")
+        console.warn(
+            f"{sum(source.unlisted.values())} images are left out, for no metadata lists them and no folder of a split "
+            f"holds them: {where}"
+        )
     if working.doubts:
         origin, reason = working.doubts[0]
         console.warn(

@@ -12,19 +12,20 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from rem_release.data.sources.companions import name_kind, refuse_companions
 from rem_release.data.sources.flat_folders import explain_flat
 from rem_release.data.sources.folder_doubts import (
     is_wrapped,
-    name_folders,
+    name_ways,
     refuse_doubt,
     refuse_tables_within,
-    refuse_twins,
     refuse_wrapping,
 )
+from rem_release.data.sources.reading import is_image
 from rem_release.data.sources.recognised import Layout
 from rem_release.data.sources.rows import Rows, SourceOptions, point_at_files
 from rem_release.data.sources.split_names import split_named
-from rem_release.data.sources.walking import Parts, is_document, list_folder, walk
+from rem_release.data.sources.walking import Parts, enumerate_names, is_document, list_folder, walk
 from rem_release.errors import InputError
 
 
@@ -32,12 +33,16 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
     """Read a plain folder of files, labelled as `options.label_from` says, or by its class folders.
 
     Raises:
-        InputError: no such split, no files, no class folders, or a name that is not UTF-8.
+        InputError: no such split, no files, no class folders, folders that may be no classes, or a name that is not
+            UTF-8.
     """
     ignored: list[str] = []
-    root = find_split_folder(path, options)
-    if root != path:
-        ignored += [entry.path for entry in list_folder(path) if not entry.is_dir()]
+    root = _locate_split(path, options)
+    beside = [] if root == path else [entry for entry in list_folder(path) if not entry.is_dir()]
+    images = sum(is_image(entry.name) for entry in beside)
+    ignored += [entry.path for entry in beside if not is_image(entry.name)]
+    if options.label_from is None:
+        root = _unwrap(root, path, options)
     files = walk(root, ignored)
     if not files:
         raise InputError(f"{root} holds no files")
@@ -47,31 +52,19 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
         rows = _open_albums(root, files, options)
     else:
         rows = _open_class_folders(root, files, options, ignored)
-    return replace(rows, ignored=tuple(ignored))
-
-
-def find_split_folder(path: Path, options: SourceOptions) -> Path:
-    """Choose between SOURCE itself and a folder of it that is the split.
-
-    Where `options.layout` does not say so: all folders of SOURCE bear names of splits, whatever their spelling; or
-    SOURCE/SPLIT holds class folders. A `train` beside other classes that holds images directly is a class.
-
-    Raises:
-        InputError: there is no such split; the folders could be splits or classes; they hold pictures and what belongs
-            to them.
-    """
-    root = _locate_split(path, options)
-    if root != path:
-        return _enter(root, options)
-    if options.layout is None and options.label_from is None:
-        entries = list_folder(path)
-        refuse_wrapping(path, entries)
-        refuse_doubt(path, [entry.name for entry in entries if entry.is_dir()])
-    return path
+    return replace(rows, ignored=tuple(ignored), unlisted={".": images} if images else {})
 
 
 def _locate_split(path: Path, options: SourceOptions) -> Path:
-    """The folder of the split, or SOURCE itself, whatever is in it."""
+    """The folder of the split, or SOURCE itself, whatever is in it.
+
+    Where `options.layout` does not say so, it is a split if all folders of SOURCE bear names of splits, whatever their
+    spelling; or if SOURCE/SPLIT holds class folders. A `train` beside other classes that holds images directly is a
+    class.
+
+    Raises:
+        InputError: there is no such split; `train` may be one or a class.
+    """
     entries = list_folder(path)
     folders = [entry.name for entry in entries if entry.is_dir()]
     inner = path / options.split
@@ -79,9 +72,13 @@ def _locate_split(path: Path, options: SourceOptions) -> Path:
     if options.layout == "splits" or (are_splits and options.layout is None and _takes_splits(entries, options)):
         return path / choose_folder(path, folders, options)
     if options.layout is None and inner.is_dir() and (_holds_classes(inner, options) or options.split != "train"):
+        if options.split == "train" and options.label_from is None:
+            _refuse_other_classes(path, folders)
         return inner
     if options.split != "train":
-        raise InputError(f"{path} has no split {options.split!r}: {name_folders(folders)}; choose with --split")
+        raise InputError(
+            f"{path} has no split {options.split!r}: its folders are {enumerate_names(folders)}; choose with --split"
+        )
     return path
 
 
@@ -92,6 +89,17 @@ def _takes_splits(entries: list["os.DirEntry[str]"], options: SourceOptions) -> 
 
 def _holds_classes(inner: Path, options: SourceOptions) -> bool:
     return options.label_from is None and any(entry.is_dir() and walk(Path(entry)) for entry in list_folder(inner))
+
+
+def _refuse_other_classes(path: Path, folders: list[str]) -> None:
+    """Refuse a `train` that holds folders and is no split by its neighbours: others hold images as classes do."""
+    others = [name for name in folders if split_named(name) is None and name_kind(name) is None]
+    classes = [name for name in others if any(is_image(entry.name) for entry in list_folder(path / name))]
+    if classes and not any(split_named(name) in ("validation", "test") for name in folders):
+        raise InputError(
+            f"{path} holds {enumerate_names(folders)}; train holds folders, and {enumerate_names(classes)} hold "
+            f"images: {name_ways(['train'])}"
+        )
 
 
 def guess_split_folder(path: Path, options: SourceOptions) -> Path:
@@ -113,24 +121,28 @@ def choose_folder(path: Path, folders: list[str], options: SourceOptions) -> str
     alike = [name for name in folders if split_named(name) == options.split]
     if len(alike) == 1:
         return alike[0]
-    which = f"several folders that could be {options.split!r}" if alike else f"no split {options.split!r}"
-    raise InputError(f"{path} has {which}: {name_folders(alike or folders)}; choose with --split")
+    if alike:
+        raise InputError(
+            f"{path} has several folders that could be {options.split!r}: {enumerate_names(alike)}; choose with "
+            f"--split, all of them with --split {'+'.join(alike)}, or add --layout classes if they are classes"
+        )
+    raise InputError(
+        f"{path} has no split {options.split!r}: its folders are {enumerate_names(folders)}; choose with --split"
+    )
 
 
-def _enter(root: Path, options: SourceOptions) -> Path:
+def _unwrap(root: Path, path: Path, options: SourceOptions) -> Path:
     """The folder of a split, or the only thing in it, a folder that is named like it: `seg_train/seg_train`.
 
     Raises:
-        InputError: it holds pictures and masks, or one folder alone, in which the classes seem to lie.
+        InputError: it holds one folder alone, in which the classes seem to lie.
     """
-    if options.label_from is None:
+    entries = list_folder(root)
+    if root != path and is_wrapped(entries) and split_named(entries[0].name) in (split_named(root.name), root.name):
+        root = root / entries[0].name
         entries = list_folder(root)
-        if is_wrapped(entries) and split_named(entries[0].name) in (split_named(root.name), root.name):
-            root = root / entries[0].name
-            entries = list_folder(root)
+    if root != path or options.layout is None:
         refuse_wrapping(root, entries)
-        if options.layout is None:
-            refuse_doubt(root, [entry.name for entry in entries if entry.is_dir()])
     return root
 
 
@@ -145,8 +157,10 @@ def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
 
 def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, ignored: list[str]) -> Rows:
     if options.layout is None:
+        folders = [entry.name for entry in list_folder(root) if entry.is_dir()]
+        refuse_companions(root, folders, files)
+        refuse_doubt(root, folders)
         refuse_tables_within(root, files)
-        refuse_twins(root, files)
     names = sorted({parts[0] for parts in files if len(parts) > 1})
     if not names:
         raise InputError(*explain_flat(root, files))

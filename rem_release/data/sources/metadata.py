@@ -15,7 +15,7 @@ import pyarrow as pa
 from rem_release.data.sources.csv_tables import describe_csv
 from rem_release.data.sources.folders import choose_folder, guess_split_folder, list_other_folders
 from rem_release.data.sources.labels import guess_columns
-from rem_release.data.sources.reading import PICTURES, explaining, is_address
+from rem_release.data.sources.reading import explaining, is_address, is_image
 from rem_release.data.sources.rows import PrivateCache, Rows, SourceOptions, point_at_files
 from rem_release.data.sources.split_names import split_named
 from rem_release.data.sources.walking import walk
@@ -122,7 +122,7 @@ def _list_split_folders(path: Path, names: list[str], options: SourceOptions) ->
 def _count_unlisted(folder: Path, names: list[str]) -> dict[str, int]:
     """How many pictures each folder holds of which the table says nothing: folder, relative, -> count."""
     listed = {PurePosixPath(name).as_posix() for name in names}
-    others = ["/".join(parts) for parts in walk(folder) if PurePosixPath(parts[-1]).suffix.lower() in PICTURES]
+    others = ["/".join(parts) for parts in walk(folder) if is_image(parts[-1])]
     return dict(Counter(str(PurePosixPath(name).parent) for name in others if name not in listed))
 
 

@@ -11,16 +11,17 @@ The first that fits, which stands in `Source.layout`:
    below, where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them; each
    split names its own classes. A shard that is missing by its name (`-of-00002`), a column that one file lacks, and
    folders that stand for a column (`label=cat`) are refused.
-5. *Folders of pictures*. Their top folders are splits where all of them are named like splits (`split_names`), or
+5. *Folders of images*. Their top folders are splits where all of them are named like splits (`split_names`), or
    SPLIT/ holds class folders; else they are the classes. A split may lie in one folder more of its name
-   (`seg_train/seg_train`). It is a question, which `--layout` answers, where they could be either, several of them
-   holding the same folders (or one, where each holds several), or one of them others once more; where one is called
-   `masks`, `gtFine` or the like and its files, by their names, belong to those of the others, or are no pictures; where
-   all are called `images` and the like, or one and holds folders; where they are numbered pieces (`fold_0`, `part_1`);
-   where tables lie in them, or masks beside their pictures (`1_mask.png`). A folder is a class; with
-   `--label-from albums` the folder that directly holds a file is one; with `clusters` none is needed. Pictures at the
-   top have no class and are refused. Hidden files, droppings of systems, documents at the top (README, LICENSE, .csv,
-   .txt ...) and empty folders are passed over and counted. What is one step away is named by `flat_folders`.
+   (`seg_train/seg_train`). It is a question, which `--layout` answers, where they could be either: `train` holds
+   folders beside others that hold images, and none is named like another split; several of them hold the same folders
+   (or one, where each holds several), or one of them others once more; where they are numbered pieces (`fold_0`,
+   `part_1`); where tables lie in them; where masks, boxes and their like lie in them or beside them (`companions` says
+   how they are told); where all are called `images` and the like, or one and holds folders. A folder is a class; with
+   `--label-from albums` the folder that directly holds a file is one; with `clusters` none is needed. Images at the
+   top have no class and are refused; beside folders of splits they are left out and counted. Hidden files, droppings
+   of systems, documents at the top (README, LICENSE, .csv, .txt ...) and empty folders are passed over and counted.
+   What is one step away is named by `flat_folders`.
 6. *A dataset of the Hugging Face Hub*, NAMESPACE/NAME, where no such path and no such folder for it exists.
 
 A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value. None may be missing; -1 means

@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 
 import datasets
 import pyarrow as pa
@@ -19,6 +20,11 @@ PICTURES = {
     *(".avif", ".mpo", ".heic", ".heif", ".jxl"),
 }
 """how the names of pictures end"""
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name ends like that of an image."""
+    return PurePath(name).suffix.lower() in PICTURES
 
 
 def list_others(splits: Iterable[str], options: SourceOptions) -> tuple[str, ...]:

@@ -121,15 +121,15 @@ def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
         also_read=tuple(file for part in rows for file in part.also_read),
         caches=tuple(cache for part in rows for cache in part.caches),
         left_out=tuple(name for name in rows[0].left_out if all(name in part.left_out for part in rows)),
-        ignored=tuple(path for part in rows for path in part.ignored),
+        ignored=tuple(dict.fromkeys(path for part in rows for path in part.ignored)),
         unlisted=_join_unlisted(parts, options),
     )
 
 
 def _join_unlisted(parts: dict[str, Rows], options: SourceOptions) -> dict[str, int]:
-    """Of the tables of all splits; one over all of them has counted already."""
+    """Of the tables of all splits; one over all of them has counted already, and so has what lies beside them all."""
     first = next(iter(parts.values()))
-    if first.root == Path(options.source):
+    if first.root == Path(options.source) or first.layout == "class folders of splits":
         return first.unlisted
     return {
         str(PurePath(name) / folder): count for name, part in parts.items() for folder, count in part.unlisted.items()

@@ -18,6 +18,7 @@ _DOCUMENTS = (
 )
 _DOCUMENT_NAMES = {"readme", "license", "licence", "citation", "notice", "copying", "changelog", "makefile"}
 """what lies beside class folders and is no picture"""
+_SHOWN = 10
 Parts = tuple[str, ...]
 
 
@@ -76,3 +77,9 @@ def _is_ignored(entry: "os.DirEntry[str]") -> bool:
 def is_document(name: str) -> bool:
     """Whether a file's name is that of what lies beside pictures: README, LICENSE, tables, texts."""
     return name.lower().endswith(_DOCUMENTS) or name.lower().split(".")[0] in _DOCUMENT_NAMES
+
+
+def enumerate_names(names: list[str]) -> str:
+    """The first ten names and how many more there are, for a message."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more if names else "none"

@@ -1,0 +1,153 @@
+"""Files that belong to images and are none of a class's own: masks, boxes, depth, captions.
+
+They are told by the words of their names alone:
+
+- A folder is one of companions if its name is made of words for them (`masks`, `gtFine`, `SegmentationClass`), alone
+  or with words for images, splits and either. It is in question if it holds no images, or if half of them have the
+  names of images in other folders; and so are folders that are all called `images` and the like, with companions or
+  without.
+- A file is a companion if a word of its own name, or of a folder around it, says so. It is in question if its path is
+  that of an image once the words for what they are are taken out of both, or all that follows them in the file's name:
+  `masks/1.png`, `1_mask_2.png`, `benign/masks/1.png` and `benign_masks/1.png` belong to `images/1.png`, `1.png`,
+  `benign/1.png` and `benign/images/1.png`. Of `mask/1.png` and `no_mask/1.png` both are companions, so of no image.
+"""
+
+import re
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import Literal
+
+from rem_release.data.sources.reading import is_image
+from rem_release.data.sources.split_names import KNOWN, split_words
+from rem_release.data.sources.walking import Parts, enumerate_names
+from rem_release.errors import InputError
+
+_IMAGES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
+_COMPANIONS = {
+    *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
+    *("segmentations", "groundtruth", "gt", "depth", "captions"),
+}
+_EITHER = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "sets", "set", "all"}
+"""words in the names of folders that hold images, of those that hold their companions, and of either"""
+_COMPANIONS_OF_FILES = _COMPANIONS | {"seg"}
+_IMAGES_OF_FILES = _IMAGES | {"rgb", "original"}
+"""the same in the names of files"""
+_GROUND_TRUTH = {"ground", "truth"}
+_MAY_SPEAK = re.compile("|".join([*_COMPANIONS_OF_FILES, "truth"]), re.IGNORECASE)
+
+Kind = Literal["images", "companions"]
+
+
+def refuse_companions(path: Path, folders: list[str], files: list[Parts]) -> None:
+    """Refuse class folders that are images and their companions, or in which companions lie beside images.
+
+    Args:
+        path: the folder.
+        folders: at its top.
+        files: below it, as path parts.
+
+    Raises:
+        InputError: names the folders, or a companion and its image, and the ways to go on.
+    """
+    _refuse_folders(path, folders, files)
+    pair = find_pair([parts for parts in files if len(parts) > 1])
+    if pair is not None:
+        companion, image = ("/".join(parts) for parts in pair)
+        raise InputError(
+            f"{path} holds images and what looks like their masks or the like side by side ({companion}, {image}); "
+            "move those elsewhere, or add --layout classes to release them all"
+        )
+
+
+def _refuse_folders(path: Path, folders: list[str], files: list[Parts]) -> None:
+    kinds = {name: name_kind(name) for name in folders}
+    are_paired = bool(folders) and all(kinds.values()) and "images" in kinds.values()
+    if are_paired and "companions" not in kinds.values():
+        are_paired = len({_distinguish(name) for name in folders}) == 1
+    if not are_paired and not any(kind == "companions" and _belongs(name, files) for name, kind in kinds.items()):
+        return
+    boxes = any(len(parts) > 1 and parts[-1].lower().endswith((".txt", ".xml", ".json")) for parts in files)
+    what = "boxes in the manner of YOLO or Pascal VOC say nothing of a whole image" if boxes else "no class is named"
+    deep = {parts[0] for parts in files if len(parts) > 2}
+    inner = next((name for name in sorted(deep, key=lambda name: kinds.get(name) != "images")), None)
+    or_inner = f", or {path / inner}, where folders are" if inner else ""
+    raise InputError(
+        f"{path} holds {enumerate_names(folders)}, which look like images and what belongs to them, not like classes: "
+        f"{what}. Give the folder of images with metadata.csv (file_name,label) in it, or with --label-from "
+        f"clusters{or_inner}; or add --layout classes if they are classes"
+    )
+
+
+def name_kind(name: str) -> Kind | None:
+    """Whether a folder's name says that it holds images, or what belongs to each of them: `JPEGImages`, `gtFine`."""
+    words = {word for word in _split(name) if not word.isdigit()} - _EITHER
+    if words & _COMPANIONS and words <= _COMPANIONS | _IMAGES | KNOWN:
+        return "companions"
+    return "images" if words & _IMAGES and words <= _IMAGES | KNOWN else None
+
+
+def _distinguish(name: str) -> str:
+    """What tells folders of images apart: `left_images` and `right_images` may be classes."""
+    return next((side for side in ("left", "right") if side in split_words(name)), "")
+
+
+def _belongs(name: str, files: list[Parts]) -> bool:
+    """Whether what a folder holds are no images, or half of it belongs to images of folders that are no companions'."""
+    images = [parts for parts in files if len(parts) > 1 and is_image(parts[-1])]
+    own = [parts for parts in images if parts[0] == name]
+    others = {_key(parts[-1:]) for parts in images if not _speaks_of_companions(parts[0])}
+    known = sum(any(key in others for key in _list_keys(parts[-1:], _COMPANIONS_OF_FILES)) for parts in own)
+    return 2 * known >= len(own)
+
+
+def find_pair(files: list[Parts]) -> tuple[Parts, Parts] | None:
+    """The first file that by its name belongs to another, and that one; None where there is none."""
+    companions = [parts for parts in files if _is_companion(parts)]
+    if not companions:
+        return None
+    others = [parts for parts in files if not _is_companion(parts)]
+    images = {key: parts for parts in others for key in _list_keys(parts, _IMAGES_OF_FILES)}
+    keys = ((parts, key) for parts in companions for key in _list_keys(parts, _COMPANIONS_OF_FILES))
+    return next(((parts, images[key]) for parts, key in keys if key in images), None)
+
+
+def _is_companion(parts: Parts) -> bool:
+    stem = _stem(parts)
+    speaks = _MAY_SPEAK.search(stem) is not None and not _COMPANIONS_OF_FILES.isdisjoint(_split(stem))
+    return speaks or any(map(_speaks_of_companions, parts[:-1]))
+
+
+@lru_cache(maxsize=4096)
+def _speaks_of_companions(folder: str) -> bool:
+    return not _COMPANIONS.isdisjoint(_split(folder))
+
+
+def _key(parts: Parts) -> tuple[tuple[str, ...], ...]:
+    """A path less the words for what it is: equal for an image and its companions."""
+    stem = tuple(word for word in _split(_stem(parts)) if word not in _COMPANIONS_OF_FILES | _IMAGES_OF_FILES | _EITHER)
+    return (*filter(None, map(_strip, parts[:-1])), stem)
+
+
+@lru_cache(maxsize=4096)
+def _strip(folder: str) -> tuple[str, ...]:
+    return tuple(word for word in _split(folder) if word not in _COMPANIONS | _IMAGES | _EITHER)
+
+
+def _list_keys(parts: Parts, words_for_it: set[str]) -> list[tuple[tuple[str, ...], ...]]:
+    """The key of a path, and that of what stands before the first word for what it is: `1_mask_2` is `1 2`, or `1`."""
+    words = _split(_stem(parts))
+    first = next((at for at, word in enumerate(words) if word in words_for_it), 0)
+    names = [parts[-1], " ".join(words[:first]) + ".png"][: 2 if first else 1]
+    return [_key((*parts[:-1], name)) for name in names]
+
+
+def _stem(parts: Parts) -> str:
+    return PurePath(parts[-1]).stem
+
+
+def _split(name: str) -> list[str]:
+    """The words of a name; `ground truth` is one."""
+    words = split_words(name)
+    if not set(words) >= _GROUND_TRUTH:
+        return words
+    return [*(word for word in words if word not in _GROUND_TRUTH), "groundtruth"]
