@@ -197,7 +197,7 @@ _DOCUMENTS = (".md", ".txt", ".csv", ".json", ".jsonl", ".yaml", ".xml", ".html"
 _PICTURES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
 _BESIDE_THEM = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
-    *("segmentations", "groundtruth", "gt", "depth", "captions"),
+    *("segmentations", "groundtruth", "gt", "depth", "captions", "trimap", "trimaps", "segmim", "saliency"),
 }
 _NEUTRAL = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "set", "sets", "all"}
 
@@ -316,7 +316,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff",
 
 
 def _belongs(folder: Path, top: str) -> bool:
-    """The files bear the names of images in folders of another kind, at least half of them, or are no images."""
+    """The files have the names of images in folders of another kind, at least half of them, or are no images."""
     images = [parts for parts in _files(folder) if len(parts) > 1 and parts[-1].lower().endswith(_SUFFIXES)]
     own = [parts[-1] for parts in images if parts[0] == top]
     others = {_bare(parts[-1]) for parts in images if not set(_numbered_words(parts[0])) & _BESIDE_THEM}
@@ -369,6 +369,10 @@ def _refuse_pairs(files: list[tuple[str, ...]]) -> None:
         marks = _BESIDE_FILES if is_mask else _PICTURE_FILES
         for name in (parts[-1], _cut(parts[-1], marks)):
             (masks if is_mask else images).add((*folders(parts), _bare(name)))
+            if is_mask and set(_numbered_words(_stem(parts[-1]))) & _BESIDE_FILES:
+                masks.add(("anywhere", _bare(name)))
+        if not is_mask:
+            images.add(("anywhere", _bare(parts[-1])))
     if masks & images:
         raise _Refuse("masks beside their images")
 

@@ -199,6 +199,7 @@ MASKS = {
     "two words": ("{}/{}_leftImg8bit.png", "{}/{}_gtFine_labelIds.png"),
     "spelled out": ("{}/{}.png", "{}/ground truth/{}.png"),
     "depth": ("{}/{}_rgb.png", "{}/{}_depth.png"),
+    "in a folder of many words": ("ISIC_Training_Data/{}{}.jpg", "ISIC_Part1_GroundTruth/{}{}_segmentation.png"),
     "nothing else": ("{}/case{}/image.png", "{}/case{}/mask.png"),
 }
 
@@ -235,9 +236,14 @@ def test_classes_named_like_masks_whose_files_have_the_same_numbers_are_classes(
 
 
 def test_the_folder_to_give_is_that_of_the_images(tmp_path: Path) -> None:
-    """As Stanford Dogs has them."""
-    draw_folders(tmp_path, ["Annotation", "Images"], inner=("n1", "n2"))
-    assert f"or {tmp_path / 'Images'}, where folders are" in refuse(tmp_path)
+    """As Stanford Dogs has them, and Oxford Pets."""
+    draw_folders(tmp_path / "dogs", ["Annotation", "Images"], inner=("n1", "n2"))
+    assert f"or {tmp_path / 'dogs/Images'}, where folders are" in refuse(tmp_path / "dogs")
+    draw_folders(tmp_path / "pets", ["annotations"], inner=("trimaps", "xmls"))
+    draw(tmp_path / "pets/images/1.png")
+    message = refuse(tmp_path / "pets")
+    assert "look like images and what belongs to them" in message
+    assert "where folders are" not in message
 
 
 def test_the_split_to_name_is_one_of_the_splits(tmp_path: Path) -> None:

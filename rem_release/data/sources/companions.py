@@ -4,12 +4,13 @@ They are told by the words of their names alone:
 
 - A folder is one of companions if its name is made of words for them (`masks`, `gtFine`, `SegmentationClass`), alone
   or with words for images, splits and either. It is in question if it holds no images, or if half of them have the
-  names of images in other folders; and so are folders that are all called `images` and the like, with companions or
-  without.
+  names of images in folders without such words, less the words for what they are; and so are folders that are all
+  called `images` and the like, with companions or without.
 - A file is a companion if a word of its own name, or of a folder around it, says so. It is in question if its path is
   that of an image once the words for what they are are taken out of both, or all that follows them in the file's name:
   `masks/1.png`, `1_mask_2.png`, `benign/masks/1.png` and `benign_masks/1.png` belong to `images/1.png`, `1.png`,
-  `benign/1.png` and `benign/images/1.png`. Of `mask/1.png` and `no_mask/1.png` both are companions, so of no image.
+  `benign/1.png` and `benign/images/1.png`. If its own name says so the folders do not matter: `b/x7_mask.png` belongs
+  to `a/x7.png`. Of `mask/1.png` and `no_mask/1.png` both are companions, so of no image.
 """
 
 import re
@@ -25,7 +26,7 @@ from rem_release.errors import InputError
 _IMAGES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
 _COMPANIONS = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
-    *("segmentations", "groundtruth", "gt", "depth", "captions"),
+    *("segmentations", "groundtruth", "gt", "depth", "captions", "trimap", "trimaps", "segmim", "saliency"),
 }
 _EITHER = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "sets", "set", "all"}
 """words in the names of folders that hold images, of those that hold their companions, and of either"""
@@ -34,6 +35,9 @@ _IMAGES_OF_FILES = _IMAGES | {"rgb", "original"}
 """the same in the names of files"""
 _GROUND_TRUTH = {"ground", "truth"}
 _MAY_SPEAK = re.compile("|".join([*_COMPANIONS_OF_FILES, "truth"]), re.IGNORECASE)
+
+_ANYWHERE = (("*",),)
+"""in place of the folders of a path"""
 
 Kind = Literal["images", "companions"]
 
@@ -64,12 +68,14 @@ def _refuse_folders(path: Path, folders: list[str], files: list[Parts]) -> None:
     are_paired = bool(folders) and all(kinds.values()) and "images" in kinds.values()
     if are_paired and "companions" not in kinds.values():
         are_paired = len({_distinguish(name) for name in folders}) == 1
-    if not are_paired and not any(kind == "companions" and _belongs(name, files) for name, kind in kinds.items()):
+    named = [name for name, kind in kinds.items() if kind == "companions"]
+    if not are_paired and not any(_belongs(name, files) for name in named):
         return
     boxes = any(len(parts) > 1 and parts[-1].lower().endswith((".txt", ".xml", ".json")) for parts in files)
     what = "boxes in the manner of YOLO or Pascal VOC say nothing of a whole image" if boxes else "no class is named"
     deep = {parts[0] for parts in files if len(parts) > 2}
-    inner = next((name for name in sorted(deep, key=lambda name: kinds.get(name) != "images")), None)
+    of_images = [name for name in sorted(deep) if kinds.get(name) != "companions"]
+    inner = next(iter(sorted(of_images, key=lambda name: kinds.get(name) != "images")), None)
     or_inner = f", or {path / inner}, where folders are" if inner else ""
     raise InputError(
         f"{path} holds {enumerate_names(folders)}, which look like images and what belongs to them, not like classes: "
@@ -92,11 +98,11 @@ def _distinguish(name: str) -> str:
 
 
 def _belongs(name: str, files: list[Parts]) -> bool:
-    """Whether what a folder holds are no images, or half of it belongs to images of folders that are no companions'."""
+    """Whether a folder holds no images, or half of them have names of images in folders that are no companions'."""
     images = [parts for parts in files if len(parts) > 1 and is_image(parts[-1])]
-    own = [parts for parts in images if parts[0] == name]
+    own = [parts[-1:] for parts in images if parts[0] == name]
     others = {_key(parts[-1:]) for parts in images if not _speaks_of_companions(parts[0])}
-    known = sum(any(key in others for key in _list_keys(parts[-1:], _COMPANIONS_OF_FILES)) for parts in own)
+    known = sum(not others.isdisjoint(_list_keys(parts, _COMPANIONS_OF_FILES)) for parts in own)
     return 2 * known >= len(own)
 
 
@@ -107,8 +113,15 @@ def find_pair(files: list[Parts]) -> tuple[Parts, Parts] | None:
         return None
     others = [parts for parts in files if not _is_companion(parts)]
     images = {key: parts for parts in others for key in _list_keys(parts, _IMAGES_OF_FILES)}
-    keys = ((parts, key) for parts in companions for key in _list_keys(parts, _COMPANIONS_OF_FILES))
-    return next(((parts, images[key]) for parts, key in keys if key in images), None)
+    images = {_ANYWHERE + _key(parts[-1:]): parts for parts in others} | images
+    for parts in companions:
+        keys = _list_keys(parts, _COMPANIONS_OF_FILES)
+        if _is_companion(parts[-1:]):
+            keys += [_ANYWHERE + key[-1:] for key in keys]
+        for key in keys:
+            if key in images:
+                return parts, images[key]
+    return None
 
 
 def _is_companion(parts: Parts) -> bool:
