@@ -320,13 +320,13 @@ def _belongs(folder: Path, top: str) -> bool:
     images = [parts for parts in _files(folder) if len(parts) > 1 and parts[-1].lower().endswith(_SUFFIXES)]
     own = [parts[-1] for parts in images if parts[0] == top]
     others = {_bare(parts[-1]) for parts in images if not set(_numbered_words(parts[0])) & _BESIDE_THEM}
-    known = [_bare(name) in others or _bare(_cut(name, _BESIDE_FILES)) in others for name in own]
+    known = [_bare(name) in others or _bare(_cut(name, COMPANION_WORDS)) in others for name in own]
     return 2 * sum(known) >= len(own)
 
 
 # --- masks
 
-_BESIDE_FILES = _BESIDE_THEM | {"seg"}
+COMPANION_WORDS = _BESIDE_THEM | {"seg"}
 _PICTURE_FILES = _PICTURES | {"rgb", "original"}
 
 
@@ -344,7 +344,7 @@ def _stem(name: str) -> str:
 
 
 def _bare(name: str) -> tuple[str, ...]:
-    drop = _BESIDE_FILES | _PICTURE_FILES | _NEUTRAL
+    drop = COMPANION_WORDS | _PICTURE_FILES | _NEUTRAL
     return tuple(word for word in _numbered_words(_stem(name)) if word not in drop)
 
 
@@ -364,12 +364,12 @@ def _refuse_pairs(files: list[tuple[str, ...]]) -> None:
     masks, images = set(), set()
     for parts in files:
         names = [parts[-1], *parts[:-1]]
-        is_mask = bool(set(_numbered_words(_stem(names[0]))) & _BESIDE_FILES)
+        is_mask = bool(set(_numbered_words(_stem(names[0]))) & COMPANION_WORDS)
         is_mask = is_mask or any(set(_numbered_words(name)) & _BESIDE_THEM for name in names[1:])
-        marks = _BESIDE_FILES if is_mask else _PICTURE_FILES
+        marks = COMPANION_WORDS if is_mask else _PICTURE_FILES
         for name in (parts[-1], _cut(parts[-1], marks)):
             (masks if is_mask else images).add((*folders(parts), _bare(name)))
-            if is_mask and set(_numbered_words(_stem(parts[-1]))) & _BESIDE_FILES:
+            if is_mask and set(_numbered_words(_stem(parts[-1]))) & COMPANION_WORDS:
                 masks.add(("anywhere", _bare(name)))
         if not is_mask:
             images.add(("anywhere", _bare(parts[-1])))

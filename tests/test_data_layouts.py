@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from rem_release.data.sources.companions import find_pair
 from rem_release.data.sources.opening import open_source
 from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.data.sources.split_names import split_named
 from rem_release.errors import InputError
+from tests.policy import COMPANION_WORDS
 from tests.test_data_folders import draw, levels, refuse
 
 
@@ -213,6 +215,12 @@ def test_masks_wherever_they_lie_are_a_question(tmp_path: Path, manner: str) -> 
     message = refuse(tmp_path)
     assert mask.format("benign", 7) in message or "look like images and what belongs to them" in message
     assert len(read(tmp_path, layout="classes")) == 3
+
+
+@pytest.mark.parametrize("word", [*sorted(COMPANION_WORDS), "ground_truth"])
+def test_every_word_for_companions_is_known_in_names_of_files(word: str) -> None:
+    companion = ("cat", f"7_{word}.png")
+    assert find_pair([companion, ("cat", "7.png"), ("cat", "8.png")]) == (companion, ("cat", "7.png"))
 
 
 ALIKE = [

@@ -13,9 +13,8 @@ They are told by the words of their names alone:
   to `a/x7.png`. Of `mask/1.png` and `no_mask/1.png` both are companions, so of no image.
 """
 
-import re
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 from rem_release.data.sources.reading import is_image
@@ -34,11 +33,14 @@ _COMPANIONS_OF_FILES = _COMPANIONS | {"seg"}
 _IMAGES_OF_FILES = _IMAGES | {"rgb", "original"}
 """the same in the names of files"""
 _GROUND_TRUTH = {"ground", "truth"}
-_MAY_SPEAK = re.compile("|".join([*_COMPANIONS_OF_FILES, "truth"]), re.IGNORECASE)
+_WORDS_OF_FILES = _COMPANIONS_OF_FILES | _IMAGES_OF_FILES | _EITHER
+_ROOTS = ("mask", "label", "annotation", "box", "keypoint", "seg", "truth", "gt", "depth", "caption", "map", "salien")
+"""one of which every word for companions holds"""
 
 _ANYWHERE = (("*",),)
 """in place of the folders of a path"""
 
+Key = tuple[tuple[str, ...], ...]
 Kind = Literal["images", "companions"]
 
 
@@ -69,7 +71,7 @@ def _refuse_folders(path: Path, folders: list[str], files: list[Parts]) -> None:
     if are_paired and "companions" not in kinds.values():
         are_paired = len({_distinguish(name) for name in folders}) == 1
     named = [name for name, kind in kinds.items() if kind == "companions"]
-    if not are_paired and not any(_belongs(name, files) for name in named):
+    if not are_paired and not _hold_companions(named, files):
         return
     boxes = any(len(parts) > 1 and parts[-1].lower().endswith((".txt", ".xml", ".json")) for parts in files)
     what = "boxes in the manner of YOLO or Pascal VOC say nothing of a whole image" if boxes else "no class is named"
@@ -97,13 +99,21 @@ def _distinguish(name: str) -> str:
     return next((side for side in ("left", "right") if side in split_words(name)), "")
 
 
-def _belongs(name: str, files: list[Parts]) -> bool:
-    """Whether a folder holds no images, or half of them have names of images in folders that are no companions'."""
-    images = [parts for parts in files if len(parts) > 1 and is_image(parts[-1])]
-    own = [parts[-1:] for parts in images if parts[0] == name]
-    others = {_key(parts[-1:]) for parts in images if not _speaks_of_companions(parts[0])}
-    known = sum(not others.isdisjoint(_list_keys(parts, _COMPANIONS_OF_FILES)) for parts in own)
-    return 2 * known >= len(own)
+def _hold_companions(named: list[str], files: list[Parts]) -> bool:
+    """Whether one of these folders holds no images, or half of them have names of images in folders of another kind."""
+    images: dict[str, list[str]] = {name: [] for name in named}
+    others: set[Key] = set()
+    for parts in files if named else ():
+        if len(parts) < 2 or not is_image(parts[-1]):
+            continue
+        if parts[0] in images:
+            images[parts[0]].append(parts[-1])
+        elif not _speaks_of_companions(parts[0]):
+            others.add(_list_keys(parts[-1:])[0])
+    for own in images.values():
+        if 2 * sum(not others.isdisjoint(_list_keys((name,))) for name in own) >= len(own):
+            return True
+    return False
 
 
 def find_pair(files: list[Parts]) -> tuple[Parts, Parts] | None:
@@ -111,12 +121,14 @@ def find_pair(files: list[Parts]) -> tuple[Parts, Parts] | None:
     companions = [parts for parts in files if _is_companion(parts)]
     if not companions:
         return None
-    others = [parts for parts in files if not _is_companion(parts)]
-    images = {key: parts for parts in others for key in _list_keys(parts, _IMAGES_OF_FILES)}
-    images = {_ANYWHERE + _key(parts[-1:]): parts for parts in others} | images
+    images: dict[Key, Parts] = {}
+    for parts in files:
+        if not _is_companion(parts):
+            keys = _list_keys(parts)
+            images |= dict.fromkeys([*keys, _ANYWHERE + keys[0][-1:]], parts)
     for parts in companions:
-        keys = _list_keys(parts, _COMPANIONS_OF_FILES)
-        if _is_companion(parts[-1:]):
+        keys = _list_keys(parts)
+        if _names_companion(parts[-1]):
             keys += [_ANYWHERE + key[-1:] for key in keys]
         for key in keys:
             if key in images:
@@ -125,9 +137,12 @@ def find_pair(files: list[Parts]) -> tuple[Parts, Parts] | None:
 
 
 def _is_companion(parts: Parts) -> bool:
-    stem = _stem(parts)
-    speaks = _MAY_SPEAK.search(stem) is not None and not _COMPANIONS_OF_FILES.isdisjoint(_split(stem))
-    return speaks or any(map(_speaks_of_companions, parts[:-1]))
+    return _names_companion(parts[-1]) or any(map(_speaks_of_companions, parts[:-1]))
+
+
+def _names_companion(file: str) -> bool:
+    small = file.lower()
+    return any(root in small for root in _ROOTS) and not _COMPANIONS_OF_FILES.isdisjoint(_split(_stem(file)))
 
 
 @lru_cache(maxsize=4096)
@@ -135,10 +150,15 @@ def _speaks_of_companions(folder: str) -> bool:
     return not _COMPANIONS.isdisjoint(_split(folder))
 
 
-def _key(parts: Parts) -> tuple[tuple[str, ...], ...]:
-    """A path less the words for what it is: equal for an image and its companions."""
-    stem = tuple(word for word in _split(_stem(parts)) if word not in _COMPANIONS_OF_FILES | _IMAGES_OF_FILES | _EITHER)
-    return (*filter(None, map(_strip, parts[:-1])), stem)
+def _list_keys(parts: Parts) -> list[Key]:
+    """A path less the words for what it is: equal for an image and its companions. `1_mask_2` is `1 2`, and `1`, which
+    stands before the first of those words."""
+    folders = tuple(filter(None, map(_strip, parts[:-1])))
+    words = _split(_stem(parts[-1]))
+    marks = _COMPANIONS_OF_FILES if not _COMPANIONS_OF_FILES.isdisjoint(words) else _IMAGES_OF_FILES
+    first = next((at for at, word in enumerate(words) if word in marks), 0)
+    names = (words, words[:first]) if first else (words,)
+    return [(*folders, tuple(word for word in name if word not in _WORDS_OF_FILES)) for name in names]
 
 
 @lru_cache(maxsize=4096)
@@ -146,16 +166,8 @@ def _strip(folder: str) -> tuple[str, ...]:
     return tuple(word for word in _split(folder) if word not in _COMPANIONS | _IMAGES | _EITHER)
 
 
-def _list_keys(parts: Parts, words_for_it: set[str]) -> list[tuple[tuple[str, ...], ...]]:
-    """The key of a path, and that of what stands before the first word for what it is: `1_mask_2` is `1 2`, or `1`."""
-    words = _split(_stem(parts))
-    first = next((at for at, word in enumerate(words) if word in words_for_it), 0)
-    names = [parts[-1], " ".join(words[:first]) + ".png"][: 2 if first else 1]
-    return [_key((*parts[:-1], name)) for name in names]
-
-
-def _stem(parts: Parts) -> str:
-    return PurePath(parts[-1]).stem
+def _stem(file: str) -> str:
+    return file.rpartition(".")[0] or file
 
 
 def _split(name: str) -> list[str]:
