@@ -33,12 +33,14 @@ class Words:
         title: of a card whose owner gave none.
         tags: for the Hub.
         limits: Markdown, what is published on how such noise fails.
+        citations: BibTeX entries that the card asks to cite, as they are; none for noise without a source.
     """
 
     name: str
     title: str
     tags: tuple[str, ...]
     limits: str
+    citations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

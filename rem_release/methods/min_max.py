@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from rem_release.methods.min_max_maker import MinMaxMaker
 
 TRAINING = "Training the noise generator"
+FU_2022 = """\
+@inproceedings{fu2022robust,
+  title = {Robust Unlearnable Examples: Protecting Data Against Adversarial Learning},
+  author = {Fu, Shaopeng and He, Fengxiang and Liu, Yang and Shen, Li and Tao, Dacheng},
+  booktitle = {International Conference on Learning Representations},
+  year = {2022}
+}"""
+"""whose solver it is"""
 
 
 @dataclass(frozen=True, kw_only=True, config=strict)
