@@ -171,25 +171,60 @@ class Checkpoint:
         return int(step), tensors
 
 
-def collect(models: Mapping[str, nn.Module], optimizer: Optimizer) -> dict[str, Tensor]:
-    """The state of a training: `NAME.weights` of each model, and what the optimiser knows of each parameter."""
+def collect(models: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> dict[str, Tensor]:
+    """The state of a training: `NAME.weights` of each model, and `optimizer.NAME.PARAMETER.KEY` of each optimiser.
+
+    Raises:
+        ValueError: an optimiser keeps something that is no tensor.
+    """
     state = {f"{name}.{key}": tensor for name, model in models.items() for key, tensor in model.state_dict().items()}
-    for index, parameter in enumerate(_parameters(optimizer)):
-        for key, value in optimizer.state[parameter].items():
-            if isinstance(value, Tensor):
-                state[f"optimizer.{index}.{key}"] = value
+    for name, optimizer in optimizers.items():
+        for index, parameter in enumerate(list_parameters(optimizer)):
+            for key, value in optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    state[f"optimizer.{name}.{index}.{key}"] = value
+                elif value is not None:
+                    raise ValueError(
+                        f"the optimiser {name} keeps {key} as {type(value).__name__}, which no checkpoint holds; "
+                        "use one whose state is tensors"
+                    )
     return state
 
 
-def restore(state: Mapping[str, Tensor], models: Mapping[str, nn.Module], optimizer: Optimizer) -> None:
-    """Bring models and optimiser to a state that `collect` gave, before a device or a process wraps them."""
+def restore(state: Mapping[str, Tensor], models: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> None:
+    """Bring models and optimisers to a state that `collect` gave, before a device or a process wraps them.
+
+    Raises:
+        InputError: it is of other networks or optimisers; nothing was changed.
+    """
+    named = {name: _with_prefix(state, f"{name}.") for name in models}
+    states = {name: _read_optimizer(state, name) for name in optimizers}
+    count = sum(map(len, named.values())) + sum(len(each) for known in states.values() for each in known.values())
+    fits = all(_shapes(named[name]) == _shapes(model.state_dict()) for name, model in models.items()) and all(
+        known.keys() <= set(range(len(list_parameters(optimizers[name])))) for name, known in states.items()
+    )
+    if count != len(state) or not fits:
+        raise InputError(
+            "the checkpoints are of other networks or optimisers than this training has (another build of rem-release "
+            "wrote them); start again with --overwrite"
+        )
     for name, model in models.items():
-        model.load_state_dict(_with_prefix(state, f"{name}."))
-    parameters = _parameters(optimizer)
-    for name, tensor in _with_prefix(state, "optimizer.").items():
-        index, key = name.split(".", 1)
-        parameter = parameters[int(index)]
-        optimizer.state[parameter][key] = tensor.to(parameter.device)
+        model.load_state_dict(named[name])
+    for name, optimizer in optimizers.items():  # torch knows which tensors stay on the host, such as Adam's step
+        optimizer.load_state_dict({"state": states[name], "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _read_optimizer(state: Mapping[str, Tensor], name: str) -> dict[int, dict[str, Tensor]]:
+    """What an optimiser knew of each parameter, by its number."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for path, tensor in _with_prefix(state, f"optimizer.{name}.").items():
+        index, key = path.split(".", 1)
+        found.setdefault(int(index), {})[key] = tensor
+    return found
 
 
 def _sha256(path: Path) -> str:
@@ -217,7 +252,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
         raise InputError(f"cannot use the generator {path}: {reason}") from None
 
 
-def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
+def list_parameters(optimizer: Optimizer) -> list[nn.Parameter]:
+    """The parameters that it changes, in the order of their numbers in checkpoints."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
