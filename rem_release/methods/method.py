@@ -79,8 +79,6 @@ class Method(ABC):
     """It trains source models, as the recipe's `generator` says."""
     refuses_unseen: ClassVar[str | None] = None
     """Why it makes no noise for images that it was not built on (`--generator`, the card's figure); None if it does."""
-    keeps: ClassVar[str | None] = None
-    """Type of the values of the noise that it keeps for each image from step to step, such as float16; None if none."""
 
     @property
     def withstands(self) -> Fraction:
@@ -148,8 +146,12 @@ class Method(ABC):
         """Rows of the card's table of settings, from the facts of the protection: (setting, value)."""
         return []
 
-    def count_stored_bytes(self, setting: Setting, images: int) -> int:
-        """Bytes of one checkpoint, and of what is kept for each image beside it."""
+    def count_checkpoint_bytes(self, setting: Setting) -> int:
+        """Bytes of one checkpoint of the longest phase: weights, and what the optimisers know of each."""
+        return 0
+
+    def count_kept_bytes(self, setting: Setting) -> int:
+        """Bytes that the training keeps for each image beside its checkpoints, see `Checkpoint.keep_rows`."""
         return 0
 
     @abstractmethod

@@ -90,8 +90,8 @@ class MinMax(Method):
         """See `Method.describe`."""
         return {**super().describe(), "steps": self.steps, "step_size": format_radius(self.step_size)}
 
-    def count_stored_bytes(self, setting: Setting, images: int) -> int:
-        """See `Method.count_stored_bytes`: weights and momentum."""
+    def count_checkpoint_bytes(self, setting: Setting) -> int:
+        """See `Method.count_checkpoint_bytes`: weights and momentum."""
         from rem_release.models import build_model
 
         model = build_model(generator_of(setting).model, setting.classes, setting.data.resolution, setting.seed)
