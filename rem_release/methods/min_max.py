@@ -50,10 +50,11 @@ class MinMax(Method):
 
     def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
         """See `Method.with_radii`."""
+        noise = super().with_radii(rho_u, rho_a)
         if rho_u is None:
-            return self
+            return noise
         step = self.step_size * rho_u / self.rho_u if self.rho_u else self.step_size
-        return replace(self, rho_u=rho_u, step_size=min(step, Fraction(1)))
+        return replace(noise, step_size=min(step, Fraction(1)))
 
     @abstractmethod
     def solve(self) -> "NoiseSettings":
@@ -73,13 +74,10 @@ class MinMax(Method):
         """See `Method.list_rows`."""
         p, eot = protection, protection["eot"]
         augmentation = "none" if eot["transform"] == "none" else f"{eot['transform']} augmentation"
-        reused = ", trained in an earlier run" if p["generator_reused"] else ""
         return [
             ("Noise steps", f"K_u = {p['steps']} of α_u = {p['step_size']}"),
             *cls._list_adversary(p),
             ("Expectation over transformation", f"{augmentation}, J = {eot['samples']}"),
-            ("Source model", f"{p['source_model']}, {p['generator_steps']:,} training steps{reused}"),
-            *([("Precision", p["precision"])] if p["precision"] else []),
         ]
 
     @classmethod
@@ -145,7 +143,7 @@ class Adversarial(MinMax):
 
     def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
         """See `Method.with_radii`."""
-        noise = super().with_radii(rho_u, None)
+        noise = super().with_radii(rho_u, rho_a)
         if rho_a is None:
             return noise
         step = self.adversary_step_size * rho_a / self.rho_a if self.rho_a else self.adversary_step_size
