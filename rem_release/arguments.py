@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from rem_release.method_names import list_names
+
 
 def path_of(name: str) -> Callable[[object], Path]:
     """What reads a path; one that the system cannot use is refused before anything else is looked at."""
@@ -36,5 +38,6 @@ CardFields = Annotated[
         help="The same as a YAML file of keys and texts.",
     ),
 ]
+MethodChoice = Annotated[str | None, typer.Option("--method", help=f"{list_names()}.")]
 NewRun = Annotated[Path, typer.Option("--out", metavar="RUN", parser=path_of("--out"), help="The run folder to make.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", parser=path_of("RUN"), help="A run folder.")]

@@ -22,6 +22,7 @@ ORDER = [
         "resources",
         "atomic_files",
         "versions",
+        "method_names",
     ),
     *("recipe_files", "core", "models", "data", "training", "threats", "methods", "recipe", "recipe_changes"),
     *("release", "verdict", "verification", "audit", "hub", "gate"),

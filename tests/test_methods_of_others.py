@@ -16,7 +16,8 @@ from rem_release.commands.protect_options import ProtectOptions
 from rem_release.data.sources.opening import open_source
 from rem_release.data.sources.rows import SourceOptions
 from rem_release.errors import InputError
-from rem_release.methods import METHODS, PLANNED, Method, Phase, Setting, Words
+from rem_release.method_names import PLANNED
+from rem_release.methods import METHODS, Method, Phase, Setting, Words
 from rem_release.methods.fields import Radius, strict
 from rem_release.methods.min_max import MinMax
 from rem_release.methods.min_max_maker import MinMaxMaker

@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from rem_release.method_names import FILES
 from rem_release.methods.method import Method, Phase, Setting, Words
 
-__all__ = ["METHODS", "PLANNED", "Method", "MethodName", "Noise", "Phase", "Setting", "Words", "list_names"]
-
-_FILES = {
-    "rem": "rem.Rem",
-    "em": "em.Em",
-    "sem": "sem.Sem",
-    "random": "random_signs.RandomSigns",
-}
-"""name of each method -> its file in this room and its class"""
-PLANNED = ("tap", "ntga")
-"""methods that are not built yet: whoever asks for one is told so"""
+__all__ = ["METHODS", "Method", "MethodName", "Noise", "Phase", "Setting", "Words"]
 
 
 def _load(place: str) -> type[Method]:
@@ -27,15 +18,8 @@ def _load(place: str) -> type[Method]:
     return getattr(import_module(f"{__name__}.{file}"), name)
 
 
-METHODS: dict[str, type[Method]] = {name: _load(place) for name, place in _FILES.items()}
+METHODS: dict[str, type[Method]] = {name: _load(place) for name, place in FILES.items()}
 """name -> class"""
-
-
-def list_names() -> str:
-    """The names as help shows them: a, b or c."""
-    *others, last = METHODS
-    return f"{', '.join(others)} or {last}"
-
 
 if TYPE_CHECKING:
     MethodName = str
