@@ -65,7 +65,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     source = draw_classes(folder / "source", count=5)
     draw_classes(folder / "source", ("cat",), count=6, seed=50)
     recipe = write_recipe(folder / "four.yaml", generator__batch_size=4, generator__steps=12)
-    return ("protect", source, "--recipe", recipe)
+    return ("protect", source, "--recipe", recipe, "--seed", 0)  # `launch` adds none, and two runs shall be compared
 
 
 @pytest.fixture(scope="module")
