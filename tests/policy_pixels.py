@@ -366,6 +366,12 @@ def _tiff(data: bytes) -> np.ndarray:
         if len(pages) != 1:  # SILENT on a smaller copy alone
             raise Refused("multi-page, or copies alone")
         page, count = pages[0], len(file.pages)
+        if page.imagedepth != 1 or any(
+            sub.imagelength * sub.imagewidth > page.imagelength * page.imagewidth for sub in page.pages or ()
+        ):
+            raise Refused("a volume, or a larger image in a SubIFD")
+        if page.photometric in (0, 1) and page.samplesperpixel > 2:
+            raise Refused("a stack")
         bits, channels, kind = page.bitspersample, page.samplesperpixel, int(page.photometric)
         values = _small_numbers(page, data) if bits < 8 else page.asarray().reshape(page.shape)
         orientation = int(page.tags[274].value) if 274 in page.tags else 1

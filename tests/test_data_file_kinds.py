@@ -50,7 +50,71 @@ def test_the_page_that_is_no_copy_is_the_picture() -> None:
 
 def test_a_pyramid_is_its_largest_image() -> None:
     """As scanners of slides write it: smaller copies as SubIFDs, which no page shows."""
-    np.testing.assert_array_equal(decode(write_pages((COLOURS, 0), (PREVIEW, 1), subifds=1)), COLOURS)
+    found = decode_noting(write_pages((COLOURS, 0), (PREVIEW, 1), subifds=1))
+    np.testing.assert_array_equal(found.pixels, COLOURS)
+    assert found.choices == ("one picture chosen of several in the file",)
+
+
+ORDERS = pytest.mark.parametrize("order", ["<", ">"])
+BIG = pytest.mark.parametrize("big", [False, True])
+
+
+def write_image(values: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, metadata=None, **options)
+    return buffer.getvalue()
+
+
+@ORDERS
+@BIG
+def test_a_page_with_a_larger_image_in_its_subifd_is_refused(order: str, big: bool) -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, byteorder=order, bigtiff=big) as file:
+        file.write(PREVIEW, photometric="rgb", subifds=2, metadata=None)
+        file.write(PREVIEW[:1], photometric="rgb", metadata=None)
+        file.write(COLOURS, photometric="rgb", metadata=None)
+    assert reason(buffer.getvalue()) == (
+        "a TIFF whose page is smaller than an image in its SubIFD: save the larger one by itself"
+    )
+
+
+@ORDERS
+@BIG
+@pytest.mark.parametrize("kind", ["u1", "f4"])
+@pytest.mark.parametrize("tile", [None, (16, 16, 16)])
+def test_a_volume_in_one_page_is_refused(order: str, big: bool, kind: str, tile: tuple[int, ...] | None) -> None:
+    volume = np.zeros((16, 16, 32), kind)
+    options = {"volumetric": True, "photometric": "minisblack", "tile": tile}
+    data = write_image(volume, byteorder=order, bigtiff=big, **options)
+    assert reason(data) == "a volume of 16 slices in one page: save the slice that is the image by itself"
+
+
+@ORDERS
+@BIG
+@pytest.mark.parametrize("slices", [3, 5])
+def test_a_stack_whose_images_are_channels_is_refused(order: str, big: bool, slices: int) -> None:
+    stack = RNG.integers(0, 256, (slices, 9, 8), dtype=np.uint8)
+    data = write_image(stack, byteorder=order, bigtiff=big, photometric="minisblack", planarconfig="separate")
+    assert reason(data) == (
+        f"grey in {slices} channels, as a stack of images has it: save the one that is the image by itself"
+    )
+
+
+@ORDERS
+@pytest.mark.parametrize(
+    ("photometric", "extra"), [("rgb", [0]), ("rgb", [0, 0]), ("rgb", [2, 0]), ("minisblack", [0]), ("separated", [0])]
+)
+def test_channels_of_no_stated_meaning_are_counted(order: str, photometric: str, extra: list[int]) -> None:
+    colours = {"rgb": 3, "minisblack": 1, "separated": 4}[photometric]
+    values = np.full((9, 8, colours + len(extra)), 255, np.uint8)
+    values[..., 0] = 7
+    values[..., colours + (extra[0] == 2) :] = 0
+    options = {"photometric": photometric, "planarconfig": "contig", "byteorder": order}
+    found = decode_noting(write_image(values, extrasamples=extra, **options))
+    assert found.choices == ("channels of no stated meaning left out",)
+    plain = write_image(values[..., :colours], **options) if colours > 1 else write_image(values[..., 0])
+    np.testing.assert_array_equal(found.pixels, decode(plain))
+    assert decode_noting(plain).choices == ()
 
 
 @pytest.mark.parametrize(

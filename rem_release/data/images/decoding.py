@@ -3,8 +3,9 @@
 Every picture is read by `decode`, in `protect` and in `verify` alike, and by this policy alone:
 
 - *Formats.* JPEG (a multi-picture MPO counts as its first picture), PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000, AVIF.
-  Of a TIFF of several pages it is the one that is neither a smaller copy nor a mask. PNG chunks that do not decide how
-  pixels look are passed over, damaged ancillary ones too.
+  Of a TIFF of several pages it is the one that is neither a smaller copy nor a mask; channels of TIFF beyond colours
+  and alpha are left out, and counted. PNG chunks that do not decide how pixels look are passed over, damaged ancillary
+  ones too.
 - *Orientation.* The EXIF orientation is applied, of TIFF that of its tag; an EXIF block that cannot be read is
   ignored, and so is what XMP says, as in browsers.
 - *Colour.* The embedded ICC profile (RGB, grey, CMYK, LAB) is converted to sRGB with the perceptual intent; alpha is
@@ -19,9 +20,10 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
   A BMP whose alpha is zero everywhere has none: programs leave that byte empty. Around the frame of a GIF all is clear.
 - *Metadata.* EXIF, XMP, ICC, thumbnails, comments and trailing bytes are dropped: only pixels go on.
 - *Refused*, with a reason: empty, truncated or damaged files, anything that is not one of the formats above, animations
-  and multi-page files, cameras' raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes and of
-  signed 8-bit numbers, JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree
-  whether its inks are inverted); and pictures above 178,956,970 pixels, from their header, before decoding.
+  and multi-page files, volumes and stacks in one page of TIFF, pages of TIFF with a larger image in a SubIFD, cameras'
+  raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes and of signed 8-bit numbers, JPEG 2000
+  of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree whether its inks are inverted);
+  and pictures above 178,956,970 pixels, from their header, before decoding.
 """
 
 import io
@@ -39,7 +41,8 @@ from rem_release.data.images.colour import convert_to_srgb, states_other_colours
 from rem_release.data.images.depth import is_cut_to_8_bits, is_misread_jpeg2000
 from rem_release.data.images.file_kinds import name_kind
 from rem_release.data.images.png_chunks import find_chunk, is_misread, lacks_rows, strip_png
-from rem_release.data.images.tiff_pages import choose_page, is_cut, read_numbers
+from rem_release.data.images.tiff_directories import is_cut, measure_sub_images
+from rem_release.data.images.tiff_pages import choose_page, has_unknown_channels, read_numbers
 from rem_release.data.in_order import take_room
 from rem_release.data.sources.recognised import Choice
 
@@ -48,6 +51,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF
 _FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  # TIFF; 0 in the first: white is zero
 _COMPRESSION, _SAMPLES = 259, 277
+_CHOSEN: Choice = "one picture chosen of several in the file"
 _BIG_ENDIAN_BIGTIFF = b"MM\0+"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", _BIG_ENDIAN_BIGTIFF)
 
@@ -121,6 +125,10 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         raise BadImage(kind)
     if data.startswith(_TIFF) and is_cut(data):
         raise BadImage("truncated or damaged (its directory is cut off)")
+    if data.startswith(_TIFF) and (scale := measure_sub_images(data)) is not None:
+        if scale > 1:
+            raise BadImage("a TIFF whose page is smaller than an image in its SubIFD: save the larger one by itself")
+        choices.append(_CHOSEN)
     if data.startswith(_BIG_ENDIAN_BIGTIFF):  # of which Pillow misreads what is shorter than an address
         return _read_numbers(data, choices), False
     try:
@@ -141,6 +149,8 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
             image.info.pop(key, None)
         if is_cut_to_8_bits(image, data):
             choices.append("numbers of more than 8 bits brought to 8")
+        if image.format == "TIFF" and has_unknown_channels(tags, image.mode[-1] in "Aa"):
+            choices.append("channels of no stated meaning left out")
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
         frame = image.tile[0].extents if image.format == "GIF" and image.tile else None
         image.load()  # which turns TIFF
@@ -199,8 +209,8 @@ def _choose_frame(image: Image.Image, choices: list[Choice]) -> None:
             raise BadImage(reason)
     elif image.format != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
         raise BadImage(f"animated or multi-page ({frames} frames)")
-    if getattr(image, "n_frames", 1) > 1:
-        choices.append("one picture chosen of several in the file")
+    if getattr(image, "n_frames", 1) > 1 and _CHOSEN not in choices:
+        choices.append(_CHOSEN)
 
 
 def _read_numbers(data: bytes, choices: list[Choice]) -> np.ndarray:

@@ -1,25 +1,29 @@
 """Which image of a TIFF file is the picture, and the kinds of numbers that Pillow does not read.
 
 TIFF 6.0, section 8: NewSubfileType says that a page is a smaller copy of another (bit 0) or a mask (bit 2). Camera raw
-files are TIFF whose first page is a preview, and whose picture is not yet developed.
+files are TIFF whose first page is a preview, and whose picture is not yet developed. A page can also be a volume of
+slices (ImageDepth, a tag of SGI), or a stack whose images are its channels.
 """
 
 import io
 import logging
 import math
-import struct
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from rem_release.data.images.tiff_directories import COPY, MASK, MOST_PAGES, SUBFILE_TYPE
 from rem_release.data.in_order import take_room
 
-_SUBFILE_TYPE, _DNG_VERSION, _SAMPLE_FORMAT, _BITS = 254, 50706, 339, 258
+_DNG_VERSION, _SAMPLE_FORMAT, _BITS = 50706, 339, 258
+_PHOTOMETRIC, _SAMPLES, _DEPTH = 262, 277, 32997
 _ORIENTATION, _UNASSOCIATED = 274, 2
-_COPY, _MASK = 1, 4
 _SIGNED = 2
-_MOST_PAGES = 10_000
+_GREY = (0, 1)
+_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
+"""channels of each photometric interpretation"""
 _ROOM = 2
 """pixels of 8 bits that take as much memory as one of numbers, on the way to 8 bits"""
 _MOST_BYTES, _UNPACKED = 1 << 31, 1100
@@ -39,45 +43,41 @@ def choose_page(image: Image.Image) -> str | None:
     if _DNG_VERSION in image.tag_v2:  # type: ignore[attr-defined]
         return "a camera's raw file (DNG): develop it to JPEG, PNG or TIFF first"
     pages: int = getattr(image, "n_frames", 1)
-    if pages > _MOST_PAGES:
+    if pages > MOST_PAGES:
         return f"multi-page ({pages:,} pages)"
     own = []
     for page in range(pages):
         image.seek(page)
         if not image.tag_v2:  # type: ignore[attr-defined]
             return "truncated or damaged (its directory is missing)"
-        if not int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & (_COPY | _MASK):  # type: ignore[attr-defined]
+        if not int(image.tag_v2.get(SUBFILE_TYPE, 0)) & (COPY | MASK):  # type: ignore[attr-defined]
             own.append(page)
     if not own:
         return f"holds {_COPIES}"
     if len(own) > 1:
         return f"animated or multi-page ({pages} frames)"
     image.seek(own[0])
+    if reason := name_stack(image.tag_v2):  # type: ignore[attr-defined]
+        return reason
     formats = image.tag_v2.get(_SAMPLE_FORMAT, (1,))  # type: ignore[attr-defined]
     if _SIGNED in formats and max(image.tag_v2.get(_BITS, (1,))) == 8:  # type: ignore[attr-defined]
         return "a TIFF of signed 8-bit numbers, which readers take for others: save it with 8 or 16 bits without a sign"
     return None
 
 
-def is_cut(data: bytes) -> bool:
-    """Whether a directory of a TIFF, which may stand behind its pixels, is not whole: TIFF 6.0, section 2, and BigTIFF.
+def name_stack(tags: Mapping[int, Any]) -> str | None:
+    """Why a page is several images; None where it is one."""
+    if (slices := tags.get(_DEPTH, 1)) != 1:
+        return f"a volume of {slices} slices in one page: save the slice that is the image by itself"
+    if tags.get(_PHOTOMETRIC) in _GREY and (channels := tags.get(_SAMPLES, 1)) > 2:
+        return f"grey in {channels} channels, as a stack of images has it: save the one that is the image by itself"
+    return None
 
-    Tags that are missing have their defaults, and the pixels would be others.
-    """
-    order = "<" if data.startswith(b"II") else ">"
-    is_big = data[2:4] in (b"+\0", b"\0+")
-    count_type, entry, offset_type = ("Q", 20, "Q") if is_big else ("H", 12, "I")
-    count_size, offset_size = struct.calcsize(count_type), struct.calcsize(offset_type)
-    place, seen = 8 if is_big else 4, set[int]()
-    while place + offset_size <= len(data):
-        (start,) = struct.unpack_from(f"{order}{offset_type}", data, place)
-        if start == 0 or start in seen or len(seen) > _MOST_PAGES:
-            return False
-        if start + count_size > len(data):
-            return True
-        seen.add(start)
-        place = start + count_size + entry * int(struct.unpack_from(f"{order}{count_type}", data, start)[0])
-    return True
+
+def has_unknown_channels(tags: Mapping[int, Any], has_alpha: bool) -> bool:
+    """Whether a page has more channels than its colours and its alpha take: readers leave them out."""
+    known = _COLOURS.get(tags.get(_PHOTOMETRIC, 1))
+    return known is not None and tags.get(_SAMPLES, 1) > known + has_alpha
 
 
 def read_numbers(data: bytes, most_pixels: int) -> np.ndarray | str:
@@ -90,10 +90,12 @@ def read_numbers(data: bytes, most_pixels: int) -> np.ndarray | str:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             if not len(file.pages):
                 return "truncated or damaged (its directory is missing)"
-            pages = [page for page in file.pages if not int(page.subfiletype) & (_COPY | _MASK)]  # type: ignore[union-attr]
+            pages = [page for page in file.pages if not int(page.subfiletype) & (COPY | MASK)]  # type: ignore[union-attr]
             if len(pages) != 1:
                 return f"multi-page ({len(pages)} pages)" if pages else f"holds {_COPIES}"
             page: Any = pages[0]
+            if reason := name_stack({tag.code: tag.value for tag in page.tags}):
+                return reason
             if page.bitspersample not in (1, 8, 16, 32, 64):
                 return f"a TIFF of {page.bitspersample} bits: save it with 8 or 16"
             kind = f"{page.dtype} numbers in {page.samplesperpixel} channels"

@@ -18,5 +18,6 @@ Choice = Literal[
     "empty alpha channel of a BMP ignored",
     "numbers of more than 8 bits brought to 8",
     "one picture chosen of several in the file",
+    "channels of no stated meaning left out",
     "colours stated otherwise than by an ICC profile taken for those of sRGB",
 ]
