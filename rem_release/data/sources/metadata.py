@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from rem_release.data.sources.csv_tables import describe_csv
 from rem_release.data.sources.folders import choose_folder, guess_split_folder, list_other_folders
+from rem_release.data.sources.json_dates import read_dates_as_texts
 from rem_release.data.sources.labels import guess_columns
 from rem_release.data.sources.reading import PICTURES, explaining, is_address
 from rem_release.data.sources.rows import PrivateCache, Rows, SourceOptions, point_at_files
@@ -54,6 +55,8 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
             split="train",
             cache_dir=cache.name,
         )
+        if path.suffix == ".jsonl":
+            loaded = read_dates_as_texts(path, loaded)
     names = _read_file_names(path, loaded, options)
     _refuse_twins(path, names, loaded, options)
     table = loaded.data.table
