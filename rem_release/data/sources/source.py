@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rem_release.data.images.decoding import BadImage
+from rem_release.data.sources.flat_folders import is_table_or_archive
 from rem_release.data.sources.parquet_column import ParquetColumn
 from rem_release.data.sources.reading import is_address
 from rem_release.data.sources.recognised import Layout
@@ -84,7 +85,7 @@ class Source:
             BadImage: the cell is null, the file is missing or unreadable, or lies in no class folder.
         """
         if self.labels_from == "folders" and self.class_ids[row] < 0:
-            raise BadImage("lies in no class folder")
+            raise BadImage(f"lies in no class folder{self._advise(row)}")
         cell = self.cells[row] if self.cells is not None else self._cells[row].as_py()
         if isinstance(cell, bytes):  # a column of raw files
             return cell
@@ -98,6 +99,12 @@ class Source:
             return _read_file((self.root or Path()) / cell["path"])
         except BadImage as error:
             raise error if self.origins is not None else BadImage(f"{error.reason}: {cell['path']}") from None
+
+    def _advise(self, row: int) -> str:
+        if not is_table_or_archive(self.origin(row)):
+            return ""
+        layout = "splits" if self.layout == "class folders of splits" else "classes"
+        return f": move it elsewhere, or add --layout {layout} to pass over tables and archives beside class folders"
 
     @cached_property
     def _cells(self) -> pa.ChunkedArray:
@@ -128,8 +135,8 @@ def _describe_file(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _suggest(path: Path) -> str:
-    """The name of a file that may be meant: in other letters, or with what follows the dot."""
+def suggest(path: Path) -> str:
+    """Say the name of a file that may be meant: in other letters, or with what follows the dot."""
     alike = _list_names(path.parent).get(_spell(path.name), [])
     return f"; {alike[0]} is there" if len(alike) == 1 else ""
 
@@ -158,7 +165,7 @@ def _read_file(path: Path) -> bytes:
             raise BadImage(f"larger than {_MAX_FILE_BYTES} bytes")
         return path.read_bytes()
     except FileNotFoundError:
-        raise BadImage(f"no such file{_suggest(path)}") from None
+        raise BadImage(f"no such file{suggest(path)}") from None
     except OSError as error:
         raise BadImage(f"cannot be read ({error.strerror})") from None
 
