@@ -18,13 +18,14 @@ from rem_release.data.images.decoding import BadImage
 from rem_release.data.sources.flat_folders import is_table_or_archive
 from rem_release.data.sources.parquet_column import ParquetColumn
 from rem_release.data.sources.reading import is_address
-from rem_release.data.sources.recognised import Layout
+from rem_release.data.sources.recognised import Fault, Layout
 from rem_release.data.sources.rows import LabelsFrom, PrivateCache
 from rem_release.data.sources.rows import SourceOptions as SourceOptions
 from rem_release.data.sources.splits import find_split
 from rem_release.errors import InputError
 
 _MAX_FILE_BYTES = 2**31
+_MISSING: Fault = "missing, or unreadable on the disk"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,20 +86,22 @@ class Source:
             BadImage: the cell is null, the file is missing or unreadable, or lies in no class folder.
         """
         if self.labels_from == "folders" and self.class_ids[row] < 0:
-            raise BadImage(f"lies in no class folder{self._advise(row)}")
+            raise BadImage(f"lies in no class folder{self._advise(row)}", "in no class folder")
         cell = self.cells[row] if self.cells is not None else self._cells[row].as_py()
         if isinstance(cell, bytes):  # a column of raw files
             return cell
         if cell is None or (cell["bytes"] is None and not cell["path"]):
-            raise BadImage("no image (null)")
+            raise BadImage("no image (null)", "no image in the row")
         if cell["bytes"] is not None:
             return cell["bytes"]
         if is_address(cell["path"]):
-            raise BadImage(f"{cell['path']} is an address, and only files on this machine are read")
+            raise BadImage(f"{cell['path']} is an address, and only files on this machine are read", _MISSING)
         try:
             return _read_file((self.root or Path()) / cell["path"])
         except BadImage as error:
-            raise error if self.origins is not None else BadImage(f"{error.reason}: {cell['path']}") from None
+            if self.origins is not None:
+                raise
+            raise BadImage(f"{error.reason}: {cell['path']}", error.fault) from None
 
     def _advise(self, row: int) -> str:
         if not is_table_or_archive(self.origin(row)):
@@ -160,14 +163,14 @@ def _read_file(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise BadImage("not a file")
+            raise BadImage("not a file", _MISSING)
         if status.st_size > _MAX_FILE_BYTES:
-            raise BadImage(f"larger than {_MAX_FILE_BYTES} bytes")
+            raise BadImage(f"larger than {_MAX_FILE_BYTES} bytes", "too large")
         return path.read_bytes()
     except FileNotFoundError:
-        raise BadImage(f"no such file{suggest(path)}") from None
+        raise BadImage(f"no such file{suggest(path)}", _MISSING) from None
     except OSError as error:
-        raise BadImage(f"cannot be read ({error.strerror})") from None
+        raise BadImage(f"cannot be read ({error.strerror})", _MISSING) from None
 
 
 def require_two_classes(source: Source, class_ids: np.ndarray) -> None:
