@@ -116,6 +116,17 @@ STATEMENTS = {
     "whatever the noise": Says(LIMITS, ("Whatever the noise does to models",)),
     "format of images": Says(IN_IT, ("5,000 in the split `train`, 8-bit RGB PNG without metadata",)),
     "with noise": Says(IN_IT, ("With noise | 4,000", "Without noise | 1,000"), PART, other={}),
+    "what it was read as": Says(
+        IN_IT,
+        ("Source | class folders", "Decoded | 5 turned as EXIF says", "files left out |", "Why not | too large (3); "),
+        {
+            "data__layout": "class folders",
+            "data__choices": {"turned as EXIF says": 5},
+            "data__left_out": {"too large": 3, "not protected": 12},
+        },
+        other={},
+    ),
+    "near copies of rows": Says(IN_IT, ("Near copy of an earlier row's picture | 29",), {"data__near_copies": 29}),
     "repeats": Says(IN_IT, ("Same picture as an earlier row | 23",), {"data__duplicates": 23}, other={}),
     "sizes": Says(IN_IT, ("Smallest, largest | 32 × 32, 32 × 32 pixels; longer sides",), {"data__max_side": 64}),
     "columns": Says(IN_IT, ("Columns | image, label",)),
@@ -182,3 +193,25 @@ def test_the_card_states(name: str) -> None:
         card = render_card(state_facts(**statement.other), statement.audit)
         place = "How it was made" if statement.place == MADE and statement.other is CONTROL else statement.place
         assert not holds(part_of(card, place), statement.words)
+
+
+TABLED = {"clean_split": CLEAN, **SPLITS, "data__layout": "class folders"}
+
+
+def test_every_table_has_a_head_and_a_rule() -> None:
+    """Without them Markdown shows bars."""
+    for facts in ({}, TABLED, CONTROL, BARE):
+        for audit in (None, PASSED):
+            heads = []
+            for block in render_card(state_facts(**facts), audit).split("\n\n"):
+                lines = block.strip().splitlines()
+                if lines and lines[0].startswith("|"):
+                    heads.append(lines[0].replace(" ", ""))
+                    assert set(lines[1]) <= set("|-:"), block
+                    widths = {line.replace("\\|", "").count("|") for line in lines}
+                    assert len(widths) == 1, block
+            assert heads[0] == "|Ataglance||"
+            expected = {"|Setting||", "|Contents||", f"|class|images|{'cleanimages|' * ('clean_split' in facts)}"}
+            expected |= set() if facts == BARE else {"||mean|worstimage|"}
+            expected |= {"|Conditions||", "|tier|outcome|required|limit|leakage,atmost|"} if audit else set()
+            assert expected <= set(heads)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -290,3 +292,35 @@ def test_the_reasons_of_rows_without_a_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(BadImage) as caught:
         decode((tmp_path / "0.png").read_bytes())
     assert caught.value.fault == "too large"
+
+
+def fault_of(folder: Path, row: int) -> str:
+    with pytest.raises(BadImage) as caught:
+        open_source(SourceOptions(source=str(folder))).image_bytes(row)
+    return caught.value.fault
+
+
+def test_the_reasons_of_rows_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = draw_classes(tmp_path / "in", count=1).joinpath("cat/0.png").read_bytes()
+    pictures = [
+        *(None, {"bytes": None, "path": "https://example.org/1.png"}),
+        *({"bytes": None, "path": "gone.png"}, {"bytes": None, "path": "large.png"}, {"bytes": data, "path": None}),
+    ]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    table = pa.table({"image": pictures, "label": list("ababa")}, schema=features.arrow_schema)
+    (tmp_path / "table").mkdir()
+    pq.write_table(table, tmp_path / "table/rows.parquet")
+    (tmp_path / "table/large.png").write_bytes(data)
+    monkeypatch.setattr("rem_release.data.sources.source._MAX_FILE_BYTES", 10)
+    missing = "missing, or unreadable on the disk"
+    expected = ["no image in the row", missing, missing, "too large"]
+    assert [fault_of(tmp_path / "table/rows.parquet", row) for row in range(4)] == expected
+
+
+def test_the_reason_of_a_file_that_the_disk_does_not_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    draw_classes(tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    assert fault_of(tmp_path, 0) == "missing, or unreadable on the disk"
