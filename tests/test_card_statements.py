@@ -1,6 +1,7 @@
 """What a card says to whoever reads it alone: the limits, how to verify, whose rights. Each statement, where it must be
 and where it must not be, by the words that it cannot do without."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,3 +216,23 @@ def test_every_table_has_a_head_and_a_rule() -> None:
             expected |= set() if facts == BARE else {"||mean|worstimage|"}
             expected |= {"|Conditions||", "|tier|outcome|required|limit|leakage,atmost|"} if audit else set()
             assert expected <= set(heads)
+
+
+def test_code_stands_in_code_and_each_work_is_cited_whole() -> None:
+    cited = {}
+    for method in ("rem", "em", "sem"):
+        card = render_card(state_facts(protection__method=method))
+        fences = [line for line in card.splitlines() if line.startswith("```")]
+        assert fences == ["```python", "```", "```", "```", "```bibtex", "```"]
+        code = card.split("```bibtex\n")[1].split("```")[0]
+        cited[method] = re.findall(
+            r"@inproceedings\{(\w+),\n  title = \{(\w.*\w)\},\n  author = \{(\w+), .*\},\n"
+            r"  booktitle = \{(\w.*\w)\},\n  year = \{(\d+)\}\n\}\n",
+            code,
+        )
+        assert code.count("@") == len(cited[method])
+    names = {method: [(name, author, year) for name, _, author, _, year in works] for method, works in cited.items()}
+    own = ("fu2022robust", "Fu", "2022")
+    assert names["rem"] == [own]
+    assert names["em"] == [("huang2021unlearnable", "Huang", "2021"), own]
+    assert names["sem"] == [("liu2024stable", "Liu", "2024"), own]
