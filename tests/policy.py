@@ -29,6 +29,10 @@ class _Refuse(Exception):  # noqa: N818 - becomes a Refusal
     pass
 
 
+class _Foreign(_Refuse):
+    """A table of other images beside class folders, which `--layout` passes over."""
+
+
 @dataclass(frozen=True)
 class Row:
     origin: str
@@ -112,7 +116,11 @@ def _one_split(folder: Path, split: str, layout: str | None, label_from: str | N
     for place, table in _tables(folder, split, layout):
         if label_from == "albums":
             raise _Refuse("a table, and albums take folders")
-        return _table(folder, place, table, split, layout)
+        try:
+            return _table(folder, place, table, split, layout)
+        except _Foreign:
+            if layout is None:
+                raise
     return _albums(folder, split, layout) if label_from == "albums" else _folders(folder, split, layout)
 
 
@@ -467,8 +475,9 @@ def _table(folder: Path, place: str, table: Path, split: str, layout: str | None
     others = [name for name in names if name != "file_name"]
     spoken = [name for name in others if "label" in name.lower() or name == "species"]  # SILENT on the names
     column = "label" if "label" in others else spoken[0] if len(spoken) == 1 else ""
-    if "file_name" not in names or not column:
-        raise _Refuse("no such column")
+    beside = _class_folders_beside(folder / place)
+    if "file_name" not in names:
+        raise (_Foreign if beside else _Refuse)("no such column")
     listed: list[tuple[str, object]] = []
     for record in records:
         name = record.get("file_name")
@@ -478,6 +487,10 @@ def _table(folder: Path, place: str, table: Path, split: str, layout: str | None
         if name.startswith("/") or ".." in name.split("/"):
             raise _Refuse("leads out of the folder")
         listed.append((name, record.get(column)))
+    if beside and listed and not any((folder / place / name).exists() for name, _ in listed):
+        raise _Foreign("a table of other images")
+    if not column:
+        raise _Refuse("no such column")
     for name, value in listed:  # SILENT: in the other splits of the table, too
         if any(_parts(other) == _parts(name) and label != value for other, label in listed):
             raise _Refuse("a file with two labels")
@@ -505,6 +518,13 @@ def _table(folder: Path, place: str, table: Path, split: str, layout: str | None
         raise _Refuse("labels of several types")
     rows = [(name, label, folder / place / name) for (name, _), label in zip(listed, labels, strict=True)]
     return _Found(rows, chosen, left, table=True, whole=not place)
+
+
+def _class_folders_beside(folder: Path) -> bool:
+    """Several folders of pictures, here or in a folder that is named like a split."""
+    tops = [entry for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
+    places = [folder, *(top for top in tops if meaning(top.name))]
+    return any(len({p[0] for p in _files(at) if len(p) > 1 and p[-1].lower().endswith(_SUFFIXES)}) > 1 for at in places)
 
 
 def _parts(name: str) -> tuple[str, ...]:

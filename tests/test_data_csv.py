@@ -125,3 +125,17 @@ def test_blanks_around_names_of_columns_and_utf16_without_a_mark(tmp_path: Path)
     assert (source.classes, source.dataset.column_names) == (["cat", "dog"], ["image", "label"])
     (tmp_path / "metadata.csv").write_bytes("\n".join(["file_name,label", *ROWS]).encode("utf-16-le"))
     assert "has bytes of zero, as UTF-16 without a mark: save it as UTF-8" in refuse(tmp_path)
+
+
+def test_dates_and_numbers_with_leading_zeros_stay_as_they_are_written(tmp_path: Path) -> None:
+    rows = [
+        "1.png,2021-05-01,2021-05-01,007,1,-01",
+        "2.png,2021-05-02,2021-05-02 10:00:00,7,2,10",
+        "3.png,2021-05-01,,010,3,",
+    ]
+    source = read(tmp_path, "\n".join(["file_name,label,taken,code,number,offset", *rows]))
+    assert source.classes == ["2021-05-01", "2021-05-02"]
+    assert source.dataset["taken"][:] == ["2021-05-01", "2021-05-02 10:00:00", None]
+    assert source.dataset["code"][:] == ["007", "7", "010"]
+    assert source.dataset["offset"][:] == ["-01", "10", None]
+    assert source.dataset["number"][:] == [1, 2, 3]

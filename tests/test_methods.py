@@ -140,6 +140,7 @@ def working_set(labels, changed=None):
         bad=[],
         doubts=[],
         choices={},
+        faults={},
         resolution=2,
     )
 

@@ -1,7 +1,7 @@
 """How `protect` reads its pictures: once on each host, and what becomes of each of them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,8 @@ from rem_release.data.copies.near_groups import (
 from rem_release.data.copies.near_pictures import Grids
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.sources.clusters import label_by_clusters
+from rem_release.data.sources.recognised import Choice as Choices
+from rem_release.data.sources.recognised import LeftOut
 from rem_release.data.sources.rows import PrivateCache
 from rem_release.data.sources.source import Source
 from rem_release.data.working_set import WorkingSet, open_working_set, read_working_set, save_index
@@ -193,6 +195,16 @@ def describe_source(source: Source, working: WorkingSet) -> dict[str, object]:
         "doubtful": len(working.doubts),
         "choices": dict(working.choices),
     }
+
+
+def write_left_out(counts: Mapping[LeftOut, int]) -> str:
+    """What is not released, by why."""
+    return "; ".join(f"{reason} ({count})" for reason, count in counts.items()) or "nothing"
+
+
+def write_choices(counts: Mapping[Choices, int]) -> str:
+    """Of how many images the decoding was a choice, by what was one."""
+    return ", ".join(f"{count} {what}" for what, count in counts.items()) or "no image by a choice"
 
 
 def name_first(names: list[str]) -> str:

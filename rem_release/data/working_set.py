@@ -15,14 +15,14 @@ from rem_release.data.images.decoding import BadImage, decode, decode_noting
 from rem_release.data.images.doubts import find_doubt
 from rem_release.data.images.pixels import fit_working_grid, pixel_hash, shrink
 from rem_release.data.in_order import map_in_order
-from rem_release.data.sources.recognised import Choice
+from rem_release.data.sources.recognised import Choice, Fault
 from rem_release.data.sources.source import Source, require_two_classes
 from rem_release.errors import BadImagesError, InputError
 
 Progress = Callable[[int, int], None]
 _IMAGES = "images.npy"
 _INDEX = "index.npz"
-_KNOWN = ("stamp", "crc32", "hashes", "sizes", "rows", "image_of_row", "bad", "doubts", "choices")
+_KNOWN = ("stamp", "crc32", "hashes", "sizes", "rows", "image_of_row", "bad", "doubts", "choices", "faults")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +50,8 @@ class WorkingSet:
     """(origin, reason) of every other row whose picture may not be what its owner sees"""
     choices: dict[Choice, int]
     """of how many readable rows the decoding was a choice, by what was one"""
+    faults: dict[Fault, int]
+    """how many rows were left out, by why"""
     resolution: int
 
 
@@ -104,12 +106,15 @@ def read_working_set(
     bad: list[tuple[str, str]] = []
     doubts: list[tuple[str, str]] = []
     choices: Counter[Choice] = Counter()
+    faults: Counter[Fault] = Counter()
     readings = map_in_order(lambda row: _read(source, row, resolution, max_side), range(len(source)))
     for row, reading in enumerate(readings):
         if isinstance(reading, BadImage):
             bad.append((source.origin(row), reading.reason))
+            faults[reading.fault] += 1
         elif reading.doubt and skip_bad:
             bad.append((source.origin(row), reading.doubt))
+            faults["nearly all of one level"] += 1
         else:
             choices.update(reading.choices)
             doubts += [(source.origin(row), reading.doubt)] if reading.doubt else []
@@ -123,7 +128,7 @@ def read_working_set(
             progress(row + 1, len(source))
     _judge(source, np.array(rows, np.int64), bad, skip_bad)
     grids.flush()
-    return _assemble(source, grids, list(index), sizes, rows, image_of_row, bad, doubts, dict(choices))
+    return _assemble(source, grids, list(index), sizes, rows, image_of_row, bad, doubts, dict(choices), dict(faults))
 
 
 def _assemble(
@@ -136,6 +141,7 @@ def _assemble(
     bad: list[tuple[str, str]],
     doubts: list[tuple[str, str]],
     choices: dict[Choice, int],
+    faults: dict[Fault, int],
 ) -> WorkingSet:
     shown = np.array(image_of_row, np.int64)
     firsts = np.array(rows, np.int64)[np.unique(shown, return_index=True)[1]]
@@ -150,6 +156,7 @@ def _assemble(
         bad=bad,
         doubts=doubts,
         choices=dict(sorted(choices.items())),
+        faults=dict(sorted(faults.items())),
         resolution=grids.shape[-1],
     )
 
@@ -167,6 +174,7 @@ def save_index(working: WorkingSet, source: Source, folder: Path) -> None:
         bad=np.array(working.bad, np.str_).reshape(-1, 2),
         doubts=np.array(working.doubts, np.str_).reshape(-1, 2),
         choices=np.array(json.dumps(working.choices)),
+        faults=np.array(json.dumps(working.faults)),
     )
 
 
@@ -192,8 +200,8 @@ def open_working_set(source: Source, resolution: int, folder: Path, check: bool 
         return None
     bad, doubts = ([(str(origin), str(reason)) for origin, reason in known[name]] for name in ("bad", "doubts"))
     sizes, rows, shown = (known[name].tolist() for name in ("sizes", "rows", "image_of_row"))
-    choices = json.loads(str(known["choices"]))
-    return _assemble(source, grids, known["hashes"].tolist(), sizes, rows, shown, bad, doubts, choices)
+    choices, faults = (json.loads(str(known[name])) for name in ("choices", "faults"))
+    return _assemble(source, grids, known["hashes"].tolist(), sizes, rows, shown, bad, doubts, choices, faults)
 
 
 def _judge(source: Source, rows: np.ndarray, bad: list[tuple[str, str]], skip_bad: bool) -> None:

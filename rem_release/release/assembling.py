@@ -11,6 +11,7 @@ from rem_release.recipe import Recipe
 from rem_release.release.card import RENDERERS
 from rem_release.release.documents import describe_files
 from rem_release.release.facts import CostFacts, DataFacts, Facts, data_digest
+from rem_release.release.left_out import count_left_out
 from rem_release.release.schema import write_features
 from rem_release.release.stated_protection import describe_protection
 from rem_release.release.writing import Choice, Written
@@ -72,6 +73,7 @@ def describe_data(source: Source, choice: Choice) -> DataFacts:
         held_back=len(working.rows) - len(positions),
         skipped=len(working.bad),
         choices=working.choices,
+        left_out=count_left_out(source, choice),
         duplicates=len(positions) - len(np.unique(pictures)),
         near_copies=choice.near_copies,
         resized_noise=int(is_resized.sum()),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from rem_release.data.sources.recognised import Choice, Layout
+from rem_release.data.sources.recognised import Choice, Layout, LeftOut
 from rem_release.methods import MethodName
 from rem_release.methods.fields import Transform
 from rem_release.training.precision import Precision
@@ -79,6 +79,11 @@ class DataFacts(_Facts):
     skipped: int = Field(ge=0, description="files of the source that could not be read, left out with --skip-bad")
     choices: dict[Choice, PositiveInt] = Field(
         default={}, description="of how many rows of the source the decoding was a choice, by what was one"
+    )
+    left_out: dict[LeftOut, PositiveInt] = Field(
+        default={},
+        description="how much of the source is not released, by why: rows, images, other files, splits; empty where "
+        "nothing is, or where not stated",
     )
     duplicates: int = Field(ge=0, description="released rows whose picture also stands in an earlier row")
     near_copies: int | None = Field(

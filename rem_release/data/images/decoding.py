@@ -44,7 +44,7 @@ from rem_release.data.images.png_chunks import find_chunk, is_misread, lacks_row
 from rem_release.data.images.tiff_directories import is_cut, measure_sub_images
 from rem_release.data.images.tiff_pages import choose_page, has_unknown_channels, read_numbers
 from rem_release.data.in_order import take_room
-from rem_release.data.sources.recognised import Choice
+from rem_release.data.sources.recognised import Choice, Fault
 
 MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -53,14 +53,22 @@ _PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  
 _COMPRESSION, _SAMPLES = 259, 277
 _CHOSEN: Choice = "one picture chosen of several in the file"
 _BIG_ENDIAN_BIGTIFF = b"MM\0+"
+_FAULTS: dict[str, Fault] = {
+    "animated or multi-page": "several frames or pages",
+    "multi-page": "several frames or pages",
+    "more than": "too large",
+}
+"""how a reason starts -> what it comes under"""
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", _BIG_ENDIAN_BIGTIFF)
 
 
 class BadImage(ValueError):  # noqa: N818 - a verdict on a picture, gathered into BadImagesError
-    """A picture that the policy refuses; `reason` is short and starts in lower case."""
+    """A picture that the policy refuses; `reason` is short and starts in lower case, and may name what is private."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, given: Fault | None = None) -> None:
         self.reason = reason
+        known = [fault for start, fault in _FAULTS.items() if reason.startswith(start)]
+        self.fault: Fault = given or (known[0] if known else "damaged, or of a kind that is not read")
         super().__init__(reason)
 
 

@@ -13,6 +13,7 @@ from rem_release.errors import InputError
 
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _SEPARATORS = ",;\t|"
+_LEADING_ZERO = re.compile(r"[-+]?0\d+")
 _SHOWN = 60
 
 
@@ -77,8 +78,11 @@ def _find_texts(
                 f"{path} has {len(names)} columns, and its row {number} {len(row)} fields ({','.join(row)[:_SHOWN]}); "
                 "put texts with separators into quotes"
             )
-        texts |= {name for name, value in zip(names, row, strict=False) if not _is_plain(value)}
-    return {name: _read_text for name in texts if name == label or names_labels(name)}
+        for name, value in zip(names, row, strict=False):
+            is_label = name == label or names_labels(name)
+            if not _is_plain(value) if is_label else _LEADING_ZERO.fullmatch(value):
+                texts.add(name)
+    return dict.fromkeys(texts, _read_text)
 
 
 def _read_text(value: str) -> str | None:

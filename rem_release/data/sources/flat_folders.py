@@ -20,9 +20,15 @@ _NAMED = re.compile(r"(?P<name>[^\W\d_]+(?:[ _-][^\W\d_]+)*)[._ -]*\(?\d+\)?")
 _SED = r"s/^([^0-9]*[^0-9._ (-])[._ (-]*[0-9]+.*$/&,\1/p"
 _TABLES = (".csv", ".tsv", ".txt")
 _ARCHIVES = (".tar", ".zip", ".gz", ".tgz", ".7z", ".rar", ".tfrecord", ".npz", ".h5", ".hdf5")
+_BINARY_TABLES = (".parquet", ".arrow", ".feather")
 _MOST_ROWS = 10_000
 _LEAST_SHARE = 0.9
 _CLUSTERS = "or add --label-from clusters to group them by their looks"
+
+
+def is_table_or_archive(name: str) -> bool:
+    """Whether a file's name is that of a binary table, or of files packed into one."""
+    return name.lower().endswith((*_BINARY_TABLES, *_ARCHIVES))
 
 
 def explain_flat(root: Path, files: list[Parts]) -> tuple[str, list[str]]:

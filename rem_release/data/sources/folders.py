@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from rem_release.data.sources.companions import name_kind, refuse_companions
-from rem_release.data.sources.flat_folders import explain_flat
+from rem_release.data.sources.flat_folders import explain_flat, is_table_or_archive
 from rem_release.data.sources.folder_doubts import (
     is_wrapped,
     name_ways,
@@ -164,7 +164,8 @@ def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, 
     names = sorted({parts[0] for parts in files if len(parts) > 1})
     if not names:
         raise InputError(*explain_flat(root, files))
-    documents = {parts for parts in files if len(parts) == 1 and is_document(parts[0])}
+    tops = {parts for parts in files if len(parts) == 1}
+    documents = {parts for parts in tops if is_document(parts[0]) or (options.layout and is_table_or_archive(parts[0]))}
     ignored += sorted(str(root / parts[0]) for parts in documents)
     files = [parts for parts in files if parts not in documents]
     ignored += [entry.path for entry in list_folder(root) if entry.is_dir() and entry.name not in names]

@@ -5,23 +5,31 @@ its shared cache: it holds clean pixels.
 """
 
 import glob
+import os
 from collections import Counter
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 import datasets
 import pyarrow as pa
 
 from rem_release.data.sources.csv_tables import describe_csv
 from rem_release.data.sources.folders import choose_folder, guess_split_folder, list_other_folders
+from rem_release.data.sources.json_dates import read_dates_as_texts
 from rem_release.data.sources.labels import guess_columns
+from rem_release.data.sources.parquet_files import has_class_folders
 from rem_release.data.sources.reading import explaining, is_address, is_image
 from rem_release.data.sources.rows import PrivateCache, Rows, SourceOptions, point_at_files
+from rem_release.data.sources.source import suggest
 from rem_release.data.sources.split_names import split_named
-from rem_release.data.sources.walking import walk
+from rem_release.data.sources.walking import list_folder, walk
 from rem_release.errors import InputError
 
 _METADATA = {"metadata.csv": "csv", "metadata.jsonl": "json", "metadata.parquet": "parquet"}
+
+
+class ForeignTableError(InputError):
+    """A table beside class folders that says nothing of the images there."""
 
 
 def find_metadata(path: Path, options: SourceOptions) -> Path | None:
@@ -43,6 +51,7 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
     """Read a metadata file; its `file_name` column becomes the image column, a path relative to the file's folder.
 
     Raises:
+        ForeignTableError: class folders are there, and it names none of their files.
         InputError: the file cannot be read, has no usable `file_name` column, or names files outside its folder.
     """
     cache = PrivateCache()
@@ -54,7 +63,12 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
             split="train",
             cache_dir=cache.name,
         )
+        if path.suffix == ".jsonl":
+            loaded = read_dates_as_texts(path, loaded)
+    if "file_name" not in loaded.column_names:
+        _refuse_columns(path, loaded.column_names, options)
     names = _read_file_names(path, loaded, options)
+    _refuse_foreign(path, names, options)
     _refuse_twins(path, names, loaded, options)
     table = loaded.data.table
     unlisted = _count_unlisted(path.parent, names)
@@ -88,6 +102,45 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
         left_out=tuple(top for top in tops if top != chosen) if tops else list_other_folders(path.parent, options),
         unlisted=unlisted,
     )
+
+
+def _refuse_columns(path: Path, columns: list[str], options: SourceOptions) -> NoReturn:
+    """Refuse a table that does not say where images lie.
+
+    Raises:
+        ForeignTableError: class folders are there.
+        InputError: none are.
+    """
+    way = _name_way_on(path, options)
+    raise (ForeignTableError if way else InputError)(
+        f"{path} has no column 'file_name'; its columns are {', '.join(columns)}: give that name to the one that says "
+        f"where each picture lies{way}"
+    )
+
+
+def _refuse_foreign(path: Path, names: list[str], options: SourceOptions) -> None:
+    """Refuse a table of other images, or of these under other names, where class folders say the labels.
+
+    Raises:
+        ForeignTableError: none of its files is there.
+    """
+    files = [path.parent / name for name in names]
+    if files and not any(map(os.path.exists, files)) and (way := _name_way_on(path, options)):
+        raise ForeignTableError(
+            f"{path} lists {len(names)} files of which none is there, such as {names[0]}{suggest(files[0])}: write "
+            f"into 'file_name' where each image lies below {path.parent}{way}"
+        )
+
+
+def _name_way_on(path: Path, options: SourceOptions) -> str:
+    """The option that reads the class folders beside a table; empty where there are none."""
+    folders = [Path(entry) for entry in list_folder(path.parent) if entry.is_dir()]
+    splits = [folder for folder in folders if split_named(folder.name)]
+    if options.label_from or not any(map(has_class_folders, (path.parent, *splits))):
+        return ""
+    is_above = path.parent == Path(options.source) and len(splits) < len(folders)
+    layout = "classes" if is_above else "splits"
+    return f", or add --layout {layout} to read the class folders there and pass the table over"
 
 
 def _refuse_twins(path: Path, names: list[str], loaded: datasets.Dataset, options: SourceOptions) -> None:
@@ -127,11 +180,6 @@ def _count_unlisted(folder: Path, names: list[str]) -> dict[str, int]:
 
 
 def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOptions) -> list[str]:
-    if "file_name" not in loaded.column_names:
-        raise InputError(
-            f"{path} has no column 'file_name'; its columns are {', '.join(loaded.column_names)}: give that name to "
-            "the one that says where each picture lies"
-        )
     if options.image_column in loaded.column_names and options.image_column != "file_name":
         raise InputError(f"{path} has a column {options.image_column!r} already; name the pictures with --image-column")
     for name in loaded.column_names:

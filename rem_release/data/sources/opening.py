@@ -6,7 +6,8 @@ The first that fits, which stands in `Source.layout`:
 2. *A folder of `save_to_disk`*: `dataset_dict.json` or `state.json` is there. Other splits are left out.
 3. *Pictures with metadata*: `metadata.csv`, `.jsonl` or `.parquet` in the folder of the split or in SOURCE; two of
    them are refused. A table whose files all lie in folders named like splits is one of splits. Pictures
-   that it does not list are left out and counted by folder. How a CSV is written: `csv_tables`.
+   that it does not list are left out and counted by folder. One that lists none of the files of class folders beside
+   it is a question; with `--layout` it is passed over. How a CSV is written: `csv_tables`.
 4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of pictures; or anywhere
    below, where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them; each
    split names its own classes. A shard that is missing by its name (`-of-00002`), a column that one file lacks, and
@@ -20,8 +21,8 @@ The first that fits, which stands in `Source.layout`:
    how they are told); where all are called `images` and the like, or one and holds folders. A folder is a class; with
    `--label-from albums` the folder that directly holds a file is one; with `clusters` none is needed. Images at the
    top have no class and are refused; beside folders of splits they are left out and counted. Hidden files, droppings
-   of systems, documents at the top (README, LICENSE, .csv, .txt ...) and empty folders are passed over and counted.
-   What is one step away is named by `flat_folders`.
+   of systems, documents at the top (README, LICENSE, .csv, .txt ...) and empty folders are passed over and counted,
+   with `--layout` also tables and archives at the top. What is one step away is named by `flat_folders`.
 6. *A dataset of the Hugging Face Hub*, NAMESPACE/NAME, where no such path and no such folder for it exists.
 
 A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value. None may be missing; -1 means
@@ -51,7 +52,7 @@ from rem_release.data.sources.labels import (
     refuse_splits_in_column,
     refuse_unwritable,
 )
-from rem_release.data.sources.metadata import find_metadata, open_metadata
+from rem_release.data.sources.metadata import ForeignTableError, find_metadata, open_metadata
 from rem_release.data.sources.parquet_files import holds_parquet, is_parquet, open_parquet
 from rem_release.data.sources.rows import Rows, SourceOptions
 from rem_release.data.sources.saved import is_saved_dataset, open_hub, open_saved
@@ -123,7 +124,11 @@ def _open_local(path: Path, options: SourceOptions) -> Rows:
         return _open_table(open_saved(path, options), options)
     metadata = find_metadata(path, options)
     if metadata is not None:
-        return _open_table(open_metadata(metadata, options), options)
+        try:
+            return _open_table(open_metadata(metadata, options), options)
+        except ForeignTableError:
+            if options.layout is None:
+                raise
     if holds_parquet(path, options):
         return _open_table(open_parquet(path, options), options)
     return open_folder(path, options)

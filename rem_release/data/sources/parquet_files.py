@@ -45,7 +45,7 @@ def holds_parquet(path: Path, options: SourceOptions) -> bool:
         if folder.is_dir()
         for file in folder.iterdir()
     ):
-        return not _has_class_folders(path)
+        return not has_class_folders(path)
     if not _list_parquet(path):
         return False
     return _describes_data(path / "README.md") or not any(_has_suffix(file, PICTURES) for file in path.rglob("*"))
@@ -55,7 +55,8 @@ def _has_suffix(path: Path, suffixes: set[str]) -> bool:
     return path.suffix.lower() in suffixes and not path.is_dir()
 
 
-def _has_class_folders(path: Path) -> bool:
+def has_class_folders(path: Path) -> bool:
+    """Whether several folders in this one hold pictures."""
     inner = [folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
     return sum(any(_has_suffix(file, PICTURES) for file in folder.rglob("*")) for folder in inner) > 1
 
