@@ -51,11 +51,9 @@ def grey(values: np.ndarray) -> np.ndarray:
     return np.repeat(values[..., None], 3, axis=2)
 
 
-def brought_to_8(values: np.ndarray, colour: bool) -> np.ndarray:
-    """The rule of depth, for 16 bits; SILENT on grey with alpha: taken for colour."""
-    if values.dtype == np.uint8:
-        return values
-    return (values // 256 if colour else np.floor(values / 257 + 0.5)).astype(np.uint8)
+def brought_to_8(values: np.ndarray) -> np.ndarray:
+    """The rule of depth, for 16 bits."""
+    return values if values.dtype == np.uint8 else np.floor(values / 257 + 0.5).astype(np.uint8)
 
 
 def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -155,13 +153,13 @@ def _png(data: bytes) -> np.ndarray:
             alpha = np.frombuffer(clear.ljust(256, b"\xff"), np.uint8)[samples[..., 0]]
     else:
         if kind in (4, 6):
-            colours, alpha = samples[..., :-1], brought_to_8(samples[..., -1], True)
+            colours, alpha = samples[..., :-1], brought_to_8(samples[..., -1])
         elif clear:
             if depth not in (1, 8) and not (kind == 0 and depth == 16):
                 raise Refused("a transparent colour of not 8 bits")  # SILENT
             colour = np.frombuffer(clear, ">u2") & (2**depth - 1)
             alpha = np.where((samples == colour).all(axis=2), 0, 255)
-        colours = brought_to_8(colours, kind in (2, 4, 6)) if depth == 16 else colours * (255 // (2**depth - 1))
+        colours = brought_to_8(colours) if depth == 16 else colours * (255 // (2**depth - 1))
         colours = grey(colours[..., 0]) if kind in (0, 4) else colours
     return turn(lay_on_white(colours, alpha), orientation_in(ancillary.get(b"eXIf", b"")))
 
@@ -330,7 +328,7 @@ def _ppm(data: bytes) -> np.ndarray:
     values = values.reshape(shape).astype(np.int64)
     values = 1 - values if kind in (1, 4) else values
     if most > 255 and not colour:  # SILENT on levels that are neither 255 nor 65535: spread over the whole range
-        values = brought_to_8(np.rint(values * 65535 / most).astype(np.uint16), colour=False)
+        values = brought_to_8(np.rint(values * 65535 / most).astype(np.uint16))
     else:
         values = np.rint(values * 255 / most).astype(np.uint8)
     return values if colour else grey(values[..., 0])
@@ -401,7 +399,7 @@ def _tiff(data: bytes) -> np.ndarray:
         if values.min() < 0 or values.max() > 65535:
             raise Refused("outside 0 to 65535")
         values = values.astype(np.uint16)
-    levels = brought_to_8(values, kind == 2 or len(extra) > 0)
+    levels = brought_to_8(values)
     pixels = 255 - levels[..., :colours] if kind == 0 else levels[..., :colours]
     pixels = pixels if colours == 3 else grey(pixels[..., 0])
     if extra == (2,):

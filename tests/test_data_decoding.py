@@ -174,12 +174,67 @@ def test_16_bit_tiff_whose_white_is_zero_is_not_a_negative() -> None:
     np.testing.assert_array_equal(decode(save(image, "TIFF", tiffinfo={262: 0})), [[[255] * 3, [0] * 3]])
 
 
-def test_16_bit_colour_is_scaled_over_its_full_range() -> None:
-    values = RNG.integers(0, 65536, (5, 7, 3)).astype(np.uint16)
-    values[0, :2] = [[0, 0, 0], [65535, 65535, 65535]]
-    np.testing.assert_array_equal(decode(png16(values, 2)), values >> 8)
+SIXTEEN = st.integers(1, 4).flatmap(lambda channels: hnp.arrays(np.uint16, (3, 4, channels)))
+
+
+def level(values: np.ndarray) -> np.ndarray:
+    return np.rint(values / 257).astype(np.uint8)
+
+
+def by_16_bits(values: np.ndarray) -> np.ndarray:
+    """What they are in 8-bit RGB: grey, grey with alpha, RGB or RGBA."""
+    levels, channels = level(values), values.shape[2]
+    colours = grey(levels[..., 0]) if channels < 3 else levels[..., :3]
+    return on_white(colours, levels[..., -1]) if channels in (2, 4) else colours
+
+
+@settings(max_examples=60)
+@given(SIXTEEN)
+def test_16_bit_png_is_scaled_over_its_full_range(values: np.ndarray) -> None:
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[values.shape[2]]
+    np.testing.assert_array_equal(decode(png16(values, kind)), by_16_bits(values))
+
+
+@settings(max_examples=60)
+@given(
+    hnp.arrays(np.uint16, st.sampled_from([(3, 4, 3), (3, 4, 4)])),
+    st.sampled_from("<>"),
+    st.sampled_from([None, "zlib"]),
+    st.sampled_from([None, (16, 16)]),
+    st.integers(1, 8),
+)
+def test_16_bit_colour_of_tiff_is_scaled_over_its_full_range(
+    values: np.ndarray, order: str, compression: str | None, tile: tuple[int, int] | None, turned: int
+) -> None:
+    extra = ["unassalpha"] if values.shape[2] == 4 else None
+    options = {"photometric": "rgb", "extrasamples": extra, "compression": compression, "tile": tile}
+    data = write_tiff(values, order, False, extratags=[(274, 3, 1, turned, True)], **options)
+    np.testing.assert_array_equal(decode(data), TURNS[turned](by_16_bits(values)))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_16_bit_inks_and_colours_weighted_by_alpha(order: str, compression: str | None) -> None:
+    values = RNG.integers(0, 65536, (5, 7, 4)).astype(np.uint16)
+    inks = {"photometric": "separated", "planarconfig": "contig", "compression": compression}
+    np.testing.assert_array_equal(
+        decode(write_tiff(values, order, False, **inks)), decode(write_tiff(level(values), order, False, **inks))
+    )
+    weighted = {"photometric": "rgb", "extrasamples": ["assocalpha"], "compression": compression}
+    values[..., :3] = values[..., :3] * (values[..., 3:] / 65535)
+    np.testing.assert_array_equal(
+        decode(write_tiff(values, order, False, **weighted)),
+        decode(write_tiff(level(values), order, False, **weighted)),
+    )
+
+
+def test_a_grey_profile_fits_16_bit_grey_with_alpha() -> None:
+    packed = chunk(b"iCCP", b"grey\0\0" + zlib.compress(LINEAR_GREY))
     alpha = np.full((5, 7, 1), 65535, np.uint16)
-    np.testing.assert_array_equal(decode(png16(np.dstack([values, alpha]), 6)), values >> 8)
+    values = np.dstack([GREYS.astype(np.uint16)[..., None] * 257, alpha])
+    plain = decode(save(Image.fromarray(GREYS), icc_profile=LINEAR_GREY))
+    assert np.abs(plain.astype(int) - grey(GREYS)).max() > 50
+    np.testing.assert_array_equal(decode(png16(values, 4, packed)), plain)
 
 
 def test_32_bit_grey_must_fit_16_bits() -> None:

@@ -11,8 +11,8 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
 - *Colour.* The embedded ICC profile (RGB, grey, CMYK, LAB) is converted to sRGB with the perceptual intent; alpha is
   not touched by it. A missing, broken or unfitting profile means sRGB (for CMYK: the plain ink model of Pillow). What
   else may state colours (gAMA, cHRM and cICP of PNG, nclx of AVIF, Adobe RGB in EXIF) is not applied, and counted.
-- *Depth.* 16-bit greyscale v becomes round(v / 257). 16-bit colour becomes its high byte, v // 256, as Pillow reads it:
-  both map 0 to 0 and 65535 to 255; of PPM it is round(255·v / maximum). Colours are cut before a profile is applied.
+- *Depth.* 16-bit numbers v become round(v / 257), grey, colours and alpha alike; of PPM round(255·v / maximum). That
+  is done before a profile is applied, and before colours that are weighted by alpha are divided by it.
   Greyscale in 32-bit integers must lie in 0 to 65535, floats in 0 to 1, where v becomes round(255·v).
 - *Mode.* Greyscale, palette, 1-bit, CMYK, YCbCr and LAB become RGB. Palettes of TIFF have 16 bits, v // 256; where
   all of their values are below 256 they have 8, as libtiff takes them.
@@ -38,7 +38,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from rem_release.data.images.colour import convert_to_srgb, states_other_colours
-from rem_release.data.images.depth import is_cut_to_8_bits, is_misread_jpeg2000
+from rem_release.data.images.depth import has_16_bits, is_cut_to_8_bits, is_misread_jpeg2000, load_16_bits
 from rem_release.data.images.file_kinds import name_kind
 from rem_release.data.images.png_chunks import find_chunk, is_misread, lacks_rows, strip_png
 from rem_release.data.images.tiff_directories import is_cut, measure_sub_images
@@ -140,27 +140,28 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
     if data.startswith(_BIG_ENDIAN_BIGTIFF):  # of which Pillow misreads what is shorter than an address
         return _read_numbers(data, choices), False
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
+        file = Image.open(io.BytesIO(data), formats=FORMATS)
+        if file.width * file.height > MAX_PIXELS:
             raise Image.DecompressionBombError
-        _choose_frame(image, choices)
-        if image.width * image.height > MAX_PIXELS:
+        _choose_frame(file, choices)
+        if file.width * file.height > MAX_PIXELS:
             raise Image.DecompressionBombError
-        take_room(image.width * image.height)
-        tags = getattr(image, "tag_v2", {})
-        if image.mode in ("I", "F") and data.startswith(b"MM") and tags.get(_COMPRESSION, 1) != 1:
+        take_room(file.width * file.height)
+        tags = getattr(file, "tag_v2", {})
+        if file.mode in ("I", "F") and data.startswith(b"MM") and tags.get(_COMPRESSION, 1) != 1:
             return _read_numbers(data, choices), False  # Pillow turns their bytes around twice
-        _refuse_misread(image, tags, data)
+        _refuse_misread(file, tags, data)
         if tags.get(_ORIENTATION, 1) in range(2, 9):
             choices.append("turned as EXIF says")
         for key in ("xmp", "XML:com.adobe.xmp"):  # Pillow would turn by what it says
-            image.info.pop(key, None)
-        if is_cut_to_8_bits(image, data):
+            file.info.pop(key, None)
+        if is_cut_to_8_bits(file, data):
             choices.append("numbers of more than 8 bits brought to 8")
-        if image.format == "TIFF" and has_unknown_channels(tags, image.mode[-1] in "Aa"):
+        if file.format == "TIFF" and has_unknown_channels(tags, file.mode[-1] in "Aa"):
             choices.append("channels of no stated meaning left out")
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
-        frame = image.tile[0].extents if image.format == "GIF" and image.tile else None
+        frame = file.tile[0].extents if file.format == "GIF" and file.tile else None
+        image = load_16_bits(file, data) if has_16_bits(file) else file
         image.load()  # which turns TIFF
         if image.format == "PNG" and not np.asarray(image)[-1].any() and lacks_rows(data):
             raise BadImage("truncated or damaged (rows are missing at its end)")
