@@ -1,12 +1,17 @@
 """Work spread over threads: results in order, few of them in memory, and few pixels in flight."""
 
+import io
 import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from rem_release.data import in_order
+from rem_release.data.images.decoding import decode
 from rem_release.data.in_order import _current, map_in_order, take_room
 
 
@@ -111,3 +116,35 @@ def test_the_second_picture_of_an_item_counts_and_does_not_wait() -> None:
 
 def test_room_outside_of_a_map_is_free() -> None:
     take_room(10**12)
+
+
+def encode(format: str) -> bytes:
+    """An image of 80 pixels."""
+    buffer = io.BytesIO()
+    if format == "floats":  # which another library reads
+        values = np.zeros((8, 10), np.float32)
+        tifffile.imwrite(buffer, values, byteorder=">", bigtiff=True, photometric="minisblack", metadata=None)
+    else:
+        Image.new("RGB", (10, 8)).save(buffer, format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "floats"])
+@pytest.mark.usefixtures("few")
+def test_decoding_takes_room_for_its_pixels(format: str) -> None:
+    data, lock = encode(format), threading.Lock()
+    in_flight = most = 0
+
+    def work(number: int) -> int:
+        nonlocal in_flight, most
+        decode(data)
+        with lock:
+            in_flight += 1
+            most = max(most, in_flight)
+        time.sleep(0.001)
+        return number
+
+    for _ in map_in_order(work, range(30), 8):
+        with lock:
+            in_flight -= 1
+    assert most == 1, "two images of 80 pixels are more than the 100 that may be in flight"

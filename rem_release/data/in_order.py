@@ -15,7 +15,7 @@ _MOST_PIXELS = 48_000_000
 """of all pictures together that are worked on, or done and not taken yet; a larger one is alone"""
 _BYTES_A_PIXEL = 34
 """that working on it takes"""
-_KEPT_A_PIXEL, _MOST_KEPT = 5, 110_000_000
+_KEPT_A_PIXEL, _MOST_KEPT = 5, 120_000_000
 """bytes that each thread keeps for the next picture, of the largest one's pixels, and at most; both were measured on
 JPEG of 24 and 80 megapixels with 2 and with 16 threads"""
 Item = TypeVar("Item")
