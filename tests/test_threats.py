@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,64 @@ def test_a_file_that_holds_no_threat_or_two_is_an_error(text: str, count: int, t
         known_parts()
 
 
+NEVER_CALLED = {
+    "augment, perturb": (
+        TOYS["strong"]
+        + "\n    def perturb(self, model, batch, adversary):\n        return batch.images, batch.images\n"
+        "\n    def augment(self, model, batch):\n        return batch\n",
+        "made_of puts others in its place, so its own perturb, augment would never be used",
+    ),
+    "filter": (
+        TOYS["invert"].replace("PICTURE", "ADVERSARY"),
+        "filter_picture is called at stage PICTURE alone, and its stage is ADVERSARY; put it into a class of its own",
+    ),
+    "adversary": (TOYS["trades"].replace("ADVERSARY", "LOSS"), "perturb is called at stage ADVERSARY alone"),
+    "pipeline": (
+        TOYS["standstill"] + "\n    def pipeline(self, resolution):\n        return None\n",
+        "pipeline is called at stage VIEWS alone, and its stage is SCHEDULE",
+    ),
+    "originals": (
+        TOYS["few_originals"].replace("    needs_originals: ClassVar[bool] = True\n", ""),
+        "needs_originals = True and own_originals go together; it has one of them",
+    ),
+    "no originals": (
+        TOYS["standstill"] + "    needs_originals: ClassVar[bool] = True\n",
+        "needs_originals = True and own_originals go together; it has one of them",
+    ),
+    "mixture": (
+        TOYS["standstill"] + "    mixes_originals: ClassVar[bool] = True\n",
+        "mixes_originals takes needs_originals = True",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NEVER_CALLED)
+def test_a_hook_that_would_never_be_called_is_refused_where_it_is_written(case: str, tmp_path: Path) -> None:
+    body, message = NEVER_CALLED[case]
+    write_toy(tmp_path, "odd", body)
+    with added(tmp_path), pytest.raises(TypeError, match=re.escape(f"kinds.odd.Toy: {message}")):
+        known_parts()
+
+
+def test_a_file_holds_the_parts_of_its_threat(scene: Path, tmp_path: Path) -> None:
+    """A filter and an adversary of its own. Another file may call its classes alike."""
+    write_toy(tmp_path, "other", TOYS["filtered"].replace("picture +", "picture // 2 +"))
+    with added(tmp_path):
+        laboratory = open_laboratory(scene, tmp_path)
+        texts = ("standard", "filtered(shift=3)", "other(shift=3)")
+        plain, moved, halved = (laboratory.images.prepare(make_task(text))[0].images for text in texts)
+        recipe = read_recipe(tmp_path, adversary={"steps": 3, "relative_step_size": 0.5})
+        threat = parse_threat("filtered(shift=3)+cutout")
+        assert "filtered._Move" not in known_parts()
+        with pytest.raises(ValueError, match=r"filtered\._Still and pgd do not go together"):
+            parse_threat("filtered+pgd(radius=rho_a)")
+    assert torch.equal(moved, plain + 3)
+    assert torch.equal(halved, plain // 2 + 3)
+    assert threat.name == "filtered(shift=3)+cutout(share=0.5)"
+    assert threat.passes(recipe.adversary) == 3
+    assert threat.adversary is not None
+
+
 def test_gone_with_its_file(tmp_path: Path) -> None:
     write_toy(tmp_path, "passing", TOYS["invert"])
     with added(tmp_path):
@@ -112,9 +171,10 @@ def test_of_most_stages_there_is_one_part(text: str, names: str) -> None:
 
 
 def test_two_losses_do_not_go_together(tmp_path: Path) -> None:
-    write_toy(tmp_path, "smooth", TOYS["trades"].replace("Stage.ADVERSARY", "Stage.LOSS"))
+    own_loss = "\n    def loss(self, wrapped, batch):\n        return None\n"
+    write_toy(tmp_path, "smooth", TOYS["standstill"].replace("SCHEDULE", "LOSS") + own_loss)
     with added(tmp_path), pytest.raises(ValueError, match="trades and smooth do not go together"):
-        parse_threat("trades(radius=rho_a)+smooth(radius=rho_a)")
+        parse_threat("trades(radius=rho_a)+smooth")
 
 
 def test_a_threat_may_be_made_of_others() -> None:

@@ -55,7 +55,8 @@ class Part:
     """A named part of a threat with its parameters, which are the fields of its class.
 
     Attributes:
-        name: in recipes; that of the file.
+        name: in recipes; that of the file. A class whose own name begins with `_` is no threat, but what the one of its
+            file is made of.
         stage: where it acts. But for `PICTURE` and `IMAGE`, a threat has one part of each stage.
         excludes: names of others that it does not go together with.
         unsaid: parameters that the canonical name leaves out where they have their default.
@@ -76,7 +77,10 @@ class Part:
     needs_augmentation: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
-        cls.name = cls.__module__.rpartition(".")[2]
+        file = cls.__module__.rpartition(".")[2]
+        cls.name = f"{file}.{cls.__name__}" if cls.__name__.startswith("_") else file
+        if fault := _find_fault(cls):
+            raise TypeError(f"{cls.__module__}.{cls.__name__}: {fault}")
 
     # what it is
 
@@ -179,6 +183,38 @@ class Part:
             batch: augmented and attacked.
         """
         return None
+
+
+_STAGE_OF = {"filter_picture": Stage.PICTURE, "pipeline": Stage.VIEWS, "perturb": Stage.ADVERSARY}
+"""Hooks that are called at one stage alone."""
+_OF_ACTING = (
+    *("network", "needs_originals", "mixes_originals", "needs_augmentation", "excludes"),
+    *("ball", "draws", "extra_passes", "pixels", *_STAGE_OF, "own_originals"),
+    *("fit", "initial_weights", "schedule", "augment", "loss"),
+)
+"""What only parts that act are asked for."""
+
+
+def _find_fault(cls: type[Part]) -> str | None:
+    """Why something that a class says would never be asked for, or is asked for and not said."""
+
+    def says(name: str) -> bool:
+        return getattr(cls, name) is not getattr(Part, name)
+
+    idle = [name for name in _OF_ACTING if says(name)]
+    if says("made_of") and idle:
+        return f"made_of puts others in its place, so its own {', '.join(idle)} would never be used; move them there"
+    for name, stage in _STAGE_OF.items():
+        if says(name) and getattr(cls, "stage", stage) != stage:
+            return (
+                f"{name} is called at stage {stage.name} alone, and its stage is {Stage(cls.stage).name}; put it into "
+                "a class of its own, such as _First(Part), and name that in made_of"
+            )
+    if cls.needs_originals != says("own_originals"):
+        return "needs_originals = True and own_originals go together; it has one of them"
+    if cls.mixes_originals and not cls.needs_originals:
+        return "mixes_originals takes needs_originals = True and own_originals"
+    return None
 
 
 def where(on: Where) -> str:

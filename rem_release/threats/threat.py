@@ -6,7 +6,7 @@ Each part acts where an attacker would apply it, see `base.Stage`. An unknown na
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
@@ -41,7 +41,7 @@ class Threat:
     @property
     def name(self) -> str:
         """Canonical name: two threats that do the same have the same."""
-        return "+".join(_write(part) for part in self.parts) or STANDARD
+        return write_parts(self.parts) or STANDARD
 
     def words(self) -> str:
         """In plain words."""
@@ -257,6 +257,11 @@ def _acting(part: Part) -> list[Part]:
 def _place(part: Part) -> tuple[int, str]:
     """What changes pictures keeps its order, which matters; the rest has one."""
     return part.stage, "" if part.stage == Stage.PICTURE else part.name
+
+
+def write_parts(parts: Sequence[Part]) -> str:
+    """Parts by their names and parameters; no two that differ are written alike."""
+    return "+".join(_write(part) for part in parts)
 
 
 def _write(part: Part) -> str:
