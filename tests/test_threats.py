@@ -335,6 +335,27 @@ def test_originals_that_it_needs_are_a_floor_and_are_handed_to_it(scene: Path, t
     torch.testing.assert_close(seen[:, :, 0, 0].double(), 0.5 * mean.expand(24, 3), atol=1e-6, rtol=0)
 
 
+def test_what_it_spends_before_training_stands_in_the_plan(scene: Path, tmp_path: Path, monkeypatch) -> None:
+    """The scene has 24 images to train on, and three victims a row here: clean, random, protected."""
+    monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
+
+    def plan(*threats: str) -> tuple[dict[str, int], str]:
+        tiers = {"adaptive": {"architectures": ["small_vgg"], "threats": threats}}
+        changes = {**LEARNING, "adversary": {"steps": 3, "relative_step_size": 0.5}, "tiers": tiers}
+        recipe = write_audit_recipe(tmp_path / "audit.yaml", **changes)
+        options = ("audit", scene / "run", "--holdout", scene / "test", "--recipe", recipe, "--plan")
+        return succeed(*options, "--json").json, succeed(*options).out
+
+    plain, said = plan("standstill")
+    warm, warm_said = plan("standstill+warm_start")
+    small, _ = plan("standstill+warm_start+resized_crop(size=0.5)")
+    assert plain["passes_before_training"] == 0
+    assert "before training" not in said
+    assert warm["passes_before_training"] == warm["passes"] - plain["passes"] == 3 * (5 * 24 + 3)
+    assert "369 of them before training" in warm_said
+    assert small["passes_before_training"] == round(369 / 4), "at a fourth of the pixels"
+
+
 def test_an_audit_with_toys_says_so_wherever_it_speaks(scene: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
     location = Path(shutil.copytree(scene / "run", tmp_path / "run"))

@@ -71,6 +71,9 @@ WARM_START = """
     def words(self):
         return "a network that starts without a preference"
 
+    def passes_before(self, images, adversary):
+        return 5.0 * images + adversary.steps
+
     def initial_weights(self, accelerator, model, images, seed):
         import torch
 

@@ -122,6 +122,15 @@ class Part:
         """Forward and backward passes that a step spends on each draw beside the one that trains."""
         return 0
 
+    def passes_before(self, images: int, adversary: Adversary) -> float:
+        """Forward and backward passes of one image that it spends before training, as in `fit` or `initial_weights`.
+
+        Args:
+            images: how many the victim learns from.
+            adversary: steps and step size of the recipe.
+        """
+        return 0
+
     def pixels(self) -> float:
         """By what the number of an image's pixels is multiplied."""
         return 1
@@ -189,7 +198,7 @@ _STAGE_OF = {"filter_picture": Stage.PICTURE, "pipeline": Stage.VIEWS, "perturb"
 """Hooks that are called at one stage alone."""
 _OF_ACTING = (
     *("network", "needs_originals", "mixes_originals", "needs_augmentation", "excludes"),
-    *("ball", "draws", "extra_passes", "pixels", *_STAGE_OF, "own_originals"),
+    *("ball", "draws", "extra_passes", "passes_before", "pixels", *_STAGE_OF, "own_originals"),
     *("fit", "initial_weights", "schedule", "augment", "loss"),
 )
 """What only parts that act are asked for."""

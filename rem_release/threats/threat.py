@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, TypeVar
 
 from rem_release.threats.base import Part, Stage
@@ -125,10 +126,15 @@ class Threat:
 
         Passes at the working resolution: one at another costs as many as it has times the pixels.
         """
-        found = self.draws * (1 + sum(part.extra_passes(adversary) for part in self.acting))
-        for part in self.acting:
-            found *= part.pixels()
-        return found
+        return self._pixels * self.draws * (1 + sum(part.extra_passes(adversary) for part in self.acting))
+
+    def passes_before(self, images: int, adversary: Adversary) -> float:
+        """Those that are spent before training on that many images, counted alike."""
+        return self._pixels * sum(part.passes_before(images, adversary) for part in self.acting)
+
+    @property
+    def _pixels(self) -> float:
+        return prod(part.pixels() for part in self.acting)
 
     # what it does to pictures and rows
 
