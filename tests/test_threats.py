@@ -23,7 +23,7 @@ from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.target import open_target
-from rem_release.audit.naming import TRAINS
+from rem_release.audit.naming import TRAINS, threat_digest
 from rem_release.audit.step import make_step
 from rem_release.audit.victim import train_victim
 from rem_release.models import build_model
@@ -433,6 +433,48 @@ for name in sys.argv[1:]:
     assert done.returncode == 0, done.stderr
     found = dict(line.removeprefix(f"{copy}/").split(" ", 1) for line in done.stdout.splitlines())
     assert found == changes
+
+
+BORROWING = """
+    stage: ClassVar[Stage] = Stage.IMAGE
+
+    def words(self):
+        return "borrowed"
+
+    def augment(self, model, batch):
+        from rem_release.threats.kinds.lending import shade
+
+        return shade(batch)
+"""
+LENDING = """
+    stage: ClassVar[Stage] = Stage.IMAGE
+
+    def words(self):
+        return "lent"
+
+
+def shade(batch):
+    import rem_release.threats.kinds.last
+
+    return batch
+"""
+
+
+def test_a_victim_is_named_by_the_files_too_that_its_threat_imports_from_others(tmp_path: Path) -> None:
+    bodies = {"borrowing": BORROWING, "lending": LENDING, "last": TOYS["invert"], "apart": TOYS["invert"]}
+    for name, body in bodies.items():
+        write_toy(tmp_path, name, body)
+    found = {}
+    with added(tmp_path):
+        threat = parse_threat("borrowing")
+        for name in bodies:
+            threat_digest.cache_clear()
+            before = threat_digest(threat)
+            with (tmp_path / f"{name}.py").open("a") as file:
+                file.write("# changed\n")
+            threat_digest.cache_clear()
+            found[name] = threat_digest(threat) != before
+    assert found == {"borrowing": True, "lending": True, "last": True, "apart": False}
 
 
 IN_THE_KEY = {
