@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from packaging.version import Version
 
 import rem_release
 from rem_release.audit.bench import Bench
@@ -36,6 +37,7 @@ from rem_release.verdict.recipe import parse_architecture
 from tests.audit_commands import LEARNING, draw_colours, protect
 from tests.audits import read_recipe, read_victims, write_audit_recipe
 from tests.command_line import run, succeed
+from tests.evidence import POLICY, answer, describe, judge
 from tests.toy_threats import TOYS, added, write_toy
 
 PACKAGE = Path(rem_release.__file__).parent
@@ -80,7 +82,10 @@ def test_certificates_list_them_in_one_order() -> None:
     """Or the words of one that was written before would not be found again."""
     first = ["mean", "median", "gaussian", "greyscale", "jpeg", "bit_depth", "orthogonal", "resized_crop", "cutout"]
     first += ["mixup", "cutmix", "ueraser", "eot", "mixed", "linear_probe", "two_layer_probe", "pgd"]
-    assert [name for name in known_parts() if name in first] == first
+    parts = known_parts()
+    assert [name for name in parts if name in first] == first
+    for name in set(parts) - set(first) - set(TOYS):
+        assert Version(parts[name].since) > Version("0.4.0"), f"{name}: since is the version that ships it first"
 
 
 @pytest.mark.parametrize(("text", "count"), [("", 0), ("class A(Part):\n    stage = 0\nclass B(A):\n    pass\n", 2)])
@@ -113,6 +118,10 @@ NEVER_CALLED = {
     "no originals": (
         TOYS["standstill"] + "    needs_originals: ClassVar[bool] = True\n",
         "needs_originals = True and own_originals go together; it has one of them",
+    ),
+    "gap": (
+        TOYS["standstill"] + '    covers: ClassVar[frozenset[str]] = frozenset({"purity"})\n',
+        "covers has purity, which is none of purification, self-supervision",
     ),
     "mixture": (
         TOYS["standstill"] + "    mixes_originals: ClassVar[bool] = True\n",
@@ -381,6 +390,46 @@ def test_an_audit_with_toys_says_so_wherever_it_speaks(scene: Path, tmp_path: Pa
     for text in ((location / "release" / "README.md").read_text(), (location / "audit" / "report.html").read_text()):
         assert "TRADES (L∞, 4/255, β 6)" in text
     assert run("verify", location).code == 0
+
+
+# certificates of releases that were audited before it
+
+
+def list_not_covered(*threats: str, **changes: object) -> list[str]:
+    """Of an audit by hand whose victims of these threats teach something."""
+    tiers = {**POLICY, "adaptive": {"threats": threats}}
+    given = describe(["a", "b"], recipe={"tiers": tiers}, **changes)
+    return judge(given, answer(given, {"protected": 0.6})).not_covered
+
+
+def test_a_threat_that_covers_what_was_not_covered_says_so(tmp_path: Path) -> None:
+    covers = '    covers: ClassVar[frozenset[str]] = frozenset({"self-supervision"})\n'
+    write_toy(tmp_path, "own_labels", TOYS["warm_start"].replace("INITIAL_WEIGHTS\n", f"INITIAL_WEIGHTS\n{covers}"))
+    with added(tmp_path):
+        without, tried = list_not_covered("warm_start"), list_not_covered("own_labels")
+    assert [text[:30] for text in without if text[:4] in ("Diff", "Self")] == [
+        "Diffusion purification of the ",
+        "Self-supervised pretraining on",
+    ]
+    assert [text for text in tried if text[:4] in ("Diff", "Self")] == [without[-5]]
+    assert without[-3:] == tried[-3:]
+
+
+def test_a_certificate_of_an_earlier_version_lists_the_threats_that_it_had(tmp_path: Path) -> None:
+    """Or `verify` would find other sentences than that version wrote."""
+    body = TOYS["standstill"].replace("SCHEDULE\n", 'SCHEDULE\n    since: ClassVar[str] = "0.7"\n')
+    versions = describe(["a", "b"]).versions
+
+    def list_untried(maker: str) -> str:
+        sentences = list_not_covered("invert", versions={**versions, "rem-release": maker})
+        return next(text for text in sentences if text.startswith("Threats that were not tried"))
+
+    before = list_untried("0.6.2")
+    write_toy(tmp_path, "rest", body)
+    with added(tmp_path):
+        assert list_untried("0.6.2") == before
+        for maker in ("0.7.0", "0.10", "no version"):
+            assert list_untried(maker) == before.replace("standstill", "rest, standstill")
 
 
 # the key of a victim

@@ -27,6 +27,14 @@ Where = Literal["train", "both"]
 """on the training images only, or on the test images too"""
 
 
+GAPS = {
+    "purification": "Diffusion purification of the images (AVATAR and its kin): published tests recover most of the "
+    "accuracy with it.",
+    "self-supervision": "Self-supervised pretraining on the images, and other training without labels.",
+}
+"""What certificates say is not covered, until a threat covers it."""
+
+
 class Stage(IntEnum):
     """Where a part acts. Parts stand in a name, and act, in this order; those of one stage by name."""
 
@@ -65,6 +73,8 @@ class Part:
             then the floor of the row: a victim is trained on them. All-clean images are learnt without such a part.
         mixes_originals: they stand in the training set in the place of what was released.
         needs_augmentation: it does nothing with a recipe that does not augment.
+        since: the version of rem-release that ships it first. Certificates of earlier ones do not list it as untried.
+        covers: of `GAPS`, those that a valid row of it closes.
     """
 
     name: ClassVar[str] = ""
@@ -75,6 +85,8 @@ class Part:
     needs_originals: ClassVar[bool] = False
     mixes_originals: ClassVar[bool] = False
     needs_augmentation: ClassVar[bool] = False
+    since: ClassVar[str] = "0"
+    covers: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
         file = cls.__module__.rpartition(".")[2]
@@ -219,6 +231,8 @@ def _find_fault(cls: type[Part]) -> str | None:
                 f"{name} is called at stage {stage.name} alone, and its stage is {Stage(cls.stage).name}; put it into "
                 "a class of its own, such as _First(Part), and name that in made_of"
             )
+    if unknown := sorted(cls.covers - GAPS.keys()):
+        return f"covers has {', '.join(unknown)}, which is none of {', '.join(GAPS)}"
     if cls.needs_originals != says("own_originals"):
         return "needs_originals = True and own_originals go together; it has one of them"
     if cls.mixes_originals and not cls.needs_originals:
