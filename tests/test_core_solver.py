@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rem_release.core.draws import Draws, Purpose, uniform
+from rem_release.core.draws import Draws, Purpose, own_purpose, uniform
 from rem_release.core.levels import add_quantised
 from rem_release.core.norms import project
 from rem_release.core.pgd import frozen, pgd
@@ -113,6 +113,20 @@ def test_a_training_step_equals_the_plain_algorithm_1(name, sizes):
 def test_no_two_purposes_share_a_number():
     """Two names of one value would be one Enum member, and would draw the same numbers."""
     assert len({int(purpose) for purpose in Purpose}) == len(Purpose.__members__)
+
+
+def test_a_purpose_of_ones_own_is_apart_from_all_others_and_stays_the_same() -> None:
+    names = [f"threat {number}" for number in range(10_000)]
+    own = {own_purpose(name) for name in names}
+    assert len(own) == len(names)
+    assert min(own) > max(Purpose)
+    assert max(own) < 2**63
+    assert own_purpose("a_threat masks") == 135641788127836222
+    draws = Draws(3, torch.arange(5), 2)
+    assert draws.keys(own_purpose("a_threat masks"), 1, 2).shape == (10,)
+    assert not set(draws.keys(own_purpose("a_threat masks")).tolist()) & {
+        key for each in Purpose for key in draws.keys(each).tolist()
+    }
 
 
 def test_em_setting_equals_an_independent_em():

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from packaging.version import Version
 
 import rem_release
 from rem_release.audit.bench import Bench
@@ -22,7 +24,7 @@ from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.target import open_target
-from rem_release.audit.naming import TRAINS
+from rem_release.audit.naming import TRAINS, threat_digest
 from rem_release.audit.step import make_step
 from rem_release.audit.victim import train_victim
 from rem_release.models import build_model
@@ -35,6 +37,7 @@ from rem_release.verdict.recipe import parse_architecture
 from tests.audit_commands import LEARNING, draw_colours, protect
 from tests.audits import read_recipe, read_victims, write_audit_recipe
 from tests.command_line import run, succeed
+from tests.evidence import POLICY, answer, describe, judge
 from tests.toy_threats import TOYS, added, write_toy
 
 PACKAGE = Path(rem_release.__file__).parent
@@ -79,7 +82,10 @@ def test_certificates_list_them_in_one_order() -> None:
     """Or the words of one that was written before would not be found again."""
     first = ["mean", "median", "gaussian", "greyscale", "jpeg", "bit_depth", "orthogonal", "resized_crop", "cutout"]
     first += ["mixup", "cutmix", "ueraser", "eot", "mixed", "linear_probe", "two_layer_probe", "pgd"]
-    assert [name for name in known_parts() if name in first] == first
+    parts = known_parts()
+    assert [name for name in parts if name in first] == first
+    for name in set(parts) - set(first) - set(TOYS):
+        assert Version(parts[name].since) > Version("0.4.0"), f"{name}: since is the version that ships it first"
 
 
 @pytest.mark.parametrize(("text", "count"), [("", 0), ("class A(Part):\n    stage = 0\nclass B(A):\n    pass\n", 2)])
@@ -87,6 +93,68 @@ def test_a_file_that_holds_no_threat_or_two_is_an_error(text: str, count: int, t
     (tmp_path / "odd.py").write_text(f"from rem_release.threats.base import Part\n{text}", encoding="utf-8")
     with added(tmp_path), pytest.raises(TypeError, match=rf"odd has {count} threats, and one file holds one"):
         known_parts()
+
+
+NEVER_CALLED = {
+    "augment, perturb": (
+        TOYS["strong"]
+        + "\n    def perturb(self, model, batch, adversary):\n        return batch.images, batch.images\n"
+        "\n    def augment(self, model, batch):\n        return batch\n",
+        "made_of puts others in its place, so its own perturb, augment would never be used",
+    ),
+    "filter": (
+        TOYS["invert"].replace("PICTURE", "ADVERSARY"),
+        "filter_picture is called at stage PICTURE alone, and its stage is ADVERSARY; put it into a class of its own",
+    ),
+    "adversary": (TOYS["trades"].replace("ADVERSARY", "LOSS"), "perturb is called at stage ADVERSARY alone"),
+    "pipeline": (
+        TOYS["standstill"] + "\n    def pipeline(self, resolution):\n        return None\n",
+        "pipeline is called at stage VIEWS alone, and its stage is SCHEDULE",
+    ),
+    "originals": (
+        TOYS["few_originals"].replace("    needs_originals: ClassVar[bool] = True\n", ""),
+        "needs_originals = True and own_originals go together; it has one of them",
+    ),
+    "no originals": (
+        TOYS["standstill"] + "    needs_originals: ClassVar[bool] = True\n",
+        "needs_originals = True and own_originals go together; it has one of them",
+    ),
+    "gap": (
+        TOYS["standstill"] + '    covers: ClassVar[frozenset[str]] = frozenset({"purity"})\n',
+        "covers has purity, which is none of purification, self-supervision",
+    ),
+    "mixture": (
+        TOYS["standstill"] + "    mixes_originals: ClassVar[bool] = True\n",
+        "mixes_originals takes needs_originals = True",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NEVER_CALLED)
+def test_a_hook_that_would_never_be_called_is_refused_where_it_is_written(case: str, tmp_path: Path) -> None:
+    body, message = NEVER_CALLED[case]
+    write_toy(tmp_path, "odd", body)
+    with added(tmp_path), pytest.raises(TypeError, match=re.escape(f"kinds.odd.Toy: {message}")):
+        known_parts()
+
+
+def test_a_file_holds_the_parts_of_its_threat(scene: Path, tmp_path: Path) -> None:
+    """A filter and an adversary of its own. Another file may call its classes alike."""
+    write_toy(tmp_path, "other", TOYS["filtered"].replace("picture +", "picture // 2 +"))
+    with added(tmp_path):
+        laboratory = open_laboratory(scene, tmp_path)
+        texts = ("standard", "filtered(shift=3)", "other(shift=3)")
+        plain, moved, halved = (laboratory.images.prepare(make_task(text))[0].images for text in texts)
+        recipe = read_recipe(tmp_path, adversary={"steps": 3, "relative_step_size": 0.5})
+        threat = parse_threat("filtered(shift=3)+cutout")
+        assert "filtered._Move" not in known_parts()
+        with pytest.raises(ValueError, match=r"filtered\._Still and pgd do not go together"):
+            parse_threat("filtered+pgd(radius=rho_a)")
+    assert torch.equal(moved, plain + 3)
+    assert torch.equal(halved, plain // 2 + 3)
+    assert threat.name == "filtered(shift=3)+cutout(share=0.5)"
+    assert threat.passes(recipe.adversary) == 3
+    assert threat.adversary is not None
 
 
 def test_gone_with_its_file(tmp_path: Path) -> None:
@@ -112,9 +180,10 @@ def test_of_most_stages_there_is_one_part(text: str, names: str) -> None:
 
 
 def test_two_losses_do_not_go_together(tmp_path: Path) -> None:
-    write_toy(tmp_path, "smooth", TOYS["trades"].replace("Stage.ADVERSARY", "Stage.LOSS"))
+    own_loss = "\n    def loss(self, wrapped, batch):\n        return None\n"
+    write_toy(tmp_path, "smooth", TOYS["standstill"].replace("SCHEDULE", "LOSS") + own_loss)
     with added(tmp_path), pytest.raises(ValueError, match="trades and smooth do not go together"):
-        parse_threat("trades(radius=rho_a)+smooth(radius=rho_a)")
+        parse_threat("trades(radius=rho_a)+smooth")
 
 
 def test_a_threat_may_be_made_of_others() -> None:
@@ -275,6 +344,27 @@ def test_originals_that_it_needs_are_a_floor_and_are_handed_to_it(scene: Path, t
     torch.testing.assert_close(seen[:, :, 0, 0].double(), 0.5 * mean.expand(24, 3), atol=1e-6, rtol=0)
 
 
+def test_what_it_spends_before_training_stands_in_the_plan(scene: Path, tmp_path: Path, monkeypatch) -> None:
+    """The scene has 24 images to train on, and three victims a row here: clean, random, protected."""
+    monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
+
+    def plan(*threats: str) -> tuple[dict[str, int], str]:
+        tiers = {"adaptive": {"architectures": ["small_vgg"], "threats": threats}}
+        changes = {**LEARNING, "adversary": {"steps": 3, "relative_step_size": 0.5}, "tiers": tiers}
+        recipe = write_audit_recipe(tmp_path / "audit.yaml", **changes)
+        options = ("audit", scene / "run", "--holdout", scene / "test", "--recipe", recipe, "--plan")
+        return succeed(*options, "--json").json, succeed(*options).out
+
+    plain, said = plan("standstill")
+    warm, warm_said = plan("standstill+warm_start")
+    small, _ = plan("standstill+warm_start+resized_crop(size=0.5)")
+    assert plain["passes_before_training"] == 0
+    assert "before training" not in said
+    assert warm["passes_before_training"] == warm["passes"] - plain["passes"] == 3 * (5 * 24 + 3)
+    assert "369 of them before training" in warm_said
+    assert small["passes_before_training"] == round(369 / 4), "at a fourth of the pixels"
+
+
 def test_an_audit_with_toys_says_so_wherever_it_speaks(scene: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
     location = Path(shutil.copytree(scene / "run", tmp_path / "run"))
@@ -300,6 +390,46 @@ def test_an_audit_with_toys_says_so_wherever_it_speaks(scene: Path, tmp_path: Pa
     for text in ((location / "release" / "README.md").read_text(), (location / "audit" / "report.html").read_text()):
         assert "TRADES (L∞, 4/255, β 6)" in text
     assert run("verify", location).code == 0
+
+
+# certificates of releases that were audited before it
+
+
+def list_not_covered(*threats: str, **changes: object) -> list[str]:
+    """Of an audit by hand whose victims of these threats teach something."""
+    tiers = {**POLICY, "adaptive": {"threats": threats}}
+    given = describe(["a", "b"], recipe={"tiers": tiers}, **changes)
+    return judge(given, answer(given, {"protected": 0.6})).not_covered
+
+
+def test_a_threat_that_covers_what_was_not_covered_says_so(tmp_path: Path) -> None:
+    covers = '    covers: ClassVar[frozenset[str]] = frozenset({"self-supervision"})\n'
+    write_toy(tmp_path, "own_labels", TOYS["warm_start"].replace("INITIAL_WEIGHTS\n", f"INITIAL_WEIGHTS\n{covers}"))
+    with added(tmp_path):
+        without, tried = list_not_covered("warm_start"), list_not_covered("own_labels")
+    assert [text[:30] for text in without if text[:4] in ("Diff", "Self")] == [
+        "Diffusion purification of the ",
+        "Self-supervised pretraining on",
+    ]
+    assert [text for text in tried if text[:4] in ("Diff", "Self")] == [without[-5]]
+    assert without[-3:] == tried[-3:]
+
+
+def test_a_certificate_of_an_earlier_version_lists_the_threats_that_it_had(tmp_path: Path) -> None:
+    """Or `verify` would find other sentences than that version wrote."""
+    body = TOYS["standstill"].replace("SCHEDULE\n", 'SCHEDULE\n    since: ClassVar[str] = "0.7"\n')
+    versions = describe(["a", "b"]).versions
+
+    def list_untried(maker: str) -> str:
+        sentences = list_not_covered("invert", versions={**versions, "rem-release": maker})
+        return next(text for text in sentences if text.startswith("Threats that were not tried"))
+
+    before = list_untried("0.6.2")
+    write_toy(tmp_path, "rest", body)
+    with added(tmp_path):
+        assert list_untried("0.6.2") == before
+        for maker in ("0.7.0", "0.10", "no version"):
+            assert list_untried(maker) == before.replace("standstill", "rest, standstill")
 
 
 # the key of a victim
@@ -352,6 +482,48 @@ for name in sys.argv[1:]:
     assert done.returncode == 0, done.stderr
     found = dict(line.removeprefix(f"{copy}/").split(" ", 1) for line in done.stdout.splitlines())
     assert found == changes
+
+
+BORROWING = """
+    stage: ClassVar[Stage] = Stage.IMAGE
+
+    def words(self):
+        return "borrowed"
+
+    def augment(self, model, batch):
+        from rem_release.threats.kinds.lending import shade
+
+        return shade(batch)
+"""
+LENDING = """
+    stage: ClassVar[Stage] = Stage.IMAGE
+
+    def words(self):
+        return "lent"
+
+
+def shade(batch):
+    import rem_release.threats.kinds.last
+
+    return batch
+"""
+
+
+def test_a_victim_is_named_by_the_files_too_that_its_threat_imports_from_others(tmp_path: Path) -> None:
+    bodies = {"borrowing": BORROWING, "lending": LENDING, "last": TOYS["invert"], "apart": TOYS["invert"]}
+    for name, body in bodies.items():
+        write_toy(tmp_path, name, body)
+    found = {}
+    with added(tmp_path):
+        threat = parse_threat("borrowing")
+        for name in bodies:
+            threat_digest.cache_clear()
+            before = threat_digest(threat)
+            with (tmp_path / f"{name}.py").open("a") as file:
+                file.write("# changed\n")
+            threat_digest.cache_clear()
+            found[name] = threat_digest(threat) != before
+    assert found == {"borrowing": True, "lending": True, "last": True, "apart": False}
 
 
 IN_THE_KEY = {

@@ -71,6 +71,9 @@ WARM_START = """
     def words(self):
         return "a network that starts without a preference"
 
+    def passes_before(self, images, adversary):
+        return 5.0 * images + adversary.steps
+
     def initial_weights(self, accelerator, model, images, seed):
         import torch
 
@@ -120,9 +123,39 @@ STRONG = """
 
         return Pgd(radius=self.radius), Jpeg(quality=10)
 """
+FILTERED = """
+    stage: ClassVar[Stage] = Stage.PICTURE
+    shift: int = 128
+
+    def words(self):
+        return f"levels moved by {self.shift}, and an adversary that does nothing"
+
+    def made_of(self):
+        return _Move(shift=self.shift), _Still()
+
+
+@dataclass(frozen=True, config=strict)
+class _Move(Part):
+    stage: ClassVar[Stage] = Stage.PICTURE
+    shift: int
+
+    def filter_picture(self, picture):
+        return picture + np.uint8(self.shift)
+
+
+@dataclass(frozen=True, config=strict)
+class _Still(Part):
+    stage: ClassVar[Stage] = Stage.ADVERSARY
+
+    def extra_passes(self, adversary):
+        return 2.0
+
+    def perturb(self, model, batch, adversary):
+        return 0 * batch.images, 0 * batch.images
+"""
 TOYS = {
     **{"invert": INVERT, "trades": TRADES, "warm_start": WARM_START, "standstill": STANDSTILL},
-    **{"few_originals": FEW_ORIGINALS, "strong": STRONG},
+    **{"few_originals": FEW_ORIGINALS, "strong": STRONG, "filtered": FILTERED},
 }
 
 

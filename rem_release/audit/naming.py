@@ -1,6 +1,7 @@
 """What names a victim: a key of everything that decides what it learns, and the seeds of an audit. No image is read."""
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Iterable, Sequence
 from functools import cache
 from inspect import getfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from rem_release.audit.ledger import key_of
 from rem_release.audit.preparation import SIGNS_SEED
 from rem_release.release.canonical import sha256_file
 from rem_release.release.certificate import PACKAGES
+from rem_release.threats import kinds
 from rem_release.threats.base import Part
 from rem_release.threats.registry import known_parts
 from rem_release.threats.threat import Threat
@@ -117,8 +119,15 @@ def code_digest() -> str:
 
 @cache
 def threat_digest(threat: Threat) -> str:
-    """Hash of the files of a threat's parts."""
-    return _hash_code([_code_of(type(part)) for part in (*threat.parts, *threat.acting)])
+    """Hash of the files of a threat's parts, and of those of other threats that these import."""
+    found: set[Path] = set()
+    open_places = [_code_of(type(part)) for part in (*threat.parts, *threat.acting)]
+    while open_places:
+        place = open_places.pop()
+        if place not in found:
+            found.add(place)
+            open_places += [_code_of(known_parts()[name]) for name in _list_imported(place)]
+    return _hash_code(list(found))
 
 
 def agreed_code() -> str:
@@ -132,8 +141,25 @@ def _code_of(part: type[Part]) -> Path:
     return file.parent if file.name == "__init__.py" else file
 
 
+def _list_imported(place: Path) -> set[str]:
+    """The threats whose files a file, or one of a folder, imports anywhere in it."""
+    names: set[str] = set()
+    for file in _files_of(place):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    start = f"{kinds.__name__}."
+    return {name.removeprefix(start).partition(".")[0] for name in names if name.startswith(start)}
+
+
+def _files_of(place: Path) -> Iterable[Path]:
+    return place.rglob("*.py") if place.is_dir() else [place]
+
+
 def _hash_code(places: Sequence[Path]) -> str:
-    files = {file for place in places for file in (place.rglob("*.py") if place.is_dir() else [place])}
+    files = {file for place in places for file in _files_of(place)}
     return key_of({"files": sorted((file.name, sha256_file(file)) for file in files)})
 
 

@@ -21,7 +21,7 @@ from rem_release.audit.material.sets import (
 from rem_release.data.array_file import bring_near
 from rem_release.threats.base import Part
 from rem_release.threats.images import TestImages, TrainingImages
-from rem_release.threats.threat import Threat
+from rem_release.threats.threat import Threat, write_parts
 from rem_release.verdict.plan import Task, TrainedOn
 
 SIGNS_SEED = 0
@@ -76,7 +76,7 @@ class Preparation:
     def test_set(self, threat: Threat) -> TestSet:
         """The clean test images, filtered where the threat filters them too."""
         chosen, fit = threat.filters(test=True), self._fit(threat)
-        name = f"{chosen} {fit}"
+        name = _written(*chosen, threat.views)
         if name not in self._tests:
             self._tests[name] = read_testing(self._bench.holdout, [part.filter_picture for part in chosen], fit)
         return self._tests[name]
@@ -107,7 +107,7 @@ class Preparation:
 
     def _name(self, kind: Kind, threat: Threat) -> str:
         """Of a training set: all that tells it from others."""
-        return f"{kind} {threat.filters(test=False)} {_mixture(kind, threat)} {self._fit(threat)}"
+        return f"{kind} {_written(*threat.filters(test=False), _mixture(kind, threat), threat.views)}"
 
     def _read(self, kind: Kind, threat: Threat) -> TrainingSet:
         bench, fit, name = self._bench, self._fit(threat), self._name(kind, threat)
@@ -121,6 +121,10 @@ class Preparation:
             self._sets[name] = read_training(target, kind, rows, protected_rows, filters, fit, SIGNS_SEED)
         self._sets.move_to_end(name)
         return self._sets[name]
+
+
+def _written(*parts: Part | None) -> str:
+    return write_parts([part for part in parts if part])
 
 
 def _mixture(kind: Kind, threat: Threat) -> Part | None:

@@ -25,6 +25,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
     tasks = plan_tasks(rows, laboratory.bench.is_partial, laboratory.seeds)
     open_tasks = [task for task in tasks if laboratory.known(task) is None]
     passes = sum(_passes(laboratory, task) for task in open_tasks)
+    before = sum(_passes_before(laboratory, task) for task in open_tasks)
     each = {task.architecture: task for task in open_tasks}
     crew = count_crew(laboratory.accelerator)
     with _threads(1 if crew > 1 else torch.get_num_threads()):
@@ -39,6 +40,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         "images": len(laboratory.bench.holdout.train_rows),
         "test_images": len(laboratory.bench.holdout),
         "passes": round(passes),
+        "passes_before_training": round(before),
         "seconds": round(seconds, 1),
         "device_memory_bytes": on_device,
         "device": str(laboratory.accelerator.device),
@@ -50,7 +52,8 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         f"Victims: {len(tasks)} of {steps} steps, {len(tasks) - len(open_tasks)} of them known already",
         f"Images:  {document['images']} to train on, {document['test_images']} to test on "
         f"({laboratory.bench.holdout.origin})",
-        f"Cost:    {round(passes):,} forward and backward passes of one image",
+        f"Cost:    {round(passes):,} forward and backward passes of one image"
+        + (f", {round(before):,} of them before training" if before else ""),
         f"Time:    about {write_duration(seconds)} on {document['device']}{at_once}, from a probe of some seconds",
         *write_device_memory(on_device, str(laboratory.accelerator.device)),
     ]
@@ -71,7 +74,13 @@ def _passes(laboratory: Laboratory, task: Task) -> float:
     bench = laboratory.bench
     recipe = bench.recipe_of(task)
     batch = min(recipe.victim.batch_size, len(bench.holdout.train_rows))
-    return bench.count_steps(task) * batch * task.threat.passes(recipe.adversary)
+    in_training = bench.count_steps(task) * batch * task.threat.passes(recipe.adversary)
+    return in_training + _passes_before(laboratory, task)
+
+
+def _passes_before(laboratory: Laboratory, task: Task) -> float:
+    bench = laboratory.bench
+    return task.threat.passes_before(bench.count_images(task), bench.recipe_of(task).adversary)
 
 
 def _probe(laboratory: Laboratory, task: Task) -> tuple[float, int | None]:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rem_release.core.draws import Draws, Purpose, uniform
+from rem_release.core.draws import Draws, uniform
 
 Norm = Literal["linf", "l2", "l1"]
 
@@ -102,7 +102,7 @@ def ascend(gradient: Tensor, seen: Tensor, step_size: float, radius: float, norm
 
 
 def random_start(
-    draws: Draws, radius: float, shape: tuple[int, ...], norm: Norm, purpose: Purpose, k: int = 0, samples: int = 1
+    draws: Draws, radius: float, shape: tuple[int, ...], norm: Norm, purpose: int, k: int = 0, samples: int = 1
 ) -> Tensor:
     """Uniform noise in the ball, not yet cut by the box: float32 [samples · N, *shape], draw-major.
 

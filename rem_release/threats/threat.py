@@ -6,10 +6,11 @@ Each part acts where an attacker would apply it, see `base.Stage`. An unknown na
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, TypeVar
 
 from rem_release.threats.base import Part, Stage
@@ -41,7 +42,7 @@ class Threat:
     @property
     def name(self) -> str:
         """Canonical name: two threats that do the same have the same."""
-        return "+".join(_write(part) for part in self.parts) or STANDARD
+        return write_parts(self.parts) or STANDARD
 
     def words(self) -> str:
         """In plain words."""
@@ -125,10 +126,15 @@ class Threat:
 
         Passes at the working resolution: one at another costs as many as it has times the pixels.
         """
-        found = self.draws * (1 + sum(part.extra_passes(adversary) for part in self.acting))
-        for part in self.acting:
-            found *= part.pixels()
-        return found
+        return self._pixels * self.draws * (1 + sum(part.extra_passes(adversary) for part in self.acting))
+
+    def passes_before(self, images: int, adversary: Adversary) -> float:
+        """Those that are spent before training on that many images, counted alike."""
+        return self._pixels * sum(part.passes_before(images, adversary) for part in self.acting)
+
+    @property
+    def _pixels(self) -> float:
+        return prod(part.pixels() for part in self.acting)
 
     # what it does to pictures and rows
 
@@ -257,6 +263,11 @@ def _acting(part: Part) -> list[Part]:
 def _place(part: Part) -> tuple[int, str]:
     """What changes pictures keeps its order, which matters; the rest has one."""
     return part.stage, "" if part.stage == Stage.PICTURE else part.name
+
+
+def write_parts(parts: Sequence[Part]) -> str:
+    """Parts by their names and parameters; no two that differ are written alike."""
+    return "+".join(_write(part) for part in parts)
 
 
 def _write(part: Part) -> str:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from rem_release.errors import InputError
 from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import TIERS, TierName
-from rem_release.threats.threat import Threat
+from rem_release.threats.threat import Threat, write_parts
 from rem_release.verdict.recipe import (
     SOURCE,
     YARDSTICK,
@@ -206,4 +206,5 @@ def _resolve(architecture: Architecture, source_model: str, threat: Threat) -> A
 def _material(task: Task) -> tuple[str, str]:
     threat = task.threat
     kind = "clean" if task.trained_on == "yardstick" else task.trained_on
-    return kind, f"{threat.mixture} {threat.filters(test=False)} {threat.views}"
+    decisive = [threat.mixture, *threat.filters(test=False), threat.views]
+    return kind, write_parts([part for part in decisive if part])
