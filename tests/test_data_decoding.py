@@ -213,6 +213,16 @@ def test_16_bit_colour_of_tiff_is_scaled_over_its_full_range(
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bit_colour_of_bigtiff(order: str, channels: int) -> None:
+    values = RNG.integers(0, 65536, (5, 7, channels)).astype(np.uint16)
+    extra = ["unassalpha"] if channels == 4 else None
+    found = decode_noting(write_tiff(values, order, True, photometric="rgb", extrasamples=extra))
+    np.testing.assert_array_equal(found.pixels, by_16_bits(values))
+    assert found.choices[0] == "numbers of more than 8 bits brought to 8"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_16_bit_inks_and_colours_weighted_by_alpha(order: str, compression: str | None) -> None:
     values = RNG.integers(0, 65536, (5, 7, 4)).astype(np.uint16)

@@ -136,6 +136,14 @@ def test_raw_files_of_cameras_are_no_previews(data: bytes) -> None:
     assert reason(data).count("develop it to JPEG, PNG or TIFF first") == 1
 
 
+def test_inks_that_are_not_those_of_cmyk_are_refused() -> None:
+    inks = RNG.integers(0, 256, (9, 8, 4), dtype=np.uint8)
+    options = {"photometric": "separated", "planarconfig": "contig"}
+    assert decode(write_image(inks, extratags=[(332, 3, 1, 1, True)], **options)).shape == (9, 8, 3)
+    data = write_image(inks, extratags=[(332, 3, 1, 2, True)], **options)
+    assert reason(data) == "a TIFF of inks that are not those of CMYK: save it as RGB"
+
+
 # --- other kinds
 
 KINDS = {
@@ -161,6 +169,8 @@ KINDS = {
     "microscope": b"ZISRAWFILE" + bytes(99),
     "Krita": b"PK\3\4" + bytes(26) + b"mimetypeapplication/x-krita" + bytes(99),
     "pngcrush": b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI\x50\0\x20\2" + bytes(99),
+    "PAM": b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nTUPLTYPE GRAYSCALE\nENDHDR\n\0",
+    "PFM": b"PF\n1 1\n-1.0\n" + bytes(12),
     "an array": b"\x93NUMPY\1\0" + bytes(99),
     "a table": b"PAR1\x15\0" + bytes(99),
     "text and no picture": "Die Größe der Bilder\n".encode(),

@@ -21,9 +21,9 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
 - *Metadata.* EXIF, XMP, ICC, thumbnails, comments and trailing bytes are dropped: only pixels go on.
 - *Refused*, with a reason: empty, truncated or damaged files, anything that is not one of the formats above, animations
   and multi-page files, volumes and stacks in one page of TIFF, pages of TIFF with a larger image in a SubIFD, cameras'
-  raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes and of signed 8-bit numbers, JPEG 2000
-  of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree whether its inks are inverted);
-  and pictures above 178,956,970 pixels, from their header, before decoding.
+  raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes, of signed 8-bit numbers and of inks other
+  than CMYK, JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree whether its
+  inks are inverted); and pictures above 178,956,970 pixels, from their header, before decoding.
 """
 
 import io
@@ -50,7 +50,7 @@ MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 _FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  # TIFF; 0 in the first: white is zero
-_COMPRESSION, _SAMPLES = 259, 277
+_COMPRESSION, _SAMPLES, _INKS = 259, 277, 332
 _CHOSEN: Choice = "one picture chosen of several in the file"
 _BIG_ENDIAN_BIGTIFF = b"MM\0+"
 _FAULTS: dict[str, Fault] = {
@@ -198,6 +198,8 @@ def _refuse_misread(image: ImageFile.ImageFile, tags: Mapping[int, Any], data: b
         raise BadImage("a TIFF of grey and alpha in separate planes: save its channels together")
     if tags.get(_BITS, (8,))[0] not in (1, 2, 4, 8, 16, 32, 64):  # Pillow takes them for 16
         raise BadImage(f"a TIFF of {tags[_BITS][0]} bits: save it with 8 or 16")
+    if image.mode == "CMYK" and tags.get(_INKS, 1) != 1:
+        raise BadImage("a TIFF of inks that are not those of CMYK: save it as RGB")
     if image.mode == "P" and image.format == "PNG" and find_chunk(data, b"PLTE") is None:
         raise BadImage("truncated or damaged (its palette is missing)")
     if is_misread_jpeg2000(image, data):
@@ -232,7 +234,7 @@ def _read_numbers(data: bytes, choices: list[Choice]) -> np.ndarray:
 
 
 def _flatten_numbers(values: np.ndarray | str, choices: list[Choice]) -> np.ndarray:
-    """What Pillow does not open: floats of any size, grey or RGB or RGBA, and grey 32-bit integers."""
+    """What Pillow does not open: floats and 16-bit numbers, grey or RGB or RGBA, and grey 32-bit integers."""
     if isinstance(values, str):
         raise BadImage(values)
     if values.ndim == 3 and values.shape[2] == 1:
@@ -242,6 +244,9 @@ def _flatten_numbers(values: np.ndarray | str, choices: list[Choice]) -> np.ndar
     is_grey = values.ndim == 2
     if values.dtype == np.int8:
         raise BadImage("a TIFF of signed 8-bit numbers: save it without a sign")
+    if values.dtype == np.uint16 and not is_grey:
+        choices.append("numbers of more than 8 bits brought to 8")
+        return _take_colours(((values.astype(np.uint32) + 128) // 257).astype(np.uint8), choices)
     if values.dtype == np.uint8:
         return np.repeat(values[..., None], 3, axis=2) if is_grey else _take_colours(values, choices)
     if values.dtype.kind == "f":

@@ -62,6 +62,7 @@ _KINDS = (
     _kind(rb"%PDF-", "a PDF document: export its pages as PNG"),
     _kind(rb"%!PS", "a PostScript drawing: export it as PNG"),
     _kind(rb"\x76\x2f\x31\x01|#\?RADIANCE", _RANGE),
+    _kind(rb"P7\n|PF\n", "an image of a kind of PPM that few programs read (PAM, or PFM in colour): save it as PNG"),
     _kind(rb"DDS ", "a texture (DDS): export it as PNG"),
     _kind(rb"\x93NUMPY|\x89HDF|CDF[\x01\x02]|SIMPLE  =", _ARRAY),
     _kind(rb"PK\x03\x04|\x1f\x8b\x08|7z\xbc\xaf|Rar!|\xfd7zXZ|.{257}ustar", "an archive: unpack it"),
