@@ -21,16 +21,13 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
 - *Metadata.* EXIF, XMP, ICC, thumbnails, comments and trailing bytes are dropped: only pixels go on.
 - *Refused*, with a reason: empty, truncated or damaged files, anything that is not one of the formats above, animations
   and multi-page files, volumes and stacks in one page of TIFF, pages of TIFF with a larger image in a SubIFD, cameras'
-  raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes, of signed 8-bit numbers and of inks other
-  than CMYK, JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree whether its
-  inks are inverted); and pictures above 178,956,970 pixels, from their header, before decoding.
+  raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes, of signed 8-bit numbers, and of inks
+  other than CMYK, JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree whether
+  its inks are inverted); and pictures above 178,956,970 pixels, from their header, before decoding.
 """
 
 import io
-import threading
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +37,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from rem_release.data.images.colour import convert_to_srgb, states_other_colours
 from rem_release.data.images.depth import has_16_bits, is_cut_to_8_bits, is_misread_jpeg2000, load_16_bits
 from rem_release.data.images.file_kinds import name_kind
+from rem_release.data.images.pillow_warnings import without_warnings
 from rem_release.data.images.png_chunks import find_chunk, is_misread, lacks_rows, strip_png
 from rem_release.data.images.tiff_directories import is_cut, measure_sub_images
 from rem_release.data.images.tiff_pages import choose_page, has_unknown_channels, read_numbers
@@ -109,7 +107,7 @@ def decode_noting(data: bytes) -> Decoded:
     if not data:
         raise BadImage("empty (0 bytes)")
     choices: list[Choice] = []
-    with _without_warnings():
+    with without_warnings():
         data = strip_png(data)
         if is_misread(data):
             raise BadImage("a PNG with a transparent colour of not 8 bits: save it with an alpha channel")
@@ -329,31 +327,6 @@ def _reduce_integers(
 def _lay_on_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     weight = alpha[..., None].astype(np.uint16)
     return ((colours * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
-
-
-_muting = threading.Lock()
-_muted_by = 0
-_muted: warnings.catch_warnings | None = None
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silence Pillow's warnings. The filter belongs to the whole process, so the last thread to leave restores it."""
-    global _muted_by, _muted
-    with _muting:
-        if _muted_by == 0:
-            _muted = warnings.catch_warnings()
-            _muted.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\b")
-        _muted_by += 1
-    try:
-        yield
-    finally:
-        with _muting:
-            _muted_by -= 1
-            if _muted_by == 0 and _muted is not None:
-                _muted.__exit__(None, None, None)
-                _muted = None
 
 
 def _first_line(error: Exception) -> str:
