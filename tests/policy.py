@@ -205,7 +205,8 @@ _DOCUMENTS = (".md", ".txt", ".csv", ".json", ".jsonl", ".yaml", ".xml", ".html"
 _PICTURES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
 _BESIDE_THEM = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
-    *("segmentations", "groundtruth", "gt", "depth", "captions", "trimap", "trimaps", "segmim", "saliency"),
+    *("segmentations", "groundtruth", "gt", "depth", "captions", "trimap", "trimaps", "segmim", "saliency", "thumbs"),
+    *("thumbnails", "overlays", "heatmaps"),
 }
 _NEUTRAL = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "set", "sets", "all"}
 
@@ -253,8 +254,7 @@ def _split_folder(folder: Path, top: str, tops: list[str], layout: str | None) -
     if len(entries) == 1 and _holds_folders(entries[0]) and meaning(entries[0].name) in (meaning(top), top):
         root = entries[0]
     _refuse_one(root)
-    if layout is None:
-        _refuse_doubt(root)
+    _refuse_doubt(root)
     return _Found(_class_folders(root, layout), top, tuple(name for name in tops if name != top))
 
 
@@ -270,7 +270,7 @@ def _refuse_one(folder: Path) -> None:
 
 def _class_folders(folder: Path, layout: str | None) -> list[tuple[str, object, Path]]:
     files = _files(folder)
-    if layout is None:
+    if layout != "classes":
         if any(len(parts) > 1 and parts[-1] in _TABLES for parts in files):
             raise _Refuse("a table in a class folder")
         _refuse_pairs([parts for parts in files if len(parts) > 1])
@@ -301,7 +301,8 @@ def _refuse_doubt(folder: Path) -> None:
         for side in side or [""]
     }
     are_one = bool(parts) and all(parts) and "pictures" in parts and ("beside" in parts or len(sides) < 2)
-    if are_one or any(part == "beside" and _belongs(folder, top) for top, part in zip(tops, parts, strict=True)):
+    asked = [(top, part) for top, part in zip(tops, parts, strict=True) if part != "pictures"]
+    if are_one or (any(parts) and any(_belongs(folder, top, part) for top, part in asked)):
         raise _Refuse("pictures and what belongs to them")
     if len(tops) < 2:
         return
@@ -323,18 +324,30 @@ _PIECES = {"fold", "folds", "part", "parts", "batch", "shard", "chunk", "split",
 _SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2")
 
 
-def _belongs(folder: Path, top: str) -> bool:
+def _belongs(folder: Path, top: str, side: str) -> bool:
     """The files have the names of images in folders of another kind, at least half of them, or are no images."""
     images = [parts for parts in _files(folder) if len(parts) > 1 and parts[-1].lower().endswith(_SUFFIXES)]
     own = [parts[-1] for parts in images if parts[0] == top]
-    others = {_bare(parts[-1]) for parts in images if not set(_numbered_words(parts[0])) & _BESIDE_THEM}
-    known = [_bare(name) in others or _bare(_cut(name, COMPANION_WORDS)) in others for name in own]
-    return 2 * sum(known) >= len(own)
+    if side == "beside":
+        others = {_bare(parts[-1]) for parts in images if not set(_numbered_words(parts[0])) & _BESIDE_THEM}
+    else:
+        loose = {"photo", "photos", "picture", "pictures", "jpg", "jpeg", "png"}
+        right = [parts for parts in images if len(parts) == 2 and _part(parts[0]) == "pictures"]
+        others = {_bare(parts[-1]) for parts in right if not set(_numbered_words(parts[0])) <= loose}
+    known = [_bare(name) in others or _bare(_cut(name, _marks(name))) in others for name in own]
+    return 2 * sum(known) >= len(own) and bool(own or side)
+
+
+def _marks(name: str) -> set[str]:
+    return COMPANION_WORDS if set(_numbered_words(_stem(name))) & COMPANION_WORDS else _PICTURE_FILES
 
 
 # --- masks
 
-COMPANION_WORDS = _BESIDE_THEM | {"seg"}
+COMPANION_WORDS = _BESIDE_THEM | {
+    *("seg", "anno", "annot", "lbl", "bbox", "overlay", "heatmap", "masked", "maskcrop", "depthcrop", "depthmap"),
+    *("parts", "roi", "contour", "contours", "masque", "thumb", "thumbnail"),
+}
 _PICTURE_FILES = _PICTURES | {"rgb", "original"}
 
 
@@ -364,25 +377,37 @@ def _cut(name: str, marks: set[str]) -> str:
 
 
 def _refuse_pairs(files: list[tuple[str, ...]]) -> None:
+    def speaks(parts: tuple[str, ...]) -> tuple[int, bool]:
+        own = bool(set(_numbered_words(_stem(parts[-1]))) & COMPANION_WORDS)
+        return own + sum(bool(set(_numbered_words(name)) & _BESIDE_THEM) for name in parts[:-1]), own
+
     def folders(parts: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         drop = _BESIDE_THEM | _PICTURES | _NEUTRAL
         bare = [tuple(word for word in _numbered_words(name) if word not in drop) for name in parts[:-1]]
         return tuple(name for name in bare if name)
 
-    masks, images = set(), set()
+    said: dict[object, list[int]] = {}
     for parts in files:
-        names = [parts[-1], *parts[:-1]]
-        is_mask = bool(set(_numbered_words(_stem(names[0]))) & COMPANION_WORDS)
-        is_mask = is_mask or any(set(_numbered_words(name)) & _BESIDE_THEM for name in names[1:])
-        marks = COMPANION_WORDS if is_mask else _PICTURE_FILES
-        for name in (parts[-1], _cut(parts[-1], marks)):
-            (masks if is_mask else images).add((*folders(parts), _bare(name)))
-            if is_mask and set(_numbered_words(_stem(parts[-1]))) & COMPANION_WORDS:
-                masks.add(("anywhere", _bare(name)))
-        if not is_mask:
-            images.add(("anywhere", _bare(parts[-1])))
-    if masks & images:
-        raise _Refuse("masks beside their images")
+        count, own = speaks(parts)
+        marks = COMPANION_WORDS if own else _PICTURE_FILES
+        bare = _bare(parts[-1])
+        keys: list[object] = [(folders(parts), name) for name in (bare, _bare(_cut(parts[-1], marks)))]
+        if not own:
+            keys.append(("anywhere", bare))
+            keys += [(folders(parts), bare[:-1])] if len(bare) > 1 and not bare[-1].isdigit() else []
+        for key in keys:
+            said.setdefault(key, []).append(count)
+    for parts in files:
+        count, own = speaks(parts)
+        marks = COMPANION_WORDS if own else _PICTURE_FILES
+        names = (_bare(parts[-1]), _bare(_cut(parts[-1], marks)))
+        keys = [(folders(parts), name) for name in names] + [("anywhere", name) for name in names if own]
+        if any(min(said.get(key, [count])) < count for key in keys):
+            raise _Refuse("masks beside their images")
+    images = [parts for parts in files if parts[-1].lower().endswith(_SUFFIXES)]
+    names_only = [(*parts[:-1], _stem(parts[-1])) for parts in images]
+    if 4 * (len(images) - len(set(names_only))) >= len(images) > 2:
+        raise _Refuse("two formats of the same images")
 
 
 def _within(folder: Path) -> list[str]:
@@ -402,6 +427,8 @@ def _albums(folder: Path, split: str, layout: str | None) -> _Found:
         chosen, others, files = split, tuple(top for top in tops if top != split), _files(folder / split)
     elif split != "train":
         raise _Refuse("no such split")
+    if layout != "classes":
+        _refuse_pairs(files)
     names = {album: f"album-{number:03d}" for number, album in enumerate(sorted({parts[:-1] for parts in files}))}
     return _Found(
         [("/".join(parts), names[parts[:-1]], (folder / chosen).joinpath(*parts)) for parts in files], chosen, others

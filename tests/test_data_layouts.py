@@ -202,6 +202,10 @@ MASKS = {
     "spelled out": ("{}/{}.png", "{}/ground truth/{}.png"),
     "depth": ("{}/{}_rgb.png", "{}/{}_depth.png"),
     "in a folder of many words": ("ISIC_Training_Data/{}{}.jpg", "ISIC_Part1_GroundTruth/{}{}_segmentation.png"),
+    "a word of the image's own": ("{}/{}_sat.jpg", "{}/{}_mask.png"),
+    "within classes named like masks": ("label_{}/{}.png", "label_{}/{}_mask.png"),
+    "within a task": ("segmentation_task {}/images/{}.png", "segmentation_task {}/masks/{}.png"),
+    "small copies": ("{}/{}.png", "{}/thumbs/{}.png"),
     "nothing else": ("{}/case{}/image.png", "{}/case{}/mask.png"),
 }
 
@@ -221,6 +225,61 @@ def test_masks_wherever_they_lie_are_a_question(tmp_path: Path, manner: str) -> 
 def test_every_word_for_companions_is_known_in_names_of_files(word: str) -> None:
     companion = ("cat", f"7_{word}.png")
     assert find_pair([companion, ("cat", "7.png"), ("cat", "8.png")]) == (companion, ("cat", "7.png"))
+
+
+def test_one_image_in_two_formats_is_a_question(tmp_path: Path) -> None:
+    """As where depth is PNG beside a JPEG of its name; a few such names may be chance."""
+    for name in ("hall", "kitchen"):
+        for number in range(3):
+            draw(tmp_path / name / f"{number}.png", number)
+    draw(tmp_path / "hall/0.bmp", 7)
+    assert read(tmp_path).classes == ["hall", "kitchen"]
+    draw(tmp_path / "kitchen/0.bmp", 8)
+    assert "side by side (hall/0.png, hall/0.bmp)" in refuse(tmp_path)
+    assert len(read(tmp_path, layout="classes")) == 8
+
+
+def test_a_folder_beside_images_with_their_names_is_a_question(tmp_path: Path) -> None:
+    for name in ("images/1.png", "images/2.png", "1st_manual/1.png"):
+        draw(tmp_path / name)
+    assert "1st_manual, images, which look like images and what belongs to them" in refuse(tmp_path)
+    (tmp_path / "1st_manual/1.png").rename(tmp_path / "1st_manual/x.png")
+    assert read(tmp_path).classes == ["1st_manual", "images"]
+
+
+@pytest.mark.parametrize("layout", [None, "splits"])
+def test_doubts_inside_a_split_are_answered_inside_it(tmp_path: Path, layout: str | None) -> None:
+    """Whether they are splits does not answer what lies in them, and no answer makes classes of splits."""
+    draw_folders(tmp_path, ["train", "val"], inner=("cat", "dog"))
+    draw(tmp_path / "train/cat/0_mask.png")
+    root = tmp_path / "train"
+    assert f"{root} holds images" in refuse(tmp_path, layout=layout)
+    assert f"or give {root} and add --layout classes" in refuse(tmp_path, layout=layout)
+    assert read(root, layout="classes").classes == ["cat", "dog"]
+    (root / "cat/0_mask.png").unlink()
+    write_table(root / "cat/metadata.csv", [("0.png", "x"), ("1.png", "y")])
+    assert f"or give {root} and add --layout classes" in refuse(tmp_path, layout=layout)
+
+
+@pytest.mark.parametrize("layout", [None, "splits"])
+def test_doubtful_folders_inside_a_split(tmp_path: Path, layout: str | None) -> None:
+    for split in ("train", "test"):
+        draw_folders(tmp_path / split, ["Indoor", "Outdoor"], inner=("cat", "dog"))
+    root = tmp_path / "train"
+    message = refuse(tmp_path, layout=layout)
+    assert f"give {root} and say --layout splits if they are splits (then --split Indoor or the like)" in message
+    assert read(root, layout="splits", split="Indoor").classes == ["cat", "dog"]
+    assert read(root, layout="classes").classes == ["Indoor", "Outdoor"]
+
+
+@pytest.mark.parametrize("label_from", ["albums", "clusters"])
+def test_masks_are_a_question_wherever_labels_come_from(tmp_path: Path, label_from: str) -> None:
+    for name in ("a/0.png", "a/0_mask.png", "b/1.png"):
+        draw(tmp_path / name)
+    assert "side by side (a/0_mask.png, a/0.png)" in refuse(tmp_path, label_from=label_from)
+    assert len(read(tmp_path, label_from=label_from, layout="classes")) == 3
+    if label_from == "clusters":
+        assert "side by side (0_mask.png, 0.png)" in refuse(tmp_path / "a", label_from=label_from)
 
 
 ALIKE = [

@@ -36,15 +36,20 @@ def refuse_wrapping(path: Path, entries: list["os.DirEntry[str]"]) -> None:
         )
 
 
-def refuse_doubt(path: Path, folders: list[str]) -> None:
+def refuse_doubt(path: Path, folders: list[str], within: str = "") -> None:
     """Stop where the folders at the top may be no classes.
+
+    Args:
+        path: the folder.
+        folders: at its top.
+        within: what to do first, where it is not SOURCE itself: `give PATH and `.
 
     Raises:
         InputError: names the ways to go on.
     """
     if len(folders) < 2:
         return
-    ways = name_ways(folders)
+    ways = within + name_ways(folders)
     hinted = set().union(*map(splits_hinted, folders))
     splits = [name for name in folders if split_named(name) and any(map(os.DirEntry.is_dir, list_folder(path / name)))]
     if len(hinted) > 1 or splits:
@@ -54,7 +59,7 @@ def refuse_doubt(path: Path, folders: list[str]) -> None:
     if len(shared) > 1 or (shared and all(len(names) > 1 for names in inner)):
         alike = enumerate_names(shared)
         raise InputError(f"{path} holds {enumerate_names(folders)}, and several of them the folders {alike}: {ways}")
-    _refuse_pieces(path, folders, inner)
+    _refuse_pieces(path, folders, inner, within)
 
 
 def name_ways(folders: list[str]) -> str:
@@ -63,23 +68,25 @@ def name_ways(folders: list[str]) -> str:
     return f"say --layout splits if they are splits (then --split {split} or the like), or --layout classes"
 
 
-def _refuse_pieces(path: Path, folders: list[str], inner: list[list[str]]) -> None:
+def _refuse_pieces(path: Path, folders: list[str], inner: list[list[str]], within: str) -> None:
     """Refuse folders that hold pieces of one set, others once more, or the classes of which they would be one."""
     for name, names in zip(folders, inner, strict=True):
         if twice := sorted(set(names) & (set(folders) - {name})):
             raise InputError(
                 f"{path} holds {enumerate_names(folders)}, and {name} the folders {enumerate_names(twice)} once more: "
-                "remove one of the two, give the one that is right, or add --layout classes if they are classes"
+                f"remove one of the two, give the one that is right, or {within}add --layout classes if they are "
+                "classes"
             )
         if names and name_kind(name) == "images":
             raise InputError(
                 f"{path} holds {enumerate_names(folders)}, and {name} the folders {enumerate_names(names)}: give "
-                f"{path / name} if those are the classes, or add --layout classes"
+                f"{path / name} if those are the classes, or {within}add --layout classes"
             )
     if piece := _find_piece(folders):
         raise InputError(
             f"{path} holds {enumerate_names(folders)}, which look like pieces of one set ({piece}), not like classes: "
-            "write metadata.csv (file_name,label) that lists them all, bring them together, or add --layout classes"
+            "write metadata.csv (file_name,label) that lists them all, bring them together, or "
+            f"{within}add --layout classes"
         )
 
 
@@ -98,7 +105,7 @@ def _list_inner(path: Path) -> list[str]:
     return _list_inner(path / names[0]) if len(names) == 1 and name_kind(names[0]) == "images" else names
 
 
-def refuse_tables_within(root: Path, files: list[Parts]) -> None:
+def refuse_tables_within(root: Path, files: list[Parts], within: str) -> None:
     """Refuse folders with tables of their own, whose rows know the labels better than the folders' names.
 
     Raises:
@@ -108,5 +115,6 @@ def refuse_tables_within(root: Path, files: list[Parts]) -> None:
         if len(parts) > 1 and parts[-1] in ("metadata.csv", "metadata.jsonl", "metadata.parquet"):
             raise InputError(
                 f"{root} holds a table in a folder of its own, {'/'.join(parts)}; write one {parts[-1]} in {root} that "
-                f"lists all pictures (file_name: {parts[0]}/...), or add --layout classes if the folders are classes"
+                f"lists all images (file_name: {parts[0]}/...), or {within}add --layout classes if the folders are "
+                "classes"
             )

@@ -46,6 +46,9 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
     files = walk(root, ignored)
     if not files:
         raise InputError(f"{root} holds no files")
+    if options.layout != "classes":
+        within = f"give {root} and " if root != path else ""
+        _refuse_doubts(root, files, within, options)
     if options.label_from == "clusters":
         rows = _build_rows(root, files, options, None, {})
     elif options.label_from == "albums":
@@ -53,6 +56,17 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
     else:
         rows = _open_class_folders(root, files, options, ignored)
     return replace(rows, ignored=tuple(ignored), unlisted={".": images} if images else {})
+
+
+def _refuse_doubts(root: Path, files: list[Parts], within: str, options: SourceOptions) -> None:
+    """Refuse what may be no class or no image of one: folders without another source of labels, and companions."""
+    if options.label_from is not None:
+        refuse_companions(root, [], files, f"{within}add --layout classes")
+        return
+    folders = [entry.name for entry in list_folder(root) if entry.is_dir()]
+    refuse_companions(root, folders, files, f"{within}add --layout classes")
+    refuse_doubt(root, folders, within)
+    refuse_tables_within(root, files, within)
 
 
 def _locate_split(path: Path, options: SourceOptions) -> Path:
@@ -156,11 +170,6 @@ def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
 
 
 def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, ignored: list[str]) -> Rows:
-    if options.layout is None:
-        folders = [entry.name for entry in list_folder(root) if entry.is_dir()]
-        refuse_companions(root, folders, files)
-        refuse_doubt(root, folders)
-        refuse_tables_within(root, files)
     names = sorted({parts[0] for parts in files if len(parts) > 1})
     if not names:
         raise InputError(*explain_flat(root, files))
