@@ -141,7 +141,7 @@ def find_pair(files: list[Parts]) -> tuple[Parts, Parts] | None:
     Of two files of one key that belongs to the other whose path has more words for companions. Where half of the files
     or more come in two formats under one name (`1.jpg`, `1.png`), one of the two is taken for the other's companion.
     """
-    spoken = {parts: n for parts in files if (n := _count_spoken(parts))}
+    spoken = _count_spoken(files)
     if not spoken:
         return _find_formats(files)
     images: dict[Key, Parts] = {}
@@ -173,9 +173,20 @@ def _find_formats(files: list[Parts]) -> tuple[Parts, Parts] | None:
     return pairs[0] if 4 * len(pairs) >= len(images) > 2 else None
 
 
-def _count_spoken(parts: Parts) -> int:
-    """Of how many of its names a word is one for companions."""
-    return _names_companion(parts[-1]) + sum(map(_speaks_of_companions, parts[:-1]))
+def _count_spoken(files: list[Parts]) -> dict[Parts, int]:
+    """Of how many of a path's names a word is one for companions, where there is one."""
+    by_folder: dict[Parts, list[str]] = {}
+    for parts in files:
+        by_folder.setdefault(parts[:-1], []).append(parts[-1])
+    spoken = {}
+    for folder, names in by_folder.items():
+        count = sum(map(_speaks_of_companions, folder))
+        text = "\n".join(names).lower()  # at once, for most folders have no such word
+        may_name = any(root in text for root in _ROOTS)
+        for name in names if count or may_name else ():
+            if own := count + (may_name and _names_companion(name)):
+                spoken[*folder, name] = own
+    return spoken
 
 
 def _without_last_word(key: Key) -> list[Key]:

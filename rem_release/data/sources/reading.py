@@ -4,7 +4,6 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import PurePath
 
 import datasets
 import pyarrow as pa
@@ -24,7 +23,8 @@ PICTURES = {
 
 def is_image(name: str) -> bool:
     """Whether a file's name ends like that of an image."""
-    return PurePath(name).suffix.lower() in PICTURES
+    stem, _, suffix = name.rpartition(".")
+    return bool(stem) and f".{suffix.lower()}" in PICTURES
 
 
 def list_others(splits: Iterable[str], options: SourceOptions) -> tuple[str, ...]:
