@@ -98,6 +98,7 @@ def test_eight_views_at_224_pixels_of_imagenet100_are_154_gb(monkeypatch: pytest
     assert size == 128_000 * 8 * 3 * 224 * 224 == 154_140_672_000
     assert count_temporary(128_000, 224) == size // 8
     assert count_temporary(50_000, 32) == 0, "memory holds them"
+    assert count_temporary(128_000, CropPipeline(224), test=True) == size // 8
     set_free_disk(monkeypatch, 100 * 10**9)
     with pytest.raises(RemReleaseError, match=r"need 154\.14 GB in the temporary folder .*, and 100\.00 GB are free"):
         require_temporary(size)

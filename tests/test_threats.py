@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from tempfile import gettempdir
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -19,14 +21,17 @@ from accelerate import Accelerator
 from packaging.version import Version
 
 import rem_release
+from rem_release.audit import crew
 from rem_release.audit.bench import Bench
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
+from rem_release.audit.material import sets
 from rem_release.audit.material.holdout import choose_holdout
 from rem_release.audit.material.target import open_target
 from rem_release.audit.naming import TRAINS, threat_digest
 from rem_release.audit.step import make_step
 from rem_release.audit.victim import train_victim
+from rem_release.data.array_file import StoredImages
 from rem_release.models import build_model
 from rem_release.threats.images import TrainingImages
 from rem_release.threats.kinds.jpeg import Jpeg
@@ -390,6 +395,71 @@ def test_an_audit_with_toys_says_so_wherever_it_speaks(scene: Path, tmp_path: Pa
     for text in ((location / "release" / "README.md").read_text(), (location / "audit" / "report.html").read_text()):
         assert "TRADES (L∞, 4/255, β 6)" in text
     assert run("verify", location).code == 0
+
+
+# which images are there, and where
+
+
+def test_images_are_there_as_long_as_a_victim_needs_them(scene: Path, tmp_path: Path) -> None:
+    images = open_laboratory(scene, tmp_path).images
+    for text, count in {"invert(on=both)": 1, "few_originals": 2, "standard": 1, "mixed": 1, "invert": 1}.items():
+        before = [ref(found) for found in (*images._sets.values(), *images._tests.values())]
+        images.prepare(make_task(text))
+        assert (len(images._sets), len(images._tests)) == (count, 1), text
+        kept = [*images._sets.values(), *images._tests.values()]
+        assert all(each() is None or each() in kept for each in before)
+
+
+def test_what_victims_of_large_sets_answer_is_the_same_from_disk(scene: Path, tmp_path: Path, monkeypatch) -> None:
+    """Training and test images, the attacker's originals, and test images that a threat transforms."""
+
+    def answer_to(text: str) -> tuple[object, ...]:
+        laboratory = open_laboratory(scene, tmp_path, victim__least_steps=3, learnability__samples=0)
+        on_disk.append(isinstance(laboratory.images.prepare(make_task(text))[1].images, StoredImages))
+        record = laboratory.train(make_task(text))
+        return record.answers, record.loss, record.fit, record.train_curve, record.test_curve, laboratory.test_digest
+
+    on_disk: list[bool] = []
+    texts = ("standard", "few_originals", "orthogonal(on=both)+pgd(radius=4/255)", "resized_crop(views=2)")
+    in_memory = [answer_to(text) for text in texts]
+    monkeypatch.setattr(sets, "_MOST_IN_MEMORY", 0)
+    assert [answer_to(text) for text in texts] == in_memory
+    assert on_disk == [False] * len(texts) + [True] * len(texts)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_room_in_the_temporary_folder_is_that_of_all_images_that_are_there_at_once(
+    scene: Path, tmp_path: Path, monkeypatch, at_once: int
+) -> None:
+    """Of 24 images to train on, and 20 to test on. They are counted again where they are read again."""
+    laboratory = open_laboratory(scene, tmp_path)
+    monkeypatch.setattr(sets, "_MOST_IN_MEMORY", 0)
+    image, train, test = 3 * 16 * 16, len(laboratory.bench.holdout.train_rows), len(laboratory.bench.holdout)
+
+    def count(*texts: str) -> int:
+        return laboratory.images.count_temporary([make_task(text) for text in texts], at_once)
+
+    assert count() == 0
+    assert count("standard", "pgd(radius=4/255)", "cutout") == image * (train + test), "all of the same images"
+    assert count("standard", "invert(on=both)", "standard") == image * (train + test) * at_once
+    assert count("standard", "invert", "jpeg(quality=9)", "greyscale") == image * (train * at_once + test)
+    assert count("standard", "few_originals", "standard") == image * (2 * train + test)
+    assert count("resized_crop(views=4)") == image * (4 * train + test)
+
+
+def test_the_plan_states_the_room_in_the_temporary_folder(scene: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
+    tiers = {"adaptive": {"architectures": ["small_vgg"], "threats": ["resized_crop(views=4)"]}}
+    recipe = write_audit_recipe(tmp_path / "audit.yaml", **{**LEARNING, "tiers": tiers})
+    options = ("audit", scene / "run", "--holdout", scene / "test", "--recipe", recipe, "--plan")
+    monkeypatch.setattr(crew, "count_crew", lambda accelerator: 1)
+    assert succeed(*options, "--json").json["temporary_bytes"] == 0
+    monkeypatch.setattr(sets, "_MOST_IN_MEMORY", 0)
+    needed = 3 * 16 * 16 * (4 * 24 + 20)
+    assert succeed(*options, "--json").json["temporary_bytes"] == needed
+    assert f"at most {needed / 1e6:.1f} MB of images in the temporary folder {gettempdir()} (TMPDIR)" in (
+        succeed(*options).out
+    )
 
 
 # certificates of releases that were audited before it

@@ -25,6 +25,7 @@ from rem_release.audit.laboratory import Laboratory
 from rem_release.errors import RemReleaseError
 from rem_release.models import import_networks
 from rem_release.training.loop import Progress
+from rem_release.training.runtime import count_here
 from rem_release.verdict.plan import Task
 
 
@@ -32,6 +33,13 @@ def count_crew(accelerator: Accelerator) -> int:
     """How many victims are trained at once."""
     is_alone = accelerator.device.type == "cpu" and accelerator.num_processes == 1
     return torch.get_num_threads() if is_alone and sys.platform == "linux" else 1
+
+
+def count_temporary(laboratory: Laboratory, tasks: Sequence[Task]) -> int:
+    """Bytes that the images of victims take in the temporary folder of this host while they are trained, at most."""
+    crew = count_crew(laboratory.accelerator)
+    at_once = crew + 1 if crew > 1 else 1  # those of the next one are read while others are trained
+    return laboratory.images.count_temporary(tasks, at_once) * count_here(laboratory.accelerator)
 
 
 def train_victims(laboratory: Laboratory, tasks: Sequence[Task], report: Progress) -> None:

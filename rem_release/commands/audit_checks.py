@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.audit.bench import Bench
+from rem_release.audit.crew import count_temporary
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import baseline_folder
 from rem_release.audit.material.candidates import Holdout
@@ -14,7 +15,6 @@ from rem_release.data.array_file import require_temporary
 from rem_release.errors import InputError
 from rem_release.release.canonical import MOST_BYTES
 from rem_release.threats.threat import Threat
-from rem_release.training.runtime import count_here
 from rem_release.verdict.evidence import MOST_CELLS
 from rem_release.verdict.learnability import samples_needed
 from rem_release.verdict.plan import Row, Seeds, Task, plan_tasks
@@ -96,17 +96,16 @@ def require_room(rows: list[Row], bench: Bench) -> None:
 
 
 def require_disk(laboratory: Laboratory, rows: list[Row]) -> None:
-    """Refuse an audit whose training images do not fit into the temporary folder, before any victim is trained.
+    """Refuse an audit whose images do not fit into the temporary folder, before any victim is trained.
 
     Raises:
         RemReleaseError: names what is needed and what is free.
     """
-    images, is_partial = laboratory.images, laboratory.bench.is_partial
-    if not images.count_temporary(plan_tasks(rows, is_partial, Seeds("", "", "", ""))):
+    is_partial = laboratory.bench.is_partial
+    if not count_temporary(laboratory, plan_tasks(rows, is_partial, Seeds("", "", "", ""))):
         return
     tasks = plan_tasks(rows, is_partial, laboratory.seeds)
-    size = images.count_temporary([task for task in tasks if laboratory.known(task) is None])
-    require_temporary(size * count_here(laboratory.accelerator))  # each process reads its own
+    require_temporary(count_temporary(laboratory, [task for task in tasks if laboratory.known(task) is None]))
 
 
 def check_victims(rows: list[Row], bench: Bench, processes: int) -> None:

@@ -4,12 +4,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import gettempdir
 
 import torch
 
-from rem_release.audit.crew import count_crew
+from rem_release.audit.crew import count_crew, count_temporary
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.victim import build_victim
+from rem_release.commands.disk import write_size
 from rem_release.commands.plan import write_device_memory, write_duration
 from rem_release.console import Console
 from rem_release.release.certificate import TIERS
@@ -32,6 +34,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         probed = {architecture: _probe(laboratory, task) for architecture, task in each.items()}
     on_device = max((peak for _, peak in probed.values() if peak is not None), default=None)
     seconds = sum(probed[task.architecture][0] * _passes(laboratory, task) for task in open_tasks) / crew
+    temporary = count_temporary(laboratory, open_tasks)
     counts = Counter(row.tier for row in rows)
     document = {
         "rows": {tier: counts[tier] for tier in TIERS},
@@ -43,6 +46,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         "passes_before_training": round(before),
         "seconds": round(seconds, 1),
         "device_memory_bytes": on_device,
+        "temporary_bytes": temporary,
         "device": str(laboratory.accelerator.device),
         "at_once": crew,
     }
@@ -56,6 +60,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         + (f", {round(before):,} of them before training" if before else ""),
         f"Time:    about {write_duration(seconds)} on {document['device']}{at_once}, from a probe of some seconds",
         *write_device_memory(on_device, str(laboratory.accelerator.device)),
+        f"Disk:    at most {write_size(temporary)} of images in the temporary folder {gettempdir()} (TMPDIR)",
     ]
     console.result(document, [*text, "Nothing was written."])
 

@@ -70,17 +70,19 @@ class TrainingImages:
 
 @dataclass(frozen=True)
 class TestImages:
-    """What a victim is tested on, on the device: floats of a batch at a time, as of all they would be 4 × the levels.
+    """What a victim is tested on: floats of a batch at a time, as of all they would be 4 × the levels.
 
     Attributes:
-        images: uint8 [T, 3, R, R].
+        images: uint8 [T, 3, R, R], on the device; where they are too many, on disk.
         transforms: what is done to every batch, one after another.
+        device: where batches of images on disk are brought.
     """
 
     __test__ = False  # to pytest: this is no test
 
-    images: Tensor
+    images: Tensor | StoredImages
     transforms: tuple[Transform, ...] = ()
+    device: torch.device | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -92,8 +94,9 @@ class TestImages:
 
     def split(self, size: int) -> Iterator[Tensor]:
         """Batches of that size, float32."""
-        for part in self.images.split(size):
-            images = as_floats(part)
+        device = self.images.device if isinstance(self.images, Tensor) else self.device
+        for rows in torch.arange(len(self), device=device).split(size):
+            images = as_floats(self.images[rows])
             for transform in self.transforms:
                 images = transform(images)
             yield images

@@ -18,8 +18,8 @@ from rem_release.data.in_order import map_in_order
 from rem_release.radius import whole_levels
 from rem_release.threats.images import Pipeline
 
-_MOST_IN_MEMORY = 2**31
-"""bytes"""
+_MOST_IN_MEMORY = 2**28
+"""bytes of a set; a larger one is on disk"""
 _DIGESTED = 1024
 Kind = Literal["protected", "clean", "random"]
 Filter = Callable[[np.ndarray], np.ndarray]
@@ -33,7 +33,7 @@ class TrainingSet:
     """Training images of a victim, in the order of the rows that were asked for; a picture's V views stand together."""
 
     images: Tensor | StoredImages
-    """uint8 [N · V, 3, R, R]; on disk where they take more than 2 GiB"""
+    """uint8 [N · V, 3, R, R]; on disk where they take more than 256 MiB"""
     labels: Tensor
     """int64 [N · V]"""
     digest: str
@@ -46,8 +46,8 @@ class TestSet:
 
     __test__ = False  # to pytest: this is no test
 
-    images: Tensor
-    """uint8 [T, 3, R, R]"""
+    images: Tensor | StoredImages
+    """uint8 [T, 3, R, R]; on disk as those of a `TrainingSet`"""
     labels: Tensor
     """int64 [T]"""
     digest: str
@@ -107,9 +107,15 @@ def read_training(
     return TrainingSet(*_gather(make, target.labels[rows], progress))
 
 
-def count_temporary(rows: int, fit: Fit) -> int:
-    """Bytes that `read_training` writes to the temporary folder for so many pictures; 0 where memory holds them."""
-    views, side = (1, fit) if isinstance(fit, int) else (fit.views, fit.side)
+def count_temporary(rows: int, fit: Fit, *, test: bool = False) -> int:
+    """Bytes that a set of so many images takes in the temporary folder; 0 where memory holds it.
+
+    Args:
+        rows: how many images.
+        fit: how they are brought to the network.
+        test: it is a set of `read_testing`, with one view of each.
+    """
+    views, side = (1, fit) if isinstance(fit, int) else (1 if test else fit.views, fit.side)
     size = rows * views * 3 * side**2
     return size if size > _MOST_IN_MEMORY else 0
 
@@ -119,6 +125,7 @@ def read_testing(holdout: Holdout, filters: Sequence[Filter], fit: Fit, progress
 
     Raises:
         InputError: a picture cannot be read any more, or changed.
+        RemReleaseError: the temporary folder has no room for them.
     """
 
     def bring(picture: np.ndarray, index: int) -> Tensor:
@@ -127,8 +134,7 @@ def read_testing(holdout: Holdout, filters: Sequence[Filter], fit: Fit, progress
     def make(index: int) -> Tensor:
         return bring(_apply(filters, holdout.picture(index)), index)
 
-    images, labels, digest = _gather(make, holdout.labels, progress)
-    return TestSet(images[torch.arange(len(images))], labels, digest)
+    return TestSet(*_gather(make, holdout.labels, progress))
 
 
 def _apply(filters: Sequence[Filter], picture: np.ndarray) -> np.ndarray:
