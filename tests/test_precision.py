@@ -1,5 +1,6 @@
 """The precision of the networks' numbers: resolved once, one wherever noise is made, never passed over in silence."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 
 from rem_release.errors import InputError
 from rem_release.release.documents import read_facts
-from rem_release.training.precision import Precision, prepare_model, resolve
+from rem_release.training.precision import Precision, prepare_model, resolve, use_precision
 from tests.command_line import draw_classes, run, start, succeed, write_recipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -47,6 +48,24 @@ def test_precisions_that_cannot_be(
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
     with pytest.raises(InputError, match=words):
         resolve(asked, CPU)
+
+
+@pytest.fixture
+def _settings_of_torch() -> Iterator[None]:
+    """Those that a precision changes are afterwards what they were."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("_settings_of_torch")
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_tf32_is_of_convolutions_alone(precision: Precision) -> None:
+    """Images are resampled by products of matrices, which therefore stay in float32."""
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = True, precision != "tf32"
+    use_precision(precision)
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+    assert torch.backends.cudnn.allow_tf32 is (precision == "tf32")
 
 
 def test_bf16_computes_in_bf16_and_answers_in_float32() -> None:

@@ -1,7 +1,8 @@
 """In which numbers networks are computed: it decides the noise, and so belongs to the recipe.
 
-On a CPU there are float32 and bfloat16; on a GPU float32 also as TF32, whose products have 10 bits of fraction. Half
-precision (fp16) needs its losses scaled, which PGD does not do, and is refused.
+On a CPU there are float32 and bfloat16; on a GPU also TF32: convolutions of float32, whose products then have 10 bits
+of fraction. Products of matrices stay float32, for images are resampled by them; so linear layers and attention gain
+nothing by TF32. Half precision (fp16) needs its losses scaled, which PGD does not do, and is refused.
 """
 
 import os
@@ -43,12 +44,15 @@ def resolve(asked: Precision, device: "torch.device") -> Precision:
 
 
 def use_precision(precision: Precision) -> None:
-    """Let products and convolutions of float32 on a GPU be what they are called, in this process."""
+    """Let operations of float32 on a GPU be what they are called, in this process.
+
+    TF32 covers the convolutions of cuDNN, forward and backward, and nothing else: products of matrices are float32 in
+    every precision, those that resample images among them. In bf16 what autocast leaves out is float32, too.
+    """
     import torch
 
-    is_tf32 = precision != "fp32"
-    torch.backends.cuda.matmul.allow_tf32 = is_tf32
-    torch.backends.cudnn.allow_tf32 = is_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
 def prepare_model(model: "nn.Module", device: "torch.device", precision: Precision) -> "nn.Module":
