@@ -4,14 +4,12 @@ the probe of --plan; the recipe decides, whatever ran before in the process; key
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
-from rem_release.audit import victim
 from rem_release.audit.victim import train_victim
 from rem_release.commands.audit import AuditOptions
 from rem_release.commands.audit_plan import _seconds_per_pass
@@ -24,44 +22,18 @@ from rem_release.verdict.recipe import parse_architecture
 from tests.audit_commands import audit_run, draw_colours, protect
 from tests.audits import QUICK, read_recipe, write_audit_recipe
 from tests.command_line import run, snapshot, succeed
+from tests.convolutions import Seen, convolutions_seen, expect
 
 PRECISIONS: list[Precision] = ["fp32", "tf32", "bf16"]
 SIDE, CLASSES = 8, 2
 TASK = Task(parse_architecture("small_vgg"), Threat(), "clean", 0)
 
 
-class Seen(NamedTuple):
-    """What a convolution computes in, and how torch is set then."""
-
-    dtype: torch.dtype
-    is_channels_last: bool
-    is_tf32: bool
-
-
 @pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Seen]]:
-    """Every convolution that victims compute; TF32 is set by torch as it was before, at the end."""
-    before, notes, build = torch.backends.cudnn.allow_tf32, [], victim.build_victim
-
-    def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        assert isinstance(module, nn.Conv2d)
-        is_last = module.weight.is_contiguous(memory_format=torch.channels_last)
-        notes.append(Seen(output.dtype, is_last, torch.backends.cudnn.allow_tf32))
-
-    def watch(*given: object) -> nn.Module:
-        model = build(*given)  # type: ignore[arg-type]
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d):
-                module.register_forward_hook(note)
-        return model
-
-    monkeypatch.setattr(victim, "build_victim", watch)
-    yield notes
-    torch.backends.cudnn.allow_tf32 = before
-
-
-def expect(precision: Precision) -> set[Seen]:
-    return {Seen(torch.bfloat16 if precision == "bf16" else torch.float32, True, precision == "tf32")}
+def seen() -> Iterator[list[Seen]]:
+    """Every convolution that victims compute."""
+    with convolutions_seen() as notes:
+        yield notes
 
 
 def images() -> TrainingImages:
