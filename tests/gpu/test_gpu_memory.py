@@ -164,8 +164,8 @@ def test_a_victim_that_diverged_leaves_the_gpu(tmp_path: Path) -> None:
 
 
 def test_a_plan_of_one_draw_foresees_the_memory_of_the_training() -> None:
-    """ResNet-18 in batches of four, whose gradients and momentum take as much as its weights each: steps of PGD alone have
-    neither. The libraries may choose other workspaces: 10 %."""
+    """ResNet-18 in batches of four: its gradients take as much as its weights, and so does their momentum. Steps of PGD
+    alone have neither. The libraries may choose other workspaces: 10 %."""
     recipe = recipe_of("rem")
     noise = METHODS["em"].adopt(recipe.noise)
     recipe = replace(recipe, noise=noise, generator=replace(recipe.generator, model="resnet18"))
