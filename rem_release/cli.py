@@ -182,10 +182,12 @@ def audit(
     radius = read_radius("--rho-u", rho_u)
     chosen = load_audit_recipe(recipe, _read_settings(settings))
     from rem_release.commands import audit as command
+    from rem_release.commands.precision import resolve_victims
     from rem_release.training import runtime
     from rem_release.training.memory import memory_watched
 
-    accelerator = runtime.start(chosen.victim.precision)
+    accelerator = runtime.start()
+    chosen = resolve_victims(chosen, accelerator)
     options = command.AuditOptions(
         target=target,
         clean=clean,

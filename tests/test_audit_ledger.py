@@ -475,6 +475,7 @@ def test_another_victim_is_not_known(task, bench, victims):
         {"decay": 0.5},
         {"augmentation": "cifar"},
         {"precision": "bf16"},
+        {"precision": "tf32"},
         {"evaluations": 2},
     ],
     ids=str,

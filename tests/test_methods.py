@@ -4,6 +4,7 @@ import copy
 from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from rem_release.core.draws import Draws
 from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.working_set import WorkingSet
-from rem_release.methods import METHODS
+from rem_release.methods import METHODS, min_max_maker
 from rem_release.methods.fields import Eot
 from rem_release.methods.maker import as_pictures
 from rem_release.methods.min_max_maker import MinMaxMaker
+from rem_release.methods.probe import probe_gradients
 from rem_release.methods.random_signs import SignMaker
 from rem_release.recipe import load_recipe
 from rem_release.training.batches import batch_indices
@@ -189,3 +191,47 @@ def test_the_fraction_is_of_what_is_not_reserved(fraction, protected):
     """25 of each 100 are reserved; of the 150 left, as many as asked, rounded."""
     roles = choose_roles(working_set([index % 2 for index in range(200)]), ["a", "b"], 0.25, fraction, 0)
     assert np.bincount(roles, minlength=3).tolist() == [protected, 150 - protected, 50]
+
+
+# the probe of --plan
+
+
+@pytest.mark.parametrize("method", ["rem", "sem", "em"])
+def test_a_rehearsal_has_the_memory_of_a_training_and_changes_no_weights(method, monkeypatch):
+    """While noise is made for a batch, gradients and momentum of the step before lie there."""
+    recipe = recipe_of("sem" if method == "em" else method)
+    if method == "em":
+        recipe = replace(recipe, noise=METHODS["em"].adopt(recipe.noise))
+    maker, optimizers, begun = build(recipe), [], []
+    weights = [parameter.detach().clone() for parameter in maker.model.parameters()]
+    sgd, loss = torch.optim.SGD, min_max_maker.generator_loss
+
+    def note_optimizer(*given, **settings):
+        optimizers.append(sgd(*given, **settings))
+        return optimizers[-1]
+
+    def note_step(model, wrapped, images, labels, noise, *rest):
+        gradients = sum(parameter.grad is not None for parameter in model.parameters())
+        momentum = sum(state["momentum_buffer"] is not None for state in optimizers[0].state.values())
+        begun.append((gradients, momentum, len(images), noise.K_u, noise.J))
+        return loss(model, wrapped, images, labels, noise, *rest)
+
+    monkeypatch.setattr(torch.optim, "SGD", note_optimizer)
+    monkeypatch.setattr(min_max_maker, "generator_loss", note_step)
+    maker.rehearse(pictures_of_own_sizes())
+    count, J = len(weights), maker.noise.J
+    assert begun == [(0, 0, 4, 1, J), (count, count, 4, 1, J)]
+    assert all(torch.equal(*pair) for pair in zip(maker.model.parameters(), weights, strict=True))
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_the_probe_of_a_plan_rehearses_a_training_that_there_will_be(trains):
+    called = []
+
+    def spend(pictures):
+        called.append("spend")
+        return 8
+
+    maker = SimpleNamespace(rehearse=lambda pictures: called.append("rehearse"), spend=spend)
+    assert probe_gradients(maker, None, trains) > 0
+    assert called[: len(called) - called.count("spend")] == ["rehearse"] * trains

@@ -1,5 +1,7 @@
 """The precision of the networks' numbers: resolved once, one wherever noise is made, never passed over in silence."""
 
+import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from torch import nn
 
 from rem_release.errors import InputError
 from rem_release.release.documents import read_facts
-from rem_release.training.precision import Precision, prepare_model, resolve
+from rem_release.training.precision import Precision, prepare_model, resolve, use_precision
 from tests.command_line import draw_classes, run, start, succeed, write_recipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -37,7 +39,7 @@ def test_what_a_precision_becomes(
     ("asked", "launched", "words"),
     [
         ("fp32", "bf16", "says --mixed_precision bf16, and the recipe precision fp32"),
-        ("auto", "fp16", "--mixed_precision fp16: noise is made in fp32, tf32 or bf16"),
+        ("auto", "fp16", "--mixed_precision fp16: networks are computed in fp32, tf32 or bf16; choose bf16 or no"),
         ("tf32", "no", "precision tf32 is of GPUs, and this is cpu"),
     ],
 )
@@ -47,6 +49,32 @@ def test_precisions_that_cannot_be(
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
     with pytest.raises(InputError, match=words):
         resolve(asked, CPU)
+
+
+def test_messages_name_the_key_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"victim\.precision tf32 is of GPUs, .* --set victim\.precision=fp32"):
+        resolve("tf32", CPU, "victim.precision")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    with pytest.raises(InputError, match=r"the recipe victim\.precision fp32; .* --set victim\.precision=bf16"):
+        resolve("fp32", CPU, "victim.precision")
+
+
+@pytest.fixture
+def _settings_of_torch() -> Iterator[None]:
+    """Those that a precision changes are afterwards what they were."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("_settings_of_torch")
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_tf32_is_of_convolutions_alone(precision: Precision) -> None:
+    """Images are resampled by products of matrices, which therefore stay in float32."""
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = True, precision != "tf32"
+    use_precision(precision)
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+    assert torch.backends.cudnn.allow_tf32 is (precision == "tf32")
 
 
 def test_bf16_computes_in_bf16_and_answers_in_float32() -> None:
@@ -59,6 +87,17 @@ def test_bf16_computes_in_bf16_and_answers_in_float32() -> None:
     assert answers.dtype == torch.float32
     assert all(parameter.dtype == torch.float32 for parameter in prepared.parameters())
     assert 0 < (answers - plain).abs().max() < 0.05
+
+
+def test_a_copy_of_a_model_in_bf16_computes_by_itself() -> None:
+    model = prepare_model(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), CPU, "bf16")
+    images = torch.rand(5, 3, 2, 2)
+    before, copied = model(images), copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+    assert torch.equal(copied(images), torch.zeros(5, 2))
+    assert torch.equal(model(images), before)
 
 
 @pytest.fixture(scope="module")

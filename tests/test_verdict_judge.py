@@ -934,7 +934,7 @@ WEAKER = {
     "victim.decay_every": ("0.1", "decay_every 0.1 (shipped: 0.8)"),
     "victim.decay": ("1", "decay 1.0 (shipped: 0.1)"),
     "victim.augmentation": ("none", "augmentation none (shipped: cifar)"),
-    "victim.precision": ("bf16", "precision bf16 (shipped: no)"),
+    "victim.precision": ("bf16", "precision bf16 (shipped: fp32)"),
     "victim.evaluations": ("1", "evaluations 1 (shipped: 8)"),
     "adversary.steps": ("7", "steps 7 (shipped: 2)"),
     "adversary.relative_step_size": ("1", "relative_step_size 1.0 (shipped: 0.75)"),

@@ -11,11 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rem_release.audit.publish import AuditFolder, write_answers
+from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import ANSWERS, Certificate, read_certificate
 from rem_release.release.documents import read_facts
 from rem_release.release.facts import Facts
+from rem_release.verdict.certify import certify as certify_answers
 from rem_release.verification.report import Check
 from rem_release.verification.verdict_checks import check_verdict
+from tests.audits import AUDIT
+from tests.evidence import answer, describe_release
 from tests.pushes import certify
 
 
@@ -321,6 +326,30 @@ def test_sentences_that_do_not_follow_from_the_figures_are_found(key, failing):
     is_the_verdict = key in ("summary", "statement")  # which every version words alike
     assert (first.passed, second.passed) == ((False, True) if is_the_verdict else (True, False))
     assert key in (first if is_the_verdict else second).detail
+
+
+def test_a_certificate_in_which_fp32_has_its_old_name_stands(passing):
+    document = document_of(passing)
+    assert document["recipe"]["victim"]["precision"] == "fp32"
+    document["recipe"]["victim"]["precision"] = "no"
+    document["recipe_sha256"] = hash_document(document["recipe"])
+    assert [each.passed for each in check(passing, document)] == [True, True, True]
+
+
+def test_a_sentence_in_which_fp32_has_its_old_name_stands(finished_run, tmp_path):
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    recipe = {"victim": {**AUDIT["victim"], "precision": "bf16"}}
+    given = describe_release(read_facts(run / "release"), recipe=recipe)
+    evidence, folder = answer(given, {"protected": 0.9}), AuditFolder.of(run, None)
+    document = json.loads(certify_answers(given, evidence, write_answers(folder, evidence)).model_dump_json())
+    (place,) = (number for number, text in enumerate(document["summary"]) if "victim.precision" in text)
+    sentence = document["summary"][place]
+    assert "victim.precision bf16 (shipped: fp32)" in sentence
+    for stated, is_sound in (("(shipped: no)", True), ("(shipped: tf32)", False), ("(shipped: fp32)", True)):
+        document["summary"][place] = sentence.replace("(shipped: fp32)", stated)
+        audit = Certificate.model_validate_json(json.dumps(document))
+        first, second, _ = check_verdict(run / "release", read_facts(run / "release"), audit)
+        assert (first.passed, second.passed) == (True, is_sound), stated
 
 
 def test_sentences_of_a_newer_version_are_not_compared_but_figures_are(failing):

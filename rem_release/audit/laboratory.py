@@ -25,7 +25,7 @@ class Laboratory:
     Args:
         bench: what is audited, and how.
         ledger: what is known already.
-        accelerator: decides device, precision and processes.
+        accelerator: decides device and processes.
     """
 
     def __init__(self, bench: Bench, ledger: Ledger, accelerator: Accelerator) -> None:

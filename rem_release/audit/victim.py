@@ -19,6 +19,7 @@ from rem_release.models import build_model
 from rem_release.paths import check_path
 from rem_release.threats.images import Batch, TestImages, TrainingImages, as_floats
 from rem_release.training.loop import Progress, Schedule, train
+from rem_release.training.precision import prepare_model
 from rem_release.training.pretrained import build_pretrained
 from rem_release.verdict.accuracy import balanced_accuracy
 from rem_release.verdict.plan import Task
@@ -84,7 +85,7 @@ def train_victim(
     """Train and test one victim.
 
     Args:
-        accelerator: decides device, precision and processes.
+        accelerator: decides device and processes.
         task: architecture, threat and seed.
         recipe: the training.
         images: what it learns from, on the device.
@@ -94,7 +95,7 @@ def train_victim(
         after_step: told after each step.
     """
     steps = recipe.victim.count_steps(images_in_all)
-    model = build_victim(task, images.classes, images.resolution).to(memory_format=torch.channels_last)
+    model = prepare_victim(task, recipe, images.classes, images.resolution, accelerator.device)
     watched = Watched()
     evaluations = recipe.victim.list_evaluations(images_in_all)
     labels = test_labels.cpu().numpy()
@@ -110,7 +111,7 @@ def train_victim(
 
     step, seed = make_step(task.threat, recipe, images, task.seed, watched.add), batch_seed(task.seed)
     try:
-        task.threat.initial_weights(accelerator, model.to(accelerator.device), images, seed)
+        task.threat.initial_weights(accelerator, model, images, seed)
         train(accelerator, model, _schedule(task, recipe, steps), len(images), seed, step, after_step=look)
         share = -(-recipe.victim.batch_size // accelerator.num_processes)
         gain = _measure_attack(model, task, recipe, images, steps, share)
@@ -142,6 +143,11 @@ def build_victim(task: Task, classes: int, resolution: int) -> nn.Module:
         check_path(str(weights), "the file of weights")
         return build_pretrained(architecture.name, classes, weights, architecture.network.resize, seed=seed)
     return build_model(architecture.name, classes, resolution, seed)
+
+
+def prepare_victim(task: Task, recipe: AuditRecipe, classes: int, resolution: int, device: torch.device) -> nn.Module:
+    """The network before training on the device, in the precision of the recipe, as it is trained and timed."""
+    return prepare_model(build_victim(task, classes, resolution), device, recipe.victim.precision)
 
 
 def batch_seed(seed: int) -> int:

@@ -49,7 +49,7 @@ _STAND_IN_RHO_U = Fraction(8, 255)
 
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions:
-    """What the command line said."""
+    """What the command line said; the recipe with its precision resolved."""
 
     target: Path
     clean: str | None
@@ -96,7 +96,8 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
             folder.open(resume=options.resume)
         accelerator.wait_for_everyone()
         laboratory.ledger = Ledger(folder.victims, cache, writes=accelerator.is_main_process)
-        require_agreement(accelerator, {"pictures or recipe": laboratory.names.fingerprint(), "code": agreed_code()})
+        facts = {"pictures or recipe": laboratory.names.fingerprint(), "precision": bench.recipe.victim.precision}
+        require_agreement(accelerator, {**facts, "code": agreed_code()})
         if accelerator.is_main_process:
             keep_pairs(folder.run, bench.target.pairs)
             keep_holdout(folder.run, bench.holdout, laboratory.test_digest)

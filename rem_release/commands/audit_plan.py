@@ -10,13 +10,14 @@ import torch
 
 from rem_release.audit.crew import count_crew, count_temporary
 from rem_release.audit.laboratory import Laboratory
-from rem_release.audit.victim import build_victim
+from rem_release.audit.victim import prepare_victim
 from rem_release.commands.disk import write_size
 from rem_release.commands.plan import write_device_memory, write_duration
 from rem_release.console import Console
 from rem_release.release.certificate import TIERS
 from rem_release.training.memory import measure_peak
 from rem_release.verdict.plan import Row, Task, plan_tasks
+from rem_release.verdict.recipe import Architecture, Victim
 
 _ROUNDS = 3
 
@@ -28,12 +29,12 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
     open_tasks = [task for task in tasks if laboratory.known(task) is None]
     passes = sum(_passes(laboratory, task) for task in open_tasks)
     before = sum(_passes_before(laboratory, task) for task in open_tasks)
-    each = {task.architecture: task for task in open_tasks}
+    each = {_network(laboratory, task): task for task in open_tasks}
     crew = count_crew(laboratory.accelerator)
     with _threads(1 if crew > 1 else torch.get_num_threads()):
-        probed = {architecture: _probe(laboratory, task) for architecture, task in each.items()}
+        probed = {network: _probe(laboratory, task) for network, task in each.items()}
     on_device = max((peak for _, peak in probed.values() if peak is not None), default=None)
-    seconds = sum(probed[task.architecture][0] * _passes(laboratory, task) for task in open_tasks) / crew
+    seconds = sum(probed[_network(laboratory, task)][0] * _passes(laboratory, task) for task in open_tasks) / crew
     temporary = count_temporary(laboratory, open_tasks)
     counts = Counter(row.tier for row in rows)
     document = {
@@ -48,6 +49,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         "device_memory_bytes": on_device,
         "temporary_bytes": temporary,
         "device": str(laboratory.accelerator.device),
+        "precision": laboratory.bench.recipe.victim.precision,
         "at_once": crew,
     }
     at_once = f", {crew} victims at once" if crew > 1 else ""
@@ -56,7 +58,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         f"Victims: {len(tasks)} of {steps} steps, {len(tasks) - len(open_tasks)} of them known already",
         f"Images:  {document['images']} to train on, {document['test_images']} to test on "
         f"({laboratory.bench.holdout.origin})",
-        f"Cost:    {round(passes):,} forward and backward passes of one image"
+        f"Cost:    {round(passes):,} forward and backward passes of one image in {document['precision']}"
         + (f", {round(before):,} of them before training" if before else ""),
         f"Time:    about {write_duration(seconds)} on {document['device']}{at_once}, from a probe of some seconds",
         *write_device_memory(on_device, str(laboratory.accelerator.device)),
@@ -75,6 +77,11 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _network(laboratory: Laboratory, task: Task) -> tuple[Architecture, Victim]:
+    """What a probe is good for: a yardstick has another batch size, and may have another precision."""
+    return task.architecture, laboratory.bench.recipe_of(task).victim
+
+
 def _passes(laboratory: Laboratory, task: Task) -> float:
     bench = laboratory.bench
     recipe = bench.recipe_of(task)
@@ -89,20 +96,24 @@ def _passes_before(laboratory: Laboratory, task: Task) -> float:
 
 
 def _probe(laboratory: Laboratory, task: Task) -> tuple[float, int | None]:
-    """Seconds of a pass, and bytes of a GPU that a batch took; the pictures themselves are not among them."""
+    """Seconds of a pass, and bytes of a GPU that a step took; the images themselves are not among them."""
     return measure_peak(laboratory.accelerator.device, lambda: _seconds_per_pass(laboratory, task))
 
 
 def _seconds_per_pass(laboratory: Laboratory, task: Task) -> float:
-    """Seconds of one forward and backward pass for one image, in batches of the recipe's size; the quickest of some."""
+    """Seconds of a training step for one image, in batches of the recipe's size; the quickest of some."""
     device, bench = laboratory.accelerator.device, laboratory.bench
-    batch = min(bench.recipe.victim.batch_size, len(bench.holdout.train_rows))
-    model = build_victim(task, len(bench.target.classes), bench.resolution).to(device).train()
+    recipe = bench.recipe_of(task)
+    batch = min(recipe.victim.batch_size, len(bench.holdout.train_rows))
+    model = prepare_victim(task, recipe, len(bench.target.classes), bench.resolution, device).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=recipe.victim.momentum)  # which takes memory
     x = torch.rand(batch, 3, bench.resolution, bench.resolution, device=device)
     rounds = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()
-        model(x).sum().backward()
+        optimizer.zero_grad()
+        model(x).mean().backward()
+        optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         rounds.append(time.perf_counter() - began)

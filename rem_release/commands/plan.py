@@ -16,7 +16,7 @@ from rem_release.data.selection import Role
 from rem_release.data.sources.source import Source
 from rem_release.methods import Phase
 from rem_release.methods.maker import Maker, Pictures
-from rem_release.methods.probe import seconds_per_gradient
+from rem_release.methods.probe import probe_gradients
 from rem_release.release.facts import CostFacts
 from rem_release.release.left_out import count_left_out
 from rem_release.release.writing import Choice
@@ -41,7 +41,8 @@ def make_plan(
 ) -> None:
     """Say what `protect` would do and take, and write nothing."""
     recipe, released = options.recipe, choice.released()
-    each, on_device = measure_peak(accelerator.device, lambda: seconds_per_gradient(maker, pictures))
+    trains = options.generator is None and accelerator.device.type == "cuda"  # elsewhere nobody measures its memory
+    each, on_device = measure_peak(accelerator.device, lambda: probe_gradients(maker, pictures, trains))
     cost = sum_up(phases)
     rows, roles = len(released), choice.row_roles()
     probe = probe_rows(options, source, choice.working.rows[released])

@@ -137,7 +137,8 @@ def _protect(
     fingerprint = fingerprint_of(
         options.recipe, options.known_seed, choice, classes, generator.weights_sha256 if generator else None
     )
-    require_agreement(accelerator, {"pictures, seed or recipe": fingerprint, "version": __version__})
+    facts = {"pictures, seed or recipe": fingerprint, "precision": options.recipe.precision, "version": __version__}
+    require_agreement(accelerator, facts)
     if accelerator.is_main_process:  # only now: a command that could not begin leaves nothing, and replaces nothing
         run.open(options.deciding(), resume=options.resume, overwrite=options.overwrite)
     accelerator.wait_for_everyone()

@@ -92,6 +92,11 @@ class Maker(Protocol):
         """Compute some gradients as making the noise does, for a measurement of time; returns how many, 0 for none."""
         ...
 
+    def rehearse(self, pictures: Pictures) -> None:
+        """Take training steps that are short and change no weights, for a measurement of memory: gradients and momentum
+        of the weights lie there while noise is made for the batch, as in a training. None without models."""
+        ...
+
     def save(self, path: Path) -> None:
         """Write the generator, for `--generator`; one without models writes nothing."""
         ...

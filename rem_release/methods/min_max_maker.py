@@ -1,5 +1,6 @@
 """Noise by the min-min-max solver: a source model trained by Algorithm 1, and the noise that minimises its loss."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from rem_release.methods.method import Setting
 from rem_release.methods.min_max import TRAINING
 from rem_release.models import build_model
 from rem_release.training.checkpoints import Checkpoint, load_weights, save_weights
-from rem_release.training.loop import Schedule, train
+from rem_release.training.loop import LossOf, Schedule, train
 from rem_release.training.precision import prepare_model
 
 
@@ -53,14 +54,19 @@ class MinMaxMaker:
 
     def train(self, pictures: Pictures, checkpoint: Checkpoint | None, stage: Stage) -> None:
         """Algorithm 1 over all steps of the recipe."""
+        with stage(TRAINING) as progress:
+            loss_of = self._loss_on(pictures, self.noise)
+            train(self.accelerator, self.model, self.schedule, len(pictures), self.seed, loss_of, checkpoint, progress)
+
+    def _loss_on(self, pictures: Pictures, noise: NoiseSettings) -> LossOf:
+        """The step that the training loop is handed."""
 
         def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int) -> Tensor:
             batch = pictures.batch(indices)
             draws = Draws(self.seed, batch.keys, step)
-            return generator_loss(model, wrapped, batch.images, batch.labels, self.noise, draws, batch.route)
+            return generator_loss(model, wrapped, batch.images, batch.labels, noise, draws, batch.route)
 
-        with stage(TRAINING) as progress:
-            train(self.accelerator, self.model, self.schedule, len(pictures), self.seed, loss_of, checkpoint, progress)
+        return loss_of
 
     def make_noise(self, pictures: Pictures, indices: Tensor) -> Tensor:
         """δ_u of Eq. 5 under the trained generator: int8 [N, 3, R, R]."""
@@ -82,6 +88,13 @@ class MinMaxMaker:
             delta = pgd(self.model, images, labels, 0.01, 0.01, 1, torch.zeros_like(images))
             delta.sum().item()  # waits for the device
         return count * J
+
+    def rehearse(self, pictures: Pictures) -> None:
+        """Two steps with one step of each PGD: the second begins with what the first left. BatchNorm's statistics move,
+        so the model is not to be used afterwards."""
+        noise = replace(self.noise, K_u=1, K_a=min(self.noise.K_a, 1))
+        schedule = replace(self.schedule, steps=2, learning_rate=0.0)
+        train(self.accelerator, self.model, schedule, len(pictures), self.seed, self._loss_on(pictures, noise))
 
     def save(self, path: Path) -> None:
         """Write the generator's weights."""

@@ -8,8 +8,16 @@ _LEAST_SECONDS = 1.0
 _MOST_ROUNDS = 50
 
 
-def seconds_per_gradient(maker: Maker, pictures: Pictures) -> float:
-    """Median seconds of one sample gradient evaluation, in the batches that the noise is made in; 0 without any."""
+def probe_gradients(maker: Maker, pictures: Pictures, trains: bool) -> float:
+    """Median seconds of one sample gradient evaluation, in the batches that the noise is made in; 0 without any.
+
+    Args:
+        maker: not to be used afterwards.
+        pictures: what gets noise.
+        trains: whether to rehearse the training before, so that the memory of both is taken.
+    """
+    if trains:
+        maker.rehearse(pictures)
     rounds: list[float] = []
     first = time.perf_counter()
     while len(rounds) < 4 or (time.perf_counter() - first < _LEAST_SECONDS and len(rounds) < _MOST_ROUNDS):

@@ -105,6 +105,9 @@ class SignMaker:
         """No gradient."""
         return 0
 
+    def rehearse(self, pictures: "Pictures") -> None:
+        """There is nothing to train."""
+
     def save(self, path: Path) -> None:
         """There is nothing to save."""
 

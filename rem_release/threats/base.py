@@ -173,7 +173,10 @@ class Part:
         return None
 
     def initial_weights(self, accelerator: Accelerator, model: nn.Module, images: TrainingImages, seed: int) -> None:
-        """Change the fresh network, on the device, as by pretraining without labels. The same on every process."""
+        """Change the fresh network, on the device and in the victim's precision, as by pretraining without labels.
+
+        The same on every process.
+        """
 
     def schedule(self, schedule: Schedule) -> Schedule:
         """Other settings of the optimiser; the number of steps stays, for answers are taken at those of the recipe."""

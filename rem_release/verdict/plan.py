@@ -10,6 +10,7 @@ from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import TIERS, TierName
 from rem_release.threats.threat import Threat, write_parts
 from rem_release.verdict.recipe import (
+    OLD_FP32,
     SOURCE,
     YARDSTICK,
     Architecture,
@@ -58,9 +59,15 @@ class Seeds:
 
 
 def describe_training(recipe: AuditRecipe, origin: str) -> str:
-    """A hash over how victims are trained, and where their test images come from."""
+    """A hash over how victims are trained, and where their test images come from.
+
+    It has the old word for fp32, so that seeds stay what they were, and certificates of earlier versions hold.
+    """
     document = recipe.to_dict()
-    return hash_document({"adversary": document["adversary"], "origin": origin, "victim": document["victim"]})
+    victim = document["victim"]
+    if victim["precision"] == "fp32":
+        victim["precision"] = OLD_FP32
+    return hash_document({"adversary": document["adversary"], "origin": origin, "victim": victim})
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A small protect, verify and audit on a GPU by the command line, as a user runs them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 
 from rem_release.release.certificate import read_certificate
 from rem_release.release.documents import read_facts
-from tests.audit_commands import LEARNING, draw_colours, protect
+from rem_release.training.precision import Precision
+from tests.audit_commands import LEARNING, audit_run, draw_colours, protect
 from tests.audits import read_victims, write_audit_recipe
 from tests.command_line import run, snapshot, succeed, write_recipe
+from tests.convolutions import convolutions_seen, expect
 from tests.gpu import on_gpu
 
 pytestmark = on_gpu
@@ -64,6 +67,28 @@ def test_plans_state_the_memory_of_the_gpu(material: Path, tmp_path: Path) -> No
     assert plan["device"].startswith("cuda")
     assert 16 * 3 * 16 * 16 * 4 < plan["device_memory_bytes"] < card
     assert "Device:  about " in succeed(*options).out
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_an_audit_is_computed_in_what_its_recipe_says(precision: Precision, material: Path, tmp_path: Path) -> None:
+    """Whatever protect left behind in this process, tf32. The yardsticks are of audit-quick, which says fp32."""
+    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    with convolutions_seen() as seen:
+        certificate = audit_run(location, "--holdout", material / "test", victim__precision=precision)
+    assert set(seen) == expect(precision) | expect("fp32")
+    assert certificate.recipe["victim"]["precision"] == precision
+    succeed("verify", location)
+
+
+def test_auto_is_tf32_on_a_gpu_and_has_victims_of_its_own(material: Path, tmp_path: Path) -> None:
+    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    keys = {}
+    for precision in ("auto", "tf32", "fp32"):
+        certificate = audit_run(location, "--holdout", material / "test", victim__precision=precision)
+        assert certificate.recipe["victim"]["precision"] == ("fp32" if precision == "fp32" else "tf32")
+        keys[precision] = {victim.key for victim in read_victims(location / "audit")}
+    assert keys["auto"] == keys["tf32"]
+    assert keys["fp32"].isdisjoint(keys["tf32"])
 
 
 def test_an_audit_trains_victims_that_learn_what_they_learn_on_a_cpu(material: Path, tmp_path: Path) -> None:

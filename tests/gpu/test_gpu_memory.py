@@ -2,8 +2,11 @@
 
 import gc
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,17 +14,24 @@ import torch
 from torch import Tensor, nn
 
 from rem_release.audit.victim import _measure_attack, build_victim, name_classes, train_victim
+from rem_release.commands.audit_plan import _seconds_per_pass
 from rem_release.data import array_file
 from rem_release.data.array_file import ArrayFile, StoredImages, bring_near
+from rem_release.methods import METHODS
+from rem_release.methods.maker import as_pictures
+from rem_release.methods.min_max_maker import MinMaxMaker
+from rem_release.methods.probe import probe_gradients
 from rem_release.threats.images import TestImages, TrainingImages
 from rem_release.threats.kinds.orthogonal.projection import project_out
 from rem_release.threats.threat import parse_threat
 from rem_release.training.memory import measure_peak
+from rem_release.training.precision import Precision
 from rem_release.training.runtime import start
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import parse_architecture
 from tests.audits import read_recipe
 from tests.gpu import CPU, GPU, on_gpu
+from tests.test_methods import recipe_of
 
 pytestmark = on_gpu
 
@@ -151,3 +161,46 @@ def test_a_victim_that_diverged_leaves_the_gpu(tmp_path: Path) -> None:
     before = torch.cuda.memory_allocated(GPU)
     assert run(victim__learning_rate=1.0e38)
     assert torch.cuda.memory_allocated(GPU) <= before
+
+
+def test_a_plan_of_one_draw_foresees_the_memory_of_the_training() -> None:
+    """ResNet-18 in batches of four: its gradients take as much as its weights, and so does their momentum. Steps of PGD
+    alone have neither. The libraries may choose other workspaces: 10 %."""
+    recipe = recipe_of("rem")
+    noise = METHODS["em"].adopt(recipe.noise)
+    recipe = replace(recipe, noise=noise, generator=replace(recipe.generator, model="resnet18"))
+    count = 8
+    keys, sizes = torch.arange(count), torch.full((count, 2), SIDE)
+    pictures = as_pictures(draw(count), torch.arange(count) % 3, keys, sizes, GPU)
+    recipe = replace(recipe, data=replace(recipe.data, resolution=SIDE))
+
+    def make() -> MinMaxMaker:
+        maker = recipe.noise.build(recipe.set_for(3, 0), start())
+        assert isinstance(maker, MinMaxMaker)
+        return maker
+
+    def train(maker: MinMaxMaker) -> None:
+        maker.train(pictures, None, lambda name: nullcontext(lambda done, total: None))
+
+    train(make())
+    trained, rehearsed, spent = make(), make(), make()
+    most = peak_of(lambda: train(trained))
+    assert peak_of(lambda: probe_gradients(rehearsed, pictures, trains=True)) == pytest.approx(most, rel=0.1)
+    weights = sum(parameter.numel() * 4 for parameter in spent.model.parameters())
+    assert peak_of(lambda: probe_gradients(spent, pictures, trains=False)) < most - weights
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_the_probe_of_an_audit_foresees_the_memory_of_a_victim(precision: Precision, tmp_path: Path) -> None:
+    """In the recipe's precision: a step of ordinary training. The images of a batch come on top, and the libraries may
+    choose other workspaces: 20 %."""
+    recipe = read_recipe(tmp_path, victim__least_steps=4, victim__batch_size=32, victim__precision=precision)
+    images, task, accelerator = learnt(32), make_task("standard"), start()
+    holdout, target = SimpleNamespace(train_rows=range(32)), SimpleNamespace(classes=["a", "b", "c", "d"])
+    bench = SimpleNamespace(recipe_of=lambda task: recipe, holdout=holdout, target=target, resolution=SIDE)
+    laboratory = SimpleNamespace(bench=bench, accelerator=accelerator)
+    tests = (draw(32).to(GPU), torch.arange(32, device=GPU) % 4)
+    train_victim(accelerator, task, recipe, images, 32, *tests)
+    most = peak_of(lambda: train_victim(accelerator, task, recipe, images, 32, *tests))
+    found = peak_of(lambda: _seconds_per_pass(laboratory, task))  # type: ignore[arg-type]
+    assert found == pytest.approx(most, rel=0.2)

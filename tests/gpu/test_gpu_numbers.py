@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rem_release.core.draws import Draws, Purpose
 from rem_release.core.norms import Norm, measure, project, random_start
 from rem_release.core.pgd import frozen, pgd
-from rem_release.core.resampling import DRAW
+from rem_release.core.resampling import DRAW, Resampling, resample
 from rem_release.core.solver import min_max_noise
 from rem_release.models import build_model
 from rem_release.threats.kinds.cutmix import cutmix
@@ -22,7 +22,7 @@ from rem_release.threats.kinds.ueraser.augmentation import change_colours, ueras
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.loop import Schedule, train
-from rem_release.training.precision import Precision, prepare_model
+from rem_release.training.precision import Precision, prepare_model, use_precision
 from rem_release.training.pretrained import Enlarged
 from rem_release.training.runtime import start
 from tests.gpu import CPU, GPU, on_gpu
@@ -191,8 +191,21 @@ def test_precisions_are_as_exact_as_they_are_called(precision: Precision, share:
     expected = answers(CPU, "fp32")
     error = (answers(GPU, precision) - expected).abs().max()
     assert error <= share * expected.abs().max()
-    assert torch.backends.cuda.matmul.allow_tf32 is (precision != "fp32")
-    assert torch.backends.cudnn.allow_tf32 is (precision != "fp32")
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+    assert torch.backends.cudnn.allow_tf32 is (precision == "tf32")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_images_are_resampled_in_float32(precision: Precision) -> None:
+    """In every precision: fractions of 10 bits would move a value near 1 by up to 2^-11, and float32 does by 1e-6."""
+    use_precision(precision)
+    images = torch.rand(4, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    drawn = DRAW["imagenet"](Draws(5, IDS[:4], 3).keys(Purpose.TRANSFORM), 40)
+    assert drawn is not None
+    there = Resampling(drawn.rows.to(GPU), drawn.columns.to(GPU))
+    torch.testing.assert_close(resample(images.to(GPU), there).cpu(), resample(images, drawn), atol=1e-5, rtol=0)
+    enlarged = prepare_model(Enlarged(nn.Identity(), 64), GPU, precision)(images.to(GPU)).cpu()
+    torch.testing.assert_close(enlarged, Enlarged(nn.Identity(), 64)(images), atol=1e-5, rtol=0)
 
 
 def test_bf16_is_computed_in_bf16() -> None:
