@@ -153,8 +153,8 @@ def _find_unlearnt(audit: Certificate) -> str | None:
 def _is_newer(maker: str) -> bool:
     """Whether a version says that it is newer than this one, which may know other sentences and recipes.
 
-    Earlier ones that wrote certificates of this format wrote the same, but see `_is_old_spelling`; threats that they had
-    not say so: `Part.since`.
+    Earlier ones that wrote certificates of this format wrote the same, but see `_is_old_spelling`; threats that they
+    had not say so: `Part.since`.
     """
     try:
         return Version(maker) > Version(rem_release.__version__)
