@@ -6,6 +6,7 @@ JPEG and WebP by OpenCV. Colour profiles, JPEG 2000 and AVIF are left out. What 
 
 import io
 import logging
+import math
 import re
 import struct
 import zlib
@@ -370,6 +371,10 @@ def _tiff(data: bytes) -> np.ndarray:
             raise Refused("a volume, or a larger image in a SubIFD")
         if page.photometric in (0, 1) and page.samplesperpixel > 2:
             raise Refused("a stack")
+        if len(file.pages) == 1 and any(series.size > math.prod(page.shape) for series in file.series):
+            raise Refused("the first of a stack")
+        if 0 in page.dataoffsets:
+            raise Refused("strips or tiles are missing")
         bits, channels, kind = page.bitspersample, page.samplesperpixel, int(page.photometric)
         values = _small_numbers(page, data) if bits < 8 else page.asarray().reshape(page.shape)
         orientation = int(page.tags[274].value) if 274 in page.tags else 1

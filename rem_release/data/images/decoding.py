@@ -20,10 +20,11 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
   A BMP whose alpha is zero everywhere has none: programs leave that byte empty. Around the frame of a GIF all is clear.
 - *Metadata.* EXIF, XMP, ICC, thumbnails, comments and trailing bytes are dropped: only pixels go on.
 - *Refused*, with a reason: empty, truncated or damaged files, anything that is not one of the formats above, animations
-  and multi-page files, volumes and stacks in one page of TIFF, pages of TIFF with a larger image in a SubIFD, cameras'
-  raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes, of signed 8-bit numbers, and of inks
-  other than CMYK, JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree whether
-  its inks are inverted); and pictures above 178,956,970 pixels, from their header, before decoding.
+  and multi-page files, volumes and stacks in one page of TIFF, also where only its tags or its description count them,
+  pages of TIFF with a larger image in a SubIFD or with strips or tiles that are not there, cameras' raw files; what
+  Pillow misreads: TIFF of more than 8 bits in separate planes, of signed 8-bit numbers, and of inks other than CMYK,
+  JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree whether its inks are
+  inverted); and pictures above 178,956,970 pixels, from their header, before decoding.
 """
 
 import io
@@ -54,6 +55,9 @@ _BIG_ENDIAN_BIGTIFF = b"MM\0+"
 _FAULTS: dict[str, Fault] = {
     "animated or multi-page": "several frames or pages",
     "multi-page": "several frames or pages",
+    "a volume": "several frames or pages",
+    "grey in": "several frames or pages",
+    "the first of a stack": "several frames or pages",
     "more than": "too large",
 }
 """how a reason starts -> what it comes under"""
@@ -176,6 +180,8 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         raise BadImage(name_kind(data) or f"truncated or damaged ({_first_line(error)})") from None
     if image.width == 0 or image.height == 0:
         raise BadImage("has no pixels")
+    if image.format in ("PNG", "BMP") and _lacks_colours(image):
+        raise BadImage("truncated or damaged (its palette is shorter than its numbers need)")
     if frame and frame != (0, 0, *image.size):
         return _clear_around(image, frame), white_is_zero
     if image.format == "BMP" and image.mode == "RGBA" and not np.asarray(image.getchannel("A")).any():
@@ -202,6 +208,15 @@ def _refuse_misread(image: ImageFile.ImageFile, tags: Mapping[int, Any], data: b
         raise BadImage("truncated or damaged (its palette is missing)")
     if is_misread_jpeg2000(image, data):
         raise BadImage("a JPEG 2000 of more than 8 bits in colour: save it with 8, or as PNG or TIFF")
+
+
+def _lacks_colours(image: Image.Image) -> bool:
+    """Whether numbers point behind the end of the palette, where Pillow has black."""
+    return (
+        image.mode == "P"
+        and image.palette is not None
+        and int(np.asarray(image).max()) >= len(image.palette.palette) // len(image.palette.mode)
+    )
 
 
 def _clear_around(image: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
