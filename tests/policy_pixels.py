@@ -1,7 +1,8 @@
 """How a file becomes pixels, coded a second time from the page of policy alone (the docstring of `decoding.py`).
 
 No code is shared with rem_release, and none of Pillow decides: PNG, BMP, GIF and PPM are read here, TIFF by tifffile,
-JPEG and WebP by OpenCV. Colour profiles, JPEG 2000 and AVIF are left out. What the page does not say is marked SILENT.
+JPEG and WebP by OpenCV. Colour profiles, JPEG 2000, AVIF and JPEG that was cut and closed are left out. What the page
+does not say is marked SILENT.
 """
 
 import io

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from rem_release.data.images.decoding import BadImage, decode
-from tests.test_data_decoding import chunk, png
+from tests.test_data_decoding import chunk, png, save
 
 RNG = np.random.default_rng(5)
 GREY = RNG.integers(0, 256, (16, 24), dtype=np.uint8)
@@ -116,3 +117,52 @@ def test_a_number_behind_the_end_of_the_palette_of_a_bmp() -> None:
             np.testing.assert_array_equal(decode(data)[0, 3], [10, 9, 8])
         else:
             assert "its palette is shorter" in refuse(data).reason
+
+
+# --- JPEG
+
+PHOTO = Image.fromarray(np.kron(RNG.integers(0, 256, (12, 15, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8)))
+JPEG_KINDS = pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+
+
+def cut_and_close(data: bytes, share: float) -> bytes:
+    """A part of its scans, and the marker of the end."""
+    start = data.index(b"\xff\xda") + 14
+    return data[: start + int(share * (len(data) - start))].rstrip(b"\xff") + b"\xff\xd9"
+
+
+@JPEG_KINDS
+@pytest.mark.parametrize("options", [{}, {"quality": 10}, {"quality": 100}, {"restart_marker_blocks": 3}])
+def test_a_jpeg_that_was_cut_and_closed(mode: str, options: dict[str, int]) -> None:
+    """Libjpeg draws the rest in grey."""
+    data = save(PHOTO.convert(mode), "JPEG", **options)
+    assert decode(data).shape == (96, 120, 3)
+    for share in (0.1, 0.3, 0.6, 0.9):
+        cut = cut_and_close(data, share)
+        assert np.isin(np.asarray(Image.open(io.BytesIO(cut)))[-1, -1], (127, 128)).all()
+        assert refuse(cut).reason == "truncated or damaged (rows are missing at its end)"
+
+
+@JPEG_KINDS
+def test_a_progressive_jpeg_that_was_cut_and_closed(mode: str) -> None:
+    data = save(PHOTO.convert(mode), "JPEG", progressive=True)
+    assert decode(data).shape == (96, 120, 3)
+    for share in (0.1, 0.3, 0.6, 0.8):
+        assert refuse(cut_and_close(data, share)).reason.startswith("truncated or damaged (")
+    last = data.rindex(b"\xff\xda")
+    assert refuse(data[:last] + b"\xff\xd9").reason == "truncated or damaged (scans are missing at its end)"
+
+
+@JPEG_KINDS
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 3}])
+@pytest.mark.parametrize("side", [1, 8, 17, 64])
+def test_middle_grey_at_the_end_of_a_jpeg_is_an_image(mode: str, options: dict[str, int], side: int) -> None:
+    for levels in (128, 127, 0, 255):
+        values = np.full((side, side, 3), levels, np.uint8)
+        values[: side // 2] = RNG.integers(0, 256, values[: side // 2].shape)
+        assert decode(save(Image.fromarray(values).convert(mode), "JPEG", **options)).shape == values.shape
+
+
+def test_bytes_behind_a_jpeg_of_middle_grey_are_no_matter() -> None:
+    data = save(Image.new("RGB", (40, 40), (128,) * 3), "JPEG")
+    np.testing.assert_array_equal(decode(data + data + b"\xff\xff"), decode(data))

@@ -19,12 +19,13 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
 - *Transparency.* Any alpha is laid on white, after the colours were converted: round((c·a + 255·(255 - a)) / 255).
   A BMP whose alpha is zero everywhere has none: programs leave that byte empty. Around the frame of a GIF all is clear.
 - *Metadata.* EXIF, XMP, ICC, thumbnails, comments and trailing bytes are dropped: only pixels go on.
-- *Refused*, with a reason: empty, truncated or damaged files, anything that is not one of the formats above, animations
-  and multi-page files, volumes and stacks in one page of TIFF, also where only its tags or its description count them,
-  pages of TIFF with a larger image in a SubIFD or with strips or tiles that are not there, cameras' raw files; what
-  Pillow misreads: TIFF of more than 8 bits in separate planes, of signed 8-bit numbers, and of inks other than CMYK,
-  JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree whether its inks are
-  inverted); and pictures above 178,956,970 pixels, from their header, before decoding.
+- *Refused*, with a reason: empty, truncated or damaged files (JPEG that was cut and then closed, too), anything that is
+  not one of the formats above, animations and multi-page files, volumes and stacks in one page of TIFF, also where only
+  its tags or its description count them, pages of TIFF with a larger image in a SubIFD or with strips or tiles that are
+  not there, cameras' raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes, of signed 8-bit
+  numbers, and of inks other than CMYK, JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark
+  (readers disagree whether its inks are inverted); and pictures above 178,956,970 pixels, from their header, before
+  decoding.
 """
 
 import io
@@ -38,6 +39,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from rem_release.data.images.colour import convert_to_srgb, states_other_colours
 from rem_release.data.images.depth import has_16_bits, is_cut_to_8_bits, is_misread_jpeg2000, load_16_bits
 from rem_release.data.images.file_kinds import name_kind
+from rem_release.data.images.jpeg_scans import ends_early, lacks_scans
 from rem_release.data.images.pillow_warnings import without_warnings
 from rem_release.data.images.png_chunks import find_chunk, is_misread, lacks_rows, strip_png
 from rem_release.data.images.tiff_directories import is_cut, measure_sub_images
@@ -167,6 +169,8 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         image.load()  # which turns TIFF
         if image.format == "PNG" and not np.asarray(image)[-1].any() and lacks_rows(data):
             raise BadImage("truncated or damaged (rows are missing at its end)")
+        if image.format in ("JPEG", "MPO"):
+            _refuse_cut_jpeg(image, data)
     except (BadImage, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -208,6 +212,15 @@ def _refuse_misread(image: ImageFile.ImageFile, tags: Mapping[int, Any], data: b
         raise BadImage("truncated or damaged (its palette is missing)")
     if is_misread_jpeg2000(image, data):
         raise BadImage("a JPEG 2000 of more than 8 bits in colour: save it with 8, or as PNG or TIFF")
+
+
+def _refuse_cut_jpeg(image: Image.Image, data: bytes) -> None:
+    """Of an image that is loaded. Where pixels are missing, its last one is the middle grey of libjpeg."""
+    if lacks_scans(data):
+        raise BadImage("truncated or damaged (scans are missing at its end)")
+    last = np.asarray(image.crop((image.width - 1, image.height - 1, *image.size)))
+    if np.isin(last, (127, 128)).all() and ends_early(data):
+        raise BadImage("truncated or damaged (rows are missing at its end)")
 
 
 def _lacks_colours(image: Image.Image) -> bool:
