@@ -1,11 +1,13 @@
 """How a file becomes pixels, coded a second time from the page of policy alone (the docstring of `decoding.py`).
 
 No code is shared with rem_release, and none of Pillow decides: PNG, BMP, GIF and PPM are read here, TIFF by tifffile,
-JPEG and WebP by OpenCV. Colour profiles, JPEG 2000 and AVIF are left out. What the page does not say is marked SILENT.
+JPEG and WebP by OpenCV. Colour profiles, JPEG 2000, AVIF and JPEG that was cut and closed are left out. What the page
+does not say is marked SILENT.
 """
 
 import io
 import logging
+import math
 import re
 import struct
 import zlib
@@ -370,6 +372,10 @@ def _tiff(data: bytes) -> np.ndarray:
             raise Refused("a volume, or a larger image in a SubIFD")
         if page.photometric in (0, 1) and page.samplesperpixel > 2:
             raise Refused("a stack")
+        if len(file.pages) == 1 and any(series.size > math.prod(page.shape) for series in file.series):
+            raise Refused("the first of a stack")
+        if 0 in page.dataoffsets:
+            raise Refused("strips or tiles are missing")
         bits, channels, kind = page.bitspersample, page.samplesperpixel, int(page.photometric)
         values = _small_numbers(page, data) if bits < 8 else page.asarray().reshape(page.shape)
         orientation = int(page.tags[274].value) if 274 in page.tags else 1

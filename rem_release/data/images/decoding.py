@@ -19,11 +19,13 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
 - *Transparency.* Any alpha is laid on white, after the colours were converted: round((c·a + 255·(255 - a)) / 255).
   A BMP whose alpha is zero everywhere has none: programs leave that byte empty. Around the frame of a GIF all is clear.
 - *Metadata.* EXIF, XMP, ICC, thumbnails, comments and trailing bytes are dropped: only pixels go on.
-- *Refused*, with a reason: empty, truncated or damaged files, anything that is not one of the formats above, animations
-  and multi-page files, volumes and stacks in one page of TIFF, pages of TIFF with a larger image in a SubIFD, cameras'
-  raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes, of signed 8-bit numbers, and of inks
-  other than CMYK, JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark (readers disagree whether
-  its inks are inverted); and pictures above 178,956,970 pixels, from their header, before decoding.
+- *Refused*, with a reason: empty, truncated or damaged files (JPEG that was cut and then closed, too), anything that is
+  not one of the formats above, animations and multi-page files, volumes and stacks in one page of TIFF, also where only
+  its tags or its description count them, pages of TIFF with a larger image in a SubIFD or with strips or tiles that are
+  not there, cameras' raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes, of signed 8-bit
+  numbers, and of inks other than CMYK, JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark
+  (readers disagree whether its inks are inverted); and pictures above 178,956,970 pixels, from their header, before
+  decoding.
 """
 
 import io
@@ -37,6 +39,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from rem_release.data.images.colour import convert_to_srgb, states_other_colours
 from rem_release.data.images.depth import has_16_bits, is_cut_to_8_bits, is_misread_jpeg2000, load_16_bits
 from rem_release.data.images.file_kinds import name_kind
+from rem_release.data.images.jpeg_scans import ends_early, lacks_scans
 from rem_release.data.images.pillow_warnings import without_warnings
 from rem_release.data.images.png_chunks import find_chunk, is_misread, lacks_rows, strip_png
 from rem_release.data.images.tiff_directories import is_cut, measure_sub_images
@@ -54,6 +57,9 @@ _BIG_ENDIAN_BIGTIFF = b"MM\0+"
 _FAULTS: dict[str, Fault] = {
     "animated or multi-page": "several frames or pages",
     "multi-page": "several frames or pages",
+    "a volume": "several frames or pages",
+    "grey in": "several frames or pages",
+    "the first of a stack": "several frames or pages",
     "more than": "too large",
 }
 """how a reason starts -> what it comes under"""
@@ -163,6 +169,8 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         image.load()  # which turns TIFF
         if image.format == "PNG" and not np.asarray(image)[-1].any() and lacks_rows(data):
             raise BadImage("truncated or damaged (rows are missing at its end)")
+        if image.format in ("JPEG", "MPO"):
+            _refuse_cut_jpeg(image, data)
     except (BadImage, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -176,6 +184,8 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         raise BadImage(name_kind(data) or f"truncated or damaged ({_first_line(error)})") from None
     if image.width == 0 or image.height == 0:
         raise BadImage("has no pixels")
+    if image.format in ("PNG", "BMP") and _lacks_colours(image):
+        raise BadImage("truncated or damaged (its palette is shorter than its numbers need)")
     if frame and frame != (0, 0, *image.size):
         return _clear_around(image, frame), white_is_zero
     if image.format == "BMP" and image.mode == "RGBA" and not np.asarray(image.getchannel("A")).any():
@@ -202,6 +212,24 @@ def _refuse_misread(image: ImageFile.ImageFile, tags: Mapping[int, Any], data: b
         raise BadImage("truncated or damaged (its palette is missing)")
     if is_misread_jpeg2000(image, data):
         raise BadImage("a JPEG 2000 of more than 8 bits in colour: save it with 8, or as PNG or TIFF")
+
+
+def _refuse_cut_jpeg(image: Image.Image, data: bytes) -> None:
+    """Of an image that is loaded. Where pixels are missing, its last one is the middle grey of libjpeg."""
+    if lacks_scans(data):
+        raise BadImage("truncated or damaged (scans are missing at its end)")
+    last = np.asarray(image.crop((image.width - 1, image.height - 1, *image.size)))
+    if np.isin(last, (127, 128)).all() and ends_early(data):
+        raise BadImage("truncated or damaged (rows are missing at its end)")
+
+
+def _lacks_colours(image: Image.Image) -> bool:
+    """Whether numbers point behind the end of the palette, where Pillow has black."""
+    return (
+        image.mode == "P"
+        and image.palette is not None
+        and int(np.asarray(image).max()) >= len(image.palette.palette) // len(image.palette.mode)
+    )
 
 
 def _clear_around(image: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:

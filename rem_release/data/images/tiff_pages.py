@@ -2,13 +2,17 @@
 
 TIFF 6.0, section 8: NewSubfileType says that a page is a smaller copy of another (bit 0) or a mask (bit 2). Camera raw
 files are TIFF whose first page is a preview, and whose picture is not yet developed. A page can also be a volume of
-slices (ImageDepth, a tag of SGI), or a stack whose images are its channels.
+slices (ImageDepth, a tag of SGI), a stack whose images are its channels, or the first of a stack whose other images
+have no directories: MetaMorph counts them in a tag, ImageJ, OME and tifffile in the description. Offsets of 0 are of
+strips and tiles that are not there (GDAL, SPARSE_OK).
 """
 
 import io
 import logging
 import math
+import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,12 @@ from rem_release.data.in_order import take_room
 _DNG_VERSION, _SAMPLE_FORMAT, _BITS = 50706, 339, 258
 _PHOTOMETRIC, _SAMPLES, _DEPTH = 262, 277, 32997
 _ORIENTATION, _UNASSOCIATED = 274, 2
+_WIDTH, _HEIGHT, _DESCRIPTION, _METAMORPH = 256, 257, 270, 33629
+_STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
+_IMAGEJ = re.compile(r"^(?:images|channels|slices|frames)=(\d{1,9})\s*$", re.MULTILINE)
+_OME = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
+_OME_SIZE = re.compile(r"\bSize[CZT]=[\"'](\d{1,9})[\"']")
+_TIFFFILE = re.compile(r"(?:\{\"shape\": \[|shape=\()([\d, ]+)[\])]")
 _SIGNED = 2
 _GREY = (0, 1)
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
@@ -32,6 +42,7 @@ _COPIES = (
     "smaller copies of a picture alone, as a camera's raw file does: develop it to JPEG, PNG or TIFF first, or save it "
     "anew where it is the picture"
 )
+_SPARSE = "a TIFF of which strips or tiles are missing, as GDAL leaves out empty ones: save it without SPARSE_OK"
 
 
 def choose_page(image: Image.Image) -> str | None:
@@ -59,6 +70,8 @@ def choose_page(image: Image.Image) -> str | None:
     image.seek(own[0])
     if reason := name_stack(image.tag_v2):  # type: ignore[attr-defined]
         return reason
+    if lacks_parts(image.tag_v2):  # type: ignore[attr-defined]
+        return _SPARSE
     formats = image.tag_v2.get(_SAMPLE_FORMAT, (1,))  # type: ignore[attr-defined]
     if _SIGNED in formats and max(image.tag_v2.get(_BITS, (1,))) == 8:  # type: ignore[attr-defined]
         return "a TIFF of signed 8-bit numbers, which readers take for others: save it with 8 or 16 bits without a sign"
@@ -71,7 +84,31 @@ def name_stack(tags: Mapping[int, Any]) -> str | None:
         return f"a volume of {slices} slices in one page: save the slice that is the image by itself"
     if tags.get(_PHOTOMETRIC) in _GREY and (channels := tags.get(_SAMPLES, 1)) > 2:
         return f"grey in {channels} channels, as a stack of images has it: save the one that is the image by itself"
+    if (images := _count_stated(tags)) > 1:
+        return f"the first of a stack of {images} images, by its tags: save the one that is the image by itself"
     return None
+
+
+def _count_stated(tags: Mapping[int, Any]) -> int:
+    """How many images there are by the tags of the one page."""
+    planes, description = tags.get(_METAMORPH, ()), tags.get(_DESCRIPTION, "")
+    if not isinstance(description, str):
+        description = ""
+    height, width, samples = tags.get(_HEIGHT, 0), tags.get(_WIDTH, 0), tags.get(_SAMPLES, 1)
+    stated = [len(planes) if isinstance(planes, tuple) else 1]
+    if description.startswith("ImageJ="):
+        stated += map(int, _IMAGEJ.findall(description))
+    stated += [math.prod(map(int, _OME_SIZE.findall(pixels))) // samples for pixels in _OME.findall(description)]
+    if shape := _TIFFFILE.match(description):
+        sides = [int(side) for side in re.findall(r"\d{1,9}", shape[1])]
+        if (height, width) in pairwise(sides):
+            stated.append(math.prod(sides) // max(1, height * width * samples))
+    return max(stated)
+
+
+def lacks_parts(tags: Mapping[int, Any]) -> bool:
+    """Whether strips or tiles are not there: readers take the start of the file for them, or fill them with zeros."""
+    return any(0 in tags.get(offsets, ()) for offsets in (_STRIP_OFFSETS, _TILE_OFFSETS))
 
 
 def has_unknown_channels(tags: Mapping[int, Any], has_alpha: bool) -> bool:
@@ -94,8 +131,11 @@ def read_numbers(data: bytes, most_pixels: int) -> np.ndarray | str:
             if len(pages) != 1:
                 return f"multi-page ({len(pages)} pages)" if pages else f"holds {_COPIES}"
             page: Any = pages[0]
-            if reason := name_stack({tag.code: tag.value for tag in page.tags}):
+            tags = {tag.code: (0,) * tag.count if tag.code == _METAMORPH else tag.value for tag in page.tags}
+            if reason := name_stack(tags):
                 return reason
+            if lacks_parts(tags):
+                return _SPARSE
             if page.bitspersample not in (1, 8, 16, 32, 64):
                 return f"a TIFF of {page.bitspersample} bits: save it with 8 or 16"
             kind = f"{page.dtype} numbers in {page.samplesperpixel} channels"
