@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from rem_release.data.leaks.hidden_pictures import find_picture, is_plain
 from rem_release.data.sources.rows import SourceOptions
-from rem_release.data.sources.split_names import split_named
 from rem_release.errors import InputError
 
 LABELS = {
@@ -25,34 +24,7 @@ LABELS = {
 _LABEL = re.compile(
     r"(?:.*[\W_])?labels?(?:[\W_]?(?:ids?|idx|index|names?|text|str|string|num|number|class))?|classlabel"
 )
-_MOST_SPLITS = 10
-"""names of splits that a column may have to be one that tells them"""
-_SPLIT_COLUMNS = {"split", "splits", "set", "subset", "partition", "phase", "usage", "data_split", "dataset_split"}
 _ADVICE = "give every row one class, or name another column with --label-column"
-
-
-def refuse_splits_in_column(dataset: datasets.Dataset, options: SourceOptions) -> None:
-    """Refuse a table whose rows say themselves that they are of several splits: all would be released as one.
-
-    Raises:
-        InputError: names the column and its values.
-    """
-    for name, feature in dataset.features.items():
-        if name in (options.image_column, options.label_column) or not isinstance(feature, datasets.Value):
-            continue
-        is_flag = name.lower().startswith(("is_train", "is_test", "is_val", "is_holdout"))
-        is_text = feature.dtype in ("string", "large_string")
-        if not (is_flag or is_text or name.lower() in _SPLIT_COLUMNS):
-            continue
-        values = pc.unique(dataset.select_columns([name]).with_format("arrow")[:].column(name)).to_pylist()
-        named = {split_named(str(value)) for value in values[: _MOST_SPLITS + 1]}
-        is_split = len(named - {None}) > 1 and (name.lower() in _SPLIT_COLUMNS or None not in named)
-        if len(values) > 1 and (is_flag or is_split):
-            shown = ", ".join(sorted(map(str, values))[:5])
-            raise InputError(
-                f"column {name!r} of {options.source} says that its rows are of several splits ({shown}): write a "
-                f"table for each split, or add --drop-column {name} to release them all as {options.split}"
-            )
 
 
 def drop_columns(tables: Sequence[datasets.Dataset], options: SourceOptions) -> list[datasets.Dataset]:

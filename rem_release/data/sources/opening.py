@@ -29,6 +29,9 @@ A label is one of a ClassLabel, a text, a whole number (floats too), or a truth 
 that it is, unless 1 is the only other one. No two classes may differ in blanks around their names alone, or in how
 letters are encoded. Where the options name no columns, the only column of images is taken, and the only one whose name
 says that it holds labels (label, class, species ...). A release needs two classes.
+
+A column that says that rows are of another split than the one they are read as is a question, which `--drop-column`
+answers: `split_columns` says how one is told.
 """
 
 import os
@@ -49,7 +52,6 @@ from rem_release.data.sources.labels import (
     read_image_column,
     refuse_alike,
     refuse_pixels,
-    refuse_splits_in_column,
     refuse_unwritable,
 )
 from rem_release.data.sources.metadata import ForeignTableError, find_metadata, open_metadata
@@ -57,6 +59,7 @@ from rem_release.data.sources.parquet_files import holds_parquet, is_parquet, op
 from rem_release.data.sources.rows import Rows, SourceOptions
 from rem_release.data.sources.saved import is_saved_dataset, open_hub, open_saved
 from rem_release.data.sources.source import Source, require_two_classes
+from rem_release.data.sources.split_columns import refuse_splits_in_column
 from rem_release.data.sources.splits import join_splits, read_split_names, require_splits
 from rem_release.errors import InputError
 from rem_release.paths import check_path
@@ -146,7 +149,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
     dataset = read_image_column(rows.dataset, options)
     needed = {options.image_column, options.label_column}
     refuse_words(list_words(dataset.features.to_dict(), splits), needed)
-    refuse_splits_in_column(dataset, options)
+    refuse_splits_in_column(dataset, splits, options)
     refuse_pixels(dataset, needed)
     refuse_unwritable(dataset)
     if options.label_from == "clusters":
