@@ -129,7 +129,7 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
         raise InputError(f"column {column!r} holds {kind} (row 0: {first!r:.60}), not one class a row; {_ADVICE}")
     if pa.types.is_float16(values.type):
         values = values.cast(pa.float32())
-    _refuse_missing(values, column, isinstance(feature, datasets.ClassLabel))
+    _refuse_missing(values, column, feature.names if isinstance(feature, datasets.ClassLabel) else None)
     if isinstance(feature, datasets.ClassLabel):
         _refuse_unnamed(values, column, feature.num_classes)
         return list(feature.names), values.to_numpy().astype(np.int64)
@@ -161,15 +161,19 @@ def name_value(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _refuse_missing(values: pa.ChunkedArray, column: str, is_numbered: bool) -> None:
+def _refuse_missing(values: pa.ChunkedArray, column: str, names: list[str] | None) -> None:
     missing = values.is_null(nan_is_null=True)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        missing = pc.or_(missing, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), False))
+    blank = [number for number, name in enumerate(names or ()) if not name.strip()]
+    missing = pc.or_(missing, pc.is_in(values, pa.array(blank, values.type))) if blank else missing
     is_number = pa.types.is_signed_integer(values.type) or pa.types.is_floating(values.type)
-    if is_number and (is_numbered or set(pc.unique(values).to_pylist()) != {-1, 1}):  # which are two classes
+    if is_number and (names or set(pc.unique(values).to_pylist()) != {-1, 1}):  # which are two classes
         missing = pc.or_(missing, pc.fill_null(pc.equal(values, -1), False))
     rows = np.flatnonzero(missing.to_numpy())
     if len(rows):
         value = values[int(rows[0])].as_py()
-        shown = "-1, which means no label" if value == -1 else "null"
+        shown = "-1, which means no label" if value == -1 else "null" if value is None or value != value else "blank"
         raise InputError(
             f"column {column!r} has no label in {len(rows)} rows, first in row {rows[0]} ({shown}); {_ADVICE}"
         )

@@ -25,10 +25,10 @@ The first that fits, which stands in `Source.layout`:
    with `--layout` also tables and archives at the top. What is one step away is named by `flat_folders`.
 6. *A dataset of the Hugging Face Hub*, NAMESPACE/NAME, where no such path and no such folder for it exists.
 
-A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value. None may be missing; -1 means
-that it is, unless 1 is the only other one. No two classes may differ in blanks around their names alone, or in how
-letters are encoded. Where the options name no columns, the only column of images is taken, and the only one whose name
-says that it holds labels (label, class, species ...). A release needs two classes.
+A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value. None may be missing or blank; -1
+means that it is missing, unless 1 is the only other one. No two classes may differ in blanks around their names alone,
+or in how letters are encoded. Where the options name no columns, the only column of images is taken, and the only one
+whose name says that it holds labels (label, class, species ...). A release needs two classes.
 
 A column that says that rows are of another split than the one they are read as is a question, which `--drop-column`
 answers: `split_columns` says how one is told.
