@@ -10,8 +10,9 @@ The first that fits, which stands in `Source.layout`:
    it is a question; with `--layout` it is passed over. How a CSV is written: `csv_tables`.
 4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of pictures; or anywhere
    below, where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them; each
-   split names its own classes. A shard that is missing by its name (`-of-00002`), a column that one file lacks, and
-   folders that stand for a column (`label=cat`) are refused.
+   split names its own classes. A shard that is missing by its name (`-of-00002`), a column that one file lacks,
+   folders that stand for a column (`label=cat`), and several data sets (`en/train.parquet` beside `fr/train.parquet`,
+   or `configs:` of README.md without a default) are refused. Images beside them are left out and counted by folder.
 5. *Folders of images*. Their top folders are splits where all of them are named like splits (`split_names`), or
    SPLIT/ holds class folders; else they are the classes. A split may lie in one folder more of its name
    (`seg_train/seg_train`). It is a question, which `--layout` answers, where they could be either: `train` holds
