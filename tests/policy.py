@@ -486,7 +486,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, object]]]:
 
 def _label(value: object) -> object:
     """One of a text, a whole number, or a truth value."""
-    if value is None:
+    if value is None or (isinstance(value, str) and not value.strip()):
         raise _Refuse("no label")
     if isinstance(value, float):
         if not value.is_integer():

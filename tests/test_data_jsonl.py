@@ -10,6 +10,7 @@ from datasets import List, Value
 
 from rem_release.data.sources.opening import open_source
 from rem_release.data.sources.source import Source, SourceOptions
+from rem_release.errors import InputError
 from tests.test_data_folders import draw
 
 DATES = ["2021-05-01", "2021-05-02 10:00:00", "2021-05-01T10:00:00Z", "2021-05-01"]
@@ -67,3 +68,9 @@ def test_texts_of_digits_stay_texts(tmp_path: Path) -> None:
     source = read(tmp_path, label=["001", "1", "01", "1"], code=["007", "7", "07", "1e0"])
     assert source.classes == ["001", "01", "1"]
     assert source.dataset["code"][:] == ["007", "7", "07", "1e0"]
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_a_blank_label_is_none(tmp_path: Path, blank: str) -> None:
+    with pytest.raises(InputError, match="'label' has no label in 1 rows, first in row 2"):
+        read(tmp_path, label=["a", "b", blank, "a"])

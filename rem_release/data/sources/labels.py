@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from rem_release.data.leaks.hidden_pictures import find_picture, is_plain
 from rem_release.data.sources.rows import SourceOptions
-from rem_release.data.sources.split_names import split_named
 from rem_release.errors import InputError
 
 LABELS = {
@@ -25,34 +24,7 @@ LABELS = {
 _LABEL = re.compile(
     r"(?:.*[\W_])?labels?(?:[\W_]?(?:ids?|idx|index|names?|text|str|string|num|number|class))?|classlabel"
 )
-_MOST_SPLITS = 10
-"""names of splits that a column may have to be one that tells them"""
-_SPLIT_COLUMNS = {"split", "splits", "set", "subset", "partition", "phase", "usage", "data_split", "dataset_split"}
 _ADVICE = "give every row one class, or name another column with --label-column"
-
-
-def refuse_splits_in_column(dataset: datasets.Dataset, options: SourceOptions) -> None:
-    """Refuse a table whose rows say themselves that they are of several splits: all would be released as one.
-
-    Raises:
-        InputError: names the column and its values.
-    """
-    for name, feature in dataset.features.items():
-        if name in (options.image_column, options.label_column) or not isinstance(feature, datasets.Value):
-            continue
-        is_flag = name.lower().startswith(("is_train", "is_test", "is_val", "is_holdout"))
-        is_text = feature.dtype in ("string", "large_string")
-        if not (is_flag or is_text or name.lower() in _SPLIT_COLUMNS):
-            continue
-        values = pc.unique(dataset.select_columns([name]).with_format("arrow")[:].column(name)).to_pylist()
-        named = {split_named(str(value)) for value in values[: _MOST_SPLITS + 1]}
-        is_split = len(named - {None}) > 1 and (name.lower() in _SPLIT_COLUMNS or None not in named)
-        if len(values) > 1 and (is_flag or is_split):
-            shown = ", ".join(sorted(map(str, values))[:5])
-            raise InputError(
-                f"column {name!r} of {options.source} says that its rows are of several splits ({shown}): write a "
-                f"table for each split, or add --drop-column {name} to release them all as {options.split}"
-            )
 
 
 def drop_columns(tables: Sequence[datasets.Dataset], options: SourceOptions) -> list[datasets.Dataset]:
@@ -157,7 +129,7 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
         raise InputError(f"column {column!r} holds {kind} (row 0: {first!r:.60}), not one class a row; {_ADVICE}")
     if pa.types.is_float16(values.type):
         values = values.cast(pa.float32())
-    _refuse_missing(values, column, isinstance(feature, datasets.ClassLabel))
+    _refuse_missing(values, column, feature.names if isinstance(feature, datasets.ClassLabel) else None)
     if isinstance(feature, datasets.ClassLabel):
         _refuse_unnamed(values, column, feature.num_classes)
         return list(feature.names), values.to_numpy().astype(np.int64)
@@ -189,15 +161,19 @@ def name_value(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _refuse_missing(values: pa.ChunkedArray, column: str, is_numbered: bool) -> None:
+def _refuse_missing(values: pa.ChunkedArray, column: str, names: list[str] | None) -> None:
     missing = values.is_null(nan_is_null=True)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        missing = pc.or_(missing, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), False))
+    blank = [number for number, name in enumerate(names or ()) if not name.strip()]
+    missing = pc.or_(missing, pc.is_in(values, pa.array(blank, values.type))) if blank else missing
     is_number = pa.types.is_signed_integer(values.type) or pa.types.is_floating(values.type)
-    if is_number and (is_numbered or set(pc.unique(values).to_pylist()) != {-1, 1}):  # which are two classes
+    if is_number and (names or set(pc.unique(values).to_pylist()) != {-1, 1}):  # which are two classes
         missing = pc.or_(missing, pc.fill_null(pc.equal(values, -1), False))
     rows = np.flatnonzero(missing.to_numpy())
     if len(rows):
         value = values[int(rows[0])].as_py()
-        shown = "-1, which means no label" if value == -1 else "null"
+        shown = "-1, which means no label" if value == -1 else "null" if value is None or value != value else "blank"
         raise InputError(
             f"column {column!r} has no label in {len(rows)} rows, first in row {rows[0]} ({shown}); {_ADVICE}"
         )

@@ -6,7 +6,6 @@ its shared cache: it holds clean pixels.
 
 import glob
 import os
-from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
@@ -18,11 +17,11 @@ from rem_release.data.sources.folders import choose_folder, guess_split_folder, 
 from rem_release.data.sources.json_dates import read_dates_as_texts
 from rem_release.data.sources.labels import guess_columns
 from rem_release.data.sources.parquet_files import has_class_folders
-from rem_release.data.sources.reading import explaining, is_address, is_image
+from rem_release.data.sources.reading import count_images, explaining, is_address
 from rem_release.data.sources.rows import PrivateCache, Rows, SourceOptions, point_at_files
 from rem_release.data.sources.source import suggest
 from rem_release.data.sources.split_names import split_named
-from rem_release.data.sources.walking import list_folder, walk
+from rem_release.data.sources.walking import list_folder
 from rem_release.errors import InputError
 
 _METADATA = {"metadata.csv": "csv", "metadata.jsonl": "json", "metadata.parquet": "parquet"}
@@ -71,7 +70,7 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
     _refuse_foreign(path, names, options)
     _refuse_twins(path, names, loaded, options)
     table = loaded.data.table
-    unlisted = _count_unlisted(path.parent, names)
+    unlisted = count_images(path.parent, {PurePosixPath(name).as_posix() for name in names})
     tops = _list_split_folders(path, names, options)
     if tops:
         chosen = choose_folder(path.parent, tops, options)
@@ -170,13 +169,6 @@ def _list_split_folders(path: Path, names: list[str], options: SourceOptions) ->
         return []
     tops = {parts[0] if len(parts := PurePosixPath(name).parts) > 1 else "" for name in names}
     return sorted(tops) if all(map(split_named, tops)) else []
-
-
-def _count_unlisted(folder: Path, names: list[str]) -> dict[str, int]:
-    """How many pictures each folder holds of which the table says nothing: folder, relative, -> count."""
-    listed = {PurePosixPath(name).as_posix() for name in names}
-    others = ["/".join(parts) for parts in walk(folder) if is_image(parts[-1])]
-    return dict(Counter(str(PurePosixPath(name).parent) for name in others if name not in listed))
 
 
 def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOptions) -> list[str]:

@@ -10,8 +10,9 @@ The first that fits, which stands in `Source.layout`:
    it is a question; with `--layout` it is passed over. How a CSV is written: `csv_tables`.
 4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of pictures; or anywhere
    below, where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them; each
-   split names its own classes. A shard that is missing by its name (`-of-00002`), a column that one file lacks, and
-   folders that stand for a column (`label=cat`) are refused.
+   split names its own classes. A shard that is missing by its name (`-of-00002`), a column that one file lacks,
+   folders that stand for a column (`label=cat`), and several data sets (`en/train.parquet` beside `fr/train.parquet`,
+   or `configs:` of README.md without a default) are refused. Images beside them are left out and counted by folder.
 5. *Folders of images*. Their top folders are splits where all of them are named like splits (`split_names`), or
    SPLIT/ holds class folders; else they are the classes. A split may lie in one folder more of its name
    (`seg_train/seg_train`). It is a question, which `--layout` answers, where they could be either: `train` holds
@@ -25,10 +26,13 @@ The first that fits, which stands in `Source.layout`:
    with `--layout` also tables and archives at the top. What is one step away is named by `flat_folders`.
 6. *A dataset of the Hugging Face Hub*, NAMESPACE/NAME, where no such path and no such folder for it exists.
 
-A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value. None may be missing; -1 means
-that it is, unless 1 is the only other one. No two classes may differ in blanks around their names alone, or in how
-letters are encoded. Where the options name no columns, the only column of images is taken, and the only one whose name
-says that it holds labels (label, class, species ...). A release needs two classes.
+A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value. None may be missing or blank; -1
+means that it is missing, unless 1 is the only other one. No two classes may differ in blanks around their names alone,
+or in how letters are encoded. Where the options name no columns, the only column of images is taken, and the only one
+whose name says that it holds labels (label, class, species ...). A release needs two classes.
+
+A column that says that rows are of another split than the one they are read as is a question, which `--drop-column`
+answers: `split_columns` says how one is told.
 """
 
 import os
@@ -49,7 +53,6 @@ from rem_release.data.sources.labels import (
     read_image_column,
     refuse_alike,
     refuse_pixels,
-    refuse_splits_in_column,
     refuse_unwritable,
 )
 from rem_release.data.sources.metadata import ForeignTableError, find_metadata, open_metadata
@@ -57,6 +60,7 @@ from rem_release.data.sources.parquet_files import holds_parquet, is_parquet, op
 from rem_release.data.sources.rows import Rows, SourceOptions
 from rem_release.data.sources.saved import is_saved_dataset, open_hub, open_saved
 from rem_release.data.sources.source import Source, require_two_classes
+from rem_release.data.sources.split_columns import refuse_splits_in_column
 from rem_release.data.sources.splits import join_splits, read_split_names, require_splits
 from rem_release.errors import InputError
 from rem_release.paths import check_path
@@ -146,7 +150,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
     dataset = read_image_column(rows.dataset, options)
     needed = {options.image_column, options.label_column}
     refuse_words(list_words(dataset.features.to_dict(), splits), needed)
-    refuse_splits_in_column(dataset, options)
+    refuse_splits_in_column(dataset, splits, options)
     refuse_pixels(dataset, needed)
     refuse_unwritable(dataset)
     if options.label_from == "clusters":

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from rem_release.data.leaks.hidden_pictures import is_plain
 from rem_release.data.sources.labels import guess_columns, is_image, read_plain
 from rem_release.data.sources.parquet_column import ParquetColumn
-from rem_release.data.sources.reading import PICTURES, explaining, list_others, require_split
+from rem_release.data.sources.reading import PICTURES, count_images, explaining, list_others, require_split
 from rem_release.data.sources.rows import PrivateCache, Rows, SourceOptions
+from rem_release.data.sources.several_tables import require_one_config, require_one_place
 from rem_release.data.sources.split_names import splits_hinted
 from rem_release.errors import InputError
 
@@ -61,13 +62,13 @@ def has_class_folders(path: Path) -> bool:
     return sum(any(_has_suffix(file, PICTURES) for file in folder.rglob("*")) for folder in inner) > 1
 
 
-def _describes_data(card: Path) -> bool:
-    """Whether the card of a dataset repository says where its data lie."""
+def _describes_data(card: Path, fields: tuple[str, ...] = ("configs:", "dataset_info:")) -> bool:
+    """Whether the card of a dataset repository says what its data are; where they lie says `configs` alone."""
     if not card.is_file():
         return False
     with card.open(encoding="utf-8", errors="replace") as file:
         head = file.read(100_000)
-    return head.startswith("---") and any(line.startswith(("configs:", "dataset_info:")) for line in head.splitlines())
+    return head.startswith("---") and any(line.startswith(fields) for line in head.splitlines())
 
 
 def open_parquet(path: Path, options: SourceOptions) -> Rows:
@@ -87,15 +88,21 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
             where: dict[str, Any] = {"path": "parquet", "data_files": {options.split: [glob.escape(str(path))]}}
         else:
             where = {"path": _mirror(path, found, Path(cache.name))}
+            if has_card := _describes_data(path / "README.md", ("configs:",)):
+                require_one_config(path, where["path"], cache)
         builder = datasets.load_dataset_builder(**where, cache_dir=cache.name)
-        require_split(builder.config.data_files, str(path), options)
         if path.is_dir():
             _refuse_partitions(path, found)
             _require_known_splits(path, found, builder.config.data_files)
         used = {Path(file).resolve() for each in builder.config.data_files.values() for file in each}
+        unused = [str(file.relative_to(path)) for file in found if path.is_dir() and file.resolve() not in used]
+        require_split(builder.config.data_files, str(path), options, unused)
         files = [Path(file).resolve() for file in builder.config.data_files[options.split]]
         if path.is_dir():
-            _require_all_shards([file for file in found if file.resolve() in set(files)])
+            own = [file for file in found if file.resolve() in set(files)]
+            _require_all_shards(own)
+            if not has_card:
+                require_one_place(path, own, options.split)
         features, is_mixed = _join_features(files, builder.info.features)
         options = guess_columns(features, options)
         _require_all_columns(files, options)
@@ -120,8 +127,9 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
         caches=(cache,),
         left_out=(
             *list_others(builder.config.data_files, options),
-            *(str(file.relative_to(root)) for file in found if path.is_dir() and file.resolve() not in used),
+            *unused,
         ),
+        unlisted=count_images(path) if path.is_dir() else {},
     )
 
 

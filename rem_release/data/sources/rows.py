@@ -73,7 +73,7 @@ class Rows:
     ignored: tuple[str, ...] = ()
     """hidden files and droppings of operating systems that were passed over"""
     unlisted: dict[str, int] = field(default_factory=dict)
-    """pictures that a metadata file does not list: folder -> how many"""
+    """images beside a table that does not list them: folder -> how many"""
 
 
 def point_at_files(paths: list[str]) -> pa.StructArray:
