@@ -275,6 +275,10 @@ def _class_folders(folder: Path, layout: str | None) -> list[tuple[str, object, 
             raise _Refuse("a table in a class folder")
         _refuse_pairs([parts for parts in files if len(parts) > 1])
     kept = [p for p in files if len(p) > 1 or not p[0].lower().endswith(_DOCUMENTS)]
+    deep = [p for p in kept if len(p) > 1]
+    if layout != "classes" and any(p[-1].lower().endswith(_SUFFIXES) for p in deep):
+        alive = {p[0] for p in deep if p[-1].lower().endswith(_SUFFIXES) or "." not in p[-1]}
+        kept = [p for p in kept if len(p) == 1 or p[0] in alive]
     if not any(len(parts) > 1 for parts in kept):
         raise _Refuse("no class folders")
     return [("/".join(p), p[0] if len(p) > 1 else None, folder.joinpath(*p)) for p in kept]

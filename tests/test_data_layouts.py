@@ -172,6 +172,26 @@ def test_what_else_lies_beside_class_folders(tmp_path: Path) -> None:
     assert len(read(tmp_path)) == 5, "a picture is never passed over"
 
 
+def test_folders_without_any_image_are_no_classes(tmp_path: Path) -> None:
+    """Nor are their names published."""
+    draw_folders(tmp_path, ["Animals", "Birds"], inner=("",))
+    for name in ("Client.lrdata/a.lrprev", "notes_of_alice/x.txt", "README.d/README", "docs/deep/1.pdf"):
+        write_text(tmp_path / name)
+    source = read(tmp_path)
+    assert (source.classes, len(source)) == (["Animals", "Birds"], 4)
+    assert {Path(path).name for path in source.ignored} == {"Client.lrdata", "README.d", "docs", "notes_of_alice"}
+    draw(tmp_path / "Fish/deep/1.png")
+    write_text(tmp_path / "raw/0001")
+    assert read(tmp_path).classes == ["Animals", "Birds", "Fish", "raw"], "what has no suffix may be an image"
+    assert "notes_of_alice" in read(tmp_path, layout="classes").classes, "the owner says that all are classes"
+
+
+def test_folders_whose_files_all_have_other_suffixes_are_classes(tmp_path: Path) -> None:
+    for name in ("cat/1.dat", "dog/2.dat"):
+        write_text(tmp_path / name)
+    assert read(tmp_path).classes == ["cat", "dog"]
+
+
 def test_tables_in_class_folders(tmp_path: Path) -> None:
     draw_folders(tmp_path, ["north", "south"], inner=("",))
     write_table(tmp_path / "north" / "metadata.csv", [("0.png", "x"), ("1.png", "y")])

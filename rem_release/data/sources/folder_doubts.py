@@ -6,11 +6,12 @@ Whatever could be either is a question, which `--layout` answers.
 import os
 from collections import Counter
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from rem_release.data.sources.companions import name_kind
+from rem_release.data.sources.reading import is_image
 from rem_release.data.sources.split_names import split_named, split_words, splits_hinted
-from rem_release.data.sources.walking import Parts, enumerate_names, list_folder
+from rem_release.data.sources.walking import Parts, enumerate_names, is_document, list_folder
 from rem_release.errors import InputError
 
 _PIECES = {"fold", "folds", "part", "parts", "batch", "shard", "chunk", "split", "subset", "section"}
@@ -65,8 +66,9 @@ def name_ways(folders: list[str]) -> str:
 
 def _refuse_pieces(path: Path, folders: list[str], inner: list[list[str]]) -> None:
     """Refuse folders that hold pieces of one set, others once more, or the classes of which they would be one."""
+    tops = set(folders)
     for name, names in zip(folders, inner, strict=True):
-        if twice := sorted(set(names) & (set(folders) - {name})):
+        if twice := sorted(tops.intersection(names) - {name}):
             raise InputError(
                 f"{path} holds {enumerate_names(folders)}, and {name} the folders {enumerate_names(twice)} once more: "
                 "remove one of the two, give the one that is right, or add --layout classes if they are classes"
@@ -96,6 +98,21 @@ def _list_inner(path: Path) -> list[str]:
     """The folders in a folder; where it holds only one that is called `images` or the like, those in there."""
     names = [entry.name for entry in list_folder(path) if entry.is_dir()]
     return _list_inner(path / names[0]) if len(names) == 1 and name_kind(names[0]) == "images" else names
+
+
+def find_without_images(files: list[Parts]) -> set[str]:
+    """The top folders in which no file can be an image by its name, whose own names are nobody's class.
+
+    None, where no file of any folder ends like an image. A file without a suffix may be one, a README is none.
+    """
+    named = [parts for parts in files if len(parts) > 1]
+    if not any(is_image(parts[-1]) for parts in named):
+        return set()
+    return {parts[0] for parts in named} - {parts[0] for parts in named if _may_be_image(parts[-1])}
+
+
+def _may_be_image(name: str) -> bool:
+    return is_image(name) or not (PurePath(name).suffix or is_document(name))
 
 
 def refuse_tables_within(root: Path, files: list[Parts]) -> None:

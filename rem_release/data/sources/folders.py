@@ -15,6 +15,7 @@ import pyarrow as pa
 from rem_release.data.sources.companions import name_kind, refuse_companions
 from rem_release.data.sources.flat_folders import explain_flat, is_table_or_archive
 from rem_release.data.sources.folder_doubts import (
+    find_without_images,
     is_wrapped,
     name_ways,
     refuse_doubt,
@@ -161,6 +162,9 @@ def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, 
         refuse_companions(root, folders, files)
         refuse_doubt(root, folders)
         refuse_tables_within(root, files)
+    if options.layout != "classes":
+        passed = find_without_images(files)
+        files = [parts for parts in files if parts[0] not in passed]
     names = sorted({parts[0] for parts in files if len(parts) > 1})
     if not names:
         raise InputError(*explain_flat(root, files))
@@ -168,8 +172,8 @@ def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, 
     documents = {parts for parts in tops if is_document(parts[0]) or (options.layout and is_table_or_archive(parts[0]))}
     ignored += sorted(str(root / parts[0]) for parts in documents)
     files = [parts for parts in files if parts not in documents]
-    ignored += [entry.path for entry in list_folder(root) if entry.is_dir() and entry.name not in names]
     index = {name: number for number, name in enumerate(names)}
+    ignored += [entry.path for entry in list_folder(root) if entry.is_dir() and entry.name not in index]
     class_ids = np.array([index[parts[0]] if len(parts) > 1 else -1 for parts in files], np.int64)
     return _build_rows(root, files, options, class_ids, {name: name for name in names})
 

@@ -21,7 +21,8 @@ The first that fits, which stands in `Source.layout`:
    how they are told); where all are called `images` and the like, or one and holds folders. A folder is a class; with
    `--label-from albums` the folder that directly holds a file is one; with `clusters` none is needed. Images at the
    top have no class and are refused; beside folders of splits they are left out and counted. Hidden files, droppings
-   of systems, documents at the top (README, LICENSE, .csv, .txt ...) and empty folders are passed over and counted,
+   of systems, documents at the top (README, LICENSE, .csv, .txt ...), empty folders and, but for `--layout classes`,
+   folders without a file that ends like an image, or has no suffix, beside such with one, are passed over and counted,
    with `--layout` also tables and archives at the top. What is one step away is named by `flat_folders`.
 6. *A dataset of the Hugging Face Hub*, NAMESPACE/NAME, where no such path and no such folder for it exists.
 
