@@ -637,6 +637,61 @@ def test_one_folder_around_everything_is_named(tmp_path: Path) -> None:
     assert "the folders a, b: give " + str(tmp_path / "two" / "train" / "inner") in refuse(tmp_path / "two")
 
 
+@pytest.mark.parametrize("beside", ["readme.txt", "LICENSE", "archive.zip", "labels.csv", "rows.arrow"])
+def test_one_folder_around_everything_is_named_whatever_document_lies_beside_it(tmp_path: Path, beside: str) -> None:
+    draw_folders(tmp_path / "PetImages", ["Cat", "Dog"], inner=("",))
+    (tmp_path / beside).write_text("words")
+    assert f"the only class, and that the folders Cat, Dog: give {tmp_path / 'PetImages'}" in refuse(tmp_path)
+    draw(tmp_path / "stray.png")
+    assert "only class 'PetImages' has images" in refuse(tmp_path), "an image is no document"
+
+
+AROUND = {
+    "splits beside figures": ("dataset", ["dataset/{train,test}/{cat,dog}", "figures"]),
+    "one split beside figures": ("dataset", ["dataset/train/{cat,dog}", "figures"]),
+    "splits beside other images": ("data", ["data/{Training,Testing}/cat", "external/cat"]),
+    "versions": ("v1", ["v1/{train,test}/cat", "v2/cat"]),
+    "splits named with the class": ("cats", ["cats/{cats_train,cats_test}", "dogs/{dogs_train,dogs_test}"]),
+    "splits in some classes": ("cats", ["cats/{train,val}", "dogs/train"]),
+    "a split of each class": ("cats", ["cats/train", "dogs/test"]),
+    "classes beside a logo": ("data", ["data/{cat,dog}", "docs"]),
+    "classes beside two others": ("animals", ["animals/{cat,dog}", "docs", "logos"]),
+    "sets of classes": ("colon_image_sets", ["colon_image_sets/{colon_aca,colon_n}", "lung_image_sets/{aca,n}"]),
+}
+
+
+def draw_braces(root: Path, patterns: list[str]) -> Path:
+    for pattern in patterns:
+        for name in subprocess.check_output(["bash", "-c", f"echo {pattern}"], text=True).split():
+            draw(root / name / "1.png")
+    return root
+
+
+@pytest.mark.parametrize("case", AROUND)
+def test_one_folder_around_splits_or_classes_beside_others_is_a_question(tmp_path: Path, case: str) -> None:
+    around, patterns = AROUND[case]
+    message = refuse(draw_braces(tmp_path, patterns))
+    assert f"and {around} the folders " in message
+    assert f"give {tmp_path / around} if " in message
+    assert "add --layout classes if " in message
+    assert len(read(tmp_path, layout="classes").classes) == len(patterns)
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        ["cat/train", "dog/train"],
+        ["benign/{p1,p2}", "malignant/{p3,p4}"],
+        ["benign/{p1,p2}", "malignant/p3"],
+        ["cat", "cat/{indoor,outdoor}", "dog"],
+        ["cat/indoor", "dog"],
+    ],
+)
+def test_classes_may_hold_folders(tmp_path: Path, patterns: list[str]) -> None:
+    source = read(draw_braces(tmp_path, patterns))
+    assert source.classes == sorted({pattern.split("/")[0] for pattern in patterns})
+
+
 def test_pictures_that_no_table_of_any_split_lists_are_counted(tmp_path: Path) -> None:
     for split in ("test", "train"):
         for number in range(3):

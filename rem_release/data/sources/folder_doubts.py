@@ -9,28 +9,40 @@ from itertools import chain
 from pathlib import Path, PurePath
 
 from rem_release.data.sources.companions import name_kind
+from rem_release.data.sources.flat_folders import is_table_or_archive
 from rem_release.data.sources.reading import is_image
 from rem_release.data.sources.split_names import split_named, split_words, splits_hinted
-from rem_release.data.sources.walking import Parts, enumerate_names, is_document, list_folder
+from rem_release.data.sources.walking import Parts, enumerate_names, is_document, list_folder, walk
 from rem_release.errors import InputError
 
 _PIECES = {"fold", "folds", "part", "parts", "batch", "shard", "chunk", "split", "subset", "section"}
 """words in the names of folders that hold pieces of one set: `fold_0`, `batch1`, `images_part_2`"""
 
 
+_GATHERED = {"image", "images", "img", "imgs", "photo", "photos", "data", "dataset", "datasets", "set", "sets"}
+"""words in the names of folders that hold classes: `colon_image_sets`"""
+
+
 def is_wrapped(entries: list["os.DirEntry[str]"]) -> bool:
     """Whether all that is there is a folder that holds folders."""
-    return len(entries) == 1 and entries[0].is_dir() and any(inner.is_dir() for inner in list_folder(Path(entries[0])))
+    return len(entries) == 1 and entries[0].is_dir() and bool(_list_folders(Path(entries[0])))
+
+
+def _list_folders(path: Path) -> list[str]:
+    return [entry.name for entry in list_folder(path) if entry.is_dir()]
 
 
 def refuse_wrapping(path: Path, entries: list["os.DirEntry[str]"]) -> None:
-    """Refuse one folder around all others.
+    """Refuse one folder around all others, whatever documents, tables and archives lie beside it.
 
     Raises:
         InputError: says which to give.
     """
+    entries = [
+        each for each in entries if each.is_dir() or not (is_document(each.name) or is_table_or_archive(each.name))
+    ]
     if is_wrapped(entries):
-        inner = [entry.name for entry in list_folder(Path(entries[0])) if entry.is_dir()]
+        inner = _list_folders(Path(entries[0]))
         raise InputError(
             f"{path} holds one folder alone, {entries[0].name}, which would be the only class, and that the folders "
             f"{enumerate_names(inner)}: give {path / entries[0].name}"
@@ -56,6 +68,7 @@ def refuse_doubt(path: Path, folders: list[str]) -> None:
         alike = enumerate_names(shared)
         raise InputError(f"{path} holds {enumerate_names(folders)}, and several of them the folders {alike}: {ways}")
     _refuse_pieces(path, folders, inner)
+    _refuse_wrappers(path, folders)
 
 
 def name_ways(folders: list[str]) -> str:
@@ -83,6 +96,43 @@ def _refuse_pieces(path: Path, folders: list[str], inner: list[list[str]]) -> No
             f"{path} holds {enumerate_names(folders)}, which look like pieces of one set ({piece}), not like classes: "
             "write metadata.csv (file_name,label) that lists them all, bring them together, or add --layout classes"
         )
+
+
+def _refuse_wrappers(path: Path, folders: list[str]) -> None:
+    """Refuse a folder that seems to hold splits, or all the classes, beside others that hold neither."""
+    inner = {name: _list_folders(path / name) for name in folders}
+    named = {name: {split_named(each) for each in inner[name]} - {None} for name in folders}
+    splits = [name for name in folders if named[name] or len(set().union(*map(splits_hinted, inner[name]))) > 1]
+    if splits and not _is_one_split(named):
+        name, at = splits[0], path / splits[0]
+        raise InputError(
+            f"{path} holds {enumerate_names(folders)}, and {name} the folders {enumerate_names(inner[name])}, of which "
+            f"some are named like splits: give {at} if they are the splits, lay all out as SPLIT/CLASS/IMAGE, or add "
+            f"--layout classes if {enumerate_names(folders)} are the classes, to take their splits together"
+        )
+    gathered = [name for name in folders if len(inner[name]) > 1 and _gathers(path / name)]
+    around = next((name for name in gathered if not _GATHERED.isdisjoint(split_words(name))), None)
+    if not around and len(gathered) == 1 and not any(inner[name] for name in folders if name != gathered[0]):
+        around = gathered[0]
+    if around:
+        raise InputError(
+            f"{path} holds {enumerate_names(folders)}, and {around} the folders {enumerate_names(inner[around])}: give "
+            f"{path / around} if those are the classes, or add --layout classes if {enumerate_names(folders)} are"
+        )
+
+
+def _is_one_split(named: dict[str, set[str | None]]) -> bool:
+    """Whether every folder holds one of the same split: `cat/train`, `dog/train`."""
+    return all(named.values()) and len(set().union(*named.values())) == 1
+
+
+def _gathers(path: Path) -> bool:
+    """Whether several folders of images lie in a folder, and no image beside them."""
+    entries = list_folder(path)
+    if any(not entry.is_dir() and is_image(entry.name) for entry in entries):
+        return False
+    holding = (any(is_image(parts[-1]) for parts in walk(Path(entry))) for entry in entries if entry.is_dir())
+    return sum(holding) > 1
 
 
 def _find_piece(folders: list[str]) -> str | None:
