@@ -277,7 +277,9 @@ def test_the_folder_to_give_is_that_of_the_images(tmp_path: Path) -> None:
 def test_the_split_to_name_is_one_of_the_splits(tmp_path: Path) -> None:
     """As GTSRB has them."""
     draw_folders(tmp_path, ["Meta", "Test", "Train"], inner=("0", "1"))
-    assert "(then --split Test or the like)" in refuse(tmp_path)
+    assert "(then --split Train or the like)" in refuse(tmp_path)
+    draw_folders(tmp_path / "other", ["Meta", "Test"], inner=("0", "1"))
+    assert "(then --split Test or the like)" in refuse(tmp_path / "other")
 
 
 def test_a_split_of_one_folder_of_pictures_has_no_class(tmp_path: Path) -> None:
@@ -479,6 +481,16 @@ def test_archives_are_to_be_unpacked(tmp_path: Path) -> None:
     assert "holds archives (00000.tar) and no pictures; unpack them" in refuse(tmp_path)
 
 
+@pytest.mark.parametrize("names", [("data/train-0000.tar",), ("a/0.tar", "b/0.tar"), ("train/x/0.tar", "test/x/1.tar")])
+def test_archives_in_folders_are_to_be_unpacked(names: tuple[str, ...], tmp_path: Path) -> None:
+    """As the Hub has WebDataset, with a README."""
+    for name in (*names, "README.md", "data/README"):
+        write_text(tmp_path / name)
+    message = refuse(tmp_path)
+    assert ".tar) and no pictures; unpack them, and give the folder they make, with metadata.csv" in message
+    assert "as in shards of WebDataset" in message
+
+
 def test_boxes_are_no_classes(tmp_path: Path) -> None:
     for number in range(2):
         draw(tmp_path / f"images/{number}.png")
@@ -490,7 +502,18 @@ def test_boxes_are_no_classes(tmp_path: Path) -> None:
 def test_pictures_without_any_hint_are_told_what_to_do(tmp_path: Path) -> None:
     for name in ("IMG_2041.png", "IMG_2042.png", "IMG_2043.png"):
         draw(tmp_path / name)
-    message = refuse(tmp_path)
+    refuse_unhinted(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("IMG_", "DSC_"), ("DSCN", "P"), ("Screenshot ", "cat_"), ("image", "frame-")])
+def test_what_cameras_call_their_files_are_no_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    for number in range(4):
+        draw(tmp_path / f"{names[number % 2]}{number}.png")
+    refuse_unhinted(tmp_path)
+
+
+def refuse_unhinted(path: Path) -> None:
+    message = refuse(path)
     assert message.endswith(
         "sort the images into one folder a class, or add --label-from clusters to group them by their looks"
     )
@@ -622,6 +645,7 @@ def test_a_split_wrapped_in_a_folder_of_its_name(tmp_path: Path) -> None:
     draw_folders(tmp_path / "seg_test", ["seg_test"])
     draw_folders(tmp_path / "seg_pred", ["seg_pred"])
     assert "of which some are named like splits" in refuse(tmp_path)
+    assert refuse(tmp_path, split="test").endswith("with --split, or add --layout splits if seg_test is one")
     source = read(tmp_path, layout="splits")
     assert (source.classes, source.splits) == (["a", "b"], {"train": 4})
     assert source.left_out == ("seg_pred", "seg_test")

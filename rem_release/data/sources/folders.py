@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from rem_release.data.sources.companions import name_kind, refuse_companions
-from rem_release.data.sources.flat_folders import explain_flat, is_table_or_archive
+from rem_release.data.sources.flat_folders import explain_archives, explain_flat, is_table_or_archive
 from rem_release.data.sources.folder_doubts import (
     find_without_images,
     is_wrapped,
@@ -77,8 +77,11 @@ def _locate_split(path: Path, options: SourceOptions) -> Path:
             _refuse_other_classes(path, folders)
         return inner
     if options.split != "train":
+        alike = [name for name in folders if split_named(name) == options.split and options.layout is None]
+        or_layout = f", or add --layout splits if {alike[0]} is one" if alike else ""
         raise InputError(
             f"{path} has no split {options.split!r}: its folders are {enumerate_names(folders)}; choose with --split"
+            f"{or_layout}"
         )
     return path
 
@@ -166,6 +169,8 @@ def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, 
         passed = find_without_images(files)
         files = [parts for parts in files if parts[0] not in passed]
     names = sorted({parts[0] for parts in files if len(parts) > 1})
+    if names and (archives := explain_archives(root, files)):
+        raise InputError(archives)
     if not names:
         raise InputError(*explain_flat(root, files))
     tops = {parts for parts in files if len(parts) == 1}
