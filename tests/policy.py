@@ -264,6 +264,7 @@ def _holds_folders(path: Path) -> bool:
 
 def _refuse_one(folder: Path) -> None:
     entries = [entry for entry in folder.iterdir() if not _hidden(entry.name)]
+    entries = [entry for entry in entries if entry.is_dir() or not entry.name.lower().endswith(_DOCUMENTS)]
     if len(entries) == 1 and _holds_folders(entries[0]):
         raise _Refuse("one folder around all")
 
@@ -275,6 +276,10 @@ def _class_folders(folder: Path, layout: str | None) -> list[tuple[str, object, 
             raise _Refuse("a table in a class folder")
         _refuse_pairs([parts for parts in files if len(parts) > 1])
     kept = [p for p in files if len(p) > 1 or not p[0].lower().endswith(_DOCUMENTS)]
+    deep = [p for p in kept if len(p) > 1]
+    if layout != "classes" and any(p[-1].lower().endswith(_SUFFIXES) for p in deep):
+        alive = {p[0] for p in deep if p[-1].lower().endswith(_SUFFIXES) or "." not in p[-1]}
+        kept = [p for p in kept if len(p) == 1 or p[0] in alive]
     if not any(len(parts) > 1 for parts in kept):
         raise _Refuse("no class folders")
     return [("/".join(p), p[0] if len(p) > 1 else None, folder.joinpath(*p)) for p in kept]
@@ -316,10 +321,34 @@ def _refuse_doubt(folder: Path) -> None:
         if set(names) & (set(tops) - {top}) or (names and _part(top) == "pictures"):
             raise _Refuse("others once more, or images with folders")
     are_numbered = all(any(map(str.isdecimal, top)) for top in tops)
+    _refuse_around(folder, tops)
     if len({tuple(_words(top)) for top in tops}) == 1 and are_numbered and set(_words(tops[0])) & _PIECES:
         raise _Refuse("pieces of one set")
 
 
+def _refuse_around(folder: Path, tops: list[str]) -> None:
+    """One folder of several may hold the splits, or the classes."""
+    inner = {
+        top: [entry for entry in (folder / top).iterdir() if entry.is_dir() and not _hidden(entry.name)] for top in tops
+    }
+    meant = [{meaning(entry.name) for entry in entries if meaning(entry.name)} for entries in inner.values()]
+    if any(meant) and not (all(meant) and all(each == meant[0] and len(each) == 1 for each in meant)):
+        raise _Refuse("splits in a class")
+    if any(len({said for entry in entries for said in _hints(entry.name)}) > 1 for entries in inner.values()):
+        raise _Refuse("splits in a class")
+    around = []
+    for top, entries in inner.items():
+        images = [any(name[-1].lower().endswith(_SUFFIXES) for name in _files(entry)) for entry in entries]
+        own = [parts for parts in _files(folder / top) if len(parts) == 1 and parts[0].lower().endswith(_SUFFIXES)]
+        if sum(images) > 1 and not own:
+            around.append(top)
+    if any(set(_words(top)) & _AROUND for top in around):
+        raise _Refuse("classes in a class")
+    if len(around) == 1 and not any(entries for top, entries in inner.items() if top != around[0]):
+        raise _Refuse("classes in a class")
+
+
+_AROUND = {"image", "images", "img", "imgs", "photo", "photos", "data", "dataset", "datasets", "set", "sets"}
 _PIECES = {"fold", "folds", "part", "parts", "batch", "shard", "chunk", "split", "subset", "section"}
 _SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2")
 

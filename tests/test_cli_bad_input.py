@@ -104,6 +104,21 @@ def test_skip_bad_that_leaves_one_class_or_no_picture_is_refused(tmp_path: Path,
     assert "none of its 5 rows can be read" in refuse(tmp_path, "protect", source, *options)
 
 
+@pytest.mark.parametrize("plan", [[], ["--plan"]])
+def test_one_different_image_is_too_few_to_train_on(tmp_path: Path, recipe: Path, plan: list[str]) -> None:
+    """Six of them, each a level from the one before, so that noise is made for one."""
+    pixels = np.random.default_rng(0).integers(9, 200, (8, 8, 3), np.uint8)
+    for number in range(6):
+        path = tmp_path / "source" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels[0, 0, 0] += 1
+        Image.fromarray(pixels).save(path)
+    options = (tmp_path / "source", "--out", tmp_path / "run", "--recipe", recipe, *plan)
+    message = refuse(tmp_path, "protect", *options)
+    assert "only one image is different among those that get noise" in message
+    assert "training takes at least 2: add images" in message
+
+
 # --- the source
 
 

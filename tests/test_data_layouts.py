@@ -172,6 +172,26 @@ def test_what_else_lies_beside_class_folders(tmp_path: Path) -> None:
     assert len(read(tmp_path)) == 5, "a picture is never passed over"
 
 
+def test_folders_without_any_image_are_no_classes(tmp_path: Path) -> None:
+    """Nor are their names published."""
+    draw_folders(tmp_path, ["Animals", "Birds"], inner=("",))
+    for name in ("Client.lrdata/a.lrprev", "notes_of_alice/x.txt", "README.d/README", "docs/deep/1.pdf"):
+        write_text(tmp_path / name)
+    source = read(tmp_path)
+    assert (source.classes, len(source)) == (["Animals", "Birds"], 4)
+    assert {Path(path).name for path in source.ignored} == {"Client.lrdata", "README.d", "docs", "notes_of_alice"}
+    draw(tmp_path / "Fish/deep/1.png")
+    write_text(tmp_path / "raw/0001")
+    assert read(tmp_path).classes == ["Animals", "Birds", "Fish", "raw"], "what has no suffix may be an image"
+    assert "notes_of_alice" in read(tmp_path, layout="classes").classes, "the owner says that all are classes"
+
+
+def test_folders_whose_files_all_have_other_suffixes_are_classes(tmp_path: Path) -> None:
+    for name in ("cat/1.dat", "dog/2.dat"):
+        write_text(tmp_path / name)
+    assert read(tmp_path).classes == ["cat", "dog"]
+
+
 def test_tables_in_class_folders(tmp_path: Path) -> None:
     draw_folders(tmp_path, ["north", "south"], inner=("",))
     write_table(tmp_path / "north" / "metadata.csv", [("0.png", "x"), ("1.png", "y")])
@@ -316,7 +336,9 @@ def test_the_folder_to_give_is_that_of_the_images(tmp_path: Path) -> None:
 def test_the_split_to_name_is_one_of_the_splits(tmp_path: Path) -> None:
     """As GTSRB has them."""
     draw_folders(tmp_path, ["Meta", "Test", "Train"], inner=("0", "1"))
-    assert "(then --split Test or the like)" in refuse(tmp_path)
+    assert "(then --split Train or the like)" in refuse(tmp_path)
+    draw_folders(tmp_path / "other", ["Meta", "Test"], inner=("0", "1"))
+    assert "(then --split Test or the like)" in refuse(tmp_path / "other")
 
 
 def test_a_split_of_one_folder_of_pictures_has_no_class(tmp_path: Path) -> None:
@@ -518,6 +540,16 @@ def test_archives_are_to_be_unpacked(tmp_path: Path) -> None:
     assert "holds archives (00000.tar) and no pictures; unpack them" in refuse(tmp_path)
 
 
+@pytest.mark.parametrize("names", [("data/train-0000.tar",), ("a/0.tar", "b/0.tar"), ("train/x/0.tar", "test/x/1.tar")])
+def test_archives_in_folders_are_to_be_unpacked(names: tuple[str, ...], tmp_path: Path) -> None:
+    """As the Hub has WebDataset, with a README."""
+    for name in (*names, "README.md", "data/README"):
+        write_text(tmp_path / name)
+    message = refuse(tmp_path)
+    assert ".tar) and no pictures; unpack them, and give the folder they make, with metadata.csv" in message
+    assert "as in shards of WebDataset" in message
+
+
 def test_boxes_are_no_classes(tmp_path: Path) -> None:
     for number in range(2):
         draw(tmp_path / f"images/{number}.png")
@@ -529,7 +561,18 @@ def test_boxes_are_no_classes(tmp_path: Path) -> None:
 def test_pictures_without_any_hint_are_told_what_to_do(tmp_path: Path) -> None:
     for name in ("IMG_2041.png", "IMG_2042.png", "IMG_2043.png"):
         draw(tmp_path / name)
-    message = refuse(tmp_path)
+    refuse_unhinted(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("IMG_", "DSC_"), ("DSCN", "P"), ("Screenshot ", "cat_"), ("image", "frame-")])
+def test_what_cameras_call_their_files_are_no_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    for number in range(4):
+        draw(tmp_path / f"{names[number % 2]}{number}.png")
+    refuse_unhinted(tmp_path)
+
+
+def refuse_unhinted(path: Path) -> None:
+    message = refuse(path)
     assert message.endswith(
         "sort the images into one folder a class, or add --label-from clusters to group them by their looks"
     )
@@ -661,6 +704,7 @@ def test_a_split_wrapped_in_a_folder_of_its_name(tmp_path: Path) -> None:
     draw_folders(tmp_path / "seg_test", ["seg_test"])
     draw_folders(tmp_path / "seg_pred", ["seg_pred"])
     assert "of which some are named like splits" in refuse(tmp_path)
+    assert refuse(tmp_path, split="test").endswith("with --split, or add --layout splits if seg_test is one")
     source = read(tmp_path, layout="splits")
     assert (source.classes, source.splits) == (["a", "b"], {"train": 4})
     assert source.left_out == ("seg_pred", "seg_test")
@@ -674,6 +718,61 @@ def test_one_folder_around_everything_is_named(tmp_path: Path) -> None:
     draw_folders(tmp_path / "two" / "train", ["inner"])
     draw_folders(tmp_path / "two" / "test", ["inner"])
     assert "the folders a, b: give " + str(tmp_path / "two" / "train" / "inner") in refuse(tmp_path / "two")
+
+
+@pytest.mark.parametrize("beside", ["readme.txt", "LICENSE", "archive.zip", "labels.csv", "rows.arrow"])
+def test_one_folder_around_everything_is_named_whatever_document_lies_beside_it(tmp_path: Path, beside: str) -> None:
+    draw_folders(tmp_path / "PetImages", ["Cat", "Dog"], inner=("",))
+    (tmp_path / beside).write_text("words")
+    assert f"the only class, and that the folders Cat, Dog: give {tmp_path / 'PetImages'}" in refuse(tmp_path)
+    draw(tmp_path / "stray.png")
+    assert "only class 'PetImages' has images" in refuse(tmp_path), "an image is no document"
+
+
+AROUND = {
+    "splits beside figures": ("dataset", ["dataset/{train,test}/{cat,dog}", "figures"]),
+    "one split beside figures": ("dataset", ["dataset/train/{cat,dog}", "figures"]),
+    "splits beside other images": ("data", ["data/{Training,Testing}/cat", "external/cat"]),
+    "versions": ("v1", ["v1/{train,test}/cat", "v2/cat"]),
+    "splits named with the class": ("cats", ["cats/{cats_train,cats_test}", "dogs/{dogs_train,dogs_test}"]),
+    "splits in some classes": ("cats", ["cats/{train,val}", "dogs/train"]),
+    "a split of each class": ("cats", ["cats/train", "dogs/test"]),
+    "classes beside a logo": ("data", ["data/{cat,dog}", "docs"]),
+    "classes beside two others": ("animals", ["animals/{cat,dog}", "docs", "logos"]),
+    "sets of classes": ("colon_image_sets", ["colon_image_sets/{colon_aca,colon_n}", "lung_image_sets/{aca,n}"]),
+}
+
+
+def draw_braces(root: Path, patterns: list[str]) -> Path:
+    for pattern in patterns:
+        for name in subprocess.check_output(["bash", "-c", f"echo {pattern}"], text=True).split():
+            draw(root / name / "1.png")
+    return root
+
+
+@pytest.mark.parametrize("case", AROUND)
+def test_one_folder_around_splits_or_classes_beside_others_is_a_question(tmp_path: Path, case: str) -> None:
+    around, patterns = AROUND[case]
+    message = refuse(draw_braces(tmp_path, patterns))
+    assert f"and {around} the folders " in message
+    assert f"give {tmp_path / around} if " in message
+    assert "add --layout classes if " in message
+    assert len(read(tmp_path, layout="classes").classes) == len(patterns)
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        ["cat/train", "dog/train"],
+        ["benign/{p1,p2}", "malignant/{p3,p4}"],
+        ["benign/{p1,p2}", "malignant/p3"],
+        ["cat", "cat/{indoor,outdoor}", "dog"],
+        ["cat/indoor", "dog"],
+    ],
+)
+def test_classes_may_hold_folders(tmp_path: Path, patterns: list[str]) -> None:
+    source = read(draw_braces(tmp_path, patterns))
+    assert source.classes == sorted({pattern.split("/")[0] for pattern in patterns})
 
 
 def test_pictures_that_no_table_of_any_split_lists_are_counted(tmp_path: Path) -> None:

@@ -142,6 +142,18 @@ def test_what_is_left_must_be_two_classes(tmp_path: Path) -> None:
         read_working_set(source, 8, skip_bad=True)
 
 
+def test_a_class_of_which_nothing_can_be_read_is_not_published(tmp_path: Path) -> None:
+    for name in "abc":
+        draw(tmp_path / name / "1.png")
+    (tmp_path / "c" / "1.png").write_bytes(b"")
+    with pytest.raises(InputError, match="whose names would be published all the same: c; mend"):
+        read_working_set(open_folder(tmp_path), 8, skip_bad=True)
+    assert len(read_working_set(open_folder(tmp_path, label_from="albums"), 8, skip_bad=True).rows) == 2
+    (tmp_path / "metadata.csv").write_text("file_name,label\na/1.png,x\nb/1.png,y\nc/1.png,z\n")
+    with pytest.raises(InputError, match="the same: z; mend"):
+        read_working_set(open_folder(tmp_path), 8, skip_bad=True)
+
+
 def test_a_flat_folder_is_clustered_by_what_was_read(tmp_path: Path) -> None:
     for number in range(6):
         level = 20 if number % 2 else 220

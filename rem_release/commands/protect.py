@@ -44,6 +44,9 @@ from rem_release.release.writing import Choice, Written, write_reserve, write_ro
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.runtime import describe, require_agreement
 
+_LEAST_BATCH = 2
+"""images of each process: batch normalisation needs two values a channel"""
+
 
 def protect(options: ProtectOptions, console: Console, accelerator: Accelerator) -> None:
     """Protect a source and write the run folder; with `plan`, say what that would take and stop.
@@ -188,6 +191,8 @@ def _prepare(
     """The pictures that get noise, on the device; the method, with its weights; the names of the classes it knows."""
     working = choice.working
     index = torch.from_numpy(choice.with_noise())
+    if not generator:
+        _require_batches(options, len(index), accelerator.num_processes)
     labels = working.labels[index]
     names = [source.album_names.get(name, name) for name in source.classes]  # album-000 is another one elsewhere
     if generator:
@@ -200,6 +205,25 @@ def _prepare(
     if generator:
         maker.load(generator.weights)
     return pictures, maker, classes
+
+
+def _require_batches(options: ProtectOptions, images: int, processes: int) -> None:
+    """Refuse what a source model cannot train on: batch normalisation takes two images of each process."""
+    training = options.recipe.generator
+    if not options.recipe.noise.trains or training is None:
+        return
+    if images < _LEAST_BATCH:
+        raise InputError(
+            f"{options.source.source}: only one image is different among those that get noise, whose copies and near "
+            f"copies share it; training takes at least {_LEAST_BATCH}: add images, or raise --fraction if that leaves "
+            "too few"
+        )
+    batch = min(training.batch_size, images)
+    if batch < _LEAST_BATCH * processes:
+        raise InputError(
+            f"{processes} processes for batches of {batch}; start fewer processes, for each takes at least "
+            f"{_LEAST_BATCH} images"
+        )
 
 
 def _list_phases(

@@ -223,8 +223,8 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
         names = sorted({Path(path).name for path in source.ignored})
         more = " and others" if len(names) > _SHOWN else ""
         console.note(
-            f"{len(source.ignored)} hidden files, droppings of the system, documents, empty folders and files beside "
-            f"splits are passed over: {', '.join(names[:_SHOWN])}{more}"
+            f"{len(source.ignored)} hidden files, droppings of the system, documents, folders without images and files "
+            f"beside splits are passed over: {', '.join(names[:_SHOWN])}{more}"
         )
     if source.unlisted:
         where = ", ".join(f"{count} in {folder}" for folder, count in sorted(source.unlisted.items())[:_SHOWN])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from datasets import ClassLabel
 
 from rem_release.atomic_files import read_arrays, write_arrays
 from rem_release.data.array_file import ArrayFile, StoredImages
@@ -17,6 +18,7 @@ from rem_release.data.images.pixels import fit_working_grid, pixel_hash, shrink
 from rem_release.data.in_order import map_in_order
 from rem_release.data.sources.recognised import Choice, Fault
 from rem_release.data.sources.source import Source, require_two_classes
+from rem_release.data.sources.walking import enumerate_names
 from rem_release.errors import BadImagesError, InputError
 
 Progress = Callable[[int, int], None]
@@ -211,6 +213,22 @@ def _judge(source: Source, rows: np.ndarray, bad: list[tuple[str, str]], skip_ba
         raise InputError(f"{source.options.source}: none of its {len(source)} rows can be read as a photograph")
     if source.classes:
         require_two_classes(source, source.class_ids[rows])
+        _require_no_class_lost(source, source.class_ids[rows])
+
+
+def _require_no_class_lost(source: Source, kept: np.ndarray) -> None:
+    """Refuse to publish the name of a class of which nothing could be read: it may never have been one.
+
+    Albums are published as numbers, and a ClassLabel of a table names what its owner wrote there.
+    """
+    lost = np.setdiff1d(source.class_ids[source.class_ids >= 0], kept)
+    is_named = source.labels_from == "column" and isinstance(source.dataset.features[source.label_column], ClassLabel)
+    if len(lost) and source.labels_from != "albums" and not is_named:
+        names = enumerate_names([source.classes[number] for number in lost])
+        raise InputError(
+            f"{source.options.source}: --skip-bad leaves no image of these classes, whose names would be published all "
+            f"the same: {names}; mend an image of each, or move them out of the source"
+        )
 
 
 def _read(source: Source, row: int, resolution: int, max_side: int | None) -> _Reading | BadImage:

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from rem_release.data.sources.labels import names_labels
-from rem_release.data.sources.split_names import splits_hinted
+from rem_release.data.sources.split_names import split_words, splits_hinted
+from rem_release.data.sources.walking import Parts, is_document
 
-Parts = tuple[str, ...]
 _NAMED = re.compile(r"(?P<name>[^\W\d_]+(?:[ _-][^\W\d_]+)*)[._ -]*\(?\d+\)?")
 """a name and a number: cat.0, dog_12, Abyssinian_100, rose (3)"""
 _SED = r"s/^([^0-9]*[^0-9._ (-])[._ (-]*[0-9]+.*$/&,\1/p"
@@ -23,6 +23,11 @@ _ARCHIVES = (".tar", ".zip", ".gz", ".tgz", ".7z", ".rar", ".tfrecord", ".npz", 
 _BINARY_TABLES = (".parquet", ".arrow", ".feather")
 _MOST_ROWS = 10_000
 _LEAST_SHARE = 0.9
+_CAMERAS = {
+    *("img", "image", "dsc", "dscn", "dscf", "p", "pxl", "mvi", "gopr", "imag", "photo", "pic", "frame", "screenshot"),
+    *("scan", "wa"),
+}
+"""what cameras and programs begin the names of their files with, whatever is on them"""
 _CLUSTERS = "or add --label-from clusters to group them by their looks"
 
 
@@ -38,16 +43,15 @@ def explain_flat(root: Path, files: list[Parts]) -> tuple[str, list[str]]:
         root: the folder.
         files: of it, all directly in it.
     """
-    archives = [parts[-1] for parts in files if parts[-1].lower().endswith(_ARCHIVES)]
-    if len(archives) > len(files) / 2:
-        return f"{root} holds archives ({archives[0]}) and no pictures; unpack them, and give the folder they make", []
+    if archives := explain_archives(root, files):
+        return archives, []
     pictures = [parts[-1] for parts in files if PurePosixPath(parts[-1]).suffix.lower() not in (*_TABLES, ".json")]
     table = _find_table(root, pictures)
     if table is not None:
         return table
     names = Counter(found["name"] for name in pictures if (found := _NAMED.fullmatch(PurePosixPath(name).stem)))
-    are_splits = any(splits_hinted(name) for name in names)
-    if not are_splits and 2 <= len(names) <= len(pictures) / 2 and sum(names.values()) >= _LEAST_SHARE * len(pictures):
+    are_classes = not any(splits_hinted(name) or _CAMERAS.issuperset(split_words(name)) for name in names)
+    if are_classes and 2 <= len(names) <= len(pictures) / 2 and sum(names.values()) >= _LEAST_SHARE * len(pictures):
         shown = ", ".join(sorted(names)[:5])
         return (
             f"{root} has no class folders; its files seem to be named after their classes ({shown}). Write a metadata "
@@ -58,6 +62,18 @@ def explain_flat(root: Path, files: list[Parts]) -> tuple[str, list[str]]:
             ],
         )
     return f"{root} has no class folders: sort the images into one folder a class, {_CLUSTERS}", []
+
+
+def explain_archives(root: Path, files: list[Parts]) -> str | None:
+    """What to do with a folder that holds archives, wherever in it; None where most of its files are none."""
+    files = [parts for parts in files if not is_document(parts[-1])]
+    archives = ["/".join(parts) for parts in files if parts[-1].lower().endswith(_ARCHIVES)]
+    if len(archives) <= len(files) / 2:
+        return None
+    return (
+        f"{root} holds archives ({archives[0]}) and no pictures; unpack them, and give the folder they make, with "
+        "metadata.csv (file_name,label) in it where no folders tell the classes, as in shards of WebDataset"
+    )
 
 
 def _find_table(root: Path, pictures: list[str]) -> tuple[str, list[str]] | None:

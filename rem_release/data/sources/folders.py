@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from rem_release.data.sources.companions import name_kind, refuse_companions
-from rem_release.data.sources.flat_folders import explain_flat, is_table_or_archive
+from rem_release.data.sources.flat_folders import explain_archives, explain_flat, is_table_or_archive
 from rem_release.data.sources.folder_doubts import (
+    find_without_images,
     is_wrapped,
     name_ways,
     refuse_doubt,
@@ -90,8 +91,11 @@ def _locate_split(path: Path, options: SourceOptions) -> Path:
             _refuse_other_classes(path, folders)
         return inner
     if options.split != "train":
+        alike = [name for name in folders if split_named(name) == options.split and options.layout is None]
+        or_layout = f", or add --layout splits if {alike[0]} is one" if alike else ""
         raise InputError(
             f"{path} has no split {options.split!r}: its folders are {enumerate_names(folders)}; choose with --split"
+            f"{or_layout}"
         )
     return path
 
@@ -170,15 +174,20 @@ def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
 
 
 def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, ignored: list[str]) -> Rows:
+    if options.layout != "classes":
+        passed = find_without_images(files)
+        files = [parts for parts in files if parts[0] not in passed]
     names = sorted({parts[0] for parts in files if len(parts) > 1})
+    if names and (archives := explain_archives(root, files)):
+        raise InputError(archives)
     if not names:
         raise InputError(*explain_flat(root, files))
     tops = {parts for parts in files if len(parts) == 1}
     documents = {parts for parts in tops if is_document(parts[0]) or (options.layout and is_table_or_archive(parts[0]))}
     ignored += sorted(str(root / parts[0]) for parts in documents)
     files = [parts for parts in files if parts not in documents]
-    ignored += [entry.path for entry in list_folder(root) if entry.is_dir() and entry.name not in names]
     index = {name: number for number, name in enumerate(names)}
+    ignored += [entry.path for entry in list_folder(root) if entry.is_dir() and entry.name not in index]
     class_ids = np.array([index[parts[0]] if len(parts) > 1 else -1 for parts in files], np.int64)
     return _build_rows(root, files, options, class_ids, {name: name for name in names})
 

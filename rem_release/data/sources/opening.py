@@ -18,12 +18,15 @@ The first that fits, which stands in `Source.layout`:
    (`seg_train/seg_train`). It is a question, which `--layout` answers, where they could be either: `train` holds
    folders beside others that hold images, and none is named like another split; several of them hold the same folders
    (or one, where each holds several), or one of them others once more; where they are numbered pieces (`fold_0`,
-   `part_1`); where tables lie in them; where masks, boxes and their like lie in them or beside them (`companions` says
-   how they are told); where all are called `images` and the like, or one and holds folders. A folder is a class; with
-   `--label-from albums` the folder that directly holds a file is one; with `clusters` none is needed. Images at the
-   top have no class and are refused; beside folders of splits they are left out and counted. Hidden files, droppings
-   of systems, documents at the top (README, LICENSE, .csv, .txt ...) and empty folders are passed over and counted,
-   with `--layout` also tables and archives at the top. What is one step away is named by `flat_folders`.
+   `part_1`); where one holds folders named like splits, unless each holds the same one alone; where one holds two
+   folders of images and no image, and no other holds folders, or its name speaks of images or sets; where tables lie in
+   them; where masks, boxes and their like lie in them or beside them (`companions` says how they are told); where all
+   are called `images` and the like, or one and holds folders. A folder is a class; with `--label-from albums` the
+   folder that directly holds a file is one; with `clusters` none is needed. Images at the top have no class and are
+   refused; beside folders of splits they are left out and counted. Hidden files, droppings of systems, documents at the
+   top (README, LICENSE, .csv, .txt ...), empty folders and, but for `--layout classes`, folders without a file that
+   ends like an image, or has no suffix, beside such with one, are passed over and counted, with `--layout` also tables
+   and archives at the top. What is one step away is named by `flat_folders`.
 6. *A dataset of the Hugging Face Hub*, NAMESPACE/NAME, where no such path and no such folder for it exists.
 
 A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value. None may be missing or blank; -1

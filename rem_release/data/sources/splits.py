@@ -176,7 +176,8 @@ def _share_classes(parts: dict[str, Rows], column: str) -> dict[str, Rows]:
 
 def _number_anew(part: Rows, column: str, names: list[str]) -> Rows:
     own = part.dataset.features[column].names
-    numbers = np.array([*(names.index(name) for name in own), -1], np.int64)  # -1, no class, is the last one
+    index = {name: number for number, name in enumerate(names)}
+    numbers = np.array([*(index[name] for name in own), -1], np.int64)  # -1, no class, is the last one
     class_ids = numbers[part.class_ids]
     labels = pa.array(class_ids, pa.int64(), mask=class_ids < 0)
     dataset = part.dataset.remove_columns(column).add_column(column, labels, feature=datasets.ClassLabel(names=names))
