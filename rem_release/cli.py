@@ -9,6 +9,7 @@ import typer
 
 from rem_release.arguments import CardField, CardFields, Json, NewRun, Run, path_of
 from rem_release.errors import InputError
+from rem_release.methods import METHODS, PLANNED, list_names
 
 if TYPE_CHECKING:
     from rem_release.console import Console
@@ -32,7 +33,7 @@ def protect(
     ],
     out: NewRun,
     recipe: Annotated[str | None, typer.Option(help="Name of a shipped recipe, or a YAML file. [quickstart]")] = None,
-    method: Annotated[str | None, typer.Option(help="rem, em, sem or random.")] = None,
+    method: Annotated[str | None, typer.Option(help=f"{list_names()}.")] = None,
     rho_u: Annotated[str | None, typer.Option(help="Most that a pixel may change: 8/255, 0.0314 or 8px.")] = None,
     rho_a: Annotated[str | None, typer.Option(help="Adversarial radius that the noise is made to withstand.")] = None,
     split: Annotated[str, typer.Option(help="Split to protect; several with a +: train+validation.")] = "train",
@@ -315,11 +316,10 @@ def _read_recipe(
     recipe: str | None, method: str | None, rho_u: str | None, rho_a: str | None, settings: list[str] | None
 ) -> "tuple[Recipe, str]":
     """The recipe with everything that the command line changes in it; the last word is --set's."""
-    from rem_release.methods import METHODS
     from rem_release.recipe_changes import load_changed
 
     name = recipe or "quickstart"
-    _check_choice("--method", method, tuple(METHODS))
+    _check_choice("--method", method, tuple(METHODS), PLANNED)
     return load_changed(name, method, rho_u, rho_a, _read_settings(settings)), Path(name).stem
 
 
@@ -334,11 +334,11 @@ def _read_settings(settings: list[str] | None) -> dict[str, str]:
     return overrides
 
 
-def _check_choice(option: str, value: str | None, choices: tuple[str, ...]) -> None:
+def _check_choice(option: str, value: str | None, choices: tuple[str, ...], planned: tuple[str, ...] = ()) -> None:
     if value is None or value in choices:
         return
-    planned = "; tap and ntga are not built yet" if value in ("tap", "ntga") else ""
-    raise InputError(f"{option} {value}: choose {' or '.join(choices)}{planned}")
+    more = f"; {' and '.join(planned)} are not built yet" if value in planned else ""
+    raise InputError(f"{option} {value}: choose {' or '.join(choices)}{more}")
 
 
 def _given(**options: object) -> str:

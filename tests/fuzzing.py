@@ -26,6 +26,7 @@ import huggingface_hub.constants
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rem_release.methods import METHODS
 from rem_release.plain_text import show
 from rem_release.recipe import list_keys
 from rem_release.recipe_files import dotted_keys, hash_document, recipe_text
@@ -96,7 +97,7 @@ WORDS = (
         "ü",
         "人",
     ),
-    *("train", "test", "train+test", "train+train", "all", "image", "label", "rem", "em", "sem", "random", "albums"),
+    *("train", "test", "train+test", "train+train", "all", "image", "label", *METHODS, "albums"),
     *("clusters", "auto", "500MB", "1B", "-1GB", "1e400MB", "MB", "cc-by-4.0", "other", "me@example.org", "a=b", "="),
 )
 VALUES: tuple[Any, ...] = (
@@ -154,7 +155,7 @@ RADII = ("8/255", "16/255", "4/255", "0", "0.03", "8px", "1/3", "1", "1e-3", "12
 SHARES = ("0.5", "0.1", "1", "0", "1e-300", "0.9999999", "0.25")
 FITTING = {
     **{"--rho-u": RADII, "--rho-a": RADII, "--fraction": SHARES, "--reserve": SHARES},
-    **{"--method": ("rem", "em", "sem", "random"), "--label-from": ("albums", "clusters"), "--gated": ("auto", "no")},
+    **{"--method": tuple(METHODS), "--label-from": ("albums", "clusters"), "--gated": ("auto", "no")},
     **{"--layout": ("splits", "classes")},
     **{
         "--max-side": ("1", "4", "8", "99999999999"),

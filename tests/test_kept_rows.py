@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import tracemalloc
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from torch import nn
 
 from rem_release.errors import InputError
 from rem_release.training.checkpoints import Checkpoint
-from rem_release.training.kept_rows import KeptRows, open_rows, write_rows
+from rem_release.training.kept_rows import KeptRows, count_bytes, open_rows, write_rows
 from rem_release.training.loop import Schedule, train_together
 
 SHAPE = (6, 2)
@@ -68,6 +69,149 @@ def test_journals_that_nobody_needs_are_deleted(tmp_path: Path) -> None:
         rows.go_back(1)
 
 
+def test_a_journal_holds_a_row_once_however_often_it_is_changed(tmp_path: Path) -> None:
+    """200 writes of all rows: the journals stay within what the plan counts, and each mark can be gone back to."""
+    rows, states = KeptRows(tmp_path / "rows.npy", (10, 500), np.float32), {}
+    for step in range(200):
+        if step in (60, 150):
+            rows.mark(step)
+            states[step] = rows.read(np.arange(10))
+        changed = np.arange(10) if step % 3 else np.array([step % 10])
+        rows.write(changed, np.full((len(changed), 500), step + 1, np.float32))
+    rows.forget(60)
+    journals = sum(path.stat().st_size for path in tmp_path.glob("*.undo"))
+    assert 2 * 10 * 2000 < journals <= count_bytes(2000, 10, journals=2) - 10 * 2000
+    again = KeptRows(tmp_path / "rows.npy", (10, 500), np.float32)
+    again.write(np.arange(10), np.zeros((10, 500), np.float32))
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.undo")) == journals, "known after it is opened again"
+    for step in (150, 60):
+        again.go_back(step)
+        np.testing.assert_array_equal(again.read(np.arange(10)), states[step])
+
+
+def test_nothing_kept_takes_nothing() -> None:
+    assert count_bytes(0, 1000, journals=2) == 0
+
+
+def test_a_row_that_an_earlier_build_wrote_down_twice_goes_back_to_the_first(tmp_path: Path) -> None:
+    rows = KeptRows(tmp_path / "rows.npy", SHAPE, np.float32)
+    journal, records = tmp_path / "rows-00000000.undo", b""
+    for value in (0, 1, 2):
+        journal.write_bytes(b"")
+        rows = KeptRows(tmp_path / "rows.npy", SHAPE, np.float32)
+        rows.write(np.arange(4), full(4, value + 1))
+        records += journal.read_bytes()
+    journal.write_bytes(records)
+    rows.go_back(0)
+    assert not rows.read(np.arange(6)).any()
+
+
+def test_a_journal_is_read_record_by_record(tmp_path: Path) -> None:
+    """48 records of half a megabyte: never in memory all at once."""
+    shape = (48, 2**17)
+    rows = KeptRows(tmp_path / "rows.npy", shape, np.float32)
+    for row in range(48):
+        rows.write(np.array([row]), np.full((1, 2**17), row + 1, np.float32))
+    tracemalloc.start()
+    try:
+        KeptRows(tmp_path / "rows.npy", shape, np.float32).go_back(0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * 2**19
+    assert not rows.read(np.arange(48)).any()
+
+
+def test_what_a_kill_left_of_a_record_does_not_hide_the_next(tmp_path: Path) -> None:
+    rows = KeptRows(tmp_path / "rows.npy", SHAPE, np.float32)
+    rows.write(np.arange(2), full(2, 1))
+    with (tmp_path / "rows-00000000.undo").open("ab") as file:
+        file.write(b"cut off")
+    again = KeptRows(tmp_path / "rows.npy", SHAPE, np.float32)
+    again.write(np.arange(4), full(4, 2))
+    again.go_back(0)
+    assert not again.read(np.arange(6)).any()
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, 175, 177, 400])
+def test_a_file_of_another_size_is_refused_and_stays_as_it_is(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "rows.npy"
+    KeptRows(path, SHAPE, np.float32)
+    whole = path.read_bytes()
+    assert len(whole) == 128 + 6 * 2 * 4
+    harmed = whole[:size].ljust(size, b"x")
+    path.write_bytes(harmed)
+    with pytest.raises(InputError, match=r"rows\.npy is damaged \(.*\); start again with --overwrite") as refused:
+        KeptRows(path, SHAPE, np.float32)
+    assert len(str(refused.value).splitlines()) == 1
+    assert path.read_bytes() == harmed
+
+
+def test_the_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed as it is made: what is left is of no weight, and the next command makes it."""
+    path = tmp_path / "rows.npy"
+
+    def die(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            KeptRows(path, SHAPE, np.float32)
+    assert not path.exists()
+    (tmp_path / ".rows.npy.partial").write_bytes(b"")
+    assert not KeptRows(path, SHAPE, np.float32).read(np.arange(6)).any()
+
+
+def test_journals_of_a_file_that_is_gone_are_not_put_into_a_new_one(tmp_path: Path) -> None:
+    rows = KeptRows(tmp_path / "rows.npy", SHAPE, np.float32)
+    rows.write(np.arange(6), full(6, 1))
+    rows.mark(3)
+    rows.write(np.arange(6), full(6, 2))
+    (tmp_path / "rows.npy").unlink()
+    again = KeptRows(tmp_path / "rows.npy", SHAPE, np.float32)
+    with pytest.raises(InputError, match="no journal from step 3 on; start again with --overwrite"):
+        again.go_back(3)
+    assert not again.read(np.arange(6)).any()
+
+
+def test_a_reader_changes_nothing(tmp_path: Path) -> None:
+    """Another process opens the file while the first one may be writing."""
+    rows = KeptRows(tmp_path / "rows.npy", SHAPE, np.float32)
+    rows.write(np.arange(3), full(3, 1))
+    with (tmp_path / "rows-00000000.undo").open("ab") as file:
+        file.write(b"being written")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    reader = KeptRows(tmp_path / "rows.npy", SHAPE, np.float32, writes=False)
+    rows.write(np.arange(3), full(3, 5))
+    assert reader.read(np.arange(4)).tolist() == [[5, 5]] * 3 + [[0, 0]]
+    assert before.keys() == set(tmp_path.iterdir())
+
+
+def test_a_phase_keeps_several_rows_under_names_of_their_own(tmp_path: Path) -> None:
+    accelerator, root = Accelerator(cpu=True), Checkpoint(tmp_path / "c", "same")
+    phase = root.of("noise")
+    one = phase.keep_rows(accelerator, "noise", SHAPE, np.float32)
+    other = phase.keep_rows(accelerator, "momentum", (6,), np.int8)
+    assert one.path != other.path
+    with pytest.raises(ValueError, match="rows 'noise' are kept in this phase already"):
+        root.of("noise").keep_rows(accelerator, "noise", SHAPE, np.float32)
+    with pytest.raises(ValueError, match="'a-b' cannot name kept rows"):
+        phase.keep_rows(accelerator, "a-b", SHAPE, np.float32)
+    assert root.of("other").keep_rows(accelerator, "noise", SHAPE, np.float32).path != one.path
+    for step in (1, 2):
+        one.write(np.arange(6), full(6, step))
+        other.write(np.arange(6), np.full(6, -step, np.int8))
+        phase.save({"x": torch.zeros(1)}, step)
+    one.write(np.arange(6), full(6, 9))
+    other.write(np.arange(6), np.full(6, 9, np.int8))
+    newest = max((tmp_path / "c").glob("noise-step-*.safetensors"))
+    newest.write_bytes(b"")
+    assert phase.load()[0] == 1
+    assert (one.read(np.arange(6)) == 1).all()
+    assert (other.read(np.arange(6)) == -1).all()
+
+
 def test_rows_of_another_shape_or_type_are_refused_and_rows_named_twice_are_not(tmp_path: Path) -> None:
     rows = KeptRows(tmp_path / "rows.npy", SHAPE, np.float16)
     rows.write(np.array([1, 0, 1]), np.array([[1, 1], [2, 2], [3, 3]], np.float16))
@@ -100,7 +244,7 @@ def train_with_rows(folder: Path, stop_at: int | None = None, every_seconds: flo
     models = {"first": nn.Linear(3, 2), "second": nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))}
     accelerator = Accelerator(cpu=True)
     checkpoint = Checkpoint(folder, "same", every_seconds=every_seconds).of("noise")
-    rows = checkpoint.keep_rows(accelerator, (9, 3), np.float32)
+    rows = checkpoint.keep_rows(accelerator, "shift", (9, 3), np.float32)
 
     def loss_of(plain: dict, wrapped: dict, indices: torch.Tensor, step: int) -> torch.Tensor:
         if step == stop_at:

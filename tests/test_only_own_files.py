@@ -292,6 +292,7 @@ def test_the_generator_of_the_run_that_is_replaced_is_refused(
 
 FOLDERS = ["release", "private", "audit", ".reading", "release/data", "release/figures", "release/clean"]
 FOLDERS += ["private/working", "private/staging", "private/writing", "private/checkpoints", "private/reserve"]
+FOLDERS += ["private/checkpoints/rows"]
 LINKED_FILES = ["private/noise.npy", "private/status.json", "release/README.md", "audit/victims.jsonl"]
 
 
@@ -347,7 +348,8 @@ STRANGERS = ["private/notes.txt", "private/old/0.png", "private/reserve/cat.png"
 STRANGERS += ["private/options.json.bak", "release/cat.png", "release/data/cat.parquet", "release/figures/audit-x.png"]
 STRANGERS += ["release/figures/cat.png", "release/clean/cat.png", "release/.git/config", "audit/figures/cat.png"]
 STRANGERS += ["audit/notes.txt", ".reading/cat.png", ".release-clean/cat.png", "private/checkpoints/step-mine.json"]
-RESUMED = [".reading/cat.png", "private/working/cat.png"]
+STRANGERS += ["private/checkpoints/rows/cat.npy"]
+RESUMED = [".reading/cat.png", "private/working/cat.png", "private/checkpoints/rows/cat.npy"]
 """Where `--resume` of a finished run deletes."""
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 
 import jinja2
 import pytest
@@ -11,6 +12,7 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from rem_release.methods import METHODS
 from rem_release.release.card import render_card
 from rem_release.release.certificate import AUDIT_FIGURES, AttemptFacts, LearnabilityFacts
 from rem_release.release.facts import Facts
@@ -447,6 +449,26 @@ def test_sem_is_described_as_sem():
     assert says(card, "ρ_a", "4/255")
     assert "liu2024stable" in card
     assert "liu2024stable" not in BASE
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_card_cites_what_the_method_names_and_nothing_else(method):
+    """Random noise has no source, and so no section."""
+    card = render_card(state_facts(protection__method=method))
+    entries = METHODS[method].words.citations
+    cited = "".join(f"{entry}\n" for entry in entries)
+    assert section(card, "Citation") == (f"\n```bibtex\n{cited}```\n" if entries else "")
+    assert [
+        entry for each in METHODS.values() for entry in each.words.citations if entry not in entries and entry in card
+    ] == []
+    assert ("## Citation" in card) == (method != "random")
+
+
+def test_the_citation_of_another_method_stands_as_it_is(monkeypatch):
+    words = replace(METHODS["random"].words, citations=("@misc{one}", "@misc{two,\n  title = {A {B} \\% C_d}\n}"))
+    monkeypatch.setattr(METHODS["random"], "words", words)
+    card = render_card(state_facts(protection__method="random"))
+    assert section(card, "Citation") == "\n```bibtex\n@misc{one}\n@misc{two,\n  title = {A {B} \\% C_d}\n}\n```\n"
 
 
 def test_random_noise_is_called_a_control_that_protects_nothing():

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +15,8 @@ from rem_release import __version__
 from rem_release.atomic_files import written_atomically
 from rem_release.errors import InputError, NonFiniteLossError, RemReleaseError
 from rem_release.training.batches import batch_indices
-from rem_release.training.checkpoints import Checkpoint, load_weights, save_weights
-from rem_release.training.loop import Schedule, train
+from rem_release.training.checkpoints import Checkpoint, collect, load_weights, restore, save_weights
+from rem_release.training.loop import Schedule, ScheduledOptimizer, train, train_together
 
 SCHEDULE = Schedule(steps=9, batch_size=4, learning_rate=0.1, momentum=0.9, weight_decay=5e-4, decay_every=4, decay=0.1)
 X = torch.rand((10, 5), generator=torch.Generator().manual_seed(0))
@@ -106,6 +107,106 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     again = network(seed=1)
     train(Accelerator(), again, SCHEDULE, len(X), 0, refuse, checkpoint)
     assert same(state(model), state(again))
+
+
+# --- several networks, each with the optimiser that it is given
+
+
+def rate_of_adam(step):
+    return 0.01 / (1 + step)
+
+
+def train_two(folder=None, stop_after=None, own=None, seed=0, every_seconds=0):
+    """The first network by Adam with a learning rate of its own; the second by the schedule, or by `own`."""
+    models = {"first": network(seed), "second": network(seed + 1)}
+    optimizers = {"first": ScheduledOptimizer(torch.optim.Adam(models["first"].parameters()), rate_of_adam)}
+    if own:
+        optimizers["slow"] = own.optimizer(models["second"].parameters())
+
+    def loss_of_both(plain, wrapped, indices, step):
+        if step == stop_after:
+            raise KeyboardInterrupt
+        return sum(loss_of(None, each, indices, step) for each in wrapped.values())
+
+    checkpoint = Checkpoint(folder, "same", every_seconds=every_seconds) if folder else None
+    train_together(Accelerator(), models, SCHEDULE, len(X), 0, loss_of_both, checkpoint, optimizers=optimizers)
+    return {f"{name}.{key}": tensor for name, model in models.items() for key, tensor in state(model).items()}
+
+
+@pytest.mark.parametrize("own", [None, replace(SCHEDULE, learning_rate=0.02, momentum=0.0, decay_every=2)])
+def test_networks_learn_side_by_side_each_by_its_own_optimiser(own):
+    """A reference of one network after the other, written out with torch alone."""
+    first, second = network(0), network(1)
+    of_second = own or SCHEDULE
+    optimizers = [
+        (first, torch.optim.Adam(first.parameters()), rate_of_adam),
+        (
+            second,
+            torch.optim.SGD(second.parameters(), lr=1, momentum=of_second.momentum, weight_decay=5e-4),
+            lambda step: of_second.learning_rate * 0.1 ** (step // of_second.decay_every),
+        ),
+    ]
+    for model, optimizer, rate in optimizers:
+        for step in range(SCHEDULE.steps):
+            optimizer.param_groups[0]["lr"] = rate(step)
+            indices = batch_indices(0, step, len(X), 4)
+            optimizer.zero_grad()
+            loss_of(model, model, indices, step).backward()
+            optimizer.step()
+    expected = {f"first.{key}": tensor for key, tensor in first.state_dict().items()}
+    expected |= {f"second.{key}": tensor for key, tensor in second.state_dict().items()}
+    torch.testing.assert_close(train_two(own=own), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 8])
+@pytest.mark.parametrize("own", [None, replace(SCHEDULE, learning_rate=0.02, decay_every=2)])
+def test_a_training_with_several_optimisers_goes_on_where_it_was_stopped(tmp_path, stop_after, own):
+    folder = tmp_path / "c"
+    with pytest.raises(KeyboardInterrupt):
+        train_two(folder, stop_after, own)
+    _, held = Checkpoint(folder, "same").load()
+    of_second = "slow" if own else "second"
+    assert {"optimizer.first.0.exp_avg", "optimizer.first.0.step", f"optimizer.{of_second}.0.momentum_buffer"} <= set(
+        held
+    )
+    resumed, whole = train_two(folder, own=own, seed=5), train_two(own=own)
+    assert resumed.keys() == whole.keys()
+    assert same(resumed, whole)
+
+
+def test_a_checkpoint_of_other_optimisers_is_refused_in_one_line(tmp_path):
+    """As of a build that did not name them; the networks stay as they were."""
+    model, optimizer = network(), torch.optim.Adam(network().parameters())
+    train_with(tmp_path / "c")
+    step, held = Checkpoint(tmp_path / "c", "same").load()
+    unnamed = {name.replace("optimizer.model.", "optimizer."): tensor for name, tensor in held.items()}
+    assert unnamed.keys() != held.keys()
+    Checkpoint(tmp_path / "c", "same").save(unnamed, step + 1)
+    before = state(model)
+    with pytest.raises(InputError, match=r"^the checkpoints are of other networks or optimisers .*--overwrite$"):
+        train(Accelerator(), model, SCHEDULE, len(X), 0, loss_of, Checkpoint(tmp_path / "c", "same"))
+    assert same(state(model), before)
+    wider = {"model": nn.Linear(5, 3)}
+    with pytest.raises(InputError, match="of other networks or optimisers"):
+        restore({"model.weight": torch.zeros(2, 5), "model.bias": torch.zeros(2)}, wider, {"model": optimizer})
+
+
+def test_optimisers_that_a_checkpoint_cannot_hold_are_refused():
+    model, stranger = network(), network(1)
+    fine = SCHEDULE.optimizer(model.parameters())
+    for models, own, words in (
+        ({"a.b": model}, {}, "'a.b' cannot name"),
+        ({"optimizer": model}, {}, "'optimizer' cannot name"),
+        ({"model": model}, {"x": SCHEDULE.optimizer(stranger.parameters())}, "x has parameters of no network"),
+        ({"model": model}, {"x": fine, "y": fine}, "y has parameters that another one has"),
+        ({"one": model, "two": stranger}, {"two": fine}, "two has no parameters of the network two"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            train_together(Accelerator(), models, SCHEDULE, len(X), 0, loss_of, optimizers=own)
+    counting = torch.optim.SGD(model.parameters(), lr=1)
+    counting.state[next(model.parameters())]["count"] = 3
+    with pytest.raises(ValueError, match="the optimiser model keeps count as int"):
+        collect({"model": model}, {"model": counting})
 
 
 def steps_in(folder):

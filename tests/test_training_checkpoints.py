@@ -38,12 +38,12 @@ def state_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
 
 
 def named(model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
-    return collect({"model": model}, optimizer)
+    return collect({"model": model}, {"model": optimizer})
 
 
 def take_up(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     step, state = checkpoint.load()
-    restore(state, {"model": model}, optimizer)
+    restore(state, {"model": model}, {"model": optimizer})
     return step
 
 

@@ -17,11 +17,13 @@ from rem_release.errors import RemReleaseError
 from rem_release.radius import whole_levels
 from rem_release.release.imperceptibility import measure_change
 from rem_release.release.run_folder import RunFolder
+from rem_release.training.checkpoints import KEPT
+from rem_release.training.kept_rows import count_bytes
 
 _SAMPLE_ROWS, _PASSES = 24, 4
 _MOST_SECONDS = 5.0
-_CHECKPOINTS = 3
-"""two that are kept and one that is being written, each with the optimiser's momentum"""
+_CHECKPOINTS = KEPT + 1
+"""those that are kept and one that is being written, each with what the optimisers know"""
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,15 @@ class DiskNeed:
     """decoded pictures on the working grid; deleted at the end"""
     noise_bytes: int
     checkpoint_bytes: int
+    kept_bytes: int
+    """values that a training keeps for each image, once, and their journals; deleted at the end"""
     release_bytes: int
     """with the reserve, which lies in `private/`"""
 
     @property
     def total(self) -> int:
         """All of it together."""
-        return self.working_bytes + self.noise_bytes + self.checkpoint_bytes + self.release_bytes
+        return self.working_bytes + self.noise_bytes + self.checkpoint_bytes + self.kept_bytes + self.release_bytes
 
 
 def probe_rows(options: ProtectOptions, source: Source, rows: np.ndarray) -> RowProbe:
@@ -94,8 +98,10 @@ def count_disk(options: ProtectOptions, source: Source, png_bytes: float) -> Dis
     recipe, rows = options.recipe, len(source)
     grid = rows * 3 * recipe.data.resolution**2
     classes = len(source.classes) or recipe.data.clusters
-    stored = recipe.noise.count_stored_bytes(recipe.set_for(classes, options.known_seed), rows)
-    return DiskNeed(grid, grid, stored * _CHECKPOINTS, round(png_bytes * rows))
+    setting = recipe.set_for(classes, options.known_seed)
+    checkpoints = _CHECKPOINTS * recipe.noise.count_checkpoint_bytes(setting)
+    kept = count_bytes(recipe.noise.count_kept_bytes(setting), rows, journals=KEPT)
+    return DiskNeed(grid, grid, checkpoints, kept, round(png_bytes * rows))
 
 
 def check_disk(options: ProtectOptions, run: RunFolder, source: Source) -> None:

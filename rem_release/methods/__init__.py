@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rem_release.methods.method import Method, Phase, Setting, Words
 
-__all__ = ["METHODS", "Method", "MethodName", "Noise", "Phase", "Setting", "Words"]
+__all__ = ["METHODS", "PLANNED", "Method", "MethodName", "Noise", "Phase", "Setting", "Words", "list_names"]
 
 _FILES = {
     "rem": "rem.Rem",
@@ -18,6 +18,8 @@ _FILES = {
     "random": "random_signs.RandomSigns",
 }
 """name of each method -> its file in this room and its class"""
+PLANNED = ("tap", "ntga")
+"""methods that are not built yet: whoever asks for one is told so"""
 
 
 def _load(place: str) -> type[Method]:
@@ -27,6 +29,13 @@ def _load(place: str) -> type[Method]:
 
 METHODS: dict[str, type[Method]] = {name: _load(place) for name, place in _FILES.items()}
 """name -> class"""
+
+
+def list_names() -> str:
+    """The names as help shows them: a, b or c."""
+    *others, last = METHODS
+    return f"{', '.join(others)} or {last}"
+
 
 if TYPE_CHECKING:
     MethodName = str

@@ -1,22 +1,28 @@
 """EM: error-minimizing noise (Huang et al., ICLR 2021; paper Eq. 3)."""
 
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from rem_release.errors import InputError
 from rem_release.methods.fields import strict
 from rem_release.methods.method import Words
-from rem_release.methods.min_max import MinMax
-from rem_release.radius import format_radius, whole_levels
+from rem_release.methods.min_max import FU_2022, MinMax
+from rem_release.radius import whole_levels
 
 if TYPE_CHECKING:
     from rem_release.core.solver import NoiseSettings
 
 _NONE = {"rho_a": 0, "adversary_steps": 0, "adversary_step_size": 0, "eot": {"transform": "none", "samples": 1}}
+
+_HUANG_2021 = """\
+@inproceedings{huang2021unlearnable,
+  title = {Unlearnable Examples: Making Personal Data Unexploitable},
+  author = {Huang, Hanxun and Ma, Xingjun and Erfani, Sarah Monazam and Bailey, James and Wang, Yisen},
+  booktitle = {International Conference on Learning Representations},
+  year = {2021}
+}"""
 
 _LIMITS = """\
 Error-minimizing noise is not made to withstand adversarial training, and does not. These are **other people's
@@ -51,6 +57,7 @@ class Em(MinMax):
         title="Images protected with error-minimizing noise",
         tags=("unlearnable-examples", "data-protection", "error-minimizing-noise"),
         limits=_LIMITS,
+        citations=(_HUANG_2021, FU_2022),
     )
 
     @model_validator(mode="before")
@@ -61,12 +68,6 @@ class Em(MinMax):
         if not isinstance(values, dict):
             return given
         return {key: value for key, value in values.items() if key not in _NONE or value != _NONE[key]}
-
-    def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
-        """See `Method.with_radii`."""
-        if rho_a:
-            raise InputError(f"--rho-a {format_radius(rho_a)}: noise.method em has no adversary; use --method rem")
-        return super().with_radii(rho_u, None)
 
     def solve(self) -> "NoiseSettings":
         """See `MinMax.solve`."""

@@ -33,12 +33,14 @@ class Words:
         title: of a card whose owner gave none.
         tags: for the Hub.
         limits: Markdown, what is published on how such noise fails.
+        citations: BibTeX entries that the card asks to cite, as they are; none for noise without a source.
     """
 
     name: str
     title: str
     tags: tuple[str, ...]
     limits: str
+    citations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,6 @@ class Method(ABC):
     """It trains source models, as the recipe's `generator` says."""
     refuses_unseen: ClassVar[str | None] = None
     """Why it makes no noise for images that it was not built on (`--generator`, the card's figure); None if it does."""
-    keeps: ClassVar[str | None] = None
-    """Type of the values of the noise that it keeps for each image from step to step, such as float16; None if none."""
 
     @property
     def withstands(self) -> Fraction:
@@ -106,11 +106,12 @@ class Method(ABC):
         """This method with the settings of another one: those that it has, too.
 
         Raises:
-            InputError: it needs settings that the other one lacks.
+            InputError: it needs settings that the other one lacks, and has no default for them.
         """
         shared = {field.name: getattr(other, field.name) for field in fields(cls) if hasattr(other, field.name)}  # type: ignore[arg-type]
         name = cls.name()
-        lacking = [field.name for field in fields(cls) if field.name not in shared]  # type: ignore[arg-type]
+        required = [key for key, field in cls.__pydantic_fields__.items() if field.is_required()]  # type: ignore[attr-defined]
+        lacking = [key for key in required if key not in shared]
         if lacking:
             raise InputError(
                 f"--method {name} needs {', '.join(f'noise.{key}' for key in lacking)}, which a recipe for "
@@ -124,7 +125,18 @@ class Method(ABC):
         return str(cls.__dataclass_fields__["method"].default)  # type: ignore[attr-defined]
 
     def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
-        """The same at other radii; step sizes follow in proportion, as Table 5 states them (α = ρ/5)."""
+        """The same at other radii; step sizes follow in proportion, as Table 5 states them (α = ρ/5).
+
+        Raises:
+            InputError: there is no adversary that ρ_a could be for.
+        """
+        if rho_a and not self.has_adversary:
+            from rem_release.methods import METHODS
+
+            others = " or ".join(name for name, method in METHODS.items() if method.has_adversary)
+            raise InputError(
+                f"--rho-a {format_radius(rho_a)}: noise.method {self.method} has no adversary; use --method {others}"
+            )
         return self if rho_u is None else replace(self, rho_u=rho_u)  # type: ignore[type-var]
 
     @abstractmethod
@@ -138,16 +150,25 @@ class Method(ABC):
         """
 
     def describe(self) -> dict[str, Any]:
-        """The settings as the facts state them, where they are not 0: see `release.facts.ProtectionFacts`."""
+        """The settings as the facts state them, where they are not 0: see `release.facts.ProtectionFacts`.
+
+        A method with several source models, or with others than the recipe's `generator.model`, names them here:
+        `{"source_model": ("resnet18", "vgg16")}`; the first is the one that audits call `source`.
+        """
         return {"eot": _NO_EOT}
 
     @classmethod
     def list_rows(cls, protection: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Rows of the card's table of settings, from the facts of the protection: (setting, value)."""
+        """Rows of the card's table of settings, from the facts of the protection: (setting, value). Radii, source
+        models, precision and working resolution have their rows already."""
         return []
 
-    def count_stored_bytes(self, setting: Setting, images: int) -> int:
-        """Bytes of one checkpoint, and of what is kept for each image beside it."""
+    def count_checkpoint_bytes(self, setting: Setting) -> int:
+        """Bytes of one checkpoint of the longest phase: weights, and what the optimisers know of each."""
+        return 0
+
+    def count_kept_bytes(self, setting: Setting) -> int:
+        """Bytes that the training keeps for each image beside its checkpoints, see `Checkpoint.keep_rows`."""
         return 0
 
     @abstractmethod

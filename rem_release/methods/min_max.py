@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from rem_release.methods.min_max_maker import MinMaxMaker
 
 TRAINING = "Training the noise generator"
+FU_2022 = """\
+@inproceedings{fu2022robust,
+  title = {Robust Unlearnable Examples: Protecting Data Against Adversarial Learning},
+  author = {Fu, Shaopeng and He, Fengxiang and Liu, Yang and Shen, Li and Tao, Dacheng},
+  booktitle = {International Conference on Learning Representations},
+  year = {2022}
+}"""
+"""whose solver it is"""
 
 
 @dataclass(frozen=True, kw_only=True, config=strict)
@@ -42,10 +50,11 @@ class MinMax(Method):
 
     def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
         """See `Method.with_radii`."""
+        noise = super().with_radii(rho_u, rho_a)
         if rho_u is None:
-            return self
+            return noise
         step = self.step_size * rho_u / self.rho_u if self.rho_u else self.step_size
-        return replace(self, rho_u=rho_u, step_size=min(step, Fraction(1)))
+        return replace(noise, step_size=min(step, Fraction(1)))
 
     @abstractmethod
     def solve(self) -> "NoiseSettings":
@@ -65,13 +74,10 @@ class MinMax(Method):
         """See `Method.list_rows`."""
         p, eot = protection, protection["eot"]
         augmentation = "none" if eot["transform"] == "none" else f"{eot['transform']} augmentation"
-        reused = ", trained in an earlier run" if p["generator_reused"] else ""
         return [
             ("Noise steps", f"K_u = {p['steps']} of α_u = {p['step_size']}"),
             *cls._list_adversary(p),
             ("Expectation over transformation", f"{augmentation}, J = {eot['samples']}"),
-            ("Source model", f"{p['source_model']}, {p['generator_steps']:,} training steps{reused}"),
-            *([("Precision", p["precision"])] if p["precision"] else []),
         ]
 
     @classmethod
@@ -82,8 +88,8 @@ class MinMax(Method):
         """See `Method.describe`."""
         return {**super().describe(), "steps": self.steps, "step_size": format_radius(self.step_size)}
 
-    def count_stored_bytes(self, setting: Setting, images: int) -> int:
-        """See `Method.count_stored_bytes`: weights and momentum."""
+    def count_checkpoint_bytes(self, setting: Setting) -> int:
+        """See `Method.count_checkpoint_bytes`: weights and momentum."""
         from rem_release.models import build_model
 
         model = build_model(generator_of(setting).model, setting.classes, setting.data.resolution, setting.seed)
@@ -137,7 +143,7 @@ class Adversarial(MinMax):
 
     def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
         """See `Method.with_radii`."""
-        noise = super().with_radii(rho_u, None)
+        noise = super().with_radii(rho_u, rho_a)
         if rho_a is None:
             return noise
         step = self.adversary_step_size * rho_a / self.rho_a if self.rho_a else self.adversary_step_size

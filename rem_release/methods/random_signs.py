@@ -1,7 +1,8 @@
 """Random ±ρ_u signs: the control. It changes images as much as any noise here may, and protects nothing."""
 
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
@@ -52,6 +53,10 @@ class RandomSigns(Method):
             if isinstance(values, dict)
             else given
         )
+
+    def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
+        """See `Method.with_radii`. A control takes the options of what it is compared with: ρ_a is passed over."""
+        return super().with_radii(rho_u, None)
 
     def list_phases(self, setting: Setting, images: int, padded: int) -> list[Phase]:
         """See `Method.list_phases`."""

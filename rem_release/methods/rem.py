@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from rem_release.methods.fields import strict
 from rem_release.methods.method import Words
-from rem_release.methods.min_max import Adversarial
+from rem_release.methods.min_max import FU_2022, Adversarial
 from rem_release.radius import whole_levels
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Rem(Adversarial):
         title="Images protected with robust error-minimizing noise",
         tags=("unlearnable-examples", "data-protection", "robust-error-minimizing-noise"),
         limits=_LIMITS,
+        citations=(FU_2022,),
     )
 
     def solve(self) -> "NoiseSettings":

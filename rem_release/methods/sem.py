@@ -7,11 +7,19 @@ from pydantic.dataclasses import dataclass
 
 from rem_release.methods.fields import strict
 from rem_release.methods.method import Words
-from rem_release.methods.min_max import Adversarial
+from rem_release.methods.min_max import FU_2022, Adversarial
 from rem_release.methods.rem import solve
 
 if TYPE_CHECKING:
     from rem_release.core.solver import NoiseSettings
+
+_LIU_2024 = """\
+@inproceedings{liu2024stable,
+  title = {Stable Unlearnable Example: Enhancing the Robustness of Unlearnable Examples via Stable Error-Minimizing Noise},
+  author = {Liu, Yixin and Xu, Kaidi and Chen, Xun and Sun, Lichao},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2024}
+}"""  # noqa: E501
 
 _LIMITS = """\
 These are **other people's published figures for CIFAR-10, not measurements of this dataset**: test accuracy in
@@ -44,6 +52,7 @@ class Sem(Adversarial):
         title="Images protected with stable error-minimizing noise",
         tags=("unlearnable-examples", "data-protection", "stable-error-minimizing-noise"),
         limits=_LIMITS,
+        citations=(_LIU_2024, FU_2022),
     )
 
     def solve(self) -> "NoiseSettings":

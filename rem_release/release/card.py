@@ -76,6 +76,7 @@ def render_card(facts: Facts, audit: Certificate | None = None) -> str:
         title=_title(facts),
         method=METHODS[facts.protection.method],
         method_rows=METHODS[facts.protection.method].list_rows(facts.protection.model_dump()),
+        source_models=facts.protection.source_models,
         audit=audit,
         protected_figure=PROTECTED_FIGURE,
         noise_figure=NOISE_FIGURE,

@@ -50,13 +50,15 @@ AUDIT: Names = {"": r"victims\.jsonl|report\.html|curves\.json"}
 AUDIT_OF_A_COPY: Names = {"": rf"{AUDIT['']}|audit\.json|answers\.parquet", **_below("figures", AUDIT_FIGURE_FILES)}
 DECODED: Names = {"": r"images\.npy|index\.npz"}
 JOURNAL: Names = {"": r"shard-[\w.]+-\d{5,}\.npz"}
+KEPT_ROWS: Names = {"": r"[a-z0-9_]+-[a-z0-9_]+(\.npy|-\d{8,}\.undo)"}
 RECEIPTS = r"push\.json|published-[0-9a-f]{12}\.parquet|attempts\.json"
 """What says which pictures are out, and how often audits were tried; nothing deletes it."""
 COPY_OF_A_RELEASE: Names = {"": re.escape(MARKER), r"release(/(?s:.*))?": _ANYTHING}
 PRIVATE: Names = {
     "": r"(options|status|times|recipe|generator|albums|noise)\.json|generator\.safetensors|noise\.npy|rows\.parquet"
     rf"|skipped\.csv|audited-(pairs|holdout)\.npz|{RECEIPTS}",
-    "checkpoints": r"([a-z0-9_]+-)?step-\d{8,}\.(safetensors|json)|[a-z0-9_]+-rows(\.npy|-\d{8,}\.undo)",
+    "checkpoints": r"([a-z0-9_]+-)?step-\d{8,}\.(safetensors|json)",
+    **_below("checkpoints/rows", KEPT_ROWS),
     **_below("working", DECODED),
     **_below("writing", JOURNAL),
     **_below("staging", RELEASE),

@@ -41,7 +41,9 @@ class ProtectionFacts(_Facts):
     adversary_steps: int = Field(ge=0, description="K_a")
     adversary_step_size: str = Field(description="α_a")
     eot: EotFacts
-    source_model: str | None = Field(description="the network that trained the noise; None for random noise")
+    source_model: str | tuple[str, ...] | None = Field(
+        description="the network that trained the noise, or several; None for noise without any"
+    )
     generator_steps: int = Field(ge=0, description="M, training steps of the source model")
     generator_reused: bool = Field(description="the generator was trained in an earlier run")
     resolution: int = Field(ge=1, description="side of the square working grid on which noise is optimised")
@@ -52,6 +54,12 @@ class ProtectionFacts(_Facts):
     settings: dict[str, str | int | float | bool] = Field(
         default={}, description="what the method has besides, as its file describes it"
     )
+
+    @property
+    def source_models(self) -> tuple[str, ...]:
+        """The networks that trained the noise. In audits `source` stands for the first."""
+        model = self.source_model
+        return () if model is None else (model,) if isinstance(model, str) else model
 
 
 class CostFacts(_Facts):

@@ -87,7 +87,11 @@ def load_generator(path: Path) -> Generator:
     if reason := recipe.noise.refuses_unseen:
         raise InputError(f"--generator {path}: {reason}; protect all images together, in one run")
     if not run.generator.is_file():
-        cure = "restore it, or train a new one" if recipe.noise.trains else "its noise is random and needs none"
+        cure = (
+            "restore it, or train a new one"
+            if recipe.noise.trains
+            else f"noise.method {recipe.noise.method} trains none and needs none"
+        )
         raise InputError(f"--generator {path} has no trained generator; {cure}")
     facts = read_record(run.generator_facts, _Facts)
     digest = hashlib.sha256(run.generator.read_bytes()).hexdigest()

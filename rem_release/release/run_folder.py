@@ -20,6 +20,7 @@ from rem_release.release.deletion import (
     AUDIT,
     DECODED,
     JOURNAL,
+    KEPT_ROWS,
     PRIVATE,
     RECEIPTS,
     RELEASE,
@@ -40,6 +41,7 @@ _SCRATCH: dict[str, Names] = {
     "private/working": DECODED,
     "private/writing": JOURNAL,
     "private/staging": RELEASE,
+    "private/checkpoints/rows": KEPT_ROWS,
 }
 """What a run deletes of itself on the way."""
 _WHOLE: dict[str, Names] = {
@@ -323,9 +325,11 @@ class RunFolder:
         return self.private / f"published-{digest[:12]}.parquet"
 
     def clear_scratch(self) -> None:
-        """Delete what only a run that is not finished needs: the decoded pictures, and the journal of its shards."""
+        """Delete what only a run that is not finished needs: decoded images, journals of shards, and the rows that a
+        training kept for each image."""
         self._delete_scratch("private/working")
         self._delete_scratch("private/writing")
+        self._delete_scratch("private/checkpoints/rows")
 
     def publish(self) -> None:
         """Move the staged release into place, whole."""

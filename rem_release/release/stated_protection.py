@@ -8,18 +8,19 @@ _NOTHING = {"steps": 0, "step_size": "0", "adversary_steps": 0, "adversary_step_
 
 
 def describe_protection(recipe: Recipe, generator_reused: bool) -> ProtectionFacts:
-    """The recipe's part of the facts; what its method does not have is 0."""
+    """The recipe's part of the facts; what its method does not have is 0, and what it describes itself comes first."""
     noise = recipe.noise
     generator = recipe.generator if noise.trains else None
-    return ProtectionFacts(
-        method=noise.method,
-        rho_u=format_radius(noise.rho_u),
-        rho_u_levels=whole_levels(noise.rho_u),
-        rho_a=format_radius(noise.withstands),
-        source_model=generator.model if generator else None,
-        generator_steps=generator.steps if generator else 0,
-        generator_reused=generator_reused,
-        resolution=recipe.data.resolution,
-        precision=recipe.precision if noise.trains else None,
-        **{**_NOTHING, **noise.describe()},
-    )
+    stated = {
+        **_NOTHING,
+        "method": noise.method,
+        "rho_u": format_radius(noise.rho_u),
+        "rho_u_levels": whole_levels(noise.rho_u),
+        "rho_a": format_radius(noise.withstands),
+        "source_model": generator.model if generator else None,
+        "generator_steps": generator.steps if generator else 0,
+        "generator_reused": generator_reused,
+        "resolution": recipe.data.resolution,
+        "precision": recipe.precision if noise.trains else None,
+    }
+    return ProtectionFacts.model_validate({**stated, **noise.describe()})

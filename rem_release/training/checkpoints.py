@@ -21,7 +21,9 @@ from rem_release.errors import InputError
 from rem_release.training.kept_rows import KeptRows, open_rows
 
 Warn = Callable[[str], None]
-_PHASE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+KEPT = 2
+"""checkpoints of a training that stay, each with a journal of its kept rows"""
 
 
 class Checkpoint:
@@ -46,13 +48,14 @@ class Checkpoint:
         fingerprint: str,
         conditions: str = "",
         every_seconds: float = 30.0,
-        kept: int = 2,
+        kept: int = KEPT,
         warn: Warn = lambda text: None,
         phase: str = "",
     ) -> None:
-        if phase and not _PHASE.fullmatch(phase):
-            raise ValueError(f"{phase!r} cannot name a phase; use small letters, digits and _")
-        self.rows: KeptRows | None = None
+        if phase:
+            _require_word(phase, "a phase")
+        self.rows: dict[str, KeptRows] = {}
+        self._phases: dict[str, Checkpoint] = {}
         self._phase = phase
         self._prefix = f"{phase}-step-" if phase else "step-"
         self._own = re.compile(rf"\.?{self._prefix}\d{{8,}}\.(safetensors|json)(\.partial)?")
@@ -70,28 +73,44 @@ class Checkpoint:
         return time.monotonic() - self._saved > self.every_seconds
 
     def of(self, phase: str) -> "Checkpoint":
-        """The checkpoint of one phase of a training in several."""
-        return Checkpoint(
-            self.folder, self.fingerprint, self.conditions, self.every_seconds, self._kept, self._warn, phase
-        )
+        """The checkpoint of one phase of a training in several; the same one each time."""
+        if phase not in self._phases:
+            self._phases[phase] = Checkpoint(
+                self.folder, self.fingerprint, self.conditions, self.every_seconds, self._kept, self._warn, phase
+            )
+        return self._phases[phase]
 
-    def keep_rows(self, accelerator: Accelerator, shape: tuple[int, ...], dtype: type[np.generic]) -> KeptRows:
+    def keep_rows(
+        self, accelerator: Accelerator, name: str, shape: tuple[int, ...], dtype: type[np.generic]
+    ) -> KeptRows:
         """Rows, one an image, that the training changes from step to step: too large for each checkpoint, they lie
-        beside them, and go back to what they were at the one from which a training goes on.
+        beside them, and go back to what they were at the one from which a training goes on. They are deleted when the
+        run is finished.
+
+        Args:
+            accelerator: the processes.
+            name: of these rows; a phase may keep several.
+            shape: (N, ...).
+            dtype: of the values.
 
         Raises:
-            InputError: the processes are on several hosts.
+            ValueError: the name is no word, or was given before.
+            InputError: the processes are on several hosts, or the file of an earlier command is damaged.
         """
-        self.folder.mkdir(exist_ok=True)
-        self.rows = open_rows(accelerator, self.folder / f"{self._phase or 'training'}-rows.npy", shape, dtype)
-        return self.rows
+        _require_word(name, "kept rows")
+        if name in self.rows:
+            raise ValueError(f"rows {name!r} are kept in this phase already; give these another name")
+        folder = self.folder / "rows"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.rows[name] = open_rows(accelerator, folder / f"{self._phase or 'training'}-{name}.npy", shape, dtype)
+        return self.rows[name]
 
     def save(self, state: Mapping[str, Tensor], step: int) -> None:
         """Write the state after `step` finished steps, and delete those that are too old."""
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
         self.folder.mkdir(exist_ok=True)
-        if self.rows is not None:
-            self.rows.mark(step)
+        for rows in self.rows.values():
+            rows.mark(step)
         path = self._path(step)
         write_atomically(path, save(tensors))  # of its own writing safetensors raises no OSError
         sha256 = _sha256(path)
@@ -102,8 +121,8 @@ class Checkpoint:
         for file in sorted(self.folder.iterdir()):  # a note goes before its checkpoint
             if file.stem not in kept and self._own.fullmatch(file.name):
                 file.unlink()
-        if self.rows is not None:
-            self.rows.forget(min(self._step_of(name) for name in kept))
+        for rows in self.rows.values():
+            rows.forget(min(self._step_of(name) for name in kept))
         self._saved = time.monotonic()
 
     def load(self) -> tuple[int, dict[str, Tensor]]:
@@ -124,13 +143,13 @@ class Checkpoint:
                 continue
             if reasons:
                 self._warn(f"{reasons[0]}; going on from the one before, of step {step}")
-            if self.rows is not None:
-                self.rows.go_back(step)
+            for rows in self.rows.values():
+                rows.go_back(step)
             return step, tensors
         if reasons:
             raise InputError(f"{reasons[0]}; resume with what it belongs to, or start again with --overwrite")
-        if self.rows is not None:
-            self.rows.go_back(0)
+        for rows in self.rows.values():
+            rows.go_back(0)
         return 0, {}
 
     def _path(self, step: object) -> Path:
@@ -171,25 +190,66 @@ class Checkpoint:
         return int(step), tensors
 
 
-def collect(models: Mapping[str, nn.Module], optimizer: Optimizer) -> dict[str, Tensor]:
-    """The state of a training: `NAME.weights` of each model, and what the optimiser knows of each parameter."""
+def _require_word(name: str, what: str) -> None:
+    """Refuse what would not make a file's name that is known as ours."""
+    if not _WORD.fullmatch(name):
+        raise ValueError(f"{name!r} cannot name {what}; use small letters, digits and _")
+
+
+def collect(models: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> dict[str, Tensor]:
+    """The state of a training: `NAME.weights` of each model, and `optimizer.NAME.PARAMETER.KEY` of each optimiser.
+
+    Raises:
+        ValueError: an optimiser keeps something that is no tensor.
+    """
     state = {f"{name}.{key}": tensor for name, model in models.items() for key, tensor in model.state_dict().items()}
-    for index, parameter in enumerate(_parameters(optimizer)):
-        for key, value in optimizer.state[parameter].items():
-            if isinstance(value, Tensor):
-                state[f"optimizer.{index}.{key}"] = value
+    for name, optimizer in optimizers.items():
+        for index, parameter in enumerate(list_parameters(optimizer)):
+            for key, value in optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    state[f"optimizer.{name}.{index}.{key}"] = value
+                elif value is not None:
+                    raise ValueError(
+                        f"the optimiser {name} keeps {key} as {type(value).__name__}, which no checkpoint holds; "
+                        "use one whose state is tensors"
+                    )
     return state
 
 
-def restore(state: Mapping[str, Tensor], models: Mapping[str, nn.Module], optimizer: Optimizer) -> None:
-    """Bring models and optimiser to a state that `collect` gave, before a device or a process wraps them."""
+def restore(state: Mapping[str, Tensor], models: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> None:
+    """Bring models and optimisers to a state that `collect` gave, before a device or a process wraps them.
+
+    Raises:
+        InputError: it is of other networks or optimisers; nothing was changed.
+    """
+    named = {name: _with_prefix(state, f"{name}.") for name in models}
+    states = {name: _read_optimizer(state, name) for name in optimizers}
+    count = sum(map(len, named.values())) + sum(len(each) for known in states.values() for each in known.values())
+    fits = all(_shapes(named[name]) == _shapes(model.state_dict()) for name, model in models.items()) and all(
+        known.keys() <= set(range(len(list_parameters(optimizers[name])))) for name, known in states.items()
+    )
+    if count != len(state) or not fits:
+        raise InputError(
+            "the checkpoints are of other networks or optimisers than this training has (another build of rem-release "
+            "wrote them); start again with --overwrite"
+        )
     for name, model in models.items():
-        model.load_state_dict(_with_prefix(state, f"{name}."))
-    parameters = _parameters(optimizer)
-    for name, tensor in _with_prefix(state, "optimizer.").items():
-        index, key = name.split(".", 1)
-        parameter = parameters[int(index)]
-        optimizer.state[parameter][key] = tensor.to(parameter.device)
+        model.load_state_dict(named[name])
+    for name, optimizer in optimizers.items():  # torch knows which tensors stay on the host, such as Adam's step
+        optimizer.load_state_dict({"state": states[name], "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _read_optimizer(state: Mapping[str, Tensor], name: str) -> dict[int, dict[str, Tensor]]:
+    """What an optimiser knew of each parameter, by its number."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for path, tensor in _with_prefix(state, f"optimizer.{name}.").items():
+        index, key = path.split(".", 1)
+        found.setdefault(int(index), {})[key] = tensor
+    return found
 
 
 def _sha256(path: Path) -> str:
@@ -217,7 +277,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
         raise InputError(f"cannot use the generator {path}: {reason}") from None
 
 
-def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
+def list_parameters(optimizer: Optimizer) -> list[nn.Parameter]:
+    """The parameters that it changes, in the order of their numbers in checkpoints."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 

@@ -1,6 +1,6 @@
 """The one training loop. The generator's step (Algorithm 1) and a victim's step (Eq. 2) are handed to it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,10 +8,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, broadcast_object_list
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from rem_release.errors import InputError, NonFiniteLossError
 from rem_release.training.batches import batch_indices
-from rem_release.training.checkpoints import Checkpoint, collect, restore
+from rem_release.training.checkpoints import Checkpoint, collect, list_parameters, restore
 from rem_release.training.stopping import signals_held
 
 LossOf = Callable[[nn.Module, nn.Module, Tensor, int], Tensor]
@@ -35,6 +36,30 @@ class Schedule:
     weight_decay: float
     decay_every: int
     decay: float
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        return self.learning_rate * self.decay ** (step // self.decay_every)
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> "ScheduledOptimizer":
+        """SGD on these parameters."""
+        optimizer = torch.optim.SGD(
+            parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+        return ScheduledOptimizer(optimizer, self.rate)
+
+
+@dataclass(frozen=True)
+class ScheduledOptimizer:
+    """An optimiser, and the learning rate that it takes at each step.
+
+    Attributes:
+        optimizer: any of torch whose state is tensors, which checkpoints hold.
+        rate: step → learning rate, a function of the step alone.
+    """
+
+    optimizer: Optimizer
+    rate: Callable[[int], float]
 
 
 def train(
@@ -64,60 +89,99 @@ def train_together(
     loss_of: LossOfAll,
     checkpoint: Checkpoint | None = None,
     after_step: Progress | None = None,
+    optimizers: Mapping[str, ScheduledOptimizer] | None = None,
 ) -> None:
     """Train networks in place, side by side on the same batches. Each learns from its own part of the loss.
 
     Args:
         accelerator: decides device and processes.
         models: the networks by name; afterwards on the accelerator's device, holding the trained weights.
-        schedule: the optimiser's settings, the same for all. A batch is spread over the processes.
+        schedule: how long, in which batches, and SGD for each network that no optimiser is given for. A batch is spread
+            over the processes.
         images: how many images there are; a batch is never larger.
         seed: decides the order of the images.
         loss_of: the step.
         checkpoint: where to go on, and where to save. Rows that it keeps go back to where the training goes on.
         after_step: called after each step with (steps done, steps in all); it may look at the models.
+        optimizers: by name, each of parameters of these networks; the others get SGD, under their own name.
 
     Raises:
+        ValueError: a name that a checkpoint cannot hold, or an optimiser of parameters of no network here.
         InputError: more processes than images in a batch; a checkpoint that does not belong here.
         NonFiniteLossError: nothing is updated with it.
     """
-    parameters = [parameter for model in models.values() for parameter in model.parameters()]
-    optimizer = torch.optim.SGD(
-        parameters,
-        lr=schedule.learning_rate,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-    )
+    scheduled = _with_defaults(models, schedule, optimizers or {})
+    plain = {name: each.optimizer for name, each in scheduled.items()}
     for model in models.values():
         model.to(accelerator.device)
-    first = _take_up(accelerator, checkpoint, models, optimizer) if checkpoint else 0
-    *networks, wrapped_optimizer = accelerator.prepare(*models.values(), optimizer)
-    wrapped = dict(zip(models, networks, strict=True))
+    first = _take_up(accelerator, checkpoint, models, plain) if checkpoint else 0
+    prepared = accelerator.prepare(*models.values(), *plain.values())
+    prepared = prepared if isinstance(prepared, tuple) else (prepared,)
+    wrapped = dict(zip(models, prepared, strict=False))
+    wrapped_optimizers = prepared[len(models) :]
     batch_size = min(schedule.batch_size, images)
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
     with _prepared_forgotten(accelerator), signals_held() as stop:
         for step in range(first, schedule.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = schedule.learning_rate * schedule.decay ** (step // schedule.decay_every)
+            for each in scheduled.values():
+                for group in each.optimizer.param_groups:
+                    group["lr"] = each.rate(step)
             indices = batch_indices(seed, step, images, batch_size)
             mine = indices[accelerator.process_index :: accelerator.num_processes].to(accelerator.device)
             for network in wrapped.values():
                 network.train()
             loss = loss_of(models, wrapped, mine, step)
             asked = _agree(accelerator, loss, stop.number, step, schedule)
-            wrapped_optimizer.zero_grad()
+            for optimizer in wrapped_optimizers:
+                optimizer.zero_grad()
             accelerator.backward(loss * (len(mine) * accelerator.num_processes / batch_size))
-            wrapped_optimizer.step()
+            for optimizer in wrapped_optimizers:
+                optimizer.step()
             for model in models.values():
                 average_buffers(accelerator, model)
             if after_step:
                 after_step(step + 1, schedule.steps)
             is_last = asked or step + 1 == schedule.steps
             if checkpoint and accelerator.is_main_process and (is_last or checkpoint.is_due):
-                checkpoint.save(collect(models, optimizer), step + 1)
+                checkpoint.save(collect(models, plain), step + 1)
             if asked:
                 stop.obey(asked)
+
+
+def _with_defaults(
+    models: Models, schedule: Schedule, given: Mapping[str, ScheduledOptimizer]
+) -> dict[str, ScheduledOptimizer]:
+    """The given optimisers, and SGD for each network that has learning parameters and none of them.
+
+    Raises:
+        ValueError: see `train_together`.
+    """
+    for name in (*models, *given):
+        if "." in name or name == "optimizer":
+            raise ValueError(
+                f"{name!r} cannot name a network or an optimiser in a checkpoint; use another word, no dot"
+            )
+    known = {parameter for model in models.values() for parameter in model.parameters()}
+    taken: set[nn.Parameter] = set()
+    for name, each in given.items():
+        own = set(list_parameters(each.optimizer))
+        if not own <= known:
+            raise ValueError(
+                f"the optimiser {name} has parameters of no network here, and no checkpoint would hold them"
+            )
+        if own & taken:
+            raise ValueError(f"the optimiser {name} has parameters that another one has, too; give each to one")
+        taken |= own
+    scheduled = dict(given)
+    for name, model in models.items():
+        parameters = list(model.parameters())
+        if not parameters or not taken.isdisjoint(parameters):
+            continue
+        if name in given:
+            raise ValueError(f"the optimiser {name} has no parameters of the network {name}; give it another name")
+        scheduled[name] = schedule.optimizer(parameters)
+    return scheduled
 
 
 @contextmanager
@@ -129,35 +193,42 @@ def _prepared_forgotten(accelerator: Accelerator) -> Iterator[None]:
         accelerator.free_memory()
 
 
-def _take_up(accelerator: Accelerator, checkpoint: Checkpoint, models: Models, optimizer: torch.optim.SGD) -> int:
+def _take_up(
+    accelerator: Accelerator, checkpoint: Checkpoint, models: Models, optimizers: Mapping[str, Optimizer]
+) -> int:
     """Go on from the last state; the first process tells the others, who may not see its folder.
 
     Returns:
         The finished steps.
 
     Raises:
-        InputError: see `Checkpoint.load`; on every process.
+        InputError: see `Checkpoint.load` and `restore`; on every process.
     """
     first, failure = 0, None
+    state: dict[str, Tensor] = {}
     if accelerator.is_main_process:
         try:
             first, state = checkpoint.load()
-            if first:
-                restore(state, models, optimizer)
         except InputError as error:
             failure = str(error)
     first, failure = broadcast_object_list([first, failure])
     if failure:
         raise InputError(failure)
-    if first and accelerator.num_processes > 1:
-        for model in models.values():
-            for tensor in model.state_dict().values():
-                broadcast(tensor)
-        for parameter in optimizer.param_groups[0]["params"]:
-            state = optimizer.state[parameter]
-            momentum = state.get("momentum_buffer", torch.zeros_like(parameter))
-            state["momentum_buffer"] = broadcast(momentum.contiguous())  # it is sent as it lies in memory
+    if first:
+        restore(_share(accelerator, state), models, optimizers)
     return first
+
+
+def _share(accelerator: Accelerator, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the first process, on every process."""
+    if accelerator.num_processes == 1:
+        return state
+    shapes = broadcast_object_list([[(name, tensor.shape, tensor.dtype) for name, tensor in state.items()]])[0]
+    shared = {}
+    for name, shape, dtype in shapes:
+        mine = state[name] if accelerator.is_main_process else torch.empty(shape, dtype=dtype)
+        shared[name] = broadcast(mine.to(accelerator.device)).cpu()
+    return shared
 
 
 def _agree(accelerator: Accelerator, loss: Tensor, signal_number: int, step: int, schedule: Schedule) -> int:

@@ -104,7 +104,7 @@ def _contradict(facts: Facts, audit: Certificate, recipe: AuditRecipe) -> list[s
     rho_a = protection.rho_a if parse_radius(protection.rho_a) else format_radius(parse_radius(protection.rho_u) / 2)
     if audit.rho_a != rho_a:
         faults.append(f"rho_a {audit.rho_a}, not {rho_a}")
-    source = protection.source_model or recipe.victim.source_model
+    source = next(iter(protection.source_models), recipe.victim.source_model)
     if audit.source != source:
         faults.append(f"source network {audit.source}, not {source}")
     if audit.holdout.origin == "reserve" and not data.held_back:

@@ -38,7 +38,7 @@ class Target:
     rho_a: Fraction | None
     """adversarial radius that the noise was made for; None where the release names none"""
     source_model: str | None
-    """network that made the noise, where the release names it"""
+    """network that made the noise, the first of several, where the release names it"""
     resolution: int
     """side of the square grid that victims see, in pixels"""
     changed: np.ndarray
@@ -206,7 +206,7 @@ def _open_release(
         run=run,
         rho_u=parse_radius(protection.rho_u),
         rho_a=parse_radius(protection.rho_a) or None,
-        source_model=protection.source_model,
+        source_model=next(iter(protection.source_models), None),
         resolution=resolution or protection.resolution,
         changed=pairs.changed,
         image_column=facts.data.image_column,
