@@ -2,6 +2,7 @@
 
 import io
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,47 @@ def test_an_image_is_no_stack(options: dict[str, object]) -> None:
     np.testing.assert_array_equal(decode(tiff(COLOURS, photometric="rgb", **options)), COLOURS)
 
 
+BITS = Image.fromarray(np.kron(RNG.integers(0, 2, (40, 40), dtype=np.uint8), np.ones((8, 8), np.uint8)) * 255)
+FAX = ["group3", "group4"]
+
+
+def zero_the_middle(data: bytes) -> bytes:
+    middle = slice(len(data) // 3, len(data) // 2)
+    return data[: middle.start] + bytes(middle.stop - middle.start) + data[middle.stop :]
+
+
+@pytest.mark.parametrize("compression", [*FAX, "tiff_deflate", "tiff_lzw", "packbits"])
+def test_a_tiff_of_which_a_part_is_zeroed(compression: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of a fax, Pillow leaves the rest black; libtiff tells it to the error stream of the process."""
+    data = save(BITS.convert("1") if compression in FAX else BITS, "TIFF", compression=compression)
+    np.testing.assert_array_equal(decode(data)[..., 0], BITS)
+    assert refuse(zero_the_middle(data)).reason.startswith("truncated or damaged (")
+    np.testing.assert_array_equal(decode(data)[..., 0], BITS)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_errors_of_libtiff_belong_to_the_file_they_are_of() -> None:
+    whole = save(BITS.convert("1"), "TIFF", compression="group4")
+    damaged = zero_the_middle(whole)
+
+    def is_refused(number: int) -> bool:
+        try:
+            decode(damaged if number % 2 else whole)
+        except BadImage:
+            return True
+        return False
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(is_refused, range(64))) == [False, True] * 32
+
+
+def test_pillow_logs_nothing_of_what_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    many = tiff(np.zeros((8, 8, 12), np.uint8), photometric="rgb", planarconfig="contig", metadata=None)
+    with pytest.raises(BadImage):
+        decode(many)
+    assert capfd.readouterr() == ("", "")
+
+
 # --- palettes
 
 
@@ -166,3 +208,30 @@ def test_middle_grey_at_the_end_of_a_jpeg_is_an_image(mode: str, options: dict[s
 def test_bytes_behind_a_jpeg_of_middle_grey_are_no_matter() -> None:
     data = save(Image.new("RGB", (40, 40), (128,) * 3), "JPEG")
     np.testing.assert_array_equal(decode(data + data + b"\xff\xff"), decode(data))
+
+
+# --- files beside the images
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"title": "IMG_1.jpg"}',
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>',
+        b'<?xml version="1.0"?><plist></plist>',
+        "Über dieses Bild".encode(),
+        b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
+        b"\0\0\0\x08wide\0\0\0\0mdat" + bytes(9),
+        b"bplist00\xd1\1\2" + bytes(30),
+        b"PK\3\4" + bytes(40),
+        b"PAR1" + bytes(40),
+    ],
+)
+def test_what_is_no_image_is_not_called_damaged(data: bytes) -> None:
+    assert refuse(data).fault == "no image, but text, a film, an archive or a table"
+
+
+def test_what_may_be_an_image_is() -> None:
+    whole = save(PHOTO)
+    for data in (b"", whole[:200], bytes(100), b"8BPS" + bytes(40), b"\0\0\0\x18ftypheic" + bytes(30)):
+        assert refuse(data).fault == "damaged, or of a kind that is not read"

@@ -28,11 +28,12 @@ TEN = "12: kind-a, kind-b, kind-c, kind-d, kind-e, kind-f, kind-g, kind-h, kind-
 BESIDE = "hidden files, system files, documents, empty folders and files beside the class folders"
 OTHERS = "other splits, and tables and folders beside them"
 LEFT_OUT = {
-    "damaged, or of a kind that is not read": 2,
+    "damaged, or of a kind that is not read": 1,
     BESIDE: 5,
     "in no class folder": 1,
     "kept back for audits": 3,
     "nearly all of one level": 1,
+    "no image, but text, a film, an archive or a table": 1,
     "not protected": 3,
     OTHERS: 2,
     "several frames or pages": 1,
@@ -261,7 +262,7 @@ FAULTS = {
     "1.gif": (encode(noise(1, 8, 8), "GIF", save_all=True, append_images=FRAMES), "several frames or pages"),
     "2.tif": (write_pages((noise(1, 8, 8, 3), 0), (noise(2, 8, 8, 3), 0)), "several frames or pages"),
     "3.png": (b"", "damaged, or of a kind that is not read"),
-    "4.zip": (b"PK\3\4", "damaged, or of a kind that is not read"),
+    "4.zip": (b"PK\3\4", "no image, but text, a film, an archive or a table"),
 }
 
 

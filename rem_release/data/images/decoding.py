@@ -40,10 +40,11 @@ from rem_release.data.images.colour import convert_to_srgb, states_other_colours
 from rem_release.data.images.depth import has_16_bits, is_cut_to_8_bits, is_misread_jpeg2000, load_16_bits
 from rem_release.data.images.file_kinds import name_kind
 from rem_release.data.images.jpeg_scans import ends_early, lacks_scans
+from rem_release.data.images.libtiff_errors import forget_errors, has_errors
 from rem_release.data.images.pillow_warnings import without_warnings
 from rem_release.data.images.png_chunks import find_chunk, is_misread, lacks_rows, strip_png
 from rem_release.data.images.tiff_directories import is_cut, measure_sub_images
-from rem_release.data.images.tiff_pages import choose_page, has_unknown_channels, read_numbers
+from rem_release.data.images.tiff_pages import choose_page, has_gaps, has_unknown_channels, read_numbers
 from rem_release.data.in_order import take_room
 from rem_release.data.sources.recognised import Choice, Fault
 
@@ -54,12 +55,20 @@ _PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  
 _COMPRESSION, _SAMPLES, _INKS = 259, 277, 332
 _CHOSEN: Choice = "one picture chosen of several in the file"
 _BIG_ENDIAN_BIGTIFF = b"MM\0+"
+_STACK: Fault = "several frames or pages"
+_NO_IMAGE: Fault = "no image, but text, a film, an archive or a table"
 _FAULTS: dict[str, Fault] = {
-    "animated or multi-page": "several frames or pages",
-    "multi-page": "several frames or pages",
-    "a volume": "several frames or pages",
-    "grey in": "several frames or pages",
-    "the first of a stack": "several frames or pages",
+    "animated or multi-page": _STACK,
+    "multi-page": _STACK,
+    "a volume": _STACK,
+    "grey in": _STACK,
+    "the first of a stack": _STACK,
+    "text and no": _NO_IMAGE,
+    "a web page": _NO_IMAGE,
+    "a film": _NO_IMAGE,
+    "an archive": _NO_IMAGE,
+    "a table": _NO_IMAGE,
+    "settings": _NO_IMAGE,
     "more than": "too large",
 }
 """how a reason starts -> what it comes under"""
@@ -143,6 +152,7 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         choices.append(_CHOSEN)
     if data.startswith(_BIG_ENDIAN_BIGTIFF):  # of which Pillow misreads what is shorter than an address
         return _read_numbers(data, choices), False
+    forget_errors()
     try:
         file = Image.open(io.BytesIO(data), formats=FORMATS)
         if file.width * file.height > MAX_PIXELS:
@@ -167,6 +177,8 @@ def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray,
         frame = file.tile[0].extents if file.format == "GIF" and file.tile else None
         image = load_16_bits(file, data) if has_16_bits(file) else file
         image.load()  # which turns TIFF
+        if has_errors() or has_gaps(tags, data):
+            raise BadImage("truncated or damaged (strips of it cannot be unpacked)")
         if image.format == "PNG" and not np.asarray(image)[-1].any() and lacks_rows(data):
             raise BadImage("truncated or damaged (rows are missing at its end)")
         if image.format in ("JPEG", "MPO"):

@@ -66,7 +66,8 @@ _KINDS = (
     _kind(rb"DDS ", "a texture (DDS): export it as PNG"),
     _kind(rb"\x93NUMPY|\x89HDF|CDF[\x01\x02]|SIMPLE  =", _ARRAY),
     _kind(rb"PK\x03\x04|\x1f\x8b\x08|7z\xbc\xaf|Rar!|\xfd7zXZ|.{257}ustar", "an archive: unpack it"),
-    _kind(rb"RIFF.{4}AVI |\x1aE\xdf\xa3", _FILM),
+    _kind(rb"RIFF.{4}AVI |\x1aE\xdf\xa3|.{4}(?:moov|mdat|wide|free|skip)", _FILM),
+    _kind(rb"bplist0", "settings of a program (a property list): remove it"),
     _kind(rb"PAR1|ARROW1", "a table (Parquet or Arrow): give it as SOURCE itself"),
 )
 _TEXT = re.compile(rb"[\t\n\r -~\x80-\xff]+")

@@ -25,7 +25,8 @@ _DNG_VERSION, _SAMPLE_FORMAT, _BITS = 50706, 339, 258
 _PHOTOMETRIC, _SAMPLES, _DEPTH = 262, 277, 32997
 _ORIENTATION, _UNASSOCIATED = 274, 2
 _WIDTH, _HEIGHT, _DESCRIPTION, _METAMORPH = 256, 257, 270, 33629
-_STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
+_STRIP_OFFSETS, _TILE_OFFSETS, _STRIP_SIZES, _COMPRESSION = 273, 324, 279, 259
+_GROUP_4, _GAP = 4, bytes(4)
 _IMAGEJ = re.compile(r"^(?:images|channels|slices|frames)=(\d{1,9})\s*$", re.MULTILINE)
 _OME = re.compile(r"<(?:\w+:)?Pixels\b[^>]*>")
 _OME_SIZE = re.compile(r"\bSize[CZT]=[\"'](\d{1,9})[\"']")
@@ -109,6 +110,14 @@ def _count_stated(tags: Mapping[int, Any]) -> int:
 def lacks_parts(tags: Mapping[int, Any]) -> bool:
     """Whether strips or tiles are not there: readers take the start of the file for them, or fill them with zeros."""
     return any(0 in tags.get(offsets, ()) for offsets in (_STRIP_OFFSETS, _TILE_OFFSETS))
+
+
+def has_gaps(tags: Mapping[int, Any], data: bytes) -> bool:
+    """Whether zeros stand amid a strip of Group 4, where no code has so many: libtiff takes them for its end."""
+    strips = zip(tags.get(_STRIP_OFFSETS, ()), tags.get(_STRIP_SIZES, ()), strict=False)
+    return tags.get(_COMPRESSION) == _GROUP_4 and any(
+        _GAP in data[start : start + size].rstrip(b"\0") for start, size in strips
+    )
 
 
 def has_unknown_channels(tags: Mapping[int, Any], has_alpha: bool) -> bool:

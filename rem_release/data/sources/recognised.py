@@ -25,6 +25,7 @@ Choice = Literal[
 ]
 Fault = Literal[
     "damaged, or of a kind that is not read",
+    "no image, but text, a film, an archive or a table",
     "several frames or pages",
     "too large",
     "missing, or unreadable on the disk",
