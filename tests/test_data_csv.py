@@ -61,6 +61,8 @@ def test_rows_of_more_fields_than_columns(tmp_path: Path) -> None:
 def test_fields_without_end(tmp_path: Path) -> None:
     write(tmp_path, "\n".join(["file_name,label", *ROWS, "4.png," + "x" * 200_000]))
     assert "metadata.csv cannot be read: field larger than field limit" in refuse(tmp_path)
+    write(tmp_path, "\n".join(["file_name,label", ROWS[0], '2.png,"dog', *(["3.png,cat"] * 20_000)]))
+    assert refuse(tmp_path).endswith("(131072) in line 3; close the quote there, if one is open")
 
 
 def test_addresses_are_not_files(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def _read_rows(path: Path, file: TextIO, skipped: int, separator: str) -> Iterat
                 raise InputError(
                     f"{path} has something behind a closing quote in line {line}; write quotes within quotes twice"
                 ) from None
-            raise
+            raise csv.Error(f"{error} in line {line}; close the quote there, if one is open") from None
         if any(row) or len(row) > 1:
             yield line, row
 
