@@ -501,9 +501,15 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, object]]]:
     if said := re.match(r"sep=(.)\r?\n", text):
         text = text[said.end() :]
     first = text.split("\n", 1)[0]
-    mark = said[1] if said else max(",;\t", key=first.count)
-    read = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
-    names, *lines = [line for line in read if line]
+    naming = [mark for mark in ",;\t|" if "file_name" in [name.strip(' "') for name in first.split(mark)]]
+    mark = said[1] if said else max(naming or ",;\t|", key=first.count)
+    read = csv.reader(io.StringIO(text.rstrip("\x1a"), newline=""), delimiter=mark, skipinitialspace=True, strict=True)
+    try:
+        names, *lines = [line for line in read if line] or [[]]
+    except csv.Error:
+        raise _Refuse("a quote where none may be") from None
+    if not lines:
+        raise _Refuse("no rows")
     while names and not names[-1]:
         names.pop()
     if len({name.strip() for name in names}) < len(names) or any(any(line[len(names) :]) for line in lines):

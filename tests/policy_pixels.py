@@ -384,9 +384,9 @@ def _tiff(data: bytes) -> np.ndarray:
     values = values.transpose(1, 2, 0) if planar else values
     values = values if values.ndim == 3 else values[..., None]
     dtype, colours = values.dtype, channels - len(extra)
-    if dtype == np.int8 or (planar and bits > 8 and dtype.kind != "f"):  # the page refuses planes of floats, too
+    if dtype == np.int8:
         raise Refused("misread by Pillow")
-    rare = bits > 16 or dtype.kind in "if" or data[3:4] == b"+" or count > 1
+    rare = bits > 16 or dtype.kind in "if" or data[3:4] == b"+" or count > 1 or (planar and bits > 8)
     if kind == 3:
         shades = palette if palette.max() < 256 else palette // 256
         pixels = turn(shades[:, values[..., 0].astype(int)].astype(np.uint8).transpose(1, 2, 0), orientation)

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import datasets
 import pytest
 
 from rem_release.data.sources.companions import find_pair
@@ -513,6 +515,51 @@ def test_a_table_of_ids_beside_a_folder_is_mended_by_two_lines(suffix: str, tmp_
     assert levels(source) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("place", [".", "train"])
+def test_a_table_with_a_column_for_each_class_is_mended_by_two_lines(place: str, tmp_path: Path) -> None:
+    """As Roboflow's `_classes.csv` in the folder, and those of ISIC beside it."""
+    for number in range(4):
+        draw(tmp_path / f"train/{number}x.png", number)
+    rows = [f"{number}x.png, {number % 2}.0, {1 - number % 2}.0, {number}" for number in range(4)]
+    (tmp_path / place / "_classes.csv").write_text("\n".join(["filename, MEL, NV, age", *rows]), encoding="utf-8")
+    first, *lines = refuse_lines(tmp_path)
+    assert first.endswith("with these lines of Python, a class for each column with a 1:")
+    assert len(lines) == 2
+    subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
+    source = read(tmp_path)
+    assert [source.classes[each] for each in source.class_ids] == ["NV", "MEL", "NV", "MEL"]
+
+
+def test_of_a_long_table_the_first_rows_are_read_alone(tmp_path: Path) -> None:
+    for number in range(4):
+        draw(tmp_path / f"train/{number}x.png", number)
+    rows = [f"{number}x,{'ab'[number % 2]}" for number in range(4)]
+    head = "\n".join(["id,breed", *rows, ""])
+    (tmp_path / "labels.csv").write_text(head + "y,".ljust(1000, "z") * 30_000, encoding="utf-8")
+    tracemalloc.start()
+    first, *_ = refuse_lines(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "seems to say the labels of its pictures in one of the columns breed" in first
+    assert peak < 25_000_000, "30 MB lie there"
+
+
+def test_files_of_arrow_are_mended_by_two_lines(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        draw(tmp_path / f"images/{label}/0.png")
+    rows = {"image": [str(tmp_path / f"images/{label}/0.png") for label in ("cat", "dog")], "label": ["cat", "dog"]}
+    made = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    made.save_to_disk(tmp_path / "saved")
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "saved/data-00000-of-00001.arrow").rename(tmp_path / "rows/data-00000-of-00001.arrow")
+    for path, words in ((tmp_path / "rows/data-00000-of-00001.arrow", "is a file"), (tmp_path / "rows", "holds files")):
+        first, *lines = refuse_lines(path)
+        assert first.startswith(f"{path} {words} of Arrow, which are not read; write Parquet")
+        subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
+        assert read(tmp_path / "rows/data-00000-of-00001.parquet").classes == ["cat", "dog"]
+        (tmp_path / "rows/data-00000-of-00001.parquet").unlink()
+
+
 def test_labels_in_a_table_beside_a_folder_stay_as_they_are_written(tmp_path: Path) -> None:
     for number in range(4):
         draw(tmp_path / f"train/000{number}.png", number)
@@ -527,8 +574,8 @@ def test_labels_in_a_table_beside_a_folder_stay_as_they_are_written(tmp_path: Pa
 def test_a_table_whose_labels_nobody_can_tell_asks_for_them(tmp_path: Path) -> None:
     for number in range(4):
         draw(tmp_path / f"train/{number}.png", number)
-    rows = [f"{number},{number % 2},{1 - number % 2}" for number in range(4)]
-    (tmp_path / "truth.csv").write_text("\n".join(["image,MEL,NV", *rows]), encoding="utf-8")
+    rows = [f"{number},{number % 2},{number // 2}" for number in range(4)]
+    (tmp_path / "truth.csv").write_text("\n".join(["image,smiles,young", *rows]), encoding="utf-8")
     first, *lines = refuse_lines(tmp_path)
     assert "with the column of the labels in place of LABEL" in first
     assert "table['LABEL']" in lines[1]

@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from rem_release.data.sources.labels import names_labels
+from rem_release.data.sources.one_hot import find_one_hot
+from rem_release.data.sources.reading import is_image
 from rem_release.data.sources.split_names import split_words, splits_hinted
 from rem_release.data.sources.walking import Parts, is_document
 
@@ -22,6 +24,8 @@ _TABLES = (".csv", ".tsv", ".txt")
 _ARCHIVES = (".tar", ".zip", ".gz", ".tgz", ".7z", ".rar", ".tfrecord", ".npz", ".h5", ".hdf5")
 _BINARY_TABLES = (".parquet", ".arrow", ".feather")
 _MOST_ROWS = 10_000
+_MOST_LETTERS = 4_000_000
+"""of a table that are read"""
 _LEAST_SHARE = 0.9
 _CAMERAS = {
     *("img", "image", "dsc", "dscn", "dscf", "p", "pxl", "mvi", "gopr", "imag", "photo", "pic", "frame", "screenshot"),
@@ -45,6 +49,8 @@ def explain_flat(root: Path, files: list[Parts]) -> tuple[str, list[str]]:
     """
     if archives := explain_archives(root, files):
         return archives, []
+    if any(parts[-1].lower().endswith(".arrow") for parts in files) and not any(is_image(parts[-1]) for parts in files):
+        return explain_arrow(root)
     pictures = [parts[-1] for parts in files if PurePosixPath(parts[-1]).suffix.lower() not in (*_TABLES, ".json")]
     table = _find_table(root, pictures)
     if table is not None:
@@ -76,6 +82,20 @@ def explain_archives(root: Path, files: list[Parts]) -> str | None:
     )
 
 
+def explain_arrow(path: Path) -> tuple[str, list[str]]:
+    """Why Arrow files without the rest of `save_to_disk` are not read, and the lines that make Parquet of them.
+
+    Args:
+        path: one of them, or their folder.
+    """
+    files = f"[pathlib.Path({str(path)!r})]" if path.is_file() else f"pathlib.Path({str(path)!r}).glob('*.arrow')"
+    what = "is a file" if path.is_file() else "holds files"
+    return f"{path} {what} of Arrow, which are not read; write Parquet with these lines of Python, and give that:", [
+        "import datasets, pathlib",
+        f"for file in {files}: datasets.Dataset.from_file(str(file)).to_parquet(str(file.with_suffix('.parquet')))",
+    ]
+
+
 def _find_table(root: Path, pictures: list[str]) -> tuple[str, list[str]] | None:
     """A table beside the folder, or in it, with a column that names the pictures; of several that which knows most."""
     stems = {PurePosixPath(name).stem: name for name in pictures}
@@ -88,9 +108,11 @@ def _find_table(root: Path, pictures: list[str]) -> tuple[str, list[str]] | None
         return None
     path, match = max(found, key=lambda each: each[1].known)
     suffix = "" if match.has_suffix else PurePosixPath(next(iter(pictures))).suffix
-    label, ask = match.label, ""
-    if label is None:
-        label, ask = "LABEL", ", with the column of the labels in place of LABEL"
+    label, ask = f"table[{match.label!r}]", ""
+    if match.classes:
+        label, ask = f"table[{match.classes}].astype(float).idxmax(axis=1)", ", a class for each column with a 1"
+    elif match.label is None:
+        label, ask = "table['LABEL']", ", with the column of the labels in place of LABEL"
     named, kept = f"table[{match.column!r}] + {suffix!r}", "[['file_name', 'label']]"
     read = f"{str(path)!r}, sep=None, engine='python', dtype=str, keep_default_na=False, skipinitialspace=True"
     return (
@@ -98,8 +120,7 @@ def _find_table(root: Path, pictures: list[str]) -> tuple[str, list[str]] | None
         f"{', '.join(match.others)}. Write the metadata file that is read here with these lines of Python{ask}:",
         [
             f"import pandas; table = pandas.read_csv({read})",
-            f"table.assign(file_name={named}, label=table[{label!r}]){kept}.to_csv("
-            f"{str(root / 'metadata.csv')!r}, index=False)",
+            f"table.assign(file_name={named}, label={label}){kept}.to_csv({str(root / 'metadata.csv')!r}, index=False)",
         ],
     )
 
@@ -111,19 +132,22 @@ def _is_table(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Match:
-    """A column that names pictures, how many, whether with what follows the dot; the others, and that of the labels
-    where its name says so."""
+    """A column that names pictures, how many, whether with what follows the dot; the others, that of the labels where
+    its name says so, and those that stand for a class each."""
 
     column: str
     known: int
     has_suffix: bool
     others: list[str]
     label: str | None
+    classes: list[str]
 
 
 def _match_column(path: Path, stems: dict[str, str]) -> _Match | None:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_MOST_LETTERS)
+            text = text if file.read(1) == "" else text[: text.rfind("\n") + 1]
         dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t")
         dialect.skipinitialspace = True
         rows = list(islice(csv.DictReader(text.splitlines(), dialect=dialect), _MOST_ROWS))
@@ -139,5 +163,6 @@ def _match_column(path: Path, stems: dict[str, str]) -> _Match | None:
         if others and is_once and known > 1 and known >= _LEAST_SHARE * min(len(values), len(stems)):
             labels = [name for name in others if names_labels(name)]
             label = labels[0] if len(labels) == 1 else others[0] if len(others) == 1 else None
-            return _Match(column, known, values[0] not in stems, others, label)
+            one_hot = [] if label else find_one_hot({name: [row[name] for row in rows] for name in others})
+            return _Match(column, known, values[0] not in stems, others, label, one_hot)
     return None

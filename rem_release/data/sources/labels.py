@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rem_release.data.leaks.hidden_pictures import find_picture, is_plain
+from rem_release.data.sources.one_hot import find_one_hot
 from rem_release.data.sources.rows import SourceOptions
 from rem_release.errors import InputError
 
@@ -83,6 +84,26 @@ def name_columns(dataset: datasets.Dataset, options: SourceOptions, missing: str
     """Say that a column is missing, and which there are."""
     columns = ", ".join(dataset.column_names)
     return f"{options.source} has no column {missing!r}; its columns are {columns}: choose with {option}"
+
+
+def refuse_one_hot(dataset: datasets.Dataset, options: SourceOptions) -> None:
+    """Refuse a table with a column for each class in place of one of labels.
+
+    Raises:
+        InputError: names them, and the line that makes one of them.
+    """
+    numbers = [
+        name
+        for name, feature in dataset.features.items()
+        if isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint", "float", "bool"))
+    ]
+    if classes := find_one_hot({name: dataset[name][:] for name in numbers}):
+        label = options.label_column
+        raise InputError(
+            f"{options.source} has no column {label!r}, and a column for each class ({', '.join(classes[:5])}), with a "
+            f"1 in that of each row; write the name of that column into a column {label!r}, with pandas: "
+            f"table[{label!r}] = table[{classes}].astype(float).idxmax(axis=1)"
+        )
 
 
 def read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> datasets.Dataset:

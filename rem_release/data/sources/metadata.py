@@ -4,6 +4,7 @@ What `datasets` unpacks from a local source goes to a private temporary folder t
 its shared cache: it holds clean pixels.
 """
 
+import codecs
 import glob
 import os
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 
 import datasets
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rem_release.data.sources.csv_tables import describe_csv
 from rem_release.data.sources.folders import choose_folder, guess_split_folder, list_other_folders
@@ -55,6 +57,8 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
     """
     cache = PrivateCache()
     with explaining(path):
+        if not _has_rows(path):
+            raise InputError(f"{path} has no rows; write one for each image, or remove it")
         loaded = datasets.load_dataset(
             _METADATA[path.name],
             **(describe_csv(path, options.label_column) if path.suffix == ".csv" else {}),
@@ -101,6 +105,14 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
         left_out=tuple(top for top in tops if top != chosen) if tops else list_other_folders(path.parent, options),
         unlisted=unlisted,
     )
+
+
+def _has_rows(path: Path) -> bool:
+    """Whether there is anything for `datasets` to read; a CSV says it itself."""
+    if path.suffix == ".parquet":
+        return pq.read_metadata(path).num_rows > 0
+    with path.open("rb") as file:
+        return path.suffix == ".csv" or any(line.strip(codecs.BOM_UTF8 + b" \t\r\n") for line in file)
 
 
 def _refuse_columns(path: Path, columns: list[str], options: SourceOptions) -> NoReturn:

@@ -47,6 +47,7 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.data.leaks.published_words import Kind, Word, list_words, name_classes, refuse_words
+from rem_release.data.sources.flat_folders import explain_arrow
 from rem_release.data.sources.folders import open_folder
 from rem_release.data.sources.labels import (
     drop_columns,
@@ -55,6 +56,7 @@ from rem_release.data.sources.labels import (
     read_classes,
     read_image_column,
     refuse_alike,
+    refuse_one_hot,
     refuse_pixels,
     refuse_unwritable,
 )
@@ -124,6 +126,8 @@ def _open_rows(options: SourceOptions) -> Rows:
 
 def _open_local(path: Path, options: SourceOptions) -> Rows:
     if path.is_file():
+        if path.suffix.lower() == ".arrow":
+            raise InputError(*explain_arrow(path))
         if not is_parquet(path):
             raise InputError(f"{path} is one file and not Parquet; give the folder of images that it lies in")
         return _open_table(open_parquet(path, options), options)
@@ -166,6 +170,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
         classes: list[str] = []
         class_ids = np.full(len(dataset), -1, np.int64)
     elif options.label_column not in dataset.column_names:
+        refuse_one_hot(dataset, options)
         raise InputError(name_columns(dataset, options, options.label_column, "--label-column"))
     elif rows.class_ids is not None:
         classes, class_ids = list(dataset.features[options.label_column].names), rows.class_ids
