@@ -339,6 +339,8 @@ def test_the_split_to_name_is_one_of_the_splits(tmp_path: Path) -> None:
     """As GTSRB has them."""
     draw_folders(tmp_path, ["Meta", "Test", "Train"], inner=("0", "1"))
     assert "(then --split Train or the like)" in refuse(tmp_path)
+    draw_folders(tmp_path / "asl", ["asl_alphabet_test", "asl_alphabet_train", "val"], inner=("0", "1"))
+    assert "(then --split asl_alphabet_train or the like)" in refuse(tmp_path / "asl")
     draw_folders(tmp_path / "other", ["Meta", "Test"], inner=("0", "1"))
     assert "(then --split Test or the like)" in refuse(tmp_path / "other")
 
@@ -767,7 +769,9 @@ def test_one_folder_around_everything_is_named(tmp_path: Path) -> None:
     assert "the folders a, b: give " + str(tmp_path / "two" / "train" / "inner") in refuse(tmp_path / "two")
 
 
-@pytest.mark.parametrize("beside", ["readme.txt", "LICENSE", "archive.zip", "labels.csv", "rows.arrow"])
+@pytest.mark.parametrize(
+    "beside", ["readme.txt", "LICENSE", "terms - 3467.docx", "archive.zip", "labels.csv", "rows.arrow"]
+)
 def test_one_folder_around_everything_is_named_whatever_document_lies_beside_it(tmp_path: Path, beside: str) -> None:
     draw_folders(tmp_path / "PetImages", ["Cat", "Dog"], inner=("",))
     (tmp_path / beside).write_text("words")

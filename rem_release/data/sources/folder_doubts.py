@@ -79,7 +79,7 @@ def refuse_doubt(path: Path, folders: list[str], within: str = "") -> None:
 def name_ways(folders: list[str]) -> str:
     """What to say where folders may be splits or classes."""
     splits = list(filter(split_named, folders)) or folders
-    split = next((name for name in splits if split_named(name) == "train"), splits[0])
+    split = next((name for name in folders if splits_hinted(name) == {"train"}), splits[0])
     return f"say --layout splits if they are splits (then --split {split} or the like), or --layout classes"
 
 

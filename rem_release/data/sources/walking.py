@@ -14,7 +14,7 @@ _DROPPINGS = {
 _DROPPED_ENDS = ("~", ".lnk", ".stackdump", ".swp")
 _DOCUMENTS = (
     *(".md", ".txt", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".toml", ".html", ".pdf"),
-    *(".py", ".ipynb", ".bib", ".cff", ".log"),
+    *(".py", ".ipynb", ".bib", ".cff", ".log", ".doc", ".docx", ".odt", ".rtf", ".xls", ".xlsx", ".ods"),
 )
 _DOCUMENT_NAMES = {"readme", "license", "licence", "citation", "notice", "copying", "changelog", "makefile"}
 """what lies beside class folders and is no picture"""
