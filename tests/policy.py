@@ -1,7 +1,7 @@
 """What a folder is taken for, coded a second time from the page of policy alone; nothing of rem_release is imported.
 
 The page: the docstrings of `opening.py` and `decoding.py`, README's "Protect your own images", and `split_names.py`.
-Left out: Parquet files of pictures, `save_to_disk`, the Hub, clusters. What the page does not say is marked SILENT.
+Left out: Parquet files of images, `save_to_disk`, the Hub, clusters. What the page does not say is marked SILENT.
 """
 
 import csv
@@ -198,11 +198,11 @@ def _pick(tops: list[str], split: str) -> str:
     return fitting[0]
 
 
-# --- folders of pictures
+# --- folders of images
 
 
 _DOCUMENTS = (".md", ".txt", ".csv", ".json", ".jsonl", ".yaml", ".xml", ".html", ".pdf", ".py")
-_PICTURES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
+_IMAGES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
 _BESIDE_THEM = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
     *("segmentations", "groundtruth", "gt", "depth", "captions", "trimap", "trimaps", "segmim", "saliency", "thumbs"),
@@ -286,14 +286,14 @@ def _class_folders(folder: Path, layout: str | None) -> list[tuple[str, object, 
 
 
 def _part(name: str) -> str:
-    """Whether a folder is named after pictures, or after what belongs to them."""
+    """Whether a folder is named after images, or after what belongs to them."""
     words = set(_words(name)) - _NEUTRAL
     if {"ground", "truth"} <= words:
         words = words - {"ground", "truth"} | {"groundtruth"}
     known = {*_BESIDE, *_MEANINGS}
-    if words & _BESIDE_THEM and words <= _BESIDE_THEM | _PICTURES | known:
+    if words & _BESIDE_THEM and words <= _BESIDE_THEM | _IMAGES | known:
         return "beside"
-    return "pictures" if words & _PICTURES and words <= _PICTURES | known else ""
+    return "images" if words & _IMAGES and words <= _IMAGES | known else ""
 
 
 def _refuse_doubt(folder: Path) -> None:
@@ -305,10 +305,10 @@ def _refuse_doubt(folder: Path) -> None:
         for side in [[word for word in _words(top) if word in ("left", "right")][:1]]
         for side in side or [""]
     }
-    are_one = bool(parts) and all(parts) and "pictures" in parts and ("beside" in parts or len(sides) < 2)
-    asked = [(top, part) for top, part in zip(tops, parts, strict=True) if part != "pictures"]
+    are_one = bool(parts) and all(parts) and "images" in parts and ("beside" in parts or len(sides) < 2)
+    asked = [(top, part) for top, part in zip(tops, parts, strict=True) if part != "images"]
     if are_one or (any(parts) and any(_belongs(folder, top, part) for top, part in asked)):
-        raise _Refuse("pictures and what belongs to them")
+        raise _Refuse("images and what belongs to them")
     if len(tops) < 2:
         return
     if len(set().union(*map(_hints, tops))) > 1 or any(meaning(top) and _holds_folders(folder / top) for top in tops):
@@ -318,7 +318,7 @@ def _refuse_doubt(folder: Path) -> None:
     if len(shared) > 1 or (shared and all(len(names) > 1 for names in inner)):
         raise _Refuse("several hold the same folders")
     for top, names in zip(tops, inner, strict=True):
-        if set(names) & (set(tops) - {top}) or (names and _part(top) == "pictures"):
+        if set(names) & (set(tops) - {top}) or (names and _part(top) == "images"):
             raise _Refuse("others once more, or images with folders")
     are_numbered = all(any(map(str.isdecimal, top)) for top in tops)
     _refuse_around(folder, tops)
@@ -361,14 +361,14 @@ def _belongs(folder: Path, top: str, side: str) -> bool:
         others = {_bare(parts[-1]) for parts in images if not set(_numbered_words(parts[0])) & _BESIDE_THEM}
     else:
         loose = {"photo", "photos", "picture", "pictures", "jpg", "jpeg", "png"}
-        right = [parts for parts in images if len(parts) == 2 and _part(parts[0]) == "pictures"]
+        right = [parts for parts in images if len(parts) == 2 and _part(parts[0]) == "images"]
         others = {_bare(parts[-1]) for parts in right if not set(_numbered_words(parts[0])) <= loose}
     known = [_bare(name) in others or _bare(_cut(name, _marks(name))) in others for name in own]
     return 2 * sum(known) >= len(own) and bool(own or side)
 
 
 def _marks(name: str) -> set[str]:
-    return COMPANION_WORDS if set(_numbered_words(_stem(name))) & COMPANION_WORDS else _PICTURE_FILES
+    return COMPANION_WORDS if set(_numbered_words(_stem(name))) & COMPANION_WORDS else _IMAGE_FILES
 
 
 # --- masks
@@ -377,7 +377,7 @@ COMPANION_WORDS = _BESIDE_THEM | {
     *("seg", "anno", "annot", "lbl", "bbox", "overlay", "heatmap", "masked", "maskcrop", "depthcrop", "depthmap"),
     *("parts", "roi", "contour", "contours", "masque", "thumb", "thumbnail"),
 }
-_PICTURE_FILES = _PICTURES | {"rgb", "original"}
+_IMAGE_FILES = _IMAGES | {"rgb", "original"}
 
 
 def _numbered_words(name: str) -> list[str]:
@@ -394,7 +394,7 @@ def _stem(name: str) -> str:
 
 
 def _bare(name: str) -> tuple[str, ...]:
-    drop = COMPANION_WORDS | _PICTURE_FILES | _NEUTRAL
+    drop = COMPANION_WORDS | _IMAGE_FILES | _NEUTRAL
     return tuple(word for word in _numbered_words(_stem(name)) if word not in drop)
 
 
@@ -411,14 +411,14 @@ def _refuse_pairs(files: list[tuple[str, ...]]) -> None:
         return own + sum(bool(set(_numbered_words(name)) & _BESIDE_THEM) for name in parts[:-1]), own
 
     def folders(parts: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-        drop = _BESIDE_THEM | _PICTURES | _NEUTRAL
+        drop = _BESIDE_THEM | _IMAGES | _NEUTRAL
         bare = [tuple(word for word in _numbered_words(name) if word not in drop) for name in parts[:-1]]
         return tuple(name for name in bare if name)
 
     said: dict[object, list[int]] = {}
     for parts in files:
         count, own = speaks(parts)
-        marks = COMPANION_WORDS if own else _PICTURE_FILES
+        marks = COMPANION_WORDS if own else _IMAGE_FILES
         bare = _bare(parts[-1])
         keys: list[object] = [(folders(parts), name) for name in (bare, _bare(_cut(parts[-1], marks)))]
         if not own:
@@ -428,7 +428,7 @@ def _refuse_pairs(files: list[tuple[str, ...]]) -> None:
             said.setdefault(key, []).append(count)
     for parts in files:
         count, own = speaks(parts)
-        marks = COMPANION_WORDS if own else _PICTURE_FILES
+        marks = COMPANION_WORDS if own else _IMAGE_FILES
         names = (_bare(parts[-1]), _bare(_cut(parts[-1], marks)))
         keys = [(folders(parts), name) for name in names] + [("anywhere", name) for name in names if own]
         if any(min(said.get(key, [count])) < count for key in keys):
@@ -441,7 +441,7 @@ def _refuse_pairs(files: list[tuple[str, ...]]) -> None:
 
 def _within(folder: Path) -> list[str]:
     names = [entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
-    return _within(folder / names[0]) if len(names) == 1 and _part(names[0]) == "pictures" else names
+    return _within(folder / names[0]) if len(names) == 1 and _part(names[0]) == "images" else names
 
 
 def _albums(folder: Path, split: str, layout: str | None) -> _Found:
@@ -583,7 +583,7 @@ def _table(folder: Path, place: str, table: Path, split: str, layout: str | None
 
 
 def _class_folders_beside(folder: Path) -> bool:
-    """Several folders of pictures, here or in a folder that is named like a split."""
+    """Several folders of images, here or in a folder that is named like a split."""
     tops = [entry for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
     places = [folder, *(top for top in tops if meaning(top.name))]
     return any(len({p[0] for p in _files(at) if len(p) > 1 and p[-1].lower().endswith(_SUFFIXES)}) > 1 for at in places)

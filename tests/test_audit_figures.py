@@ -237,7 +237,7 @@ def test_kinds_differ_in_colour_marker_and_dash():
 
 def test_pngs_are_of_a_sensible_size(pngs):
     for png in pngs.values():
-        picture = Image.open(io.BytesIO(png))
-        assert 600 <= picture.width <= 1400
-        assert 300 <= picture.height <= 1400
+        image = Image.open(io.BytesIO(png))
+        assert 600 <= image.width <= 1400
+        assert 300 <= image.height <= 1400
         assert len(png) < 400_000

@@ -338,7 +338,7 @@ def test_a_key_depends_on_every_value_and_not_on_their_order():
 
 @dataclass(frozen=True)
 class Scene:
-    """Folders of pictures: clean ones of 16 × 16, a copy with ±8 levels, and test pictures."""
+    """Folders of images: clean ones of 16 × 16, a copy with ±8 levels, and test images."""
 
     root: Path
 
@@ -356,7 +356,7 @@ class Scene:
 
 
 def protect(clean: Path, copy: Path, seed: int = 0, only: str = "*/*.png") -> Path:
-    """Write a copy with ±8 levels on the pictures of a pattern."""
+    """Write a copy with ±8 levels on the images of a pattern."""
     rng = np.random.default_rng(seed)
     shutil.copytree(clean, copy)
     for path in sorted(clean.glob(only)):
@@ -535,7 +535,7 @@ def test_another_release_changes_the_keys_of_what_learns_from_it(bench, scene, r
 
 
 def test_seeds_go_by_what_an_owner_can_choose_and_those_of_baselines_not_by_the_release(bench, scene, recipe, tmp_path):
-    """Whoever chooses test pictures, or one noise of many, does not know before which victims will be trained."""
+    """Whoever chooses test images, or one noise of many, does not know before which victims will be trained."""
     own = make_laboratory(bench).seeds
     copy, test = protect(scene.clean, tmp_path / "copy", seed=1), Path(shutil.copytree(scene.test, tmp_path / "test"))
     release = make_laboratory(make_bench(recipe, copy, scene.clean, scene.test)).seeds
@@ -560,14 +560,14 @@ def test_the_originals_of_a_class_are_one_set_wherever_they_lie(bench, scene, re
     assert make_laboratory(other).seeds.clean == make_laboratory(bench).seeds.clean
 
 
-def test_the_same_pictures_elsewhere_are_the_same(scene, recipe, victims, tmp_path):
+def test_the_same_images_elsewhere_are_the_same(scene, recipe, victims, tmp_path):
     for path in (scene.clean, scene.copy, scene.test):
         shutil.copytree(path, tmp_path / path.name)
     moved = make_bench(recipe, tmp_path / "copy", tmp_path / "clean", tmp_path / "test")
     assert known(moved, victims) == set(TASKS)
 
 
-def test_one_test_picture_changes_every_key(scene, recipe, victims, tmp_path):
+def test_one_test_image_changes_every_key(scene, recipe, victims, tmp_path):
     other = Path(shutil.copytree(scene.test, tmp_path / "test"))
     draw(other / "dog" / "3.png", 999)
     assert known(make_bench(recipe, scene.copy, scene.clean, other), victims) == set()
@@ -594,7 +594,7 @@ def test_which_rows_are_held_out_changes_every_key(scene, recipe, victims, tmp_p
 
 
 def shrink(folder: Path, to: Path) -> Path:
-    """The same pictures as the grid of 8 × 8 shows them."""
+    """The same images as the grid of 8 × 8 shows them."""
     for path in folder.glob("*/*.png"):
         small = to / path.relative_to(folder)
         small.parent.mkdir(parents=True, exist_ok=True)
@@ -621,7 +621,7 @@ def test_so_are_releases(bench, scene, recipe, victims, tmp_path):
     assert known(shrunk, victims) == BASELINES
 
 
-def test_so_are_test_pictures_for_filters_see_them_at_their_own_size_too(scene, recipe, tmp_path):
+def test_so_are_test_images_for_filters_see_them_at_their_own_size_too(scene, recipe, tmp_path):
     large = tmp_path / "large"
     for number, name in enumerate(("cat", "dog")):
         draw(large / name / "0.png", 700 + number, (16, 16))

@@ -1,4 +1,4 @@
-"""What victims train on: kinds of pictures, filters at own size, the grid, and partial protection."""
+"""What victims train on: kinds of images, filters at own size, the grid, and partial protection."""
 
 import shutil
 from fractions import Fraction
@@ -26,7 +26,7 @@ EVERY = np.arange(8)
 
 @pytest.fixture(scope="module")
 def partial(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Target:
-    """Half protected, pictures of several sizes, and a duplicate: dog/3 shows cat/0. Rows 0 to 3 are cats."""
+    """Half protected, images of several sizes, and a duplicate: dog/3 shows cat/0. Rows 0 to 3 are cats."""
     folder = tmp_path_factory.mktemp("partial")
     sizes = [(8, 8), (20, 9), (3, 40), (12, 12)]
     for number, name in enumerate(("cat", "dog")):
@@ -40,8 +40,8 @@ def partial(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Target:
     return open_target(folder / "run")
 
 
-def planes(picture: np.ndarray, resolution: int = 8) -> np.ndarray:
-    return fit_working_grid(picture, resolution).numpy()
+def planes(image: np.ndarray, resolution: int = 8) -> np.ndarray:
+    return fit_working_grid(image, resolution).numpy()
 
 
 def test_the_kinds(partial: Target) -> None:
@@ -84,15 +84,15 @@ def test_a_mask_of_another_shape_is_refused(partial: Target) -> None:
         read_training(partial, "protected", np.array([0, 1]), np.ones(8, bool), (), 8, 0)
 
 
-def test_filters_see_the_picture_at_its_own_size_one_after_another(partial: Target) -> None:
+def test_filters_see_the_image_at_its_own_size_one_after_another(partial: Target) -> None:
     seen: list[tuple[int, ...]] = []
 
-    def double(picture: np.ndarray) -> np.ndarray:
-        seen.append(picture.shape)
-        return (picture // 2).astype(np.uint8)
+    def double(image: np.ndarray) -> np.ndarray:
+        seen.append(image.shape)
+        return (image // 2).astype(np.uint8)
 
-    def brighten(picture: np.ndarray) -> np.ndarray:
-        return np.minimum(picture.astype(int) + 100, 255).astype(np.uint8)
+    def brighten(image: np.ndarray) -> np.ndarray:
+        return np.minimum(image.astype(int) + 100, 255).astype(np.uint8)
 
     found = read_training(partial, "clean", EVERY, None, (double, brighten), 8, 0)
     assert sorted(seen) == sorted(partial.clean(row).shape for row in range(8))
@@ -109,7 +109,7 @@ def test_the_control_of_unprotected_data_is_noisy_everywhere(photographs: Path) 
     assert (change.flatten(1) > 0).any(dim=1).all()
 
 
-def test_equal_pictures_get_equal_noise_in_any_order(photographs: Path, tmp_path: Path) -> None:
+def test_equal_images_get_equal_noise_in_any_order(photographs: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(photographs, tmp_path / "photos"))
     shutil.copy(folder / "cat" / "0.png", folder / "dog" / "9.png")
     target = open_target(folder, str(folder), rho_u=Fraction(8, 255))
@@ -160,14 +160,14 @@ def test_the_digest_is_of_images_labels_and_resolution(partial: Target, photogra
         read_training(partial, "clean", EVERY[:7], None, (), 8, 0),
         read_training(partial, "clean", swapped, None, (), 8, 0),
     ]
-    # rows 0 and 7 show one picture under two labels: only the label differs
+    # rows 0 and 7 show one image under two labels: only the label differs
     one, other = (read_training(partial, "clean", np.array([row]), None, (), 8, 0) for row in (0, 7))
     assert torch.equal(one.images, other.images)
     digests = [base.digest, *(found.digest for found in others), one.digest, other.digest]
     assert len(set(digests)) == len(digests)
 
 
-def test_progress_counts_pictures(partial: Target) -> None:
+def test_progress_counts_images(partial: Target) -> None:
     done: list[tuple[int, int]] = []
     read_training(partial, "clean", EVERY[:3], None, (), 8, 0, lambda *at: done.append(at))
     assert done == [(1, 3), (2, 3), (3, 3)]
@@ -175,13 +175,13 @@ def test_progress_counts_pictures(partial: Target) -> None:
 
 def test_test_images_are_filtered_and_fitted_too(partial: Target, tmp_path: Path) -> None:
     sizes = {"cat/a.png": (8, 8), "dog/b.png": (30, 10), "dog/c.png": (5, 5)}
-    pictures = [draw(tmp_path / "test" / name, 50 + n, size) for n, (name, size) in enumerate(sizes.items())]
+    images = [draw(tmp_path / "test" / name, 50 + n, size) for n, (name, size) in enumerate(sizes.items())]
     holdout = choose_holdout(partial, str(tmp_path), None, 0.2, "refuse")
-    plain, inverted = read_testing(holdout, (), 8), read_testing(holdout, (lambda picture: 255 - picture,), 8)
+    plain, inverted = read_testing(holdout, (), 8), read_testing(holdout, (lambda image: 255 - image,), 8)
     assert (plain.images.shape, plain.labels.tolist(), plain.labels.dtype) == ((3, 3, 8, 8), [0, 1, 1], torch.int64)
-    for index, picture in enumerate(pictures):
-        np.testing.assert_array_equal(plain.images[index], planes(picture))
-        np.testing.assert_array_equal(inverted.images[index], planes(255 - picture))
+    for index, image in enumerate(images):
+        np.testing.assert_array_equal(plain.images[index], planes(image))
+        np.testing.assert_array_equal(inverted.images[index], planes(255 - image))
     assert plain.digest != inverted.digest
 
 

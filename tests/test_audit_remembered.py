@@ -41,7 +41,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scene(audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the run, whose originals and test pictures lie where they lay."""
+    """A copy of the run, whose originals and test images lie where they lay."""
     monkeypatch.setenv("REM_RELEASE_CACHE", str(audited / "cache"))
     shutil.copytree(audited / "run", tmp_path / "run")
     return tmp_path
@@ -54,7 +54,7 @@ def audit_again(scene: Path, audited: Path, *options: object) -> Result:
 
 @pytest.fixture
 def damaged(audited: Path) -> Callable[[str], None]:
-    """Overwrites pictures with bytes that are none, of the same number and time; mends them at the end."""
+    """Overwrites images with bytes that are none, of the same number and time; mends them at the end."""
     before: dict[Path, tuple[bytes, os.stat_result]] = {}
 
     def damage(folder: str, *, keep_times: bool = True) -> None:
@@ -84,7 +84,7 @@ def test_an_audit_whose_victims_are_all_known_decodes_nothing(scene: Path, audit
     assert read_certificate(scene / "run") == read_certificate(audited / "run")
 
 
-def test_a_laboratory_and_its_keys_read_no_picture(scene: Path, audited: Path, tmp_path: Path, damaged) -> None:
+def test_a_laboratory_and_its_keys_read_no_image(scene: Path, audited: Path, tmp_path: Path, damaged) -> None:
     damaged("clean")
     damaged("test")
     target = open_target(scene / "run")
@@ -106,7 +106,7 @@ def test_what_is_decoded_after_all_is_held_against_what_is_remembered(scene: Pat
     assert "cannot be read any more" in found.err
 
 
-def test_a_test_picture_that_changed_is_refused(scene: Path, audited: Path) -> None:
+def test_a_test_image_that_changed_is_refused(scene: Path, audited: Path) -> None:
     path = audited / "test" / "blue" / "00.png"
     before, status = path.read_bytes(), path.stat()
     recipe = write_audit_recipe(scene / "other.yaml", **{**QUICK, "victim__learning_rate": 0.04})

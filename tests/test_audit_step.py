@@ -40,7 +40,7 @@ RADII = {"linf": "8/255", "l2": "100/255", "l1": "1000/255"}
 
 
 def levels() -> Tensor:
-    """Ten pictures with black and white areas, so that the box counts: uint8 [10, 3, 8, 8]."""
+    """Ten images with black and white areas, so that the box counts: uint8 [10, 3, 8, 8]."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (10, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
     images[:, :, :3], images[:, :, 6:] = 0, 255

@@ -37,7 +37,7 @@ from tests.audits import QUICK, read_victims, write_audit_recipe
 from tests.command_line import draw, read_status, run, snapshot, succeed
 
 LABELS = np.repeat([0, 1], 10)
-"""of the test pictures"""
+"""of the test images"""
 FIGURES = ["release/figures/audit-classes.png", "release/figures/audit-curves.png", "release/figures/audit-radius.png"]
 
 
@@ -165,7 +165,7 @@ def test_victims_are_a_line_each_and_the_certificate_follows_from_them(audited: 
 
 
 def test_the_figures_are_drawn_from_certificate_and_curves_alone(audited: Path) -> None:
-    """Neither holds a picture, so no figure can show a clean pixel."""
+    """Neither holds an image, so no figure can show a clean pixel."""
     curves = [victim.curve() for victim in read_victims(audited / "run/audit")]
     drawn = card_figures(certificate_of(audited / "run"), curves)
     assert sorted(f"release/{name}" for name in drawn) == FIGURES
@@ -404,7 +404,7 @@ def test_a_stated_radius_is_that_of_random_noise_and_adversary(
 def test_a_stopped_audit_of_a_copy_resumes_with_other_options_as_if_it_had_begun_with_them(
     tmp_path: Path, told_apart: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No victim of the options before is taken for one of these: each is named by its pictures and its noise."""
+    """No victim of the options before is taken for one of these: each is named by its images and its noise."""
     monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
     others = ("--image-column", "scan", "--label-column", "kind", "--rho-u", "8/255")
     for number, (before, now) in enumerate(
@@ -457,7 +457,7 @@ def test_partial_protection_is_held_against_its_clean_part(tmp_path: Path, mater
     assert failed_checks(location) == {}
 
 
-def test_pictures_of_many_sizes(tmp_path: Path, material: Path) -> None:
+def test_images_of_many_sizes(tmp_path: Path, material: Path) -> None:
     rng = random.Random(0)
     for number, name in enumerate(("cat", "dog")):
         for index in range(8):

@@ -204,11 +204,11 @@ def test_test_images_of_other_classes_or_without_a_class(tmp_path: Path, materia
     others = draw_classes(tmp_path / "others", ["cat", "dog"], 5)
     message = refuse(material, material / "run", *recipe, "--holdout", others)
     assert "has no class 'cat', 'dog'" in message
-    assert "no picture of 'blue', 'red'" in message
+    assert "no image of 'blue', 'red'" in message
     shutil.copytree(material / "test", tmp_path / "missing")
     shutil.rmtree(tmp_path / "missing/red")
     draw_classes(tmp_path / "missing", ["green"], 5)
-    assert "no picture of 'red'" in refuse(material, material / "run", *recipe, "--holdout", tmp_path / "missing")
+    assert "no image of 'red'" in refuse(material, material / "run", *recipe, "--holdout", tmp_path / "missing")
     for holdout, words in ((tmp_path / "nowhere", "does not exist"), ("", "the source is empty")):
         assert words in refuse(material, material / "run", *recipe, "--holdout", holdout)
 
@@ -217,16 +217,16 @@ def test_test_images_of_the_release_are_refused_and_the_cure_is_named(tmp_path: 
     recipe = ("--recipe", material / "quick.yaml")
     for folder, distance in (("clean", 0), ("noisy", 8)):
         message = refuse(material, material / "run", *recipe, "--holdout", material / folder)
-        assert f"test picture blue/00.png lies within {distance} levels" in message
+        assert f"test image blue/00.png lies within {distance} levels" in message
         assert "--set holdout.overlap=drop" in message
-    assert "no test picture is left of 'blue', 'red'" in refuse(
+    assert "no test image is left of 'blue', 'red'" in refuse(
         material, material / "run", *recipe, "--holdout", material / "clean", "--set", "holdout.overlap=drop"
     )
     shutil.copytree(material / "test", tmp_path / "mixed")
     shutil.copy(material / "clean/blue/00.png", tmp_path / "mixed/blue/known.png")
     message = refuse(material, material / "run", *recipe, "--holdout", tmp_path / "mixed")
     assert "blue/known.png" in message
-    assert "1 of 21 test pictures" in message
+    assert "1 of 21 test images" in message
 
 
 def test_too_few_test_images_says_how_many_it_takes(material: Path) -> None:
@@ -236,7 +236,7 @@ def test_too_few_test_images_says_how_many_it_takes(material: Path) -> None:
 
 
 def test_copies_of_test_images_count_as_one(tmp_path: Path, material: Path) -> None:
-    """One value of each copy is another, so that no two files and no two pictures are the same."""
+    """One value of each copy is another, so that no two files and no two images are the same."""
     for path in sorted((material / "test").rglob("*.png")):
         pixels = np.asarray(Image.open(path)).copy()
         for number in range(30):
@@ -337,7 +337,7 @@ def test_a_learnability_bound_that_will_not_come_out_warns_first(material: Path)
 
 
 def test_a_part_that_is_too_small_for_a_batch_is_refused(tmp_path: Path, material: Path) -> None:
-    """One picture of each class but one is protected: what is released without noise is a single picture."""
+    """One image of each class but one is protected: what is released without noise is a single image."""
     draw_colours(tmp_path / "few", count=3)
     options = ("--fraction", "0.8", "--release-unprotected")
     location = protect(tmp_path / "few", tmp_path / "partial", *options)
@@ -499,11 +499,11 @@ def test_a_temporary_folder_that_is_too_small_is_refused_before_anything_is_trai
     options = (location, "--holdout", material / "test", "--recipe", recipe)
     run("audit", *options)
     before = snapshot(location / "audit")
-    views = 24 * 4 * 3 * 16 * 16  # of one set: 24 pictures in four views
+    views = 24 * 4 * 3 * 16 * 16  # of one set: 24 images in four views
     monkeypatch.setattr(sets, "_MOST_IN_MEMORY", views - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=views - 1))
     result = run("audit", *options, "--json")
     assert (result.code, result.out) == (1, "")
-    assert result.err.splitlines()[-1].startswith("error: pictures need 0.00 GB in the temporary folder ")
+    assert result.err.splitlines()[-1].startswith("error: images need 0.00 GB in the temporary folder ")
     assert snapshot(location / "audit") == before
     assert run("audit", *options, "--resume").code == 3, "all victims are known"

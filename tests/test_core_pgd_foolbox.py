@@ -36,7 +36,7 @@ def read(folder):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """A network trained for a few seconds, and pictures it has not seen, half of them with contrast that saturates."""
+    """A network trained for a few seconds, and images it has not seen, half of them with contrast that saturates."""
     folder = tmp_path_factory.mktemp("patches") / "photographs"
     write_patches(folder, train=150, test=10)
     x, y = read(folder / "train")

@@ -33,7 +33,7 @@ SETTINGS = {
 
 
 SIZES = [(8, 8), (16, 12), (5, 8), (20, 21), (3, 7)]
-"""(height, width) that the five pictures are released at."""
+"""(height, width) that the five images are released at."""
 
 
 def smooth_network(classes=4, size=8, seed=0):
@@ -49,7 +49,7 @@ def smooth_network(classes=4, size=8, seed=0):
         ).double()
 
 
-def pictures(count=5, size=8, seed=1):
+def draw_images(count=5, size=8, seed=1):
     generator = torch.Generator().manual_seed(seed)
     levels = torch.randint(0, 256, (count, 3, size, size), generator=generator)
     levels[0, :, :3] = 0  # saturated pixels, where the box cuts the ball
@@ -71,7 +71,7 @@ def draws_of(index, ids, s, draws, shape):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_batched_solver_equals_the_plain_algorithm_1(name):
-    s, model, (x, y, ids) = SETTINGS[name], smooth_network().eval(), pictures()
+    s, model, (x, y, ids) = SETTINGS[name], smooth_network().eval(), draw_images()
     draws = Draws(seed=3, ids=ids, step=7)
     batched = min_max_noise(model, x, y, s, draws)
     for index in range(len(x)):
@@ -80,8 +80,8 @@ def test_batched_solver_equals_the_plain_algorithm_1(name):
         assert torch.equal(batched[index].double(), plain), name
 
 
-def test_noise_goes_by_way_of_the_pictures_own_sizes():
-    model, (x, y, ids) = smooth_network().eval(), pictures()
+def test_noise_goes_by_way_of_the_images_own_sizes():
+    model, (x, y, ids) = smooth_network().eval(), draw_images()
     draws, route = Draws(seed=3, ids=ids, step=7), NoiseRoute(torch.tensor(SIZES), 8).of(torch.arange(5))
     batched = min_max_noise(model, x, y, REM, draws, route)
     for index, size in enumerate(SIZES):
@@ -93,7 +93,7 @@ def test_noise_goes_by_way_of_the_pictures_own_sizes():
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_training_step_equals_the_plain_algorithm_1(name, sizes):
     """Lines 8 to 19: the loss, its gradients, and the statistics that the one pass in training mode leaves."""
-    s, model, reference, (x, y, ids) = SETTINGS[name], smooth_network().train(), smooth_network().eval(), pictures()
+    s, model, reference, (x, y, ids) = SETTINGS[name], smooth_network().train(), smooth_network().eval(), draw_images()
     draws, shape = Draws(seed=3, ids=ids, step=7), tuple(x.shape[1:])
     route = NoiseRoute(torch.tensor(SIZES), 8).of(torch.arange(5)) if sizes is SIZES else None
     levels = [
@@ -131,7 +131,7 @@ def test_a_purpose_of_ones_own_is_apart_from_all_others_and_stays_the_same() -> 
 
 def test_em_setting_equals_an_independent_em():
     noise = load_recipe("em-cifar10").noise.solve()
-    model, (x, y, ids) = smooth_network().eval(), pictures()
+    model, (x, y, ids) = smooth_network().eval(), draw_images()
     draws = Draws(seed=0, ids=ids, step=0)
     batched = min_max_noise(model, x, y, noise, draws)
     starts = draws.within(8 / 255, tuple(x.shape[1:]), Purpose.NOISE_START)
@@ -169,7 +169,7 @@ def test_saturated_pixels_end_with_optimised_noise():
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_gradients_counted_by_a_hook_equal_the_reported_cost(name):
-    s, model, (x, y, ids) = SETTINGS[name], smooth_network(), pictures()
+    s, model, (x, y, ids) = SETTINGS[name], smooth_network(), draw_images()
     counted = []
 
     def count(module, inputs, logits):
@@ -213,7 +213,7 @@ def test_the_source_model_trains_on_quantised_noise():
             seen.append(images.detach())
             return self.inner(images)
 
-    model, (x, y, ids) = smooth_network(), pictures()
+    model, (x, y, ids) = smooth_network(), draw_images()
     s = changed(rho_a=0.0, K_a=0, J=1, transform="none")
     expected = add_quantised(x, min_max_noise(model, x, y, s, Draws(0, ids, 0)), None)
     generator_loss(model, Spy(model), x, y, s, Draws(0, ids, 0))
@@ -223,7 +223,7 @@ def test_the_source_model_trains_on_quantised_noise():
 
 
 def test_noise_does_not_depend_on_the_batch():
-    model, (x, y, ids) = smooth_network().eval(), pictures()
+    model, (x, y, ids) = smooth_network().eval(), draw_images()
     whole = min_max_noise(model, x, y, REM, Draws(5, ids, 2))
     order = torch.tensor([3, 0])
     part = min_max_noise(model, x[order], y[order], REM, Draws(5, ids[order], 2))
@@ -231,7 +231,7 @@ def test_noise_does_not_depend_on_the_batch():
 
 
 def test_noise_lowers_the_adversarial_loss_that_it_is_made_for():
-    model, (x, y, ids) = smooth_network().eval(), pictures()
+    model, (x, y, ids) = smooth_network().eval(), draw_images()
     s = changed(K_u=10, transform="none", J=1)
     levels = min_max_noise(model, x, y, s, Draws(0, ids, 0))
 

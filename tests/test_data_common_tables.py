@@ -20,13 +20,13 @@ from tests.test_data_folders import refuse
 LABELS = ["a", "b", "a", "b"]
 
 
-def picture(number: int) -> np.ndarray:
+def draw_image(number: int) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
 
 
 def encode(number: int) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture(number)).save(buffer, "PNG")
+    Image.fromarray(draw_image(number)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -53,7 +53,7 @@ def read(path: Path, **options: object) -> Source:
 def check(source: Source, classes: list[str], ids: list[int]) -> None:
     assert (source.classes, source.class_ids.tolist()) == (classes, ids)
     for row in range(4):
-        np.testing.assert_array_equal(decode(source.image_bytes(row)), picture(row))
+        np.testing.assert_array_equal(decode(source.image_bytes(row)), draw_image(row))
 
 
 KINDS: dict[str, tuple[dict[str, Any], list[str], list[int]]] = {
@@ -282,7 +282,7 @@ def test_a_shard_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_table_of_file_names_under_another_name(tmp_path: Path) -> None:
     write(tmp_path / "labels.parquet", bare=True, file_name=["0.png", "1.png"], label=["a", "b"])
-    assert "names files and holds no pictures; call it metadata.parquet" in refuse(tmp_path / "labels.parquet")
+    assert "names files and holds no images; call it metadata.parquet" in refuse(tmp_path / "labels.parquet")
 
 
 def configure(*configs: str) -> str:

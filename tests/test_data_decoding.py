@@ -297,7 +297,7 @@ def black_only_profile() -> bytes:
 
 
 def swapped_profile() -> bytes:
-    """sRGB with the primaries of red and blue exchanged, so that the sRGB picture has its channels exchanged."""
+    """sRGB with the primaries of red and blue exchanged, so that the sRGB image has its channels exchanged."""
     data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     table = 132 + 12 * struct.unpack(">I", data[128:132])[0]
     tags = data[:table].replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
@@ -426,7 +426,7 @@ def test_cmyk_jpeg_without_the_mark_of_adobe_is_refused() -> None:
         decode(bare)
 
 
-def test_multi_picture_jpeg_is_its_first_picture() -> None:
+def test_multi_picture_jpeg_is_its_first_image() -> None:
     first, second = (Image.fromarray(np.full((16, 16, 3), level, np.uint8)) for level in (40, 200))
     data = save(first, "MPO", save_all=True, append_images=[second])
     assert Image.open(io.BytesIO(data)).format == "MPO"
@@ -481,7 +481,7 @@ def test_other_formats_that_pillow_knows_are_refused(format: str, words: str) ->
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF"])
-def test_no_file_that_is_cut_off_gives_another_picture(format: str) -> None:
+def test_no_file_that_is_cut_off_gives_another_image(format: str) -> None:
     data = save(Image.fromarray(np.kron(COLOURS, np.ones((4, 4, 1), np.uint8))), format)
     whole = decode(data)
     refused = 0
@@ -541,13 +541,13 @@ def test_no_warning_of_pillow_comes_through_from_any_thread() -> None:
 
 # --- shrink, working grid, PNG, hash
 
-PICTURES = hnp.arrays(
+IMAGES = hnp.arrays(
     np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)), elements=st.integers(0, 255)
 )
 
 
 @settings(max_examples=60)
-@given(PICTURES, st.integers(1, 50))
+@given(IMAGES, st.integers(1, 50))
 def test_shrink_keeps_the_aspect_and_never_enlarges(image: np.ndarray, max_side: int) -> None:
     small = shrink(image, max_side)
     assert small.dtype == np.uint8
@@ -593,7 +593,7 @@ def test_working_grid_covers_every_pixel() -> None:
 
 
 @settings(max_examples=60)
-@given(PICTURES)
+@given(IMAGES)
 def test_png_is_bare_deterministic_and_exact(image: np.ndarray) -> None:
     data = encode_png(image)
     names, at = [], 8

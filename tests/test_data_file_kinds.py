@@ -1,4 +1,4 @@
-"""Which image of a file is the picture, what else a file can be, and pictures that are not what their owner sees."""
+"""Which page of a file is the image, what else a file can be, and images that are not what their owner sees."""
 
 import io
 import struct
@@ -39,12 +39,12 @@ def write_pages(*pages: tuple[np.ndarray, int], tags: tuple = (), subifds: int =
     return buffer.getvalue()
 
 
-def test_the_page_that_is_no_copy_is_the_picture() -> None:
-    smaller, picture = (PREVIEW, 1), (COLOURS, 0)
-    for pages in ([smaller, picture], [picture, smaller], [smaller, picture, smaller]):
+def test_the_page_that_is_no_copy_is_the_image() -> None:
+    smaller, image = (PREVIEW, 1), (COLOURS, 0)
+    for pages in ([smaller, image], [image, smaller], [smaller, image, smaller]):
         found = decode_noting(write_pages(*pages))
         np.testing.assert_array_equal(found.pixels, COLOURS)
-        assert found.choices == ("one picture chosen of several in the file",)
+        assert found.choices == ("one image chosen of several in the file",)
     assert reason(write_pages((COLOURS, 0), (PREVIEW, 0))) == "animated or multi-page (2 frames)"
 
 
@@ -52,7 +52,7 @@ def test_a_pyramid_is_its_largest_image() -> None:
     """As scanners of slides write it: smaller copies as SubIFDs, which no page shows."""
     found = decode_noting(write_pages((COLOURS, 0), (PREVIEW, 1), subifds=1))
     np.testing.assert_array_equal(found.pixels, COLOURS)
-    assert found.choices == ("one picture chosen of several in the file",)
+    assert found.choices == ("one image chosen of several in the file",)
 
 
 ORDERS = pytest.mark.parametrize("order", ["<", ">"])
@@ -173,7 +173,7 @@ KINDS = {
     "PFM": b"PF\n1 1\n-1.0\n" + bytes(12),
     "an array": b"\x93NUMPY\1\0" + bytes(99),
     "a table": b"PAR1\x15\0" + bytes(99),
-    "text and no picture": "Die Größe der Bilder\n".encode(),
+    "text and no image": "Die Größe der Bilder\n".encode(),
 }
 
 
@@ -184,7 +184,7 @@ def test_a_file_is_called_what_it_is(words: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000"])
-def test_pictures_are_of_no_other_kind(format: str) -> None:
+def test_images_are_of_no_other_kind(format: str) -> None:
     assert name_kind(save(Image.fromarray(COLOURS), format)) is None
 
 
@@ -315,7 +315,7 @@ def test_choices_are_told() -> None:
     assert decode_noting(save(sixteen)).choices == ("numbers of more than 8 bits brought to 8",)
 
 
-def test_pictures_of_nearly_one_level_are_in_doubt() -> None:
+def test_images_of_nearly_one_level_are_in_doubt() -> None:
     twelve = Image.fromarray(RNG.integers(0, 4096, (64, 64), dtype=np.uint16))
     empty = Image.fromarray(np.zeros((64, 64, 4), np.uint8))
     assert find_doubt(decode(save(twelve))) == "nearly all of it lies within 24 of 255 levels, around 8"
@@ -384,11 +384,11 @@ def test_a_png_whose_stream_ends_before_its_last_row(woven: int) -> None:
     sizes = [(1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4)] if woven else [(8, 8)]
     rows = [b"\0" + bytes(columns) for columns, count in sizes for _ in range(count)]
     whole = [b"".join(rows), b"".join(rows[:-2])]
-    pictures = [
+    images = [
         b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"") for data in whole
     ]
-    assert decode(pictures[0]).shape == (8, 8, 3)
-    assert reason(pictures[1]) == "truncated or damaged (rows are missing at its end)"
+    assert decode(images[0]).shape == (8, 8, 3)
+    assert reason(images[1]) == "truncated or damaged (rows are missing at its end)"
 
 
 def test_black_rows_at_the_end_are_rows() -> None:

@@ -71,7 +71,7 @@ def test_a_table_that_lists_one_file_that_is_there_is_no_foreign_one(tmp_path: P
     (tmp_path / "metadata.csv").write_text("file_name,label\ncat/0.png,x\naway/2.png,y\n")
     for layout in (None, "classes"):
         source = read(tmp_path, layout=layout)
-        assert (source.layout, source.classes) == ("pictures with metadata", ["x", "y"])
+        assert (source.layout, source.classes) == ("images with metadata", ["x", "y"])
         with pytest.raises(BadImage, match="no such file"):
             source.image_bytes(1)
 
@@ -86,7 +86,7 @@ def test_without_class_folders_no_layout_is_offered(tmp_path: Path) -> None:
     draw(tmp_path / "1.png")
     TABLES["metadata.csv without file_name"](tmp_path)
     for layout in (None, "classes"):
-        assert refuse(tmp_path, layout=layout).endswith("give that name to the one that says where each picture lies")
+        assert refuse(tmp_path, layout=layout).endswith("give that name to the one that says where each image lies")
     TABLES["metadata.csv that lists other files"](tmp_path)
     with pytest.raises(BadImage, match="no such file"):
         read(tmp_path).image_bytes(0)

@@ -53,14 +53,14 @@ def run(sizes: list[int], threads: int) -> int:
 @pytest.mark.parametrize("threads", [1, 2, 16])
 @pytest.mark.parametrize("sizes", [[30] * 40, [99, 1] * 20, [10, 250, 10, 60, 60, 250, 1] * 5, [1] * 300])
 @pytest.mark.usefixtures("few")
-def test_no_more_pixels_are_in_flight_than_may_be_but_for_one_picture_that_is_alone(
+def test_no_more_pixels_are_in_flight_than_may_be_but_for_one_image_that_is_alone(
     sizes: list[int], threads: int
 ) -> None:
     assert run(sizes, threads) <= max(100, *sizes)
 
 
 @pytest.mark.usefixtures("few")
-def test_a_large_picture_is_alone() -> None:
+def test_a_large_image_is_alone() -> None:
     together: list[set[int]] = []
     now: set[int] = set()
     lock = threading.Lock()
@@ -89,7 +89,7 @@ def test_items_that_take_no_room_and_those_that_fail_hold_nobody_up(takes: Calla
         takes(number)
         if number == 7:
             raise ValueError("seven")
-        takes(number)  # the second picture of a pair
+        takes(number)  # the second image of a pair
         return number
 
     found = []
@@ -101,7 +101,7 @@ def test_items_that_take_no_room_and_those_that_fail_hold_nobody_up(takes: Calla
 
 
 @pytest.mark.usefixtures("few")
-def test_the_second_picture_of_an_item_counts_and_does_not_wait() -> None:
+def test_the_second_image_of_an_item_counts_and_does_not_wait() -> None:
     held = []
 
     def work(number: int) -> int:

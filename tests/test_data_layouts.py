@@ -18,7 +18,7 @@ from tests.test_data_folders import draw, levels, refuse
 
 
 def draw_folders(root: Path, tops: list[str], inner: tuple[str, ...] = ("a", "b")) -> Path:
-    """Two pictures in each inner folder, whose level tells the top folder."""
+    """Two images in each inner folder, whose level tells the top folder."""
     for level, top in enumerate(tops):
         for name in inner:
             for number in range(2):
@@ -76,7 +76,7 @@ def test_splits_without_the_one_that_is_asked_for(tmp_path: Path) -> None:
     assert "has no split 'train': its folders are test, val; choose with --split" in refuse(tmp_path)
 
 
-def test_splits_of_bare_pictures_have_no_classes(tmp_path: Path) -> None:
+def test_splits_of_bare_images_have_no_classes(tmp_path: Path) -> None:
     for name in ("train/1.png", "train/2.png", "test/1.png"):
         draw(tmp_path / name)
     assert f"{tmp_path / 'train'} has no class folders" in refuse(tmp_path)
@@ -116,7 +116,7 @@ PLAIN = [("bags", "boxes"), ("grass", "ground"), ("lie", "truth"), ("labels", "b
 
 
 @pytest.mark.parametrize("names", PLAIN)
-def test_classes_may_be_called_like_what_belongs_to_pictures(tmp_path: Path, names: tuple[str, str]) -> None:
+def test_classes_may_be_called_like_what_belongs_to_images(tmp_path: Path, names: tuple[str, str]) -> None:
     for name in names:
         for number in range(2):
             draw(tmp_path / name / f"{name[:3]}{number}.png", number)
@@ -154,10 +154,10 @@ def test_splits_in_other_languages(tmp_path: Path, tops: tuple[str, str]) -> Non
 
 
 def test_a_path_that_is_mistyped_is_a_missing_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw_folders(tmp_path / "pictures", ["train"])
+    draw_folders(tmp_path / "images", ["train"])
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="does not exist, and the folder pictures does"):
-        open_source(SourceOptions(source="pictres/train"))
+    with pytest.raises(InputError, match="does not exist, and the folder images does"):
+        open_source(SourceOptions(source="imges/train"))
 
 
 def test_what_else_lies_beside_class_folders(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_what_else_lies_beside_class_folders(tmp_path: Path) -> None:
     passed = {Path(path).name for path in source.ignored}
     assert passed == {"README.md", "LICENSE", "classes.txt", "labels.csv", "data.yaml", "empty", "__pycache__"}
     draw(tmp_path / "stray.png")
-    assert len(read(tmp_path)) == 5, "a picture is never passed over"
+    assert len(read(tmp_path)) == 5, "an image is never passed over"
 
 
 def test_folders_without_any_image_are_no_classes(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_tables_in_class_folders(tmp_path: Path) -> None:
     assert "holds a table in a folder of its own, north/metadata.csv; write one metadata.csv in" in refuse(tmp_path)
 
 
-def test_masks_beside_their_pictures(tmp_path: Path) -> None:
+def test_masks_beside_their_images(tmp_path: Path) -> None:
     for name in ("benign", "normal"):
         for number in range(2):
             draw(tmp_path / name / f"{name} ({number}).png", number)
@@ -345,7 +345,7 @@ def test_the_split_to_name_is_one_of_the_splits(tmp_path: Path) -> None:
     assert "(then --split Test or the like)" in refuse(tmp_path / "other")
 
 
-def test_a_split_of_one_folder_of_pictures_has_no_class(tmp_path: Path) -> None:
+def test_a_split_of_one_folder_of_images_has_no_class(tmp_path: Path) -> None:
     """As Tiny ImageNet's val."""
     draw_folders(tmp_path, ["train"], inner=("n1/images", "n2/images"))
     draw(tmp_path / "val/images/0.png")
@@ -375,7 +375,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("tops", PAIRS)
-def test_pictures_and_what_belongs_to_them_are_no_classes(tmp_path: Path, tops: list[str]) -> None:
+def test_images_and_what_belongs_to_them_are_no_classes(tmp_path: Path, tops: list[str]) -> None:
     for top in tops:
         draw(tmp_path / top / ("1_mask.png" if top == "masks" else "1.png"))
     assert "look like images and what belongs to them, not like classes: no class is named" in refuse(tmp_path)
@@ -455,7 +455,7 @@ def test_a_table_over_folders_of_splits_is_one_of_splits(tmp_path: Path) -> None
 
 def test_a_table_that_lists_some_of_the_files_says_how_many_are_left_out(tmp_path: Path) -> None:
     for name in ("a/1.png", "a/2.png", "b/3.JPG", "4.png", "notes.txt"):
-        draw(tmp_path / name) if name != "notes.txt" else (tmp_path / name).write_text("no picture")
+        draw(tmp_path / name) if name != "notes.txt" else (tmp_path / name).write_text("no image")
     write_table(tmp_path / "metadata.csv", [("a/1.png", "x"), ("./4.png", "y")])
     assert read(tmp_path).unlisted == {"a": 1, "b": 1}
 
@@ -510,7 +510,7 @@ def test_a_table_of_ids_beside_a_folder_is_mended_by_two_lines(suffix: str, tmp_
     (tmp_path / "labels.csv").write_text("\n".join(["id;breed", *rows]), encoding="utf-8")
     (tmp_path / "boxes.csv").write_text("\n".join(["id;width", *rows, *rows]), encoding="utf-8")
     first, *lines = refuse_lines(tmp_path)
-    assert f"{tmp_path / 'labels.csv'} seems to say the labels of its pictures in one of the columns breed" in first
+    assert f"{tmp_path / 'labels.csv'} seems to say the labels of its images in one of the columns breed" in first
     subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
     source = read(tmp_path)
     assert (source.classes, source.class_ids.tolist()) == (["a", "b"], [0, 1, 0, 1])
@@ -542,7 +542,7 @@ def test_of_a_long_table_the_first_rows_are_read_alone(tmp_path: Path) -> None:
     first, *_ = refuse_lines(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert "seems to say the labels of its pictures in one of the columns breed" in first
+    assert "seems to say the labels of its images in one of the columns breed" in first
     assert peak < 25_000_000, "30 MB lie there"
 
 
@@ -586,7 +586,7 @@ def test_a_table_whose_labels_nobody_can_tell_asks_for_them(tmp_path: Path) -> N
 def test_archives_are_to_be_unpacked(tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f"0000{number}.tar").write_bytes(b"x")
-    assert "holds archives (00000.tar) and no pictures; unpack them" in refuse(tmp_path)
+    assert "holds archives (00000.tar) and no images; unpack them" in refuse(tmp_path)
 
 
 @pytest.mark.parametrize("names", [("data/train-0000.tar",), ("a/0.tar", "b/0.tar"), ("train/x/0.tar", "test/x/1.tar")])
@@ -595,7 +595,7 @@ def test_archives_in_folders_are_to_be_unpacked(names: tuple[str, ...], tmp_path
     for name in (*names, "README.md", "data/README"):
         write_text(tmp_path / name)
     message = refuse(tmp_path)
-    assert ".tar) and no pictures; unpack them, and give the folder they make, with metadata.csv" in message
+    assert ".tar) and no images; unpack them, and give the folder they make, with metadata.csv" in message
     assert "as in shards of WebDataset" in message
 
 
@@ -607,7 +607,7 @@ def test_boxes_are_no_classes(tmp_path: Path) -> None:
     assert "boxes in the manner of YOLO or Pascal VOC say nothing of a whole image" in refuse(tmp_path)
 
 
-def test_pictures_without_any_hint_are_told_what_to_do(tmp_path: Path) -> None:
+def test_images_without_any_hint_are_told_what_to_do(tmp_path: Path) -> None:
     for name in ("IMG_2041.png", "IMG_2042.png", "IMG_2043.png"):
         draw(tmp_path / name)
     refuse_unhinted(tmp_path)
@@ -641,11 +641,10 @@ def test_droppings_of_systems_are_passed_over_and_counted(tmp_path: Path) -> Non
 
 
 def test_a_path_with_a_slip_is_a_missing_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     monkeypatch.chdir(tmp_path)
     assert (
-        refuse("pictures/catz")
-        == "pictures/catz does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME"
+        refuse("images/catz") == "images/catz does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME"
     )
 
 
@@ -671,7 +670,7 @@ def test_splits_in_other_letters(tmp_path: Path) -> None:
     assert (source.classes, set(levels(source)), source.left_out) == (["a", "b"], {0}, ("测试集",))
 
 
-def test_pictures_and_masks_inside_a_split(tmp_path: Path) -> None:
+def test_images_and_masks_inside_a_split(tmp_path: Path) -> None:
     draw_folders(tmp_path, ["train", "val"], inner=("images", "masks"))
     assert "train holds images, masks, which look like images and what belongs to them" in refuse(tmp_path)
 
@@ -826,7 +825,7 @@ def test_classes_may_hold_folders(tmp_path: Path, patterns: list[str]) -> None:
     assert source.classes == sorted({pattern.split("/")[0] for pattern in patterns})
 
 
-def test_pictures_that_no_table_of_any_split_lists_are_counted(tmp_path: Path) -> None:
+def test_images_that_no_table_of_any_split_lists_are_counted(tmp_path: Path) -> None:
     for split in ("test", "train"):
         for number in range(3):
             draw(tmp_path / split / f"{number}.png", number)

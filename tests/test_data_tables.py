@@ -114,9 +114,9 @@ def test_images_as_plain_bytes(tmp_path: Path, kind: str) -> None:
 
 
 def test_images_as_paths_beside_the_file(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "ä.png").write_bytes(png(9))
-    column = pa.array([{"bytes": None, "path": "pictures/ä.png"}, {"bytes": png(8), "path": "gone.png"}])
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "ä.png").write_bytes(png(9))
+    column = pa.array([{"bytes": None, "path": "images/ä.png"}, {"bytes": png(8), "path": "gone.png"}])
     pq.write_table(pa.table({"image": column, "label": ["x", "y"]}), tmp_path / "x.parquet")
     assert levels(open_rows(tmp_path / "x.parquet")) == [9, 8]
     assert levels(open_rows(tmp_path)) == [9, 8]

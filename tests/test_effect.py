@@ -1,4 +1,4 @@
-"""Does it work? A small victim on clean pictures, on random ±ρ_u signs, on the REM release; with and without PGD."""
+"""Does it work? A small victim on clean images, on random ±ρ_u signs, on the REM release; with and without PGD."""
 
 import sys
 from collections.abc import Iterable

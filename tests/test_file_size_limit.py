@@ -25,7 +25,7 @@ def no_file_above(size: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def grainy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A source and a recipe whose files are of many sizes: pictures, noise, checkpoints, shards, figures."""
+    """A source and a recipe whose files are of many sizes: images, noise, checkpoints, shards, figures."""
     folder = tmp_path_factory.mktemp("grainy")
     source, recipe = draw_classes(folder / "source", count=24), write_recipe(folder / "tiny.yaml", data__resolution=16)
     succeed("protect", source, "--out", folder / "whole", "--recipe", recipe, "--seed", "0")

@@ -23,7 +23,7 @@ from tests.command_line import pixels_of, released, snapshot
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an audited `run` and its `test` pictures. Not to be changed."""
+    """A folder with an audited `run` and its `test` images. Not to be changed."""
     folder = tmp_path_factory.mktemp("audited")
     draw_colours(folder / "clean")
     draw_colours(folder / "test", count=10, seed=1)
@@ -62,8 +62,8 @@ def test_figures_without_their_certificate_are_refused(audited: Path) -> None:
     assert check(audited).passed is False
 
 
-def plant_picture(run: Path) -> None:
-    """A released picture in the corner of a figure: nothing that an audit would draw."""
+def plant_image(run: Path) -> None:
+    """A released image in the corner of a figure: nothing that an audit would draw."""
     path = run / "release" / CURVES_FIGURE
     pixels = decode(path.read_bytes())
     pixels[:16, :16] = pixels_of(released(run / "release")[0]["image"]["bytes"])
@@ -78,10 +78,10 @@ def change_a_pixel(run: Path) -> None:
 
 
 def break_figure(run: Path) -> None:
-    (run / "release" / CURVES_FIGURE).write_bytes(b"no picture")
+    (run / "release" / CURVES_FIGURE).write_bytes(b"no image")
 
 
-@pytest.mark.parametrize("plant", [plant_picture, change_a_pixel, break_figure])
+@pytest.mark.parametrize("plant", [plant_image, change_a_pixel, break_figure])
 def test_another_drawing_is_refused(audited: Path, plant: Callable[[Path], None]) -> None:
     plant(audited)
     found = check(audited)

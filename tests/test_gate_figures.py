@@ -1,4 +1,4 @@
-"""What the figures of a card show: released pictures, noise of none of them, and nothing clean."""
+"""What the figures of a card show: released images, noise of none of them, and nothing clean."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,13 +87,13 @@ class Run:
 
 @pytest.fixture
 def tiny(run_copy: Path) -> Run:
-    """Eight protected pictures of 8 x 8."""
+    """Eight protected images of 8 x 8."""
     return Run.open(run_copy)
 
 
 @pytest.fixture
 def photos(tmp_path: Path, recipe: Path) -> Run:
-    """Six pictures of several sizes on a working grid of 8 x 8."""
+    """Six images of several sizes on a working grid of 8 x 8."""
     for number, size in enumerate([(50, 30), (30, 50), (8, 8), (16, 16), (120, 90), (8, 8)]):
         path = tmp_path / "photos" / ("cat", "dog")[number % 2] / f"{number}.png"
         blocks = Image.fromarray(draw(path, number, (4, 4)))
@@ -106,9 +106,9 @@ def protect(folder: Path, recipe: Path, *options: object) -> Run:
     return Run.open(folder / "run")
 
 
-def posterise(picture: np.ndarray) -> np.ndarray:
-    """A picture in the values that noise of 8 levels has: what a careless drawing of it as noise would give."""
-    return draw_noise(np.rint((picture.astype(float) - 128) / 16), LEVELS)
+def posterise(image: np.ndarray) -> np.ndarray:
+    """An image in the values that noise of 8 levels has: what a careless drawing of it as noise would give."""
+    return draw_noise(np.rint((image.astype(float) - 128) / 16), LEVELS)
 
 
 def arrange_noise(cells: list[np.ndarray], side: int = 96) -> bytes:
@@ -122,7 +122,7 @@ def arrange_noise(cells: list[np.ndarray], side: int = 96) -> bytes:
 def test_the_figures_of_a_run_pass(tiny: Run) -> None:
     checks = tiny.check()
     assert [check.passed for check in checks.values()] == [True] * 3, checks
-    assert checks["protected figure"].detail == "each of its 8 cells is a picture of the release"
+    assert checks["protected figure"].detail == "each of its 8 cells is an image of the release"
     assert checks["noise figure"].detail == "2 cells of noise within the budget"
     assert checks[AGAINST].detail.startswith(
         "no cell shows one of 8 originals; subtracted from one of 8 rows, none gains"
@@ -143,9 +143,7 @@ def test_without_the_originals_only_their_part_is_not_checked(tiny: Run) -> None
     assert "--clean SOURCE" in checks[AGAINST].detail
 
 
-def test_a_release_without_a_figure_of_protected_pictures_passes(
-    tmp_path: Path, photographs: Path, recipe: Path
-) -> None:
+def test_a_release_without_a_figure_of_protected_images_passes(tmp_path: Path, photographs: Path, recipe: Path) -> None:
     out = tmp_path / "run"
     options = ("--fraction", 0.5, "--release-unprotected")
     succeed("protect", photographs, "--out", out, "--recipe", recipe, *options)
@@ -166,14 +164,14 @@ def test_progress_counts_rows_and_the_originals_that_no_row_shows(
     assert told == [(step + 1, 8) for step in range(8)]
 
 
-# --- the figure of protected pictures
+# --- the figure of protected images
 
 
-def test_a_clean_picture_among_the_protected_ones_is_refused(tiny: Run) -> None:
+def test_a_clean_image_among_the_protected_ones_is_refused(tiny: Run) -> None:
     tiny.plant(PROTECTED_FIGURE, protected_grid([tiny.protected(0), tiny.clean(1)]))
     check = tiny.check(clean=False)["protected figure"]
     assert check.passed is False
-    assert "cell 1 of figures/protected.png is no picture of the release" in check.detail
+    assert "cell 1 of figures/protected.png is no image of the release" in check.detail
 
 
 def test_one_changed_pixel_of_the_figure_is_refused(tiny: Run) -> None:
@@ -198,7 +196,7 @@ def test_something_in_the_gaps_is_refused(tiny: Run, name: str) -> None:
     assert "are no grid of cells of 96 pixels" in check.detail
 
 
-@pytest.mark.parametrize("png", [b"", b"no picture", encode_png(np.full((3, 3, 3), 255, np.uint8))])
+@pytest.mark.parametrize("png", [b"", b"no image", encode_png(np.full((3, 3, 3), 255, np.uint8))])
 @pytest.mark.parametrize("name", [PROTECTED_FIGURE, NOISE_FIGURE])
 def test_what_is_no_figure_is_refused(tiny: Run, name: str, png: bytes) -> None:
     tiny.plant(name, png)
@@ -256,7 +254,7 @@ def test_the_noise_of_a_photograph_is_refused(photos: Run) -> None:
     stored = np.load(photos.path / "private/noise.npy")
     index = int(
         np.argmin([np.abs(squash(photos.noise(row)) - one.transpose(1, 2, 0)).mean() for one in stored])
-    )  # the noise on the working grid that this picture got
+    )  # the noise on the working grid that this image got
     photos.plant(NOISE_FIGURE, noise_grid(stored[index : index + 1].transpose(0, 2, 3, 1), LEVELS))
     check = photos.check()[AGAINST]
     assert check.passed is False
@@ -272,7 +270,7 @@ def squash(noise: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("negative", [False, True])
-def test_a_clean_picture_in_the_values_of_noise_is_refused(tiny: Run, negative: bool) -> None:
+def test_a_clean_image_in_the_values_of_noise_is_refused(tiny: Run, negative: bool) -> None:
     tiny.plant(NOISE_FIGURE, arrange_noise([posterise(255 - tiny.clean(3) if negative else tiny.clean(3))]))
     checks = tiny.check()
     assert checks["noise figure"].passed is True
@@ -290,7 +288,7 @@ def test_an_original_that_is_not_released_is_refused_too(tmp_path: Path, photogr
     assert f"shows original {hidden}, which is not released" in check.detail
 
 
-def test_a_clean_picture_as_it_is_has_not_the_values_of_noise(tiny: Run) -> None:
+def test_a_clean_image_as_it_is_has_not_the_values_of_noise(tiny: Run) -> None:
     tiny.plant(NOISE_FIGURE, arrange_noise([tiny.clean(0)]))
     check = tiny.check(clean=False)["noise figure"]
     assert check.passed is False
@@ -346,12 +344,12 @@ def test_a_grid_of_another_form_is_refused() -> None:
             cut_cells(grid)
 
 
-def test_a_flat_picture_is_like_nothing() -> None:
+def test_a_flat_image_is_like_nothing() -> None:
     noise = np.random.default_rng(0).integers(-LEVELS, LEVELS + 1, (8, 8, 3))
     cells = NoiseCells([draw_noise(noise, LEVELS)], 8)
     flat = np.full((8, 8, 3), 128, np.uint8)
-    assert cells.find_picture(flat) is None
+    assert cells.find_image(flat) is None
     nearly = (flat + np.sign(noise) * 3).astype(np.uint8)
     assert np.corrcoef(nearly.ravel(), np.sign(noise).ravel())[0, 1] > 0.99
-    assert NoiseCells([draw_noise(np.sign(noise) * LEVELS, LEVELS)], 8).find_picture(nearly) is None
-    assert NoiseCells([flat], 8).find_picture(flat) is None
+    assert NoiseCells([draw_noise(np.sign(noise) * LEVELS, LEVELS)], 8).find_image(nearly) is None
+    assert NoiseCells([flat], 8).find_image(flat) is None

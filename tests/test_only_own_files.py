@@ -110,8 +110,8 @@ def test_originals_in_the_run_are_refused_before_anything_is_deleted(
     (source / "cat").rename(inside)
     if how == "link of files":
         (source / "cat").mkdir()
-        for picture in inside.iterdir():
-            (source / "cat" / picture.name).symlink_to(picture)
+        for image in inside.iterdir():
+            (source / "cat" / image.name).symlink_to(image)
     elif how == "chain":
         (tmp_path / "first").symlink_to(inside.parent)
         (tmp_path / "second").symlink_to(tmp_path / "first" / "cat")
@@ -128,8 +128,8 @@ def test_originals_in_the_run_are_refused_before_anything_is_deleted(
 def write_metadata(source: Path, inside: Path) -> None:
     draw_classes(inside)
     source.mkdir()
-    (source / "pictures").symlink_to(inside)
-    names = [f"pictures/{name}/{index}.png" for name in ("cat", "dog") for index in range(4)]
+    (source / "images").symlink_to(inside)
+    names = [f"images/{name}/{index}.png" for name in ("cat", "dog") for index in range(4)]
     rows = "".join(f"{name},{name.split('/')[1]}\n" for name in names)
     (source / "metadata.csv").write_text(f"file_name,label\n{rows}")
 
@@ -186,7 +186,7 @@ def link_to(file: Path, inside: Path) -> None:
 
 
 def write_described(source: Path, kind: str) -> None:
-    """Pictures, and a metadata file beside them."""
+    """Images, and a metadata file beside them."""
     draw_classes(source)
     names = [f"{name}/{index}.png" for name in ("cat", "dog") for index in range(4)]
     table = pa.table({"file_name": names, "label": [name[:3] for name in names]})
@@ -297,7 +297,7 @@ LINKED_FILES = ["private/noise.npy", "private/status.json", "release/README.md",
 
 
 def link_away(run: Path, name: str, elsewhere: Path) -> None:
-    """Put a link in the place of a file or folder of a run, to one that holds the same, and pictures of the owner."""
+    """Put a link in the place of a file or folder of a run, to one that holds the same, and images of the owner."""
     path = run / name
     if name in LINKED_FILES:
         elsewhere.mkdir()
@@ -374,7 +374,7 @@ def test_what_we_did_not_write_is_named_and_nothing_is_deleted(
 def test_a_folder_of_another_command_in_an_otherwise_empty_place(
     tmp_path: Path, photographs: Path, recipe: Path
 ) -> None:
-    """`.reading` is all there is, and it holds pictures of the owner."""
+    """`.reading` is all there is, and it holds images of the owner."""
     draw(tmp_path / "run/.reading/cat.png", 0)
     line = refuse(tmp_path, "protect", photographs, "--out", tmp_path / "run", "--recipe", recipe)
     assert "holds .reading/cat.png, which rem-release did not write" in line
@@ -478,7 +478,7 @@ SOURCES = ["--clean", "--holdout", "PROTECTED"]
 
 
 @pytest.mark.parametrize("option", SOURCES)
-@pytest.mark.parametrize("how", ["a picture", "labels"])
+@pytest.mark.parametrize("how", ["an image", "labels"])
 def test_sources_of_an_audit_of_a_copy_lie_apart_from_it(tmp_path: Path, material: Path, option: str, how: str) -> None:
     """An audit that is made again writes over its own files, and a source may lead to one by a link."""
     places = {"--clean": "clean", "--holdout": "test", "PROTECTED": "noisy"}
@@ -488,8 +488,8 @@ def test_sources_of_an_audit_of_a_copy_lie_apart_from_it(tmp_path: Path, materia
     assert run(*audit).code == 3
     source, name = places[option], "report.html"
     if how == "labels":
-        pictures = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.png"))
-        rows = "".join(f"{picture},{picture.split('/')[-2]}\n" for picture in pictures)
+        images = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.png"))
+        rows = "".join(f"{image},{image.split('/')[-2]}\n" for image in images)
         (source / "metadata.csv").write_text(f"file_name,label\n{rows}")
         linked = source / "metadata.csv"
     else:

@@ -102,42 +102,42 @@ def test_a_copy_of_a_model_in_bf16_computes_by_itself() -> None:
 
 @pytest.fixture(scope="module")
 def half(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """Pictures, a recipe in bf16, and a run with it."""
+    """Images, a recipe in bf16, and a run with it."""
     folder = tmp_path_factory.mktemp("half")
-    draw_classes(folder / "pictures")
+    draw_classes(folder / "images")
     recipe = write_recipe(folder / "recipe.yaml", precision="bf16")
-    succeed("protect", folder / "pictures", "--out", folder / "run", "--recipe", recipe, "--seed", "3")
-    return folder / "pictures", recipe, folder / "run"
+    succeed("protect", folder / "images", "--out", folder / "run", "--recipe", recipe, "--seed", "3")
+    return folder / "images", recipe, folder / "run"
 
 
 def test_a_generator_makes_the_noise_of_the_run_that_trained_it(half: tuple[Path, Path, Path], tmp_path: Path) -> None:
     """In bf16, too: before 0.4.0 it was made in float32 then, and 7 % of the values differed."""
-    pictures, _, before = half
-    succeed("protect", pictures, "--out", tmp_path / "run", "--generator", before, "--seed", "3")
+    images, _, before = half
+    succeed("protect", images, "--out", tmp_path / "run", "--generator", before, "--seed", "3")
     facts, again = read_facts(before / "release"), read_facts(tmp_path / "run/release")
     assert facts.digest == again.digest
     assert facts.protection.precision == again.protection.precision == "bf16"
 
 
 def test_the_precision_decides_the_noise_and_is_stated(half: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    pictures, recipe, before = half
+    images, recipe, before = half
     options = ("--recipe", recipe, "--seed", "3", "--set", "precision=auto")
-    succeed("protect", pictures, "--out", tmp_path / "run", *options)
+    succeed("protect", images, "--out", tmp_path / "run", *options)
     facts = read_facts(tmp_path / "run/release")
     assert (facts.protection.precision, facts.recipe["precision"]) == ("fp32", "fp32"), "resolved"
     assert facts.digest != read_facts(before / "release").digest
     again = ("--recipe", recipe, "--seed", "3", "--set", f"precision={facts.protection.precision}")
-    succeed("protect", pictures, "--out", tmp_path / "again", *again)
+    succeed("protect", images, "--out", tmp_path / "again", *again)
     assert read_facts(tmp_path / "again/release").digest == facts.digest
-    assert "fp32" in succeed("protect", pictures, "--out", tmp_path / "plan", *options, "--plan").out
+    assert "fp32" in succeed("protect", images, "--out", tmp_path / "plan", *options, "--plan").out
 
 
 def test_a_run_goes_on_in_its_precision(half: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    pictures, recipe, _ = half
+    images, recipe, _ = half
     options = ("--out", tmp_path / "run", "--recipe", recipe, "--seed", "3")
-    succeed("protect", pictures, *options, "--set", "precision=auto")
-    succeed("protect", pictures, *options, "--set", "precision=auto", "--resume")
-    refused = run("protect", pictures, *options, "--resume")
+    succeed("protect", images, *options, "--set", "precision=auto")
+    succeed("protect", images, *options, "--set", "precision=auto", "--resume")
+    refused = run("protect", images, *options, "--resume")
     assert refused.code == 2
     assert "precision" in refused.err
 
@@ -153,8 +153,8 @@ def test_a_run_goes_on_in_its_precision(half: tuple[Path, Path, Path], tmp_path:
 def test_settings_of_the_launcher_that_would_be_passed_over(
     half: tuple[Path, Path, Path], tmp_path: Path, name: str, value: str, words: str, process_env: dict[str, str]
 ) -> None:
-    pictures, recipe, _ = half
-    command = ("protect", pictures, "--out", tmp_path / "run", "--recipe", recipe, "--set", "precision=fp32")
+    images, recipe, _ = half
+    command = ("protect", images, "--out", tmp_path / "run", "--recipe", recipe, "--set", "precision=fp32")
     process = start(*command, env={**process_env, name: value})
     _, said = process.communicate(timeout=120)
     assert (process.returncode, len(said.strip().splitlines())) == (2, 1), said

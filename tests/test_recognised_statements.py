@@ -40,7 +40,7 @@ LEFT_OUT = {
 }
 CHOICES = {
     "numbers of more than 8 bits brought to 8": 1,
-    "one picture chosen of several in the file": 1,
+    "one image chosen of several in the file": 1,
     "transparency laid on white": 2,
     "turned as EXIF says": 1,
 }
@@ -172,7 +172,7 @@ def test_the_plan_tells_its_owner_more_of_what_is_left_out(told: Told) -> None:
     assert {
         "animated or multi-page (2 frames)": 1,
         "lies in no class folder": 1,
-        "text and no picture: remove it, or name the labels' file metadata.csv": 1,
+        "text and no image: remove it, or name the labels' file metadata.csv": 1,
         "nearly all of it lies within 24 of 255 levels, around 91": 1,
     }.items() <= stated["skipped"].items()
     assert (stated["ignored"], stated["unlisted"], stated["doubtful"]) == (5, {}, 0)
@@ -192,8 +192,8 @@ def test_equal_images_and_near_copies(told: Told) -> None:
     assert (told.plan_json["repeated"], told.plan_json["near_copies"]) == (1, 1)
     assert "\nCopies: 1 rows repeat an earlier image, 1 are near copies of one.\n" in told.summary
     assert (told.summary_json["duplicates"], told.summary_json["near_copies"]) == (1, 1)
-    assert contents(told.card)["Same picture as an earlier row"] == "1"
-    assert contents(told.card)["Near copy of an earlier row's picture"] == "1"
+    assert contents(told.card)["Same image as an earlier row"] == "1"
+    assert contents(told.card)["Near copy of an earlier row's image"] == "1"
 
 
 def test_nothing_private_is_published(told: Told) -> None:
@@ -227,10 +227,10 @@ def test_a_table_and_what_it_does_not_list(tmp_path: Path, recipe: Path) -> None
     for text, end in ((told.plan, ""), (told.summary, ".")):
         assert f"\nLeft out: {write(expected)}{end}\n" in text
         assert "\nDecoded: no image by a choice" in text
-    assert "Source:  pictures with metadata, train (7 rows)\n" in told.plan
-    assert "Read as pictures with metadata: train (6 rows); classes: 2: a, b.\n" in told.summary
+    assert "Source:  images with metadata, train (7 rows)\n" in told.plan
+    assert "Read as images with metadata: train (6 rows); classes: 2: a, b.\n" in told.summary
     assert contents(told.card)["Why not"] == write(expected)
-    assert contents(told.card)["Source"] == "pictures with metadata"
+    assert contents(told.card)["Source"] == "images with metadata"
     assert "Decoded" not in contents(told.card)
     assert "private" not in told.card
     assert "private" not in (told.run / "release/protection.json").read_text(encoding="utf-8")
@@ -306,12 +306,12 @@ def fault_of(folder: Path, row: int) -> str:
 
 def test_the_reasons_of_rows_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = draw_classes(tmp_path / "in", count=1).joinpath("cat/0.png").read_bytes()
-    pictures = [
+    images = [
         *(None, {"bytes": None, "path": "https://example.org/1.png"}),
         *({"bytes": None, "path": "gone.png"}, {"bytes": None, "path": "large.png"}, {"bytes": data, "path": None}),
     ]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
-    table = pa.table({"image": pictures, "label": list("ababa")}, schema=features.arrow_schema)
+    table = pa.table({"image": images, "label": list("ababa")}, schema=features.arrow_schema)
     (tmp_path / "table").mkdir()
     pq.write_table(table, tmp_path / "table/rows.parquet")
     (tmp_path / "table/large.png").write_bytes(data)

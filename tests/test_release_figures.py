@@ -13,10 +13,10 @@ def read(png):
     return pixels
 
 
-def test_one_small_picture_is_enlarged_pixel_by_pixel():
-    picture = np.zeros((2, 2, 3), np.uint8)
-    picture[0, 0] = (10, 20, 30)
-    grid = read(protected_grid([picture]))
+def test_one_small_image_is_enlarged_pixel_by_pixel():
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[0, 0] = (10, 20, 30)
+    grid = read(protected_grid([image]))
     assert grid.shape == (104, 104, 3)
     assert (grid[4:52, 4:52] == (10, 20, 30)).all()
     assert (grid[52:100, 4:100] == 0).all()
@@ -32,14 +32,14 @@ def test_proportions_are_kept_on_white():
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5000), (5000, 1), (300, 200), (97, 95)])
-def test_pictures_of_any_size_fit(height, width):
+def test_images_of_any_size_fit(height, width):
     assert read(protected_grid([np.full((height, width, 3), 90, np.uint8)])).shape == (104, 104, 3)
 
 
-def test_at_most_25_pictures_are_shown():
-    picture = np.zeros((96, 96, 3), np.uint8)
-    assert read(protected_grid([picture] * 7)).shape == (304, 304, 3)
-    assert read(protected_grid([picture] * 60)).shape == (504, 504, 3)
+def test_at_most_25_images_are_shown():
+    image = np.zeros((96, 96, 3), np.uint8)
+    assert read(protected_grid([image] * 7)).shape == (304, 304, 3)
+    assert read(protected_grid([image] * 60)).shape == (504, 504, 3)
 
 
 def test_noise_spans_black_to_white_around_grey():

@@ -23,12 +23,12 @@ from tests.command_line import draw
 
 COUNT, BUDGET, SHARD = 24, 8, 3000
 SHOWN = 7
-"""of the pictures with noise, the one whose own noise the figure shows"""
+"""of the images with noise, the one whose own noise the figure shows"""
 
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Source, Choice, NoiseStore]:
-    """Pictures of many sizes, a part of them protected, and noise that is no more than random."""
+    """Images of many sizes, a part of them protected, and noise that is no more than random."""
     folder = tmp_path_factory.mktemp("material")
     for number in range(COUNT):
         draw(folder / "source" / "ab"[number % 2] / f"{number:02d}.png", number, (2 + number, 30 - number))
@@ -143,7 +143,7 @@ def test_shards_of_another_release_are_deleted(
     assert list((tmp_path / "staging").iterdir()) == list((tmp_path / "writing").iterdir()) == []
 
 
-def test_a_picture_that_changed_is_named(
+def test_an_image_that_changed_is_named(
     material: tuple[Source, Choice, NoiseStore], tmp_path: Path, monkeypatch
 ) -> None:
     read = writing.read_image

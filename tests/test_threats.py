@@ -108,8 +108,8 @@ NEVER_CALLED = {
         "made_of puts others in its place, so its own perturb, augment would never be used",
     ),
     "filter": (
-        TOYS["invert"].replace("PICTURE", "ADVERSARY"),
-        "filter_picture is called at stage PICTURE alone, and its stage is ADVERSARY; put it into a class of its own",
+        TOYS["invert"].replace("FILTER", "ADVERSARY"),
+        "filter_image is called at stage FILTER alone, and its stage is ADVERSARY; put it into a class of its own",
     ),
     "adversary": (TOYS["trades"].replace("ADVERSARY", "LOSS"), "perturb is called at stage ADVERSARY alone"),
     "pipeline": (
@@ -145,7 +145,7 @@ def test_a_hook_that_would_never_be_called_is_refused_where_it_is_written(case: 
 
 def test_a_file_holds_the_parts_of_its_threat(scene: Path, tmp_path: Path) -> None:
     """A filter and an adversary of its own. Another file may call its classes alike."""
-    write_toy(tmp_path, "other", TOYS["filtered"].replace("picture +", "picture // 2 +"))
+    write_toy(tmp_path, "other", TOYS["filtered"].replace("image +", "image // 2 +"))
     with added(tmp_path):
         laboratory = open_laboratory(scene, tmp_path)
         texts = ("standard", "filtered(shift=3)", "other(shift=3)")
@@ -295,7 +295,7 @@ def test_the_schedule_is_its_own_but_for_the_steps(tmp_path: Path) -> None:
         train("standstill(steps_too=true)", tmp_path)
 
 
-# hooks of pictures and rows, and the plan
+# hooks of images and rows, and the plan
 
 
 @pytest.fixture(scope="module")
@@ -602,7 +602,7 @@ IN_THE_KEY = {
     *("rem_release.errors", "rem_release.paths", "rem_release.radius", "rem_release.tokens"),
     *("rem_release.atomic_files", "rem_release.data.in_order", "rem_release.data.sources.recognised"),
 }
-"""What the code that trains victims uses beside itself: pictures, seeds and steps, which the key holds; messages."""
+"""What the code that trains victims uses beside itself: images, seeds and steps, which the key holds; messages."""
 
 
 def test_what_trains_victims_calls_nothing_else_that_could_change_them() -> None:

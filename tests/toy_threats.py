@@ -23,14 +23,14 @@ from rem_release.threats.radii import RadiusText, read_fraction
 class Toy(Part):
 """
 INVERT = """
-    stage: ClassVar[Stage] = Stage.PICTURE
+    stage: ClassVar[Stage] = Stage.FILTER
     on: Where = "train"
 
     def words(self):
-        return f"inverted pictures{where(self.on)}"
+        return f"inverted images{where(self.on)}"
 
-    def filter_picture(self, picture):
-        return 255 - picture
+    def filter_image(self, image):
+        return 255 - image
 """
 TRADES = """
     stage: ClassVar[Stage] = Stage.ADVERSARY
@@ -124,7 +124,7 @@ STRONG = """
         return Pgd(radius=self.radius), Jpeg(quality=10)
 """
 FILTERED = """
-    stage: ClassVar[Stage] = Stage.PICTURE
+    stage: ClassVar[Stage] = Stage.FILTER
     shift: int = 128
 
     def words(self):
@@ -136,11 +136,11 @@ FILTERED = """
 
 @dataclass(frozen=True, config=strict)
 class _Move(Part):
-    stage: ClassVar[Stage] = Stage.PICTURE
+    stage: ClassVar[Stage] = Stage.FILTER
     shift: int
 
-    def filter_picture(self, picture):
-        return picture + np.uint8(self.shift)
+    def filter_image(self, image):
+        return image + np.uint8(self.shift)
 
 
 @dataclass(frozen=True, config=strict)

@@ -29,7 +29,7 @@ TRAINS = (
     *("audit/material/sets.py", "verdict/accuracy.py"),
 )
 """The code that trains and tests victims, beside that of threats. Sources, pairing and recipes are not in it: what they
-give, pictures, steps and seeds, is in the key itself."""
+give, images, steps and seeds, is in the key itself."""
 
 
 class Names:
@@ -47,20 +47,20 @@ class Names:
         target, holdout, labels = bench.target, bench.holdout, bench.labels.tolist()
         rows = holdout.train_rows.tolist()
         clean, protected = target.pairs.clean_hashes, target.pairs.protected_hashes
-        self._clean = key_of({"pictures": [clean[row] for row in rows], "labels": labels})
-        self._protected = key_of({"pictures": [protected[row] for row in rows], "labels": labels})
-        self._test = key_of({"pictures": holdout.hashes, "labels": holdout.labels.tolist()})
+        self._clean = key_of({"images": [clean[row] for row in rows], "labels": labels})
+        self._protected = key_of({"images": [protected[row] for row in rows], "labels": labels})
+        self._test = key_of({"images": holdout.hashes, "labels": holdout.labels.tolist()})
         originals = sorted((clean[row], target.classes[label]) for row, label in zip(rows, labels, strict=True))
         training = describe_training(bench.recipe, holdout.origin)
         self.seeds = Seeds(target.digest, key_of({"originals": originals}), test_digest, training)
 
     def fingerprint(self) -> str:
-        """A hash over what all processes must have in common: pictures, test pictures and recipe."""
-        pictures = [self._clean, self._protected, self._test]
-        return key_of({"pictures": pictures, "recipe": self._bench.recipe.to_dict()})
+        """A hash over what all processes must have in common: images, test images and recipe."""
+        images = [self._clean, self._protected, self._test]
+        return key_of({"images": images, "recipe": self._bench.recipe.to_dict()})
 
     def made_on(self) -> dict[str, Any]:
-        """What victims depend on beside pictures and recipe."""
+        """What victims depend on beside images and recipe."""
         return {
             "device": device_name(self._accelerator),
             "processes": self._accelerator.num_processes,

@@ -32,7 +32,7 @@ _READ: dict[TrainedOn, Kind] = {
     "random": "random",
     "yardstick": "clean",
 }
-"""The pictures that victims are trained on, all or a part of them."""
+"""The images that victims are trained on, all or a part of them."""
 
 
 class Preparation:
@@ -93,7 +93,7 @@ class Preparation:
 
     def test_set(self, threat: Threat) -> TestSet:
         """The clean test images, filtered where the threat filters them too."""
-        name, filters = _test_name(threat), [part.filter_picture for part in threat.filters(test=True)]
+        name, filters = _test_name(threat), [part.filter_image for part in threat.filters(test=True)]
         if name not in self._tests:
             self._tests[name] = read_testing(self._bench.holdout, filters, self._fit(threat))
         return self._tests[name]
@@ -120,7 +120,7 @@ class Preparation:
         return TrainingImages(bring_near(images, self._device), labels.to(self._device), classes)
 
     def _fit(self, threat: Threat) -> Fit:
-        """How pictures are brought to the network."""
+        """How images are brought to the network."""
         return threat.pipeline(self._bench.resolution) or self._bench.resolution
 
     def _name(self, kind: Kind, threat: Threat) -> str:
@@ -131,7 +131,7 @@ class Preparation:
         bench, fit, name = self._bench, self._fit(threat), self._name(kind, threat)
         if name not in self._sets:
             protected_rows = bench.protected_rows(threat) if _mixture(kind, threat) else None
-            filters = [part.filter_picture for part in threat.filters(test=False)]
+            filters = [part.filter_image for part in threat.filters(test=False)]
             target = replace(bench.target, rho_u=bench.rho_u)  # random signs need a radius even where nothing changed
             rows = bench.holdout.train_rows
             self._sets[name] = read_training(target, kind, rows, protected_rows, filters, fit, SIGNS_SEED)

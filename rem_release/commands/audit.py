@@ -96,7 +96,7 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
             folder.open(resume=options.resume)
         accelerator.wait_for_everyone()
         laboratory.ledger = Ledger(folder.victims, cache, writes=accelerator.is_main_process)
-        facts = {"pictures or recipe": laboratory.names.fingerprint(), "precision": bench.recipe.victim.precision}
+        facts = {"images or recipe": laboratory.names.fingerprint(), "precision": bench.recipe.victim.precision}
         require_agreement(accelerator, {**facts, "code": agreed_code()})
         if accelerator.is_main_process:
             keep_pairs(folder.run, bench.target.pairs)
@@ -135,7 +135,7 @@ def _prepare(
         console.warn(f"nothing in {options.target} differs from the originals: this audits unprotected images")
     if target.measured and target.measured > rho_u:
         console.warn(
-            f"pictures in {options.target} differ from the originals by up to {format_radius(target.measured)}, more "
+            f"images in {options.target} differ from the originals by up to {format_radius(target.measured)}, more "
             f"than --rho-u {format_radius(rho_u)}: random noise and adversaries of that size are weaker than the noise"
         )
     if target.rho_a is None:

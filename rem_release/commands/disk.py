@@ -1,4 +1,4 @@
-"""What a run takes on disk, and what a released row takes, from a short probe on some of its pictures."""
+"""What a run takes on disk, and what a released row takes, from a short probe on some of its images."""
 
 import shutil
 import time
@@ -40,7 +40,7 @@ class DiskNeed:
     """Bytes that a run takes on disk at its fullest."""
 
     working_bytes: int
-    """decoded pictures on the working grid; deleted at the end"""
+    """decoded images on the working grid; deleted at the end"""
     noise_bytes: int
     checkpoint_bytes: int
     kept_bytes: int

@@ -15,7 +15,7 @@ from rem_release.data.in_order import memory_in_flight, thread_count
 from rem_release.data.selection import Role
 from rem_release.data.sources.source import Source
 from rem_release.methods import Phase
-from rem_release.methods.maker import Maker, Pictures
+from rem_release.methods.maker import ImageSet, Maker
 from rem_release.methods.probe import probe_gradients
 from rem_release.release.facts import CostFacts
 from rem_release.release.left_out import count_left_out
@@ -33,7 +33,7 @@ def make_plan(
     options: ProtectOptions,
     source: Source,
     choice: Choice,
-    pictures: Pictures,
+    image_set: ImageSet,
     maker: Maker,
     phases: list[Phase],
     accelerator: Accelerator,
@@ -42,7 +42,7 @@ def make_plan(
     """Say what `protect` would do and take, and write nothing."""
     recipe, released = options.recipe, choice.released()
     trains = options.generator is None and accelerator.device.type == "cuda"  # elsewhere nobody measures its memory
-    each, on_device = measure_peak(accelerator.device, lambda: probe_gradients(maker, pictures, trains))
+    each, on_device = measure_peak(accelerator.device, lambda: probe_gradients(maker, image_set, trains))
     cost = sum_up(phases)
     rows, roles = len(released), choice.row_roles()
     probe = probe_rows(options, source, choice.working.rows[released])

@@ -77,7 +77,7 @@ def check_release(
     checks.append(check_words(facts, audit))
     checks += [_check_attempts(run, audit)] if audit else []
     checks += check_columns(release, facts, options.keep_columns)
-    with console.stage("Looking for clean pictures") as report:
+    with console.stage("Looking for clean images") as report:
         checks += check_figures_show(release, facts, originals, row_map, report)
     checks.append(check_audit_figures(release, facts, audit, AuditFolder.of(run.path, None).curves))
     with console.stage("Comparing the clean split") if facts.clean_split else nullcontext() as report:

@@ -1,4 +1,4 @@
-"""How `protect` reads its pictures: once on each host, and what becomes of each of them."""
+"""How `protect` reads its images: once on each host, and what becomes of each of them."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ from rem_release.data.copies.near_groups import (
     near_levels,
     number_noises,
 )
-from rem_release.data.copies.near_pictures import Grids
+from rem_release.data.copies.near_images import Grids
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.sources.clusters import label_by_clusters
 from rem_release.data.sources.recognised import Choice as Choices
@@ -38,10 +38,10 @@ _SHOWN = 10
 
 
 @contextmanager
-def pictures_read(
+def images_read(
     options: ProtectOptions, source: Source, run: RunFolder | None, accelerator: Accelerator, console: Console
 ) -> Iterator[tuple[Source, Choice]]:
-    """Read every picture, label clusters, and decide what becomes of each picture.
+    """Read every image, label clusters, and decide what becomes of each image.
 
     One process of each host decodes and the others open what it made. What a stopped run has decoded is taken up again
     while the files of its source are the same.
@@ -49,12 +49,12 @@ def pictures_read(
     Args:
         options: what the command line said.
         source: opened; without labels where they come from clusters.
-        run: keeps the decoded pictures once it is opened, until it is finished; None for a plan, which keeps nothing.
+        run: keeps the decoded images once it is opened, until it is finished; None for a plan, which keeps nothing.
         accelerator: the processes.
         console: told how far it is.
 
     Raises:
-        InputError: pictures that cannot be read; nothing to protect.
+        InputError: images that cannot be read; nothing to protect.
         RemReleaseError: the process that reads for this one failed.
     """
     keeper = run if accelerator.is_main_process else None
@@ -67,7 +67,7 @@ def pictures_read(
 def _room(
     options: ProtectOptions, source: Source, keeper: RunFolder | None, accelerator: Accelerator
 ) -> Iterator[Path | None]:
-    """Where this process reads its pictures to; None where another process reads them."""
+    """Where this process reads its images to; None where another process reads them."""
     if not accelerator.is_local_main_process:
         yield None
     elif keeper is None:
@@ -155,20 +155,20 @@ def _warn_of_near_copies(
 ) -> None:
     if has_near.any():
         copy = int(np.flatnonzero(has_near)[0])
-        rows = [int(np.argmax(working.image_of_row == picture)) for picture in (copy, near.earlier[copy])]
+        rows = [int(np.argmax(working.image_of_row == image)) for image in (copy, near.earlier[copy])]
         one, other = (source.origin(int(working.rows[row])) for row in rows)
         console.warn(
-            f"{has_near.sum()} pictures are near copies of earlier ones, at most {levels} levels apart, such as {one} "
+            f"{has_near.sum()} images are near copies of earlier ones, at most {levels} levels apart, such as {one} "
             f"of {other}. Two noises average away, so near copies of one size get one noise; of those that "
             "differ in size leave out all but one"
         )
     if chains := near.split_chains():
         drawn = sorted({Role(role).name.lower() for members in chains for role in roles[members]})
         console.warn(
-            f"{sum(map(len, chains))} pictures hang together in chains of more than {MOST_TOGETHER} near copies, the "
+            f"{sum(map(len, chains))} images hang together in chains of more than {MOST_TOGETHER} near copies, the "
             f"longest of {max(map(len, chains))}. They are split into groups with a noise each, which average away "
             "from group to group; where --reserve or --fraction would part near copies, all of the chain are protected "
-            f"(now these pictures are {', '.join(drawn)})"
+            f"(now these images are {', '.join(drawn)})"
         )
 
 
@@ -235,13 +235,13 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
     if working.doubts:
         origin, reason = working.doubts[0]
         console.warn(
-            f"{len(working.doubts)} pictures are nearly of one level, such as {origin} ({reason}): look at them, and "
+            f"{len(working.doubts)} images are nearly of one level, such as {origin} ({reason}): look at them, and "
             "mend them or leave them out with --skip-bad"
         )
     if repeated := len(working.rows) - len(working.hashes):
         first = int(np.flatnonzero(np.diff(np.maximum.accumulate(working.image_of_row), prepend=-1) == 0)[0])
         console.warn(
-            f"{repeated} rows repeat the picture of an earlier row, such as {source.origin(int(working.rows[first]))}"
+            f"{repeated} rows repeat the image of an earlier row, such as {source.origin(int(working.rows[first]))}"
         )
     if working.bad:
         console.warn(f"{len(working.bad)} files are left out; protect lists them in private/skipped.csv")
@@ -255,5 +255,5 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
     clashing = int((labels != working.labels.numpy()[working.image_of_row]).sum())
     if clashing:
         console.warn(
-            f"{clashing} rows show a picture that also stands in another class; its noise is made for the first"
+            f"{clashing} rows show an image that also stands in another class; its noise is made for the first"
         )

@@ -73,7 +73,7 @@ class Draws:
 
     Attributes:
         seed: seed of the run.
-        ids: int64 [N], one id an image; the same picture has the same id.
+        ids: int64 [N], one id an image; the same image has the same id.
         step: training step, from 0; `final` makes those of the last pass over the images.
     """
 

@@ -1,6 +1,6 @@
-"""Which pictures are protected, which are kept back, and which are released as they are.
+"""Which images are protected, which are kept back, and which are released as they are.
 
-The draw depends on the seed, on the picture, and on the pixels of all pictures together: seeds are easily guessed, and
+The draw depends on the seed, on the image, and on the pixels of all images together: seeds are easily guessed, and
 someone who has the release must not be able to repeat the draw and tell clean rows from protected ones.
 """
 
@@ -19,7 +19,7 @@ from rem_release.errors import InputError
 
 
 class Role(IntEnum):
-    """What becomes of a picture, and of every row that shows it."""
+    """What becomes of an image, and of every row that shows it."""
 
     PROTECTED = 0
     UNPROTECTED = 1
@@ -35,27 +35,27 @@ def choose_roles(
     near: NearGroups | None = None,
     release_unprotected: bool = True,
 ) -> np.ndarray:
-    """Draw a role for each distinct picture, so that pixel-identical rows and groups of near copies share one.
+    """Draw a role for each distinct image, so that pixel-identical rows and groups of near copies share one.
 
-    Of a chain of near copies that was split, all pictures are protected where its groups drew several roles: somewhere
+    Of a chain of near copies that was split, all images are protected where its groups drew several roles: somewhere
     along it two near copies would meet, of which one goes out, or is tested on, without the noise of the other.
 
     Args:
-        working: the pictures.
+        working: the images.
         classes: names, for messages.
         reserve: part of each class that is kept back clean for audits, 0 to below 1; rounded down in each class, and
-            a class always keeps one picture that is not reserved. Groups that are too large for what is left are not.
-        fraction: part of the remaining pictures that gets noise, above 0 to 1; up to 19 more where a group is the last.
-        seed: decides the draw, together with the id of each group's first picture.
-        near: how the pictures hang together; None where none is a near copy.
-        release_unprotected: whether pictures without noise are released.
+            a class always keeps one image that is not reserved. Groups that are too large for what is left are not.
+        fraction: part of the remaining images that gets noise, above 0 to 1; up to 19 more where a group is the last.
+        seed: decides the draw, together with the id of each group's first image.
+        near: how the images hang together; None where none is a near copy.
+        release_unprotected: whether images without noise are released.
 
     Returns:
         int8 [U] of `Role`.
 
     Raises:
         InputError: the parts are out of range, nothing would be protected or reserved, or fewer than two classes
-            would have protected pictures.
+            would have protected images.
     """
     check_parts(reserve, fraction)
     near = near or NearGroups.of_strangers(len(working.hashes))
@@ -71,8 +71,8 @@ def choose_roles(
             roles[members[is_apart]] = Role.PROTECTED
     if reserve and not (roles == Role.RESERVED).any():
         raise InputError(
-            f"--reserve {reserve} keeps no picture back: every class is smaller than 1/{reserve}, or hangs together by "
-            "near copies; leave it out, and give audits their test pictures with --holdout"
+            f"--reserve {reserve} keeps no image back: every class is smaller than 1/{reserve}, or hangs together by "
+            "near copies; leave it out, and give audits their test images with --holdout"
         )
     left = np.unique(labels[roles == Role.PROTECTED])
     if len(left) < 2:
@@ -85,7 +85,7 @@ def choose_roles(
 
 
 class _Groups:
-    """Pictures that are drawn together: int64 [n], `firsts`, ascending, and for each of those all that go with it."""
+    """Images that are drawn together: int64 [n], `firsts`, ascending, and for each of those all that go with it."""
 
     def __init__(self, near: NearGroups) -> None:
         self.firsts = np.unique(near.group)
@@ -99,7 +99,7 @@ class _Groups:
 
 
 def _reserve(roles: np.ndarray, labels: np.ndarray, groups: _Groups, ranks: np.ndarray, share: float) -> None:
-    """Reserve a share of each class in groups; a group counts in the class of its first picture."""
+    """Reserve a share of each class in groups; a group counts in the class of its first image."""
     firsts = groups.firsts
     kept = np.bincount(labels)
     for label in np.unique(labels):
@@ -117,7 +117,7 @@ def _reserve(roles: np.ndarray, labels: np.ndarray, groups: _Groups, ranks: np.n
 
 
 def _protect_part(roles: np.ndarray, groups: _Groups, ranks: np.ndarray, fraction: float) -> None:
-    """Leave a part of the pictures that are not reserved protected, in groups."""
+    """Leave a part of the images that are not reserved protected, in groups."""
     firsts = groups.firsts[roles[groups.firsts] == Role.PROTECTED]
     wanted = round(fraction * int((roles == Role.PROTECTED).sum()))
     for first in firsts[np.argsort(ranks[firsts], kind="stable")]:

@@ -95,7 +95,7 @@ class ShardWriter:
         folder: the release folder.
         split: name of the split, such as `train`.
         features: the released columns in order, see `released_features`.
-        image_column: the column that holds the pictures.
+        image_column: the column that holds the images.
         max_shard_bytes: a shard is closed once it holds that much.
         max_row_group_bytes: a row group is closed once it holds that much; this bounds the memory that is needed.
         subfolder: where in the release folder the shards go.
@@ -144,7 +144,7 @@ class ShardWriter:
         """Append rows.
 
         Args:
-            pngs: encoded pictures, one a row.
+            pngs: encoded images, one a row.
             columns: the other columns of the same rows, see `released_columns`.
 
         Raises:
@@ -172,7 +172,7 @@ class ShardWriter:
                 self._schema,
                 compression="snappy",
                 use_dictionary=self._others,
-                write_statistics=self._others,  # the statistics of the image column would be whole pictures
+                write_statistics=self._others,  # the statistics of the image column would be whole images
             )
         table = self._assemble()
         self._writer.write_table(table, row_group_size=max(1, len(table)))
@@ -253,7 +253,7 @@ def iterate_rows(
     Args:
         paths: the shards in order.
         columns: other columns to read; None reads all of them.
-        image_column: the column of pictures.
+        image_column: the column of images.
 
     Raises:
         VerificationError: a file is damaged, or lacks a column; the message names it.
@@ -279,5 +279,5 @@ def _choose_columns(schema: pa.Schema, path: Path, columns: Sequence[str] | None
     if missing:
         raise VerificationError(f"{path.name} lacks the columns {missing}; it has {schema.names}")
     if not pa.types.is_struct(schema.field(image_column).type):
-        raise VerificationError(f"{path.name}: column {image_column!r} does not hold pictures")
+        raise VerificationError(f"{path.name}: column {image_column!r} does not hold images")
     return list(dict.fromkeys(wanted))

@@ -1,4 +1,4 @@
-"""The working set: every distinct picture of a source at the working resolution, on disk as uint8."""
+"""The working set: every distinct image of a source at the working resolution, on disk as uint8."""
 
 import json
 from collections import Counter
@@ -29,27 +29,27 @@ _KNOWN = ("stamp", "crc32", "hashes", "sizes", "rows", "image_of_row", "bad", "d
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WorkingSet:
-    """U distinct pictures that K readable rows show. Rows with equal released pixels share one picture."""
+    """U distinct images that K readable rows show. Rows with equal released pixels share one image."""
 
     images: StoredImages
     """uint8 [U, 3, R, R], in order of first appearance"""
     labels: torch.Tensor
-    """int64 [U], class of the first row that shows the picture; -1 while clusters are not labelled"""
+    """int64 [U], class of the first row that shows the image; -1 while clusters are not labelled"""
     keys: torch.Tensor
-    """int64 [U], 63 bits of the hash: the image id of the draws. Equal keys of different pictures, which a hash of
+    """int64 [U], 63 bits of the hash: the image id of the draws. Equal keys of different images, which a hash of
     63 bits makes next to impossible, would share their random draws and nothing else"""
     sizes: torch.Tensor
     """int64 [U, 2], (height, width) as released"""
     hashes: list[str]
-    """pixel hash of each picture as released"""
+    """pixel hash of each image as released"""
     rows: np.ndarray
     """int64 [K], the readable rows of the source in order"""
     image_of_row: np.ndarray
-    """int64 [K], index of the picture that the row shows"""
+    """int64 [K], index of the image that the row shows"""
     bad: list[tuple[str, str]]
     """(origin, reason) of every row that was left out"""
     doubts: list[tuple[str, str]]
-    """(origin, reason) of every other row whose picture may not be what its owner sees"""
+    """(origin, reason) of every other row whose image may not be what its owner sees"""
     choices: dict[Choice, int]
     """of how many readable rows the decoding was a choice, by what was one"""
     faults: dict[Fault, int]
@@ -86,12 +86,12 @@ def read_working_set(
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> WorkingSet:
-    """Decode every row once; pictures at working size go to disk, full ones are in memory a few at a time.
+    """Decode every row once; images at working size go to disk, full ones are in memory a few at a time.
 
     Args:
         source: an opened source.
         resolution: R, side of the working grid in pixels.
-        folder: where the pictures go; nobody else may read there, for they are clean.
+        folder: where the images go; nobody else may read there, for they are clean.
         max_side: longer side in pixels to which released images are shrunk.
         skip_bad: leave unreadable rows out instead of raising, and those that are in doubt, see `find_doubt`.
         progress: called as progress(done, total) after each row.
@@ -164,7 +164,7 @@ def _assemble(
 
 
 def save_index(working: WorkingSet, source: Source, folder: Path) -> None:
-    """Write what is known of the pictures beside them, so that another process need not decode them again."""
+    """Write what is known of the images beside them, so that another process need not decode them again."""
     write_arrays(
         folder / _INDEX,
         stamp=np.array(source.stamp()),
@@ -181,7 +181,7 @@ def save_index(working: WorkingSet, source: Source, folder: Path) -> None:
 
 
 def open_working_set(source: Source, resolution: int, folder: Path, check: bool = False) -> WorkingSet | None:
-    """The pictures that another process, or a run that was stopped, has decoded.
+    """The images that another process, or a run that was stopped, has decoded.
 
     None where there are none, where the source changed since, and where they are damaged.
 
@@ -189,7 +189,7 @@ def open_working_set(source: Source, resolution: int, folder: Path, check: bool 
         source: the same source, opened again.
         resolution: R.
         folder: as it was given to `read_working_set`.
-        check: read all pictures, and compare them with their checksum.
+        check: read all images, and compare them with their checksum.
     """
     known = read_arrays(folder / _INDEX, _KNOWN)
     if known is None or str(known["stamp"]) != source.stamp():

@@ -1,7 +1,7 @@
-"""What the card's figures show: protected pictures that are released, and noise that helps to undo that of none.
+"""What the card's figures show: protected images that are released, and noise that helps to undo that of none.
 
-Noise of a released picture would undo its protection (protected − δ = clean), and noise that is like it undoes a part:
-`NoiseGain` measures how much. Not seen: a clean picture that was cropped, turned by a quarter, or mixed with others,
+Noise of a released image would undo its protection (protected − δ = clean), and noise that is like it undoes a part:
+`NoiseGain` measures how much. Not seen: a clean image that was cropped, turned by a quarter, or mixed with others,
 within a figure of the right layout.
 """
 
@@ -43,14 +43,14 @@ def check_figures_show(
     row_map: Sequence[RecordedRow] | None = None,
     progress: Progress | None = None,
 ) -> list[Check]:
-    """Prove what `figures/protected.png` and `figures/noise.png` show. Pictures are streamed.
+    """Prove what `figures/protected.png` and `figures/noise.png` show. Images are streamed.
 
     Args:
         release: the folder; its files have been verified.
         facts: consistent facts.
         clean: the originals; without them nobody can tell whether a figure shows one, or the noise of one.
         row_map: the run's record of rows, see `choose_pairing`.
-        progress: told (done, total) pictures.
+        progress: told (done, total) images.
     """
     protected, noise = Faults(), Faults()
     shown = _read_cells(release, facts, PROTECTED_FIGURE, protected)
@@ -64,8 +64,8 @@ def check_figures_show(
         ]
     for number in range(len(shown)):
         if number not in search.rows_of:
-            protected.add(f"cell {number} of {PROTECTED_FIGURE} is no picture of the release; {_CURE}")
-    cells = f"each of its {len(shown)} cells is a picture of the release" if shown else "there is none"
+            protected.add(f"cell {number} of {PROTECTED_FIGURE} is no image of the release; {_CURE}")
+    cells = f"each of its {len(shown)} cells is an image of the release" if shown else "there is none"
     noises = f"{len(thumbnails)} cells of noise within the budget" if NOISE_FIGURE in facts.files else "there is none"
     checks = [protected.conclude("protected figure", cells), noise.conclude("noise figure", noises)]
     return [*checks, _conclude(search, clean, facts)]
@@ -122,7 +122,7 @@ class _Look:
 
     row: int
     cells: list[int]
-    """of the figure of protected pictures that show it"""
+    """of the figure of protected images that show it"""
     index: int | None
     """its original; None where it was not found"""
     is_equal: bool
@@ -143,11 +143,11 @@ class _Search:
         for number, cell in enumerate(shown):
             self._cells.setdefault(cell.tobytes(), []).append(number)
         resolution, levels = facts.protection.resolution, facts.protection.rho_u_levels
-        self._pictures = NoiseCells(thumbnails, resolution)
+        self._images = NoiseCells(thumbnails, resolution)
         self._noise = NoiseGain(read_noise(np.array(thumbnails), levels), levels, resolution) if thumbnails else None
         self._clean = clean
         self.rows_of: dict[int, int] = {}
-        """cell of the figure of protected pictures -> a row that it shows"""
+        """cell of the figure of protected images -> a row that it shows"""
         self.faults = Faults()
         self.compared = self.originals = 0
         self.gain = 0.0
@@ -190,7 +190,7 @@ class _Search:
             return _Look(row.number, cells, None, False, None)
         is_equal = np.array_equal(partner.pixels, pixels)
         cell, gain = self._noise.find(partner.pixels, pixels) if self._noise and not is_equal else (0, 0.0)
-        alike = _say(self._pictures.find_picture(partner.pixels), f"the original of row {row.number}")
+        alike = _say(self._images.find_image(partner.pixels), f"the original of row {row.number}")
         if not alike and gain > MOST_GAIN:
             alike = (
                 f"cell {cell} of {NOISE_FIGURE}, subtracted from row {row.number}, brings it {gain:.2f} dB closer to "
@@ -204,7 +204,7 @@ class _Search:
             pixels = self._clean.pixels(index)
         except BadImage:
             return None
-        return _say(self._pictures.find_picture(pixels), f"original {index}, which is not released")
+        return _say(self._images.find_image(pixels), f"original {index}, which is not released")
 
     def _take(self, look: _Look) -> None:
         self.compared += look.index is not None

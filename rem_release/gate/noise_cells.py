@@ -1,4 +1,4 @@
-"""How much a cell of the noise figure is like a picture."""
+"""How much a cell of the noise figure is like an image."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from rem_release.release.noise_gain import FLAT, squash
 
 _FINEST = 32
 _ALIKE = 0.9
-"""Correlation on the grid above which two pictures count as alike. Measured on seven runs of REM, SEM, EM and random
-noise, of 400 to 5000 CIFAR-10 pictures and of 40 photographs: no original came above 0.81."""
+"""Correlation on the grid above which two images count as alike. Measured on seven runs of REM, SEM, EM and random
+noise, of 400 to 5000 CIFAR-10 images and of 40 photographs: no original came above 0.81."""
 
 
 class NoiseCells:
-    """The cells of the noise figure, compared with pictures by correlation on a grid of at most 32 x 32.
+    """The cells of the noise figure, compared with images by correlation on a grid of at most 32 x 32.
 
     Mirrored copies, copies turned by half and negatives are recognised too. What has no contrast is like nothing.
 
@@ -28,18 +28,18 @@ class NoiseCells:
         described = [_describe(view, self._side) for view in turned]
         self._cells = np.array(described, np.float32).reshape(-1, 3 * self._side**2)
 
-    def find_picture(self, picture: np.ndarray) -> tuple[int, float] | None:
-        """The number of the cell that shows this picture, uint8 (H, W, 3), and how alike they are; None if no cell."""
+    def find_image(self, image: np.ndarray) -> tuple[int, float] | None:
+        """The number of the cell that shows this image, uint8 (H, W, 3), and how alike they are; None if no cell."""
         if not len(self._cells):
             return None
-        likeness = np.abs(self._cells @ _describe(picture, self._side))
+        likeness = np.abs(self._cells @ _describe(image, self._side))
         best = int(likeness.argmax())
         return (best // 4, float(likeness[best])) if likeness[best] > _ALIKE else None
 
 
-def _describe(picture: np.ndarray, side: int) -> np.ndarray:
-    """A picture, uint8 (H, W, 3), squashed, less its mean, of length 1: float32 [3 · side²]; zeros if it is flat."""
-    values = squash(picture, side).astype(np.float32).reshape(-1)
+def _describe(image: np.ndarray, side: int) -> np.ndarray:
+    """An image, uint8 (H, W, 3), squashed, less its mean, of length 1: float32 [3 · side²]; zeros if it is flat."""
+    values = squash(image, side).astype(np.float32).reshape(-1)
     values -= values.mean()
     length = float(np.linalg.norm(values))
     return values / length if length > FLAT * values.size**0.5 else np.zeros_like(values)

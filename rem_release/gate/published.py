@@ -12,7 +12,7 @@ DELETE = (
     "delete that repository (or make it private, and ask the Hub's support to purge it if others may have it) before "
     "publishing anywhere, and change nothing else"
 )
-"""What to do where pictures are out, clean or with other noise."""
+"""What to do where images are out, clean or with other noise."""
 _MOST_BYTES = 20_000
 _ATTRIBUTE = rb"[-!]?(?:filter|diff|merge|text|eol|binary|linguist-[a-z]+)(?:=[a-z]+)?"
 _LINE = re.compile(rb"\s*(?:#.{0,80}|\S{1,100}(?:[ \t]+" + _ATTRIBUTE + rb")+)?\s*")
@@ -27,7 +27,7 @@ class DataFile:
     columns: tuple[str, str]
     """(image, label)"""
     levels: int
-    """the most that its pictures differ from their originals; 0 where they are clean"""
+    """the most that its images differ from their originals; 0 where they are clean"""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Whether any row says more beside its picture than a description needs, whatever it is written as."""
+"""Whether any row says more beside its image than a description needs, whatever it is written as."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -35,7 +35,7 @@ def find_excess(
 ) -> Iterator[tuple[Excess, str]]:
     """The first rows that say too much, each time without the columns that were named before; and what to do.
 
-    All columns count but the pictures and what the owner keeps: see `data.row_room`.
+    All columns count but the images and what the owner keeps: see `data.row_room`.
     """
     data = facts.data
     names = [name for name in data.columns if name != data.image_column and name not in kept]
@@ -52,7 +52,7 @@ def _describe(excess: Excess, label: str) -> str:
     dropped = " ".join(f"--drop-column {name}" for name in excess.columns if name != label)
     cure = f"protect again with {dropped}" if dropped else "give the classes shorter names and protect again"
     return (
-        f"{excess.where} says {excess.size} bytes beside its picture, and {excess.most} are allowed: "
+        f"{excess.where} says {excess.size} bytes beside its image, and {excess.most} are allowed: "
         f"column {', '.join(shown)}{more}; {cure}, or push with "
         + " ".join(f"--keep-column {name}" for name in excess.columns)
     )

@@ -1,4 +1,4 @@
-"""What one value of a column, or its name, tells about the original picture: where it lies, or what it looks like.
+"""What one value of a column, or its name, tells about the original image: where it lies, or what it looks like.
 
 Not seen: coordinates without a telling name, and whatever a person would have to read to understand.
 """
@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rem_release.data.leaks.hidden_pictures import count_numbers, find_picture, leaves
+from rem_release.data.leaks.hidden_images import count_numbers, find_image, leaves
 from rem_release.data.leaks.text_codes import unfold
 
-PICTURE = "a picture"
+IMAGE = "an image"
 ADDRESS = "an address"
 FILE_NAME = "a file name"
 PATH = "a path"
@@ -115,8 +115,8 @@ def read_value(value: Any) -> dict[str, str]:
         few prove nothing: a column holds them if most of its values do.
     """
     found: dict[str, str] = {}
-    if (what := find_picture(value)) is not None:
-        found[PICTURE] = f"{what}: {excerpt(value)}"
+    if (what := find_image(value)) is not None:
+        found[IMAGE] = f"{what}: {excerpt(value)}"
     if isinstance(value, (str, list, dict)) and _count_listed(value) >= LEAST_NUMBERS:
         found.setdefault(NUMBERS, excerpt(value))
     for key in _keys(value):

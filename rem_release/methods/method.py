@@ -95,7 +95,7 @@ class Method(ABC):
         if whole_levels(self.rho_u) < 1:
             raise InputError(f"noise.rho_u {rho_u} is less than one 8-bit level; give at least 1/255")
         if whole_levels(self.rho_u) > 127:
-            raise InputError(f"noise.rho_u {rho_u} is above 127/255: nothing of the picture would be left; try 8/255")
+            raise InputError(f"noise.rho_u {rho_u} is above 127/255: nothing of the image would be left; try 8/255")
 
     def warn(self) -> list[str]:
         """What is allowed, and probably not meant."""
@@ -145,7 +145,7 @@ class Method(ABC):
 
         Args:
             setting: what it is built for.
-            images: U, pictures that get noise.
+            images: U, images that get noise.
             padded: how many the last phase computes noise for, those that fill up batches included.
         """
 

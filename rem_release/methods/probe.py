@@ -2,27 +2,27 @@
 
 import time
 
-from rem_release.methods.maker import Maker, Pictures
+from rem_release.methods.maker import ImageSet, Maker
 
 _LEAST_SECONDS = 1.0
 _MOST_ROUNDS = 50
 
 
-def probe_gradients(maker: Maker, pictures: Pictures, trains: bool) -> float:
+def probe_gradients(maker: Maker, image_set: ImageSet, trains: bool) -> float:
     """Median seconds of one sample gradient evaluation, in the batches that the noise is made in; 0 without any.
 
     Args:
         maker: not to be used afterwards.
-        pictures: what gets noise.
+        image_set: what gets noise.
         trains: whether to rehearse the training before, so that the memory of both is taken.
     """
     if trains:
-        maker.rehearse(pictures)
+        maker.rehearse(image_set)
     rounds: list[float] = []
     first = time.perf_counter()
     while len(rounds) < 4 or (time.perf_counter() - first < _LEAST_SECONDS and len(rounds) < _MOST_ROUNDS):
         began = time.perf_counter()
-        gradients = maker.spend(pictures)
+        gradients = maker.spend(image_set)
         if not gradients:
             return 0.0
         rounds.append((time.perf_counter() - began) / gradients)

@@ -35,4 +35,4 @@ def check_files_apart(run: Path, source: Source, what: str) -> None:
         InputError: it has one; the message names it.
     """
     if file := find_file_within(source, run):
-        raise InputError(f"{what}: {file} lies in {run}, or leads there; take pictures that lie outside of it")
+        raise InputError(f"{what}: {file} lies in {run}, or leads there; take images that lie outside of it")

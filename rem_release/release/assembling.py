@@ -50,9 +50,9 @@ def assemble_facts(
 def describe_data(source: Source, choice: Choice) -> DataFacts:
     """What is released, counted in rows."""
     working, positions = choice.working, choice.released()
-    pictures = working.image_of_row[positions]
-    roles = choice.roles[pictures]
-    sizes = working.sizes.numpy()[pictures]
+    images = working.image_of_row[positions]
+    roles = choice.roles[images]
+    sizes = working.sizes.numpy()[images]
     areas = sizes[:, 0] * sizes[:, 1]
     smallest, largest = sizes[areas.argmin()], sizes[areas.argmax()]
     is_resized = (sizes != working.resolution).any(axis=1) & (roles == Role.PROTECTED)
@@ -74,7 +74,7 @@ def describe_data(source: Source, choice: Choice) -> DataFacts:
         skipped=len(working.bad),
         choices=working.choices,
         left_out=count_left_out(source, choice),
-        duplicates=len(positions) - len(np.unique(pictures)),
+        duplicates=len(positions) - len(np.unique(images)),
         near_copies=choice.near_copies,
         resized_noise=int(is_resized.sum()),
         classes=source.classes,

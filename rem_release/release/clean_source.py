@@ -45,7 +45,7 @@ def open_clean_split(run: RunFolder, facts: Facts, split: str, clean: str | None
         run: the run, which remembers its source and the names of its albums.
         facts: of its release.
         split: `NAME`, a split of the run's source; or `NAME=SOURCE`, where the split NAME of SOURCE is taken, or the
-            whole of SOURCE if it is one Parquet file, one saved `Dataset`, or a folder of pictures without splits.
+            whole of SOURCE if it is one Parquet file, one saved `Dataset`, or a folder of images without splits.
         clean: a source that takes the place of the one that the run remembers.
 
     Returns:
@@ -59,7 +59,7 @@ def open_clean_split(run: RunFolder, facts: Facts, split: str, clean: str | None
     if name in facts.data.split_images:
         raise InputError(f"{OPTION} {name}: that is the protected split itself; name another one, such as test")
     if facts.data.labels_from == "clusters":
-        raise InputError(f"{OPTION} {name}: the classes of this release are clusters, which other pictures do not have")
+        raise InputError(f"{OPTION} {name}: the classes of this release are clusters, which other images do not have")
     try:
         source = _open_given(location, name, facts) if location else _open_beside(run, name, facts, clean)
     except InputError as error:
@@ -81,12 +81,12 @@ def _open_beside(run: RunFolder, name: str, facts: Facts, clean: str | None) -> 
         raise InputError(f"{location} has no split {name!r}: it is one split, {facts.data.split!r}")
     source = open_source(_choose_options(location, name, facts.data))
     if _is_whole(source, path):
-        raise InputError(f"{location} has no split {name!r}: its own pictures are the split {facts.data.split!r}")
+        raise InputError(f"{location} has no split {name!r}: its own images are the split {facts.data.split!r}")
     return source
 
 
 def _open_given(location: str, name: str, facts: Facts) -> Source:
-    """The split of that name, or a folder of pictures as a whole; never a split of another name."""
+    """The split of that name, or a folder of images as a whole; never a split of another name."""
     options = _choose_options(location, name, facts.data)
     try:
         return open_source(options)

@@ -93,11 +93,11 @@ class DataFacts(_Facts):
         description="how much of the source is not released, by why: rows, images, other files, splits; empty where "
         "nothing is, or where not stated",
     )
-    duplicates: int = Field(ge=0, description="released rows whose picture also stands in an earlier row")
+    duplicates: int = Field(ge=0, description="released rows whose image also stands in an earlier row")
     near_copies: int | None = Field(
         default=None,
         ge=0,
-        description="released rows whose picture is a near copy of, but not equal to, one that is released in an "
+        description="released rows whose image is a near copy of, but not equal to, one that is released in an "
         "earlier row; None where nobody looked",
     )
     resized_noise: int = Field(ge=0, description="protected rows that are not of the working resolution")
@@ -123,7 +123,7 @@ class OwnerFacts(_Facts):
     """What the owner chose to put on the card; None where nothing was chosen."""
 
     pretty_name: str | None = None
-    about: str | None = Field(default=None, description="what the pictures show and where they come from")
+    about: str | None = Field(default=None, description="what the images show and where they come from")
     intended_use: str | None = None
     license: str | None = Field(default=None, description="identifier of the Hub's list, such as cc-by-4.0 or other")
     license_name: str | None = Field(default=None, description="name of the licence where `license` is other")
@@ -162,7 +162,7 @@ class Facts(_Facts):
     cost: CostFacts
     data: DataFacts
     owner: OwnerFacts = OwnerFacts()
-    clean_split: CleanSplitFacts | None = Field(default=None, description="None: no picture of another split goes out")
+    clean_split: CleanSplitFacts | None = Field(default=None, description="None: no image of another split goes out")
     kept_columns: list[str] = Field(
         default=[], description="columns that the owner let through the gate by name (push --keep-column)"
     )

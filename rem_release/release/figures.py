@@ -1,4 +1,4 @@
-"""The figures of the card: protected pictures, and amplified noise of pictures that are not released."""
+"""The figures of the card: protected images, and amplified noise of images that are not released."""
 
 import math
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ _MID_GREY = 128
 
 
 def protected_grid(images: Sequence[np.ndarray]) -> bytes:
-    """Up to 25 protected pictures in equal cells, each whole and in its own proportions, on white.
+    """Up to 25 protected images in equal cells, each whole and in its own proportions, on white.
 
     Args:
-        images: protected pictures as released, uint8 (H, W, 3), at least one. Never a clean one.
+        images: protected images as released, uint8 (H, W, 3), at least one. Never a clean one.
 
     Returns:
-        A bare PNG. Small pictures are enlarged without smoothing, so that their pixels can be seen.
+        A bare PNG. Small images are enlarged without smoothing, so that their pixels can be seen.
     """
     return encode_png(_arrange([fit_cell(image) for image in images[:_MOST_CELLS]]))
 
@@ -34,7 +34,7 @@ def noise_grid(noise: np.ndarray, levels: int) -> bytes:
     """Noise made visible: −levels is black, no change is mid-grey, +levels is white, for each channel.
 
     Args:
-        noise: integers [n, H, W, 3] in levels of 255, within ±levels. Only of pictures that are not released.
+        noise: integers [n, H, W, 3] in levels of 255, within ±levels. Only of images that are not released.
         levels: the budget floor(255·ρ_u).
 
     Returns:
@@ -67,7 +67,7 @@ def noise_sides(resolution: int) -> tuple[int, int]:
 
 
 def fit_cell(image: np.ndarray, side: int = _CELL) -> np.ndarray:
-    """The whole picture, uint8 (H, W, 3), in a white square cell of the grid; a cell fits itself.
+    """The whole image, uint8 (H, W, 3), in a white square cell of the grid; a cell fits itself.
 
     It is shrunk smoothly, or enlarged by a whole number.
     """
@@ -108,7 +108,7 @@ def cut_cells(grid: np.ndarray, side: int = _CELL) -> list[np.ndarray]:
 def _arrange(cells: Sequence[np.ndarray]) -> np.ndarray:
     """Cells of one size in a grid as square as it gets, on white, with a white gap between them."""
     if not cells:
-        raise ValueError("a figure needs at least one picture")
+        raise ValueError("a figure needs at least one image")
     side = cells[0].shape[0]
     columns = math.ceil(math.sqrt(len(cells)))
     rows = math.ceil(len(cells) / columns)

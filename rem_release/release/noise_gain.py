@@ -1,4 +1,4 @@
-"""What subtracting a cell of the noise figure from a released picture gains.
+"""What subtracting a cell of the noise figure from a released image gains.
 
 For noise n = protected − clean and a cell c, the best factor s brings |n − s·c|² down to |n|²·(1 − r²) with
 r = <n, c> / (|n|·|c|) (least squares): the PSNR to the original rises by −10·log10(1 − r²) dB.
@@ -16,11 +16,11 @@ from PIL import Image
 from rem_release.core.resampling import interpolation_matrix
 
 MOST_GAIN = 0.5
-"""dB that a cell may gain on a picture. On 2,000 pictures each, random noise gained nothing, and noise on grey, after
+"""dB that a cell may gain on an image. On 2,000 images each, random noise gained nothing, and noise on grey, after
 120 steps of training, up to 3.9 (EM), 14.2 (REM) and 16.8 (SEM) on patches of photographs, and 2.0, 5.3 and 7.9 on
 CIFAR-10; with other draws EM and REM gave as much."""
 FLAT = 8.0
-"""levels of contrast on the working grid; of a flatter picture there is nothing to protect"""
+"""levels of contrast on the working grid; of a flatter image there is nothing to protect"""
 _CHANCE = 5.0
 """standard deviations of what independent noise correlates; less is no gain"""
 _BLOCKS = (1, 4)
@@ -28,14 +28,14 @@ _BLOCKS = (1, 4)
 _FLIPS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 _SURE = 1e-6
 _STRIP = 1 << 20
-"""pixels of a large picture that are worked on at a time"""
+"""pixels of a large image that are worked on at a time"""
 
 
 class NoiseGain:
-    """The cells of a noise figure, subtracted from pictures as it fits best.
+    """The cells of a noise figure, subtracted from images as it fits best.
 
     Tried are every cell, whole and averaged over blocks, as it is and mirrored, with every factor, negative ones too,
-    brought to the picture's size as the noise is. Not tried: mixtures of cells, whose factors nobody finds without the
+    brought to the image's size as the noise is. Not tried: mixtures of cells, whose factors nobody finds without the
     originals, and shifts (up to four pixels each way raised the largest gain on 500 rows by 2 % and the mean by 7 %).
 
     Args:
@@ -49,15 +49,15 @@ class NoiseGain:
         self._levels, self._shown, self._resolution = levels, noise.shape[-1], resolution
         sides = [side for side in _BLOCKS if side < self._shown]
         means = [F.interpolate(F.adaptive_avg_pool2d(noise, side), size=self._shown) for side in sides]
-        grey = noise.mean(1, keepdim=True).expand_as(noise)  # the pictures may be grey, and their noise not far from it
+        grey = noise.mean(1, keepdim=True).expand_as(noise)  # the images may be grey, and their noise not far from it
         self._views = torch.stack([noise, grey, *means], 1).numpy()
         self._flat = self._views.reshape(self._views.shape[0] * self._views.shape[1], -1)
         self._route = lru_cache(maxsize=64)(self._find_route)
 
     def find(self, clean: np.ndarray, protected: np.ndarray) -> tuple[int, float]:
-        """The cell that gains most on a picture, both uint8 (H, W, 3), and the gain in dB.
+        """The cell that gains most on an image, both uint8 (H, W, 3), and the gain in dB.
 
-        Flat pictures gain nothing, and nothing gained is what independent noise would gain by chance: five standard
+        Flat images gain nothing, and nothing gained is what independent noise would gain by chance: five standard
         deviations, 0.03 dB on 32 x 32 pixels and 0.6 on 8 x 8. On eight pixels or fewer nothing can be told.
         """
         if squash(clean, self._resolution).std() < FLAT:
@@ -111,8 +111,8 @@ class NoiseGain:
         return rows, columns, lengths.reshape(-1)
 
 
-def squash(picture: np.ndarray, side: int) -> np.ndarray:
-    """A picture, uint8 (H, W, 3), on a square grid, by means."""
-    if picture.shape[:2] == (side, side):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BOX))
+def squash(image: np.ndarray, side: int) -> np.ndarray:
+    """An image, uint8 (H, W, 3), on a square grid, by means."""
+    if image.shape[:2] == (side, side):
+        return image
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))

@@ -67,7 +67,7 @@ def write_row_map(path: Path, source: Source, choice: Choice) -> None:
             "origin": pa.array([source.origin(int(row)) for row in working.rows]),
             "role": pa.array([Role(role).name.lower() for role in roles]),
             "released_row": pa.array(released, mask=released < 0),
-            "clean_sha256": pa.array([working.hashes[picture] for picture in working.image_of_row]),
+            "clean_sha256": pa.array([working.hashes[image] for image in working.image_of_row]),
         }
     )
     with written_atomically(path) as temporary:

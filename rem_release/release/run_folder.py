@@ -226,7 +226,7 @@ class RunFolder:
 
     @contextmanager
     def read_into(self) -> Iterator[Path]:
-        """A new folder for pictures that are read before `open`, which keeps it; else it is deleted at the end.
+        """A new folder for images that are read before `open`, which keeps it; else it is deleted at the end.
 
         So a command that cannot begin leaves nothing behind, and replaces nothing.
 
@@ -321,7 +321,7 @@ class RunFolder:
             self.write_json(self.status, {"state": state, "exit_code": exit_code, "message": message})
 
     def published(self, digest: str) -> Path:
-        """Where a push of the data with this digest notes which pictures went out."""
+        """Where a push of the data with this digest notes which images went out."""
         return self.private / f"published-{digest[:12]}.parquet"
 
     def clear_scratch(self) -> None:

@@ -1,4 +1,4 @@
-"""Writing the released rows: every picture read again, protected at its own size, encoded, and measured."""
+"""Writing the released rows: every image read again, protected at its own size, encoded, and measured."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
 from rem_release.release.shard_journal import Outcome, ShardJournal
 
 Progress = Callable[[int, int], None]
-_FIGURE_PICTURES = 16
+_FIGURE_IMAGES = 16
 _BATCH_ROWS = 256
 _AGAIN = "start again with --overwrite"
 
@@ -34,13 +34,13 @@ class Choice:
     """What becomes of every readable row.
 
     Attributes:
-        working: the pictures.
+        working: the images.
         roles: int8 [U] of `Role`.
-        noise_index: int64 [U], where the noise of a protected picture stands in the store; -1 for the others. Near
+        noise_index: int64 [U], where the noise of a protected image stands in the store; -1 for the others. Near
             copies of one size share one noise.
         release_unprotected: release the rows without noise too.
-        max_side: longer side that pictures are shrunk to.
-        near_copies: released rows whose picture is a near copy of one that is released earlier.
+        max_side: longer side that images are shrunk to.
+        near_copies: released rows whose image is a near copy of one that is released earlier.
     """
 
     working: WorkingSet
@@ -51,7 +51,7 @@ class Choice:
     near_copies: int = 0
 
     def with_noise(self) -> np.ndarray:
-        """int64, the pictures that noise is made for, in the order of the store: the first of those that share one."""
+        """int64, the images that noise is made for, in the order of the store: the first of those that share one."""
         noise, firsts = np.unique(self.noise_index, return_index=True)
         return firsts[noise >= 0]
 
@@ -80,7 +80,7 @@ class Written:
     raised: int = 0
     """protected rows whose noise rounded to nothing and was raised, see `protect_at_own_size`"""
     samples: list[np.ndarray] = field(default_factory=list)
-    """protected pictures for the figure, as its cells; none where it would tell them from clean ones"""
+    """protected images for the figure, as its cells; none where it would tell them from clean ones"""
     gain: float = 0.0
     """dB, the most that subtracting a cell of the noise figure gains; above `MOST_GAIN` no further row is tried"""
     rows: int = 0
@@ -113,7 +113,7 @@ def write_rows(
         staging: the folder that becomes the release.
         source: the images; each is read again and must be as it was.
         choice: what becomes of each row.
-        noise: the noise of the protected pictures.
+        noise: the noise of the protected images.
         budget: floor(255·ρ_u).
         journals: of the shards of each split that are finished.
         shard_bytes: a shard is closed once it holds that much.
@@ -121,7 +121,7 @@ def write_rows(
         figure: the noise figure, which is held against every row.
 
     Raises:
-        InputError: a picture changed since it was read first.
+        InputError: an image changed since it was read first.
         RuntimeError: a row left the budget, or rows are missing (a bug).
     """
     positions = choice.released()
@@ -179,11 +179,11 @@ def _make_row(
     figure: NoiseGain | None,
 ) -> tuple[bytes, Outcome]:
     working = choice.working
-    row, picture = int(working.rows[position]), int(working.image_of_row[position])
-    clean = _read_again(source, choice, row, working.hashes[picture])
-    if choice.roles[picture] != Role.PROTECTED:
+    row, image = int(working.rows[position]), int(working.image_of_row[position])
+    clean = _read_again(source, choice, row, working.hashes[image])
+    if choice.roles[image] != Role.PROTECTED:
         return encode_png(clean), Outcome(None, False, None)
-    levels = noise.read(int(choice.noise_index[picture]))
+    levels = noise.read(int(choice.noise_index[image]))
     tensor, raised = protect_at_own_size(torch.from_numpy(clean).permute(2, 0, 1), levels, budget)
     protected = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
     change = measure_change(clean, protected)
@@ -204,7 +204,7 @@ def _read_again(source: Source, choice: Choice, row: int, expected: str) -> np.n
 
 
 def write_reserve(folder: Path, source: Source, choice: Choice) -> int:
-    """Keep the reserved pictures, clean, in `private/`; returns how many rows there are."""
+    """Keep the reserved images, clean, in `private/`; returns how many rows there are."""
     positions = np.flatnonzero(choice.row_roles() == Role.RESERVED)
     if len(positions) == 0:
         return 0
@@ -236,6 +236,6 @@ def _choose_samples(choice: Choice, positions: np.ndarray) -> set[int]:
     for position in protected:
         label = int(working.labels[working.image_of_row[position]])
         seen[label] = seen.get(label, 0) + 1
-        if seen[label] <= _FIGURE_PICTURES:
+        if seen[label] <= _FIGURE_IMAGES:
             ranked.append((seen[label], label, position))
-    return {position for _, _, position in sorted(ranked)[:_FIGURE_PICTURES]}
+    return {position for _, _, position in sorted(ranked)[:_FIGURE_IMAGES]}

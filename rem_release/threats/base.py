@@ -38,12 +38,12 @@ GAPS = {
 class Stage(IntEnum):
     """Where a part acts. Parts stand in a name, and act, in this order; those of one stage by name."""
 
-    PICTURE = 0
-    """on each picture at its own size; several keep the order in which they are written, which matters"""
+    FILTER = 0
+    """on each image at its own size; several keep the order in which they are written, which matters"""
     TRAINING_SET = 1
     """on every image, by what was learnt from all training images"""
     VIEWS = 2
-    """on how pictures are brought to the network"""
+    """on how images are brought to the network"""
     IMAGE = 3
     """on each image of a batch; there may be several"""
     BATCH = 4
@@ -65,7 +65,7 @@ class Part:
     Attributes:
         name: in recipes; that of the file. A class whose own name begins with `_` is no threat, but what the one of its
             file is made of.
-        stage: where it acts. But for `PICTURE` and `IMAGE`, a threat has one part of each stage.
+        stage: where it acts. But for `FILTER` and `IMAGE`, a threat has one part of each stage.
         excludes: names of others that it does not go together with.
         unsaid: parameters that the canonical name leaves out where they have their default.
         network: of `models`, in whose place it puts its own; None leaves that of the recipe.
@@ -147,14 +147,14 @@ class Part:
         """By what the number of an image's pixels is multiplied."""
         return 1
 
-    # what it does to pictures and rows
+    # what it does to images and rows
 
-    def filter_picture(self, picture: np.ndarray) -> np.ndarray:
-        """A picture, uint8 [H, W, 3], at its own size, of any size from 1 × 1 up; thread-safe. Stage `PICTURE`."""
-        return picture
+    def filter_image(self, image: np.ndarray) -> np.ndarray:
+        """An image, uint8 [H, W, 3], at its own size, of any size from 1 × 1 up; thread-safe. Stage `FILTER`."""
+        return image
 
     def pipeline(self, resolution: int) -> Pipeline | None:
-        """How pictures are brought to the network in place of the working grid of R, and of the augmentation."""
+        """How images are brought to the network in place of the working grid of R, and of the augmentation."""
         return None
 
     def own_originals(self, labels: np.ndarray) -> np.ndarray:
@@ -209,7 +209,7 @@ class Part:
         return None
 
 
-_STAGE_OF = {"filter_picture": Stage.PICTURE, "pipeline": Stage.VIEWS, "perturb": Stage.ADVERSARY}
+_STAGE_OF = {"filter_image": Stage.FILTER, "pipeline": Stage.VIEWS, "perturb": Stage.ADVERSARY}
 """Hooks that are called at one stage alone."""
 _OF_ACTING = (
     *("network", "needs_originals", "mixes_originals", "needs_augmentation", "excludes"),

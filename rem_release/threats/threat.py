@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rem_release.training.loop import Schedule
 
 STANDARD = "standard"
-_SEVERAL = (Stage.PICTURE, Stage.IMAGE)
+_SEVERAL = (Stage.FILTER, Stage.IMAGE)
 Found = TypeVar("Found")
 
 
@@ -136,14 +136,14 @@ class Threat:
     def _pixels(self) -> float:
         return prod(part.pixels() for part in self.acting)
 
-    # what it does to pictures and rows
+    # what it does to images and rows
 
     def filters(self, *, test: bool) -> list[Part]:
-        """What changes the training pictures, or the test pictures, at their own size, in order."""
-        return [part for part in self.acting if part.stage == Stage.PICTURE and (part.on_tests or not test)]
+        """What changes the training images, or the test images, at their own size, in order."""
+        return [part for part in self.acting if part.stage == Stage.FILTER and (part.on_tests or not test)]
 
     def pipeline(self, resolution: int) -> Pipeline | None:
-        """How pictures are brought to the network in place of the working grid; None on the grid."""
+        """How images are brought to the network in place of the working grid; None on the grid."""
         return self._first(lambda part: part.pipeline(resolution))
 
     @property
@@ -261,8 +261,8 @@ def _acting(part: Part) -> list[Part]:
 
 
 def _place(part: Part) -> tuple[int, str]:
-    """What changes pictures keeps its order, which matters; the rest has one."""
-    return part.stage, "" if part.stage == Stage.PICTURE else part.name
+    """What changes images keeps its order, which matters; the rest has one."""
+    return part.stage, "" if part.stage == Stage.FILTER else part.name
 
 
 def write_parts(parts: Sequence[Part]) -> str:

@@ -30,8 +30,8 @@ from rem_release.verdict.statistics import Sample
 from rem_release.verdict.summary import is_passed, summarise
 
 _NEVER_COVERED = (
-    "People, and models that were trained on other images: the pictures stay recognisable to both.",
-    "Victims that see the pictures at other sizes than those tested, or through another resizing.",
+    "People, and models that were trained on other images: the protected ones stay recognisable to both.",
+    "Victims that see the images at other sizes than those tested, or through another resizing.",
     "Networks, training budgets and methods that are not in the tables.",
 )
 

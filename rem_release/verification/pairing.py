@@ -150,7 +150,7 @@ def choose_pairing(clean: CleanRows, row_map: Sequence[RecordedRow] | None, rele
 
 
 def is_within(clean: np.ndarray, protected: np.ndarray, levels: int) -> bool:
-    """Whether two pictures, uint8 (H, W, 3), have one size and differ by at most `levels` everywhere."""
+    """Whether two images, uint8 (H, W, 3), have one size and differ by at most `levels` everywhere."""
     if clean.shape != protected.shape:
         return False
     return bool((np.maximum(clean, protected) - np.minimum(clean, protected) <= levels).all())

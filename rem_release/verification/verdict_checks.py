@@ -25,6 +25,15 @@ from rem_release.verification.report import Check, Faults
 _WORDS = {"summary", "reason", "words", "not_covered", "shipped_limit"}
 """What a certificate says in sentences, and what shipped recipes say: another version has others."""
 _FP32 = re.compile(r"(?<=victim\.precision )fp32|(?<=victim\.precision bf16 \(shipped: )fp32")
+_SAID_BEFORE = {
+    "People, and models that were trained on other images: the pictures stay recognisable to both.": (
+        "People, and models that were trained on other images: the protected ones stay recognisable to both."
+    ),
+    "Victims that see the pictures at other sizes than those tested, or through another resizing.": (
+        "Victims that see the images at other sizes than those tested, or through another resizing."
+    ),
+}
+"""Sentences of versions before 0.5.0, and what they are now."""
 
 
 def check_verdict(release: Path, facts: Facts, audit: Certificate) -> list[Check]:
@@ -154,6 +163,7 @@ def _is_newer(maker: str) -> bool:
     """Whether a version says that it is newer than this one, which may know other sentences and recipes.
 
     Earlier ones that wrote certificates of this format wrote the same, but see `_is_old_spelling`; threats that they
+    Two sentences are exceptions, see `_SAID_BEFORE`.
     had not say so: `Part.since`.
     """
     try:
@@ -194,6 +204,8 @@ def _differences(stated: Any, found: Any, where: str) -> list[tuple[str, Any, An
         pairs = enumerate(zip(stated, found, strict=False))
         inner = [each for number, (one, other) in pairs for each in _differences(one, other, f"{where}[{number}]")]
         return inner if len(stated) == len(found) else [*inner, (where, stated, found)]
+    if isinstance(stated, str) and _SAID_BEFORE.get(stated) == found:
+        return []
     return [] if stated == found and type(stated) is type(found) else [(where, stated, found)]
 
 

@@ -47,13 +47,13 @@ def test_a_run_in_bf16_verifies(material: Path, tmp_path: Path) -> None:
 
 
 def test_a_generator_makes_the_noise_of_the_run_that_trained_it(material: Path, tmp_path: Path) -> None:
-    """A figure of the release that hangs on the same card: the digest of the pictures."""
+    """A figure of the release that hangs on the same card: the digest of the images."""
     succeed("protect", material / "clean", "--out", tmp_path / "again", "--generator", material / "run")
     assert read_facts(tmp_path / "again" / "release").digest == read_facts(material / "run" / "release").digest
 
 
 def test_plans_state_the_memory_of_the_gpu(material: Path, tmp_path: Path) -> None:
-    """At least the pictures and the network; at most what the card has."""
+    """At least the images and the network; at most what the card has."""
     recipe = write_recipe(tmp_path / "recipe.yaml", data__resolution=16)
     options = ("protect", material / "clean", "--out", tmp_path / "run", "--recipe", recipe, "--plan")
     plan = succeed(*options, "--json").json

@@ -1,4 +1,4 @@
-"""What a GPU's memory holds: pictures that fit, a batch of everything else, and nothing that is done with."""
+"""What a GPU's memory holds: images that fit, a batch of everything else, and nothing that is done with."""
 
 import gc
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from rem_release.commands.audit_plan import _seconds_per_pass
 from rem_release.data import array_file
 from rem_release.data.array_file import ArrayFile, StoredImages, bring_near
 from rem_release.methods import METHODS
-from rem_release.methods.maker import as_pictures
+from rem_release.methods.maker import make_image_set
 from rem_release.methods.min_max_maker import MinMaxMaker
 from rem_release.methods.probe import probe_gradients
 from rem_release.threats.images import TestImages, TrainingImages
@@ -40,7 +40,7 @@ SIDE = 64
 
 
 def draw(count: int) -> Tensor:
-    """Pictures of random colours: uint8 [count, 3, 64, 64], on the CPU."""
+    """Images of random colours: uint8 [count, 3, 64, 64], on the CPU."""
     return torch.randint(0, 256, (count, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
@@ -56,36 +56,36 @@ def peak_of(work: Callable[[], object]) -> int:
 
 @pytest.fixture
 def stored(tmp_path: Path) -> tuple[StoredImages, Tensor]:
-    """48 MiB of pictures on disk: three pieces; and the same in memory."""
-    pictures = draw(4096)
-    file = ArrayFile(tmp_path / "images.npy", tuple(pictures.shape), np.uint8, new=True)
-    file.write(0, pictures.numpy())
+    """48 MiB of images on disk: three pieces; and the same in memory."""
+    in_memory = draw(4096)
+    file = ArrayFile(tmp_path / "images.npy", tuple(in_memory.shape), np.uint8, new=True)
+    file.write(0, in_memory.numpy())
     file.flush()
-    return StoredImages(file, torch.arange(len(pictures))), pictures
+    return StoredImages(file, torch.arange(len(in_memory))), in_memory
 
 
-def test_pictures_that_fit_are_brought_to_the_gpu(stored: tuple[StoredImages, Tensor]) -> None:
-    images, pictures = stored
+def test_images_that_fit_are_brought_to_the_gpu(stored: tuple[StoredImages, Tensor]) -> None:
+    images, in_memory = stored
     found: list[Tensor | StoredImages] = []
     peak = peak_of(lambda: found.append(bring_near(images, GPU)))
     (near,) = found
     assert isinstance(near, Tensor)
     assert near.is_cuda
-    assert torch.equal(near.cpu(), pictures)
-    assert peak <= 48 * MIB + 32 * MIB, "the pictures, and at most two pieces of 16 MiB"
+    assert torch.equal(near.cpu(), in_memory)
+    assert peak <= 48 * MIB + 32 * MIB, "the images, and at most two pieces of 16 MiB"
 
 
-def test_pictures_that_would_take_too_much_stay_on_disk_and_are_read_batch_by_batch(
+def test_images_that_would_take_too_much_stay_on_disk_and_are_read_batch_by_batch(
     stored: tuple[StoredImages, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images, pictures = stored
+    images, in_memory = stored
     monkeypatch.setattr(array_file, "_SHARE_OF_GPU", 0.0)
     assert bring_near(images, GPU) is images
     chosen = torch.tensor([4000, 3, 17], device=GPU)
     batch = images[chosen]
     assert batch.is_cuda
-    assert torch.equal(batch.cpu(), pictures[chosen.cpu()])
-    near = bring_near(pictures, GPU)
+    assert torch.equal(batch.cpu(), in_memory[chosen.cpu()])
+    near = bring_near(in_memory, GPU)
     assert isinstance(near, Tensor)
     assert near.is_cuda, "what memory holds is small"
 
@@ -171,7 +171,7 @@ def test_a_plan_of_one_draw_foresees_the_memory_of_the_training() -> None:
     recipe = replace(recipe, noise=noise, generator=replace(recipe.generator, model="resnet18"))
     count = 8
     keys, sizes = torch.arange(count), torch.full((count, 2), SIDE)
-    pictures = as_pictures(draw(count), torch.arange(count) % 3, keys, sizes, GPU)
+    in_memory = make_image_set(draw(count), torch.arange(count) % 3, keys, sizes, GPU)
     recipe = replace(recipe, data=replace(recipe.data, resolution=SIDE))
 
     def make() -> MinMaxMaker:
@@ -180,14 +180,14 @@ def test_a_plan_of_one_draw_foresees_the_memory_of_the_training() -> None:
         return maker
 
     def train(maker: MinMaxMaker) -> None:
-        maker.train(pictures, None, lambda name: nullcontext(lambda done, total: None))
+        maker.train(in_memory, None, lambda name: nullcontext(lambda done, total: None))
 
     train(make())
     trained, rehearsed, spent = make(), make(), make()
     most = peak_of(lambda: train(trained))
-    assert peak_of(lambda: probe_gradients(rehearsed, pictures, trains=True)) == pytest.approx(most, rel=0.1)
+    assert peak_of(lambda: probe_gradients(rehearsed, in_memory, trains=True)) == pytest.approx(most, rel=0.1)
     weights = sum(parameter.numel() * 4 for parameter in spent.model.parameters())
-    assert peak_of(lambda: probe_gradients(spent, pictures, trains=False)) < most - weights
+    assert peak_of(lambda: probe_gradients(spent, in_memory, trains=False)) < most - weights
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

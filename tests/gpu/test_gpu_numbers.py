@@ -27,7 +27,7 @@ from rem_release.training.pretrained import Enlarged
 from rem_release.training.runtime import start
 from tests.gpu import CPU, GPU, on_gpu
 from tests.test_audit_augmentations import cut_photographs
-from tests.test_core_solver import SETTINGS, pictures, smooth_network
+from tests.test_core_solver import SETTINGS, draw_images, smooth_network
 
 pytestmark = on_gpu
 
@@ -98,7 +98,7 @@ def test_the_solver_makes_the_noise_of_a_cpu(name: str) -> None:
     """In float64. A step goes by the sign of a gradient: where one is as small as rounding, about 1e-16 of the others,
     it may turn, and with it later steps at other pixels. One value in a hundred is allowed, and expected is none; noise
     that has nothing to do with that of the CPU differs nearly everywhere."""
-    model, (x, y, ids) = smooth_network().eval(), pictures()
+    model, (x, y, ids) = smooth_network().eval(), draw_images()
     expected = min_max_noise(model, x, y, SETTINGS[name], Draws(3, ids, 7))
     found = min_max_noise(model.to(GPU), x.to(GPU), y.to(GPU), SETTINGS[name], Draws(3, ids.to(GPU), 7))
     assert found.dtype == torch.int8
@@ -223,7 +223,7 @@ COUNT = 30
 
 def test_training_is_plain_sgd_with_momentum_and_decay() -> None:
     """A reference written out on the CPU: v ← μv + g + λθ, θ ← θ − η·v. In float64, so that 12 steps keep 1e-9."""
-    x, y, _ = pictures(COUNT)
+    x, y, _ = draw_images(COUNT)
     model, reference = smooth_network(), smooth_network()
     x_there, y_there = x.to(GPU), y.to(GPU)
 

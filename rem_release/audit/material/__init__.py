@@ -1,1 +1,1 @@
-"""What victims train and test on: the protected pictures beside their originals, and the clean test pictures."""
+"""What victims train and test on: the protected images beside their originals, and the clean test images."""

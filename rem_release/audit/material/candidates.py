@@ -1,4 +1,4 @@
-"""Clean pictures that victims may be tested on: given, kept back by the run, or held out of their training."""
+"""Clean images that victims may be tested on: given, kept back by the run, or held out of their training."""
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -17,65 +17,65 @@ from rem_release.data.sources.opening import open_source
 from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.errors import InputError
 from rem_release.release.run_folder import RunFolder
-from rem_release.verification.stored_pictures import StoredPictures
+from rem_release.verification.shard_images import ShardImages
 
 Origin = Literal["given", "reserve", "held out"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Holdout:
-    """T clean test pictures, and the rows of the target that victims may train on. Thread-safe to read."""
+    """T clean test images, and the rows of the target that victims may train on. Thread-safe to read."""
 
     origin: Origin
     labels: np.ndarray
     """int64 [T], index into the target's classes"""
     clusters: np.ndarray
-    """int64 [T], near copies among the pictures bear one number: they are no independent evidence"""
+    """int64 [T], near copies among the images bear one number: they are no independent evidence"""
     names: list[str]
-    """where each picture comes from, for messages"""
+    """where each image comes from, for messages"""
     train_rows: np.ndarray
     """int64 [K], rows of the target"""
     dropped: int
-    """pictures left out because they overlap the release"""
+    """images left out because they overlap the release"""
     read: Read
     source: Source | None = None
     """where they are read, if they were given"""
     hashes: list[str] = field(default_factory=list)
-    """pixel hash of each picture, once repeats are dropped"""
+    """pixel hash of each image, once repeats are dropped"""
     kept: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    """int64 [T], which of the pictures that were there they are"""
+    """int64 [T], which of the images that were there they are"""
     digest: str = ""
-    """of the pictures on the working grid, see `TestSet`, where an earlier audit left it"""
+    """of the images on the working grid, see `TestSet`, where an earlier audit left it"""
     stamp: str = ""
     """see `remembered.stamp_of`"""
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def picture(self, index: int) -> np.ndarray:
-        """One picture at its own size: uint8 (H, W, 3).
+    def image(self, index: int) -> np.ndarray:
+        """One image at its own size: uint8 (H, W, 3).
 
         Raises:
             InputError: it cannot be read any more, or changed.
         """
-        picture = self.read(index)
-        if self.hashes and pixel_hash(picture) != self.hashes[index]:
-            raise InputError(f"test picture {self.names[index]} changed since it was looked at; start again")
-        return picture
+        image = self.read(index)
+        if self.hashes and pixel_hash(image) != self.hashes[index]:
+            raise InputError(f"test image {self.names[index]} changed since it was looked at; start again")
+        return image
 
 
 def require_classes(target: Target, holdout: Holdout, when: str) -> None:
-    """Refuse test pictures that leave a class out."""
+    """Refuse test images that leave a class out."""
     found = np.bincount(holdout.labels, minlength=len(target.classes))
     missing = [name for name, count in zip(target.classes, found, strict=True) if count == 0]
     if missing:
         advice = {
             "given": "add some to --holdout",
-            "reserve": "give pictures with --holdout, or protect again with a larger --reserve",
-            "held out": "give pictures with --holdout",
+            "reserve": "give images with --holdout, or protect again with a larger --reserve",
+            "held out": "give images with --holdout",
         }
         raise InputError(
-            f"{when}, no test picture is left of {_enumerate(missing)}: every class of the release needs one; "
+            f"{when}, no test image is left of {_enumerate(missing)}: every class of the release needs one; "
             f"{advice[holdout.origin]}"
         )
 
@@ -86,11 +86,11 @@ def _enumerate(names: list[str], most: int = 5) -> str:
 
 
 def open_given(target: Target, location: str, run: RunFolder | None) -> Holdout:
-    """The pictures of a source, in the classes of the target."""
+    """The images of a source, in the classes of the target."""
     data = target.facts.data if target.facts else None
     if data and data.labels_from == "clusters":
         raise InputError(
-            f"--holdout {location}: the classes of this release are clusters, which other pictures do not have; "
+            f"--holdout {location}: the classes of this release are clusters, which other images do not have; "
             "leave --holdout out: then the run's reserve or a part of the release is tested on"
         )
     albums = run.read_json(run.albums) if data and data.labels_from == "albums" and run else None
@@ -146,8 +146,8 @@ def _compare_classes(target: Target, location: str, found: set[str], are_albums:
     if unknown:
         parts.append(f"the release has no class {_enumerate(unknown)}")
     if missing:
-        parts.append(f"there is no picture of {_enumerate(missing)}")
-    advice = f"name the classes as the release does ({_enumerate(target.classes)}), and give pictures of each"
+        parts.append(f"there is no image of {_enumerate(missing)}")
+    advice = f"name the classes as the release does ({_enumerate(target.classes)}), and give images of each"
     if are_albums:
         advice = "albums are published under numbers: audit the run folder, which knows them, and name folders alike"
     raise InputError(f"--holdout {location} has other classes: {', and '.join(parts)}; {advice}")
@@ -161,13 +161,13 @@ def _read(source: Source, row: int, max_side: int | None) -> np.ndarray:
 
 
 def reserve_files(run: RunFolder) -> list[Path]:
-    """The files in which a run kept pictures back."""
+    """The files in which a run kept images back."""
     return sorted(run.reserve.glob("data/*.parquet"))
 
 
 def open_reserve(target: Target, run: RunFolder) -> Holdout:
-    """The pictures that protect kept back, less those of classes that the release does not have."""
-    stored = StoredPictures(reserve_files(run), target.image_column, target.label_column)
+    """The images that protect kept back, less those of classes that the release does not have."""
+    stored = ShardImages(reserve_files(run), target.image_column, target.label_column)
     numbers = {name: number for number, name in enumerate(target.classes)}
     kept = [row for row, name in enumerate(stored.names) if name in numbers]
     chosen = Holdout(
@@ -195,8 +195,8 @@ def hold_out(target: Target, share: float, seed: int) -> Holdout:
     for name, members in zip(target.classes, of_class, strict=True):
         if len(members) < 2:
             raise InputError(
-                f"class {name!r} has {len(members)} distinct pictures, and holding some out takes two; "
-                "give test pictures with --holdout"
+                f"class {name!r} has {len(members)} distinct images, and holding some out takes two; "
+                "give test images with --holdout"
             )
         held += _draw(members, share, f"held out {seed}")
     rows = np.array(sorted(held), np.int64)
@@ -213,7 +213,7 @@ def hold_out(target: Target, share: float, seed: int) -> Holdout:
     untaught = set(range(len(target.classes))) - set(target.labels[chosen.train_rows].tolist())
     if untaught:
         names = _enumerate([target.classes[label] for label in sorted(untaught)])
-        raise InputError(f"nothing would be left to learn {names} from; give test pictures with --holdout")
+        raise InputError(f"nothing would be left to learn {names} from; give test images with --holdout")
     return chosen
 
 

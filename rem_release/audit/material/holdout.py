@@ -1,4 +1,4 @@
-"""The clean pictures on which victims are tested: candidates, less those that repeat each other or the release."""
+"""The clean images on which victims are tested: candidates, less those that repeat each other or the release."""
 
 from dataclasses import replace
 from typing import Literal
@@ -18,7 +18,7 @@ from rem_release.audit.material.pairs import Progress
 from rem_release.audit.material.remembered import pack_hashes, recall, remember, stamp_files, stamp_of, unpack_hashes
 from rem_release.audit.material.target import Target
 from rem_release.data.copies.near_groups import group_near_copies, near_levels
-from rem_release.data.copies.near_pictures import Grids
+from rem_release.data.copies.near_images import Grids
 from rem_release.data.images.pixels import pixel_hash
 from rem_release.data.in_order import map_in_order
 from rem_release.errors import InputError
@@ -39,23 +39,23 @@ def choose_holdout(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Holdout:
-    """Take the pictures that are given, else the run's reserve, else hold a share of the rows out of training.
+    """Take the images that are given, else the run's reserve, else hold a share of the rows out of training.
 
-    Pictures that overlap the rows that victims train on are refused or dropped, see `overlap.find_overlaps`.
+    Images that overlap the rows that victims train on are refused or dropped, see `overlap.find_overlaps`.
 
     Args:
         target: what is audited.
-        holdout: a source of clean pictures; its split `test` if it has one, else `train`.
+        holdout: a source of clean images; its split `test` if it has one, else `train`.
         run: where a reserve may lie; None without a run.
-        share: part of each class that is held out if it comes to that, above 0 and below 1; at least one picture, and
-            at least one is left to train on. Equal pictures stay together.
-        overlap: what to do with pictures that overlap.
+        share: part of each class that is held out if it comes to that, above 0 and below 1; at least one image, and
+            at least one is left to train on. Equal images stay together.
+        overlap: what to do with images that overlap.
         seed: of the draw of those held out.
         progress: told (done, total) of the overlap guard.
 
     Raises:
         InputError: the source cannot be opened or read, its classes are not those of the target, a class has no
-            picture, or pictures overlap and are to be refused.
+            image, or images overlap and are to be refused.
         VerificationError: the reserve is damaged.
     """
     if holdout is not None:
@@ -70,30 +70,30 @@ def choose_holdout(
         rest = _select(chosen, known["kept"], dropped=int(known["dropped"]))
         return replace(rest, clusters=known["clusters"], hashes=hashes, digest=digest)
     chosen = _drop_repeats(chosen)
-    found = find_overlaps(chosen.picture, len(chosen), target, chosen.train_rows, progress)
+    found = find_overlaps(chosen.image, len(chosen), target, chosen.train_rows, progress)
     if not found:
         return _number_clusters(chosen, target)
     if overlap == "refuse":
         first = found[0]
         raise InputError(
-            f"test picture {chosen.names[first.picture]} lies within {first.distance} levels of the {first.kind} of "
-            f"row {first.row} ({target.origin(first.row)}), as do {len(found)} of {len(chosen)} test pictures in all: "
-            f"victims would be tested on what they learn; choose other pictures with --holdout, or {_CURE}"
+            f"test image {chosen.names[first.image]} lies within {first.distance} levels of the {first.kind} of "
+            f"row {first.row} ({target.origin(first.row)}), as do {len(found)} of {len(chosen)} test images in all: "
+            f"victims would be tested on what they learn; choose other images with --holdout, or {_CURE}"
         )
-    kept = np.setdiff1d(np.arange(len(chosen)), [entry.picture for entry in found])
+    kept = np.setdiff1d(np.arange(len(chosen)), [entry.image for entry in found])
     rest = _select(chosen, kept, dropped=chosen.dropped + len(found))
-    require_classes(target, rest, f"after {len(found)} of {len(chosen)} pictures that overlap the release were dropped")
+    require_classes(target, rest, f"after {len(found)} of {len(chosen)} images that overlap the release were dropped")
     return _number_clusters(rest, target)
 
 
 def keep_holdout(run: RunFolder | None, holdout: Holdout, digest: str) -> None:
-    """Leave what was found out, and the digest of the pictures on the working grid, for the next audit of the run."""
+    """Leave what was found out, and the digest of the images on the working grid, for the next audit of the run."""
     arrays = {"kept": holdout.kept, "clusters": holdout.clusters, "hashes": pack_hashes(holdout.hashes)}
     remember(run, "holdout", holdout.stamp, **arrays, dropped=np.array(holdout.dropped), digest=np.array(digest))
 
 
 def _stamp(holdout: Holdout, target: Target, share: float, overlap: str, seed: int) -> str:
-    """Of all that decides which pictures are tested on, and how they look on the grid."""
+    """Of all that decides which images are tested on, and how they look on the grid."""
     files = stamp_files(reserve_files(target.run)) if target.run and holdout.origin == "reserve" else None
     source = holdout.source.stamp() if holdout.source else None
     grid = [target.resolution, format_radius(target.rho_u)]
@@ -101,15 +101,15 @@ def _stamp(holdout: Holdout, target: Target, share: float, overlap: str, seed: i
 
 
 def _number_clusters(holdout: Holdout, target: Target) -> Holdout:
-    """Find near copies, and near copies of those: pictures within twice ρ_u of each other on the working grid."""
+    """Find near copies, and near copies of those: images within twice ρ_u of each other on the working grid."""
     levels = near_levels(whole_levels(target.rho_u) or _LEVELS)
-    grids = Grids(holdout.picture, np.arange(len(holdout)), target.resolution)
+    grids = Grids(holdout.image, np.arange(len(holdout)), target.resolution)
     return replace(holdout, clusters=group_near_copies(grids, levels).chain)
 
 
 def _drop_repeats(holdout: Holdout) -> Holdout:
-    """Keep the first of pixel-identical test pictures: repeats would pass for independent evidence."""
-    hashes = list(map_in_order(lambda index: pixel_hash(holdout.picture(index)), range(len(holdout))))
+    """Keep the first of pixel-identical test images: repeats would pass for independent evidence."""
+    hashes = list(map_in_order(lambda index: pixel_hash(holdout.image(index)), range(len(holdout))))
     first: dict[tuple[str, int], int] = {}
     for index, label in enumerate(holdout.labels.tolist()):
         first.setdefault((hashes[index], label), index)

@@ -58,13 +58,13 @@ def pair_copy(
     Args:
         protected: the copy.
         clean: the same rows without noise, in the same order, with the same labels.
-        resolution: side of the working grid; None takes the common side of the copy's pictures if all are square, of
+        resolution: side of the working grid; None takes the common side of the copy's images if all are square, of
             one size and of at most 64 pixels, else 224.
         progress: told (done, total) rows.
 
     Raises:
-        InputError: a source cannot be opened, a picture cannot be read, the rows are not as many, a label differs, or
-            the pictures are not those of the same rows.
+        InputError: a source cannot be opened, an image cannot be read, the rows are not as many, a label differs, or
+            the images are not those of the same rows.
     """
     copy, partner = open_source(protected), open_source(clean)
     _compare_labels(copy, partner)
@@ -134,7 +134,7 @@ def _look(pixels: np.ndarray) -> _Seen:
 
 
 def _compare(protected: np.ndarray, clean: np.ndarray) -> tuple[_Seen, _Seen, int | None]:
-    """Both pictures of a row, and the largest change; None where their sizes differ."""
+    """Both images of a row, and the largest change; None where their sizes differ."""
     change = largest_change(protected, clean) if protected.shape == clean.shape else None
     return _look(protected), _look(clean), change
 
@@ -152,7 +152,7 @@ def _measure_on_grid(protected: np.ndarray, clean: np.ndarray, resolution: int) 
 def _refuse_strangers(copy: Source, clean: Source, seen: list[_Seen], clean_seen: list[_Seen]) -> None:
     """Refuse two copies that hold their rows in different orders, which labels do not show inside a class.
 
-    Noise may be of any kind and size here; but if many pictures look more like the original of the next row than like
+    Noise may be of any kind and size here; but if many images look more like the original of the next row than like
     their own, the rows are not in the same order.
     """
     ours, own = (_stack_cells(entries) for entries in (seen, clean_seen))

@@ -1,6 +1,6 @@
-"""The overlap guard: test pictures that stand in the release, in whatever bytes, would test memory.
+"""The overlap guard: test images that stand in the release, in whatever bytes, would test memory.
 
-A test picture overlaps a row if it lies within ρ_u of the protected picture or of its original (see `near_pictures`).
+A test image overlaps a row if it lies within ρ_u of the protected image or of its original (see `near_images`).
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from rem_release.audit.material.pairs import Progress, Read
 from rem_release.audit.material.target import Target
-from rem_release.data.copies.near_pictures import Grids, find_near
+from rem_release.data.copies.near_images import Grids, find_near
 from rem_release.radius import whole_levels
 
 _WIDEST = 32
@@ -17,30 +17,30 @@ _WIDEST = 32
 
 @dataclass(frozen=True)
 class Overlap:
-    """A test picture and the first row that it overlaps."""
+    """A test image and the first row that it overlaps."""
 
-    picture: int
+    image: int
     row: int
     distance: int
     """largest difference in levels, on the working grid"""
     kind: str
-    """`original` or `protected picture`"""
+    """`original` or `protected image`"""
 
 
 def find_overlaps(
     read: Read, count: int, target: Target, rows: np.ndarray, progress: Progress | None = None
 ) -> list[Overlap]:
-    """Compare test pictures with the rows that victims train on.
+    """Compare test images with the rows that victims train on.
 
     Args:
-        read: test pictures by number, uint8 (H, W, 3).
+        read: test images by number, uint8 (H, W, 3).
         count: T, how many there are.
         target: what is audited.
         rows: int64 [K], the rows to compare with.
-        progress: told (done, total) pictures read.
+        progress: told (done, total) images read.
 
     Returns:
-        One entry for each test picture that overlaps, in order; its original counts before its protected picture. The
+        One entry for each test image that overlaps, in order; its original counts before its protected image. The
         radius is at most 32 levels: another method may change single pixels by more, and its originals are known.
     """
     levels = min(whole_levels(target.rho_u), _WIDEST)
@@ -57,9 +57,9 @@ def find_overlaps(
     found: dict[int, Overlap] = {}
     for kind, reader, chosen in (
         ("original", target.clean, rows),
-        ("protected picture", target.protected, changed),
+        ("protected image", target.protected, changed),
     ):
         grids = Grids(reader, chosen, target.resolution, report)
         for near in find_near(tests, grids, levels, skip=set(found), first_only=True):
             found[near.one] = Overlap(near.one, near.other, near.distance, kind)
-    return [found[picture] for picture in sorted(found)]
+    return [found[image] for image in sorted(found)]

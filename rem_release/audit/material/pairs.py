@@ -10,14 +10,14 @@ from rem_release.data.images.pixels import pixel_hash
 from rem_release.errors import InputError
 
 Read = Callable[[int], np.ndarray]
-"""Row number to picture, uint8 (H, W, 3); raises BadImage."""
+"""Row number to image, uint8 (H, W, 3); raises BadImage."""
 Progress = Callable[[int, int], None]
 """(done, total)"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pairs:
-    """N protected rows and their originals. Pictures are read when asked for, and must still be the first ones."""
+    """N protected rows and their originals. Images are read when asked for, and must still be the first ones."""
 
     names: list[str]
     """class name of each row"""
@@ -37,12 +37,12 @@ class Pairs:
 
     @property
     def changed(self) -> np.ndarray:
-        """bool [N], rows whose protected picture is not their original."""
+        """bool [N], rows whose protected image is not their original."""
         pairs = zip(self.protected_hashes, self.clean_hashes, strict=True)
         return np.array([protected != clean for protected, clean in pairs], bool)
 
     def protected(self, row: int) -> np.ndarray:
-        """The protected picture of a row at its own size: uint8 (H, W, 3). Thread-safe.
+        """The protected image of a row at its own size: uint8 (H, W, 3). Thread-safe.
 
         Raises:
             InputError: it cannot be read any more, or changed since it was opened.

@@ -21,7 +21,7 @@ from rem_release.verification.file_checks import check_hashes
 from rem_release.verification.originals import Originals
 from rem_release.verification.pairing import OriginalLostError, Pairing, RecordedRow, choose_pairing, is_within
 from rem_release.verification.row_checks import check_schema
-from rem_release.verification.stored_pictures import StoredPictures
+from rem_release.verification.shard_images import ShardImages
 
 _CURE = "give the images that were protected, as they were then, with --clean"
 
@@ -82,7 +82,7 @@ def pair_release(
 
     Raises:
         InputError: an original is missing or changed, or these are not the originals.
-        VerificationError: a released picture cannot be read.
+        VerificationError: a released image cannot be read.
     """
     data = facts.data
     stored = _LateStored([release / name for name in _data_files(facts)], data.image_column, data.label_column)
@@ -129,27 +129,27 @@ def _stamp(facts: Facts, originals: Originals, row_map: Sequence[RecordedRow] | 
 
 
 class _LateStored:
-    """The pictures of a release, whose files are not read before the first is asked for."""
+    """The images of a release, whose files are not read before the first is asked for."""
 
     def __init__(self, files: Sequence[Path], image_column: str, label_column: str) -> None:
         self._of = (files, image_column, label_column)
         self._lock = Lock()
-        self._opened: StoredPictures | None = None
+        self._opened: ShardImages | None = None
 
     @property
-    def opened(self) -> StoredPictures:
+    def opened(self) -> ShardImages:
         with self._lock:
             if self._opened is None:
-                self._opened = StoredPictures(*self._of)
+                self._opened = ShardImages(*self._of)
             return self._opened
 
     def pixels(self, row: int) -> np.ndarray:
-        """See `StoredPictures`."""
+        """See `ShardImages`."""
         return self.opened.pixels(row)
 
 
 def _match_all(
-    stored: StoredPictures, originals: Originals, pairing: Pairing, facts: Facts, progress: Progress | None
+    stored: ShardImages, originals: Originals, pairing: Pairing, facts: Facts, progress: Progress | None
 ) -> list[_Matched]:
     def match(row: int) -> _Matched:
         return _match(row, stored, originals, pairing, facts.protection.rho_u_levels)
@@ -162,7 +162,7 @@ def _match_all(
     return found
 
 
-def _match(row: int, stored: StoredPictures, originals: Originals, pairing: Pairing, levels: int) -> _Matched:
+def _match(row: int, stored: ShardImages, originals: Originals, pairing: Pairing, levels: int) -> _Matched:
     protected = stored.pixels(row)
     try:
         partner = pairing.find(row, protected)

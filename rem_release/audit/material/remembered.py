@@ -1,8 +1,8 @@
-"""What an audit of a run found out about its pictures, for the next one: hashes, pairs, test pictures that overlap.
+"""What an audit of a run found out about its images, for the next one: hashes, pairs, test images that overlap.
 
 It lies in `private/`, for pixel hashes tell of originals to whoever has a candidate. It stands under a stamp of all
-that it was found out from: the release by its digest, files of originals and of test pictures by size and time, see
-`Source.stamp`. Pictures that are decoded all the same, to train or test on, are held against the hashes.
+that it was found out from: the release by its digest, files of originals and of test images by size and time, see
+`Source.stamp`. Images that are decoded all the same, to train or test on, are held against the hashes.
 """
 
 import hashlib

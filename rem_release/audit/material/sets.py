@@ -1,4 +1,4 @@
-"""What victims train and test on: pictures of a kind, filtered at their own size, brought to the network's size."""
+"""What victims train and test on: images of a kind, filtered at their own size, brought to the network's size."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -25,12 +25,12 @@ Kind = Literal["protected", "clean", "random"]
 Filter = Callable[[np.ndarray], np.ndarray]
 """uint8 (H, W, 3) to uint8 (H, W, 3), thread-safe"""
 Fit = int | Pipeline
-"""R, side of the square working grid that whole pictures are squashed onto; or an attacker's pipeline"""
+"""R, side of the square working grid that whole images are squashed onto; or an attacker's pipeline"""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Training images of a victim, in the order of the rows that were asked for; a picture's V views stand together."""
+    """Training images of a victim, in the order of the rows that were asked for; an image's V views stand together."""
 
     images: Tensor | StoredImages
     """uint8 [N · V, 3, R, R]; on disk where they take more than 256 MiB"""
@@ -64,21 +64,21 @@ def read_training(
     seed: int,
     progress: Progress | None = None,
 ) -> TrainingSet:
-    """Read the pictures of a kind as an attacker would see them.
+    """Read the images of a kind as an attacker would see them.
 
     Args:
         target: what is audited.
-        kind: the released pictures, their originals, or the originals with random signs (see `add_random_signs`) where
+        kind: the released images, their originals, or the originals with random signs (see `add_random_signs`) where
             the release changed them; everywhere if it changed nothing.
         rows: int64 [N], rows of the target.
         protected_rows: bool [N], beside `rows`: where it is False the original stands instead (partial protection).
-        filters: applied one after another to each picture at its own size, before it is brought to the network.
+        filters: applied one after another to each image at its own size, before it is brought to the network.
         fit: the working grid, or the pipeline whose views are made; the same crops for every kind.
         seed: of the random signs, and of the crops.
-        progress: told (done, total) pictures.
+        progress: told (done, total) images.
 
     Raises:
-        InputError: a picture cannot be read any more, or changed.
+        InputError: an image cannot be read any more, or changed.
         RemReleaseError: the temporary folder has no room for them.
         ValueError: `protected_rows` has another shape than `rows`.
     """
@@ -96,10 +96,10 @@ def read_training(
             return add_random_signs(clean, levels, seed, target.clean_hash(row))
         return clean
 
-    def bring(picture: np.ndarray, index: int) -> Tensor:
+    def bring(image: np.ndarray, index: int) -> Tensor:
         if isinstance(fit, int):
-            return fit_working_grid(picture, fit)[None]
-        return fit.train(picture, f"{seed} {target.clean_hash(int(rows[index]))}")
+            return fit_working_grid(image, fit)[None]
+        return fit.train(image, f"{seed} {target.clean_hash(int(rows[index]))}")
 
     def make(index: int) -> Tensor:
         return bring(_apply(filters, read(index)), index)
@@ -124,29 +124,29 @@ def read_testing(holdout: Holdout, filters: Sequence[Filter], fit: Fit, progress
     """Read the test images, filtered and brought to the grid like training images, or as the pipeline tests.
 
     Raises:
-        InputError: a picture cannot be read any more, or changed.
+        InputError: an image cannot be read any more, or changed.
         RemReleaseError: the temporary folder has no room for them.
     """
 
-    def bring(picture: np.ndarray, index: int) -> Tensor:
-        return fit_working_grid(picture, fit)[None] if isinstance(fit, int) else fit.test(picture)
+    def bring(image: np.ndarray, index: int) -> Tensor:
+        return fit_working_grid(image, fit)[None] if isinstance(fit, int) else fit.test(image)
 
     def make(index: int) -> Tensor:
-        return bring(_apply(filters, holdout.picture(index)), index)
+        return bring(_apply(filters, holdout.image(index)), index)
 
     return TestSet(*_gather(make, holdout.labels, progress))
 
 
-def _apply(filters: Sequence[Filter], picture: np.ndarray) -> np.ndarray:
+def _apply(filters: Sequence[Filter], image: np.ndarray) -> np.ndarray:
     for apply in filters:
-        picture = apply(picture)
-    return picture
+        image = apply(image)
+    return image
 
 
 def _gather(
     make: Callable[[int], Tensor], labels: np.ndarray, progress: Progress | None
 ) -> tuple[Tensor | StoredImages, Tensor, str]:
-    """Images [N · V, 3, R, R], labels and digest; `make` gives the V views [V, 3, R, R] of a picture."""
+    """Images [N · V, 3, R, R], labels and digest; `make` gives the V views [V, 3, R, R] of an image."""
     count, store, each = len(labels), None, 1
     for index, views in enumerate(map_in_order(make, range(count))):
         if store is None:
@@ -170,13 +170,13 @@ def _digest(images: Tensor | StoredImages, labels: np.ndarray) -> str:
 
 
 def add_random_signs(clean: np.ndarray, levels: int, seed: int, clean_hash: str) -> np.ndarray:
-    """Move every value of a picture up or down by the whole budget, with even odds, as far as 0 and 255 let it.
+    """Move every value of an image up or down by the whole budget, with even odds, as far as 0 and 255 let it.
 
     Args:
         clean: uint8 (H, W, 3).
         levels: floor(255·ρ_u).
         seed: of the draw.
-        clean_hash: pixel hash of the picture. Equal pictures get equal noise, in whatever order they are read.
+        clean_hash: pixel hash of the image. Equal images get equal noise, in whatever order they are read.
 
     Returns:
         uint8 (H, W, 3).

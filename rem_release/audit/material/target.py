@@ -57,7 +57,7 @@ class Target:
         return len(self.labels)
 
     def protected(self, row: int) -> np.ndarray:
-        """The protected picture of a row at its own size: uint8 (H, W, 3).
+        """The protected image of a row at its own size: uint8 (H, W, 3).
 
         Raises:
             InputError: it cannot be read any more, or changed since it was opened.
@@ -102,7 +102,7 @@ def open_target(
         rho_u: budget of another method's copy; None takes the largest change that is found. A release states its own,
             and its split and columns; what contradicts them is refused.
         split: of another method's copy and its originals; as are the columns. None takes what `SourceOptions` does.
-        image_column: its column of pictures.
+        image_column: its column of images.
         label_column: its column of labels.
         progress: told (done, total).
 

@@ -1,7 +1,7 @@
 """One drawing, two outputs: SVG that follows the colours of its page, and a bare PNG on white.
 
-A drawing is a row of panels. As SVG each panel is a picture of its own, so that a page can set them side by side or one
-below the other; as PNG they are one picture.
+A drawing is a row of panels. As SVG each panel is an image of its own, so that a page can set them side by side or one
+below the other; as PNG they are one image.
 """
 
 import io

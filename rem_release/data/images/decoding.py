@@ -1,8 +1,8 @@
-"""The decoding policy: how the bytes of a picture become 8-bit RGB pixels.
+"""The decoding policy: how the bytes of an image become 8-bit RGB pixels.
 
-Every picture is read by `decode`, in `protect` and in `verify` alike, and by this policy alone:
+Every image is read by `decode`, in `protect` and in `verify` alike, and by this policy alone:
 
-- *Formats.* JPEG (a multi-picture MPO counts as its first picture), PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000, AVIF.
+- *Formats.* JPEG (a multi-picture MPO counts as its first image), PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000, AVIF.
   Of a TIFF of several pages it is the one that is neither a smaller copy nor a mask; channels of TIFF beyond colours
   and alpha are left out, and counted. PNG chunks that do not decide how pixels look are passed over, damaged ancillary
   ones too.
@@ -24,7 +24,7 @@ Every picture is read by `decode`, in `protect` and in `verify` alike, and by th
   its tags or its description count them, pages of TIFF with a larger image in a SubIFD or with strips or tiles that are
   not there, cameras' raw files; what Pillow misreads: TIFF of more than 8 bits in separate planes, of signed 8-bit
   numbers, and of inks other than CMYK, JPEG 2000 of more than 8 bits in colour; JPEG in CMYK without Adobe's mark
-  (readers disagree whether its inks are inverted); and pictures above 178,956,970 pixels, from their header, before
+  (readers disagree whether its inks are inverted); and images above 178,956,970 pixels, from their header, before
   decoding.
 """
 
@@ -53,7 +53,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF
 _FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  # TIFF; 0 in the first: white is zero
 _COMPRESSION, _SAMPLES, _INKS = 259, 277, 332
-_CHOSEN: Choice = "one picture chosen of several in the file"
+_CHOSEN: Choice = "one image chosen of several in the file"
 _BIG_ENDIAN_BIGTIFF = b"MM\0+"
 _STACK: Fault = "several frames or pages"
 _NO_IMAGE: Fault = "no image, but text, a film, an archive or a table"
@@ -75,8 +75,8 @@ _FAULTS: dict[str, Fault] = {
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", _BIG_ENDIAN_BIGTIFF)
 
 
-class BadImage(ValueError):  # noqa: N818 - a verdict on a picture, gathered into BadImagesError
-    """A picture that the policy refuses; `reason` is short and starts in lower case, and may name what is private."""
+class BadImage(ValueError):  # noqa: N818 - a verdict on an image, gathered into BadImagesError
+    """An image that the policy refuses; `reason` is short and starts in lower case, and may name what is private."""
 
     def __init__(self, reason: str, given: Fault | None = None) -> None:
         self.reason = reason
@@ -87,7 +87,7 @@ class BadImage(ValueError):  # noqa: N818 - a verdict on a picture, gathered int
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture, and what of its decoding was a choice.
+    """An image, and what of its decoding was a choice.
 
     Attributes:
         pixels: uint8 (H, W, 3), C-contiguous and writable.
@@ -252,7 +252,7 @@ def _clear_around(image: Image.Image, frame: tuple[int, int, int, int]) -> Image
 
 
 def _choose_frame(image: Image.Image, choices: list[Choice]) -> None:
-    """Go to the one image of the file that is the picture."""
+    """Go to the one page or frame of the file that is the image."""
     if image.format == "TIFF":
         if reason := choose_page(image):
             raise BadImage(reason)

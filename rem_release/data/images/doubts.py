@@ -1,4 +1,4 @@
-"""Pictures that may not be what their owner sees."""
+"""Images that may not be what their owner sees."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ _LOOKED_AT = 1 << 20
 
 
 def find_doubt(pixels: np.ndarray) -> str | None:
-    """Why a picture may not be what its owner sees: nearly all of it is one level, or a sliver of the range.
+    """Why an image may not be what its owner sees: nearly all of it is one level, or a sliver of the range.
 
-    So come out numbers of 12 bits in a file of 16, and pictures whose alpha channel is empty.
+    So come out numbers of 12 bits in a file of 16, and images whose alpha channel is empty.
 
     Args:
-        pixels: uint8 (H, W, 3); of large pictures a spread of a million values is looked at.
+        pixels: uint8 (H, W, 3); of large images a spread of a million values is looked at.
     """
     values = pixels.reshape(-1, pixels.shape[-1])[:: max(1, pixels.size // _LOOKED_AT)].reshape(-1)
     counts = np.bincount(values, minlength=256).cumsum()

@@ -1,6 +1,6 @@
 """A PNG without the chunks that say nothing about its pixels.
 
-Readers stop at texts of more than a megabyte, which programs that make pictures write, and at damaged chunks that they
+Readers stop at texts of more than a megabyte, which programs that make images write, and at damaged chunks that they
 could pass over (PNG 3, section 13.2: an ancillary chunk of a wrong checksum may be left out).
 """
 
@@ -36,7 +36,7 @@ def strip_png(data: bytes) -> bytes:
 
 
 def _is_animation(chunks: list[bytes]) -> bool:
-    """Whether there are several frames; else the picture is the whole one, whatever a frame's place says."""
+    """Whether there are several frames; else the image is the whole one, whatever a frame's place says."""
     names = [each[4:8] for each in chunks]
     frames = [int.from_bytes(each[8:12], "big") for each in chunks if each[4:8] == b"acTL"]
     return frames != [] and (frames[0] > 1 or b"fdAT" in names)

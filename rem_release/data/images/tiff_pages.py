@@ -1,7 +1,7 @@
-"""Which image of a TIFF file is the picture, and the kinds of numbers that Pillow does not read.
+"""Which page of a TIFF file is the image, and the kinds of numbers that Pillow does not read.
 
 TIFF 6.0, section 8: NewSubfileType says that a page is a smaller copy of another (bit 0) or a mask (bit 2). Camera raw
-files are TIFF whose first page is a preview, and whose picture is not yet developed. A page can also be a volume of
+files are TIFF whose first page is a preview, and whose image is not yet developed. A page can also be a volume of
 slices (ImageDepth, a tag of SGI), a stack whose images are its channels, or the first of a stack whose other images
 have no directories: MetaMorph counts them in a tag, ImageJ, OME and tifffile in the description. Offsets of 0 are of
 strips and tiles that are not there (GDAL, SPARSE_OK).
@@ -40,14 +40,14 @@ _ROOM = 2
 _MOST_BYTES, _UNPACKED = 1 << 31, 1100
 """of pixels, and how many times as long as its file: Deflate packs zeros 1 to 1030"""
 _COPIES = (
-    "smaller copies of a picture alone, as a camera's raw file does: develop it to JPEG, PNG or TIFF first, or save it "
-    "anew where it is the picture"
+    "smaller copies of an image alone, as a camera's raw file does: develop it to JPEG, PNG or TIFF first, or save it "
+    "anew where it is the image"
 )
 _SPARSE = "a TIFF of which strips or tiles are missing, as GDAL leaves out empty ones: save it without SPARSE_OK"
 
 
 def choose_page(image: Image.Image) -> str | None:
-    """Go to the page that is the picture, of a TIFF as Pillow opens it.
+    """Go to the page that is the image, of a TIFF as Pillow opens it.
 
     Returns:
         Why there is no such page; None where the image stands on it.
@@ -149,7 +149,7 @@ def read_numbers(data: bytes, most_pixels: int) -> np.ndarray | str:
                 return f"a TIFF of {page.bitspersample} bits: save it with 8 or 16"
             kind = f"{page.dtype} numbers in {page.samplesperpixel} channels"
             if page.dtype is None or page.axes not in ("YX", "YXS", "SYX"):
-                return f"a TIFF of {kind}, which is no picture"
+                return f"a TIFF of {kind}, which is no image"
             if page.photometric.name not in ("MINISBLACK", "RGB") or page.samplesperpixel not in (1, 3, 4):
                 return f"a TIFF of {kind} ({page.photometric.name.lower()}): save it as 8-bit RGB"
             if int(page.tags.valueof(_ORIENTATION, 1)) != 1:
@@ -157,7 +157,7 @@ def read_numbers(data: bytes, most_pixels: int) -> np.ndarray | str:
             if page.samplesperpixel == 4 and tuple(map(int, page.extrasamples)) != (_UNASSOCIATED,):
                 return f"a TIFF of {kind}, of which one is no plain alpha: save it as 8-bit RGB"
             if math.prod(page.shape) != page.imagelength * page.imagewidth * page.samplesperpixel:
-                return f"a TIFF of {kind}, which is no picture"
+                return f"a TIFF of {kind}, which is no image"
             if page.nbytes > _MOST_BYTES or page.nbytes > _UNPACKED * len(data):
                 return f"a TIFF that states {page.nbytes:,} bytes of pixels in a file of {len(data):,}"
             if (pixels := page.imagelength * page.imagewidth) > most_pixels:

@@ -1,10 +1,10 @@
-"""How much a row says beside its picture: a bound on what could be carried there, whatever it is written as.
+"""How much a row says beside its image: a bound on what could be carried there, whatever it is written as.
 
 What deflate (RFC 1951) needs for a row after the 32 kB before it is an upper bound on what the row tells that those do
-not, up to what was agreed on beforehand. Nobody needs to recognise a picture to see that there is no room for one.
+not, up to what was agreed on beforehand. Nobody needs to recognise an image to see that there is no room for one.
 
-What the bound leaves: 256 bytes a row, of all columns beside the picture together. That takes 16 x 16 pixels of
-grey there as they are, or a photograph of some 32 x 32 pixels from a good codec, and rows without pictures of interest
+What the bound leaves: 256 bytes a row, of all columns beside the image together. That takes 16 x 16 pixels of
+grey there as they are, or a photograph of some 32 x 32 pixels from a good codec, and rows without images of interest
 lend their room to others.
 """
 

@@ -65,7 +65,7 @@ def label_by_clusters(
     Args:
         source: the source without labels.
         rows: int64 [K], the readable rows; the others get no label.
-        images: uint8 [K, 3, R, R], their pictures.
+        images: uint8 [K, 3, R, R], their images.
         count: clusters asked for; fewer come out where some stay empty.
         seed: of the clustering.
 

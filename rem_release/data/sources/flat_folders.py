@@ -1,4 +1,4 @@
-"""Folders of pictures whose labels stand elsewhere: in their names, in a table beside them, in files of boxes.
+"""Folders of images whose labels stand elsewhere: in their names, in a table beside them, in files of boxes.
 
 They are recognised, for a message that names the layout and the lines that mend it; nothing is guessed.
 """
@@ -51,13 +51,13 @@ def explain_flat(root: Path, files: list[Parts]) -> tuple[str, list[str]]:
         return archives, []
     if any(parts[-1].lower().endswith(".arrow") for parts in files) and not any(is_image(parts[-1]) for parts in files):
         return explain_arrow(root)
-    pictures = [parts[-1] for parts in files if PurePosixPath(parts[-1]).suffix.lower() not in (*_TABLES, ".json")]
-    table = _find_table(root, pictures)
+    images = [parts[-1] for parts in files if PurePosixPath(parts[-1]).suffix.lower() not in (*_TABLES, ".json")]
+    table = _find_table(root, images)
     if table is not None:
         return table
-    names = Counter(found["name"] for name in pictures if (found := _NAMED.fullmatch(PurePosixPath(name).stem)))
+    names = Counter(found["name"] for name in images if (found := _NAMED.fullmatch(PurePosixPath(name).stem)))
     are_classes = not any(splits_hinted(name) or _CAMERAS.issuperset(split_words(name)) for name in names)
-    if are_classes and 2 <= len(names) <= len(pictures) / 2 and sum(names.values()) >= _LEAST_SHARE * len(pictures):
+    if are_classes and 2 <= len(names) <= len(images) / 2 and sum(names.values()) >= _LEAST_SHARE * len(images):
         shown = ", ".join(sorted(names)[:5])
         return (
             f"{root} has no class folders; its files seem to be named after their classes ({shown}). Write a metadata "
@@ -77,7 +77,7 @@ def explain_archives(root: Path, files: list[Parts]) -> str | None:
     if len(archives) <= len(files) / 2:
         return None
     return (
-        f"{root} holds archives ({archives[0]}) and no pictures; unpack them, and give the folder they make, with "
+        f"{root} holds archives ({archives[0]}) and no images; unpack them, and give the folder they make, with "
         "metadata.csv (file_name,label) in it where no folders tell the classes, as in shards of WebDataset"
     )
 
@@ -96,9 +96,9 @@ def explain_arrow(path: Path) -> tuple[str, list[str]]:
     ]
 
 
-def _find_table(root: Path, pictures: list[str]) -> tuple[str, list[str]] | None:
-    """A table beside the folder, or in it, with a column that names the pictures; of several that which knows most."""
-    stems = {PurePosixPath(name).stem: name for name in pictures}
+def _find_table(root: Path, images: list[str]) -> tuple[str, list[str]] | None:
+    """A table beside the folder, or in it, with a column that names the images; of several that which knows most."""
+    stems = {PurePosixPath(name).stem: name for name in images}
     found = []
     for folder in (root, root.parent):
         for path in sorted(folder.iterdir()):
@@ -107,7 +107,7 @@ def _find_table(root: Path, pictures: list[str]) -> tuple[str, list[str]] | None
     if not found:
         return None
     path, match = max(found, key=lambda each: each[1].known)
-    suffix = "" if match.has_suffix else PurePosixPath(next(iter(pictures))).suffix
+    suffix = "" if match.has_suffix else PurePosixPath(next(iter(images))).suffix
     label, ask = f"table[{match.label!r}]", ""
     if match.classes:
         label, ask = f"table[{match.classes}].astype(float).idxmax(axis=1)", ", a class for each column with a 1"
@@ -116,7 +116,7 @@ def _find_table(root: Path, pictures: list[str]) -> tuple[str, list[str]] | None
     named, kept = f"table[{match.column!r}] + {suffix!r}", "[['file_name', 'label']]"
     read = f"{str(path)!r}, sep=None, engine='python', dtype=str, keep_default_na=False, skipinitialspace=True"
     return (
-        f"{root} has no class folders, and {path} seems to say the labels of its pictures in one of the columns "
+        f"{root} has no class folders, and {path} seems to say the labels of its images in one of the columns "
         f"{', '.join(match.others)}. Write the metadata file that is read here with these lines of Python{ask}:",
         [
             f"import pandas; table = pandas.read_csv({read})",
@@ -132,7 +132,7 @@ def _is_table(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Match:
-    """A column that names pictures, how many, whether with what follows the dot; the others, that of the labels where
+    """A column that names images, how many, whether with what follows the dot; the others, that of the labels where
     its name says so, and those that stand for a class each."""
 
     column: str

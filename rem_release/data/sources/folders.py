@@ -226,5 +226,5 @@ def _build_rows(
 
 def _name_layout(root: Path, options: SourceOptions) -> Layout:
     if options.label_from:
-        return "albums" if options.label_from == "albums" else "pictures without labels"
+        return "albums" if options.label_from == "albums" else "images without labels"
     return "class folders" if root == Path(options.source) else "class folders of splits"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rem_release.data.leaks.hidden_pictures import find_picture, is_plain
+from rem_release.data.leaks.hidden_images import find_image, is_plain
 from rem_release.data.sources.one_hot import find_one_hot
 from rem_release.data.sources.rows import SourceOptions
 from rem_release.errors import InputError
@@ -107,7 +107,7 @@ def refuse_one_hot(dataset: datasets.Dataset, options: SourceOptions) -> None:
 
 
 def read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> datasets.Dataset:
-    """Read the image column as encoded pictures, which are not decoded.
+    """Read the image column as encoded images, which are not decoded.
 
     Raises:
         InputError: there is none, or it holds something else.
@@ -116,8 +116,8 @@ def read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> data
     if column not in dataset.column_names:
         if "file_name" in dataset.column_names:
             raise InputError(
-                f"{options.source} names files and holds no pictures; call it metadata.parquet, put it into the folder "
-                "of the pictures, and give that folder"
+                f"{options.source} names files and holds no images; call it metadata.parquet, put it into the folder "
+                "of the images, and give that folder"
             )
         raise InputError(name_columns(dataset, options, column, "--image-column"))
     if not is_image(dataset.features[column]):
@@ -219,10 +219,10 @@ def _is_label(feature: Any) -> bool:
 
 
 def refuse_pixels(dataset: datasets.Dataset, kept: set[str]) -> None:
-    """Make sure that no column but the `kept` ones can carry a clean picture into the release.
+    """Make sure that no column but the `kept` ones can carry a clean image into the release.
 
     Only plain values are let through, see `is_plain`, and of these neither more than 256 numbers in one row, be they
-    written as text, nor text that holds an encoded picture, see `find_picture`. Names are seen to by `refuse_words`.
+    written as text, nor text that holds an encoded image, see `find_image`. Names are seen to by `refuse_words`.
 
     Raises:
         InputError: names the first column that could.
@@ -230,7 +230,7 @@ def refuse_pixels(dataset: datasets.Dataset, kept: set[str]) -> None:
     for name, feature in dataset.features.items():
         if name in kept:
             continue
-        what = describe_feature(feature) if not is_plain(feature) else _find_picture(dataset, name, feature)
+        what = describe_feature(feature) if not is_plain(feature) else _find_image(dataset, name, feature)
         if what:
             raise InputError(
                 f"column {name!r} ({what}) could carry clean pixels into the release; "
@@ -254,14 +254,14 @@ def refuse_unwritable(dataset: datasets.Dataset) -> None:
             ) from None
 
 
-def _find_picture(dataset: datasets.Dataset, name: str, feature: Any) -> str | None:
-    """What looks like a picture in a column of plain values, and in which row."""
+def _find_image(dataset: datasets.Dataset, name: str, feature: Any) -> str | None:
+    """What looks like an image in a column of plain values, and in which row."""
     if isinstance(feature, datasets.ClassLabel) or (
         isinstance(feature, datasets.Value) and feature.dtype not in ("string", "large_string")
     ):
         return None
     for row, value in enumerate(dataset.with_format(None)[name]):
-        if what := find_picture(value):
+        if what := find_image(value):
             return f"{what} in row {row}"
     return None
 
@@ -276,7 +276,7 @@ def describe_feature(feature: Any) -> str:
 
 
 def is_image(feature: Any) -> bool:
-    """Tell a column that can be read as pictures: an image, a struct with bytes, or raw binary."""
+    """Tell a column that can be read as images: an `Image`, a struct with bytes, or raw binary."""
     if isinstance(feature, datasets.Image):
         return True
     return _is_binary(feature.get("bytes") if isinstance(feature, dict) else feature)

@@ -1,4 +1,4 @@
-"""Folders of pictures with a table that says what they are: metadata.csv, .jsonl or .parquet.
+"""Folders of images with a table that says what they are: metadata.csv, .jsonl or .parquet.
 
 What `datasets` unpacks from a local source goes to a private temporary folder that is deleted with the rows, never to
 its shared cache: it holds clean pixels.
@@ -96,7 +96,7 @@ def open_metadata(path: Path, options: SourceOptions) -> Rows:
     table = pa.Table.from_arrays(table.columns, schema=datasets.Features(features).arrow_schema)
     return Rows(
         dataset=datasets.Dataset(table),
-        layout="pictures with metadata",
+        layout="images with metadata",
         labels_from="column",
         root=path.parent,
         origins=names,
@@ -125,7 +125,7 @@ def _refuse_columns(path: Path, columns: list[str], options: SourceOptions) -> N
     way = _name_way_on(path, options)
     raise (ForeignTableError if way else InputError)(
         f"{path} has no column 'file_name'; its columns are {', '.join(columns)}: give that name to the one that says "
-        f"where each picture lies{way}"
+        f"where each image lies{way}"
     )
 
 
@@ -155,10 +155,10 @@ def _name_way_on(path: Path, options: SourceOptions) -> str:
 
 
 def _refuse_twins(path: Path, names: list[str], loaded: datasets.Dataset, options: SourceOptions) -> None:
-    """Refuse a picture that is listed with two labels, and files that lie in several splits without a folder for each.
+    """Refuse an image that is listed with two labels, and files that lie in several splits without a folder for each.
 
     Raises:
-        InputError: names the picture, or the folders.
+        InputError: names the image, or the folders.
     """
     label = guess_columns(loaded.features, options).label_column
     seen: dict[str, Any] = {}
@@ -170,7 +170,7 @@ def _refuse_twins(path: Path, names: list[str], loaded: datasets.Dataset, option
         parts = {part for name in names for part in PurePosixPath(name).parts[:-1] if split_named(part)}
         if len({split_named(part) for part in parts}) > 1:
             raise InputError(
-                f"{path} lists pictures in folders of several splits ({', '.join(sorted(parts))}) beside others: write "
+                f"{path} lists images in folders of several splits ({', '.join(sorted(parts))}) beside others: write "
                 "a table in the folder of each split, or say --layout classes to release them all as one"
             )
 
@@ -185,7 +185,7 @@ def _list_split_folders(path: Path, names: list[str], options: SourceOptions) ->
 
 def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOptions) -> list[str]:
     if options.image_column in loaded.column_names and options.image_column != "file_name":
-        raise InputError(f"{path} has a column {options.image_column!r} already; name the pictures with --image-column")
+        raise InputError(f"{path} has a column {options.image_column!r} already; name the images with --image-column")
     for name in loaded.column_names:
         points = name.endswith(("_file_name", "_file_names")) or name == "file_names"
         is_read = name not in options.drop_columns and (options.keep_columns is None or name in options.keep_columns)
@@ -198,7 +198,7 @@ def _read_file_names(path: Path, loaded: datasets.Dataset, options: SourceOption
         if is_address(name):
             raise InputError(
                 f"{path}: 'file_name' of row {row} is an address ({name:.60}), and only files on this machine are "
-                "read; download the pictures first"
+                "read; download the images first"
             )
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InputError(f"{path}: 'file_name' of row {row} leads out of the folder: {name}")

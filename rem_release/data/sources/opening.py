@@ -4,12 +4,12 @@ The first that fits, which stands in `Source.layout`:
 
 1. *One Parquet file*, by its first bytes: the rows of the split that is asked for. A local path wins over a Hub id.
 2. *A folder of `save_to_disk`*: `dataset_dict.json` or `state.json` is there. Other splits are left out.
-3. *Pictures with metadata*: `metadata.csv`, `.jsonl` or `.parquet` in the folder of the split or in SOURCE; two of
-   them are refused. A table whose files all lie in folders named like splits is one of splits. Pictures
+3. *Images with metadata*: `metadata.csv`, `.jsonl` or `.parquet` in the folder of the split or in SOURCE; two of
+   them are refused. A table whose files all lie in folders named like splits is one of splits. Images
    that it does not list are left out and counted by folder. One that lists none of the files of class folders beside
    it is a question; with `--layout` it is passed over. How a CSV is written: `csv_tables`.
-4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of pictures; or anywhere
-   below, where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them; each
+4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of images; or anywhere
+   below, where README.md says where data lie or no image is there. Laid out in splits as `datasets` reads them; each
    split names its own classes. A shard that is missing by its name (`-of-00002`), a column that one file lacks,
    folders that stand for a column (`label=cat`), and several data sets (`en/train.parquet` beside `fr/train.parquet`,
    or `configs:` of README.md without a default) are refused. Images beside them are left out and counted by folder.

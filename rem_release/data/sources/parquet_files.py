@@ -14,10 +14,10 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rem_release.data.leaks.hidden_pictures import is_plain
+from rem_release.data.leaks.hidden_images import is_plain
 from rem_release.data.sources.labels import guess_columns, is_image, read_plain
 from rem_release.data.sources.parquet_column import ParquetColumn
-from rem_release.data.sources.reading import PICTURES, count_images, explaining, list_others, require_split
+from rem_release.data.sources.reading import IMAGE_SUFFIXES, count_images, explaining, list_others, require_split
 from rem_release.data.sources.rows import PrivateCache, Rows, SourceOptions
 from rem_release.data.sources.several_tables import require_one_config, require_one_place
 from rem_release.data.sources.split_names import splits_hinted
@@ -36,8 +36,8 @@ def is_parquet(path: Path) -> bool:
 def holds_parquet(path: Path, options: SourceOptions) -> bool:
     """Tell a folder of Parquet files from a folder of images.
 
-    They lie at its top, in `data/` or in SPLIT/; or anywhere, where its card says so or no picture is there. A table
-    beside class folders of pictures is none.
+    They lie at its top, in `data/` or in SPLIT/; or anywhere, where its card says so or no image is there. A table
+    beside class folders of images is none.
     """
     usual = (path, path / "data", path / options.split)
     if any(
@@ -49,7 +49,7 @@ def holds_parquet(path: Path, options: SourceOptions) -> bool:
         return not has_class_folders(path)
     if not _list_parquet(path):
         return False
-    return _describes_data(path / "README.md") or not any(_has_suffix(file, PICTURES) for file in path.rglob("*"))
+    return _describes_data(path / "README.md") or not any(_has_suffix(file, IMAGE_SUFFIXES) for file in path.rglob("*"))
 
 
 def _has_suffix(path: Path, suffixes: set[str]) -> bool:
@@ -57,9 +57,9 @@ def _has_suffix(path: Path, suffixes: set[str]) -> bool:
 
 
 def has_class_folders(path: Path) -> bool:
-    """Whether several folders in this one hold pictures."""
+    """Whether several folders in this one hold images."""
     inner = [folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
-    return sum(any(_has_suffix(file, PICTURES) for file in folder.rglob("*")) for folder in inner) > 1
+    return sum(any(_has_suffix(file, IMAGE_SUFFIXES) for file in folder.rglob("*")) for folder in inner) > 1
 
 
 def _describes_data(card: Path, fields: tuple[str, ...] = ("configs:", "dataset_info:")) -> bool:
@@ -74,7 +74,7 @@ def _describes_data(card: Path, fields: tuple[str, ...] = ("configs:", "dataset_
 def open_parquet(path: Path, options: SourceOptions) -> Rows:
     """Read one Parquet file, which is the split asked for, or a folder of them in a layout that `datasets` knows.
 
-    The pictures are read from the files themselves. What other columns hold is unpacked to a private temporary folder.
+    The images are read from the files themselves. What other columns hold is unpacked to a private temporary folder.
 
     Raises:
         InputError: a file is damaged or empty, or there is no such split.
@@ -106,9 +106,9 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
         features, is_mixed = _join_features(files, builder.info.features)
         options = guess_columns(features, options)
         _require_all_columns(files, options)
-        pictures = None
+        images = None
         if is_image(features.get(options.image_column)):
-            pictures = ParquetColumn(files, options.image_column)
+            images = ParquetColumn(files, options.image_column)
             features[options.image_column] = datasets.Image(decode=False)  # whatever else its cells hold
         read = [name for name, feature in features.items() if is_plain(feature) and name not in options.drop_columns]
         typed = datasets.Features({name: features[name] for name in read}) if is_mixed else None
@@ -121,7 +121,7 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
         layout="Parquet files",
         labels_from="column",
         root=root,
-        cells=pictures,
+        cells=images,
         files=tuple(files),
         also_read=tuple(_list_read(path, found)),
         caches=(cache,),
@@ -243,7 +243,7 @@ def _load_columns(
 
 
 def _add_unread(dataset: datasets.Dataset | None, features: datasets.Features, rows: int) -> datasets.Dataset:
-    """All columns in their order, those that were not read as nulls: pictures, and what is dropped or refused."""
+    """All columns in their order, those that were not read as nulls: images, and what is dropped or refused."""
     schema = features.arrow_schema
     read = dataset.data.table if dataset is not None else pa.table({})
     columns = [

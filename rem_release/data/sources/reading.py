@@ -17,17 +17,17 @@ from rem_release.data.sources.rows import SourceOptions
 from rem_release.data.sources.walking import walk
 from rem_release.errors import InputError
 
-PICTURES = {
+IMAGE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2"),
     *(".avif", ".mpo", ".heic", ".heif", ".jxl"),
 }
-"""how the names of pictures end"""
+"""how the names of images end"""
 
 
 def is_image(name: str) -> bool:
     """Whether a file's name ends like that of an image."""
     stem, _, suffix = name.rpartition(".")
-    return bool(stem) and f".{suffix.lower()}" in PICTURES
+    return bool(stem) and f".{suffix.lower()}" in IMAGE_SUFFIXES
 
 
 def count_images(folder: Path, listed: Collection[str] = ()) -> dict[str, int]:

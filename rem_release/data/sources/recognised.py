@@ -1,4 +1,4 @@
-"""The words for what a source was recognised as, for what of a picture's decoding was a choice, and for what was left
+"""The words for what a source was recognised as, for what of an image's decoding was a choice, and for what was left
 out. They are published: none of them names a file, a folder or a value of the owner's.
 """
 
@@ -8,8 +8,10 @@ Layout = Literal[
     "class folders",
     "class folders of splits",
     "albums",
-    "pictures without labels",
-    "pictures with metadata",
+    "images without labels",
+    "pictures without labels",  # as versions before 0.5.0 said it
+    "images with metadata",
+    "pictures with metadata",  # as versions before 0.5.0 said it
     "Parquet files",
     "a folder of save_to_disk",
     "a dataset of the Hugging Face Hub",
@@ -19,7 +21,8 @@ Choice = Literal[
     "transparency laid on white",
     "empty alpha channel of a BMP ignored",
     "numbers of more than 8 bits brought to 8",
-    "one picture chosen of several in the file",
+    "one image chosen of several in the file",
+    "one picture chosen of several in the file",  # as versions before 0.5.0 said it
     "channels of no stated meaning left out",
     "colours stated otherwise than by an ICC profile taken for those of sRGB",
 ]

@@ -51,13 +51,13 @@ class Source:
     ignored: tuple[str, ...] = ()
     """hidden files and droppings of operating systems that were passed over"""
     unlisted: dict[str, int] = field(default_factory=dict)
-    """pictures that a metadata file does not list: folder -> how many"""
+    """images that a metadata file does not list: folder -> how many"""
     root: Path | None = None
     origins: list[str] | None = None
     album_names: dict[str, str] = field(default_factory=dict)
     """published album name -> folder; private"""
     cells: ParquetColumn | None = None
-    """the pictures, where they are not read from `dataset`, whose image column is null then"""
+    """the images, where they are not read from `dataset`, whose image column is null then"""
     files: tuple[Path, ...] = ()
     """the files that hold the rows, where they are few"""
     also_read: tuple[Path, ...] = ()

@@ -17,7 +17,7 @@ _DOCUMENTS = (
     *(".py", ".ipynb", ".bib", ".cff", ".log", ".doc", ".docx", ".odt", ".rtf", ".xls", ".xlsx", ".ods"),
 )
 _DOCUMENT_NAMES = {"readme", "license", "licence", "citation", "notice", "copying", "changelog", "makefile"}
-"""what lies beside class folders and is no picture"""
+"""what lies beside class folders and is no image"""
 _SHOWN = 10
 Parts = tuple[str, ...]
 
@@ -75,7 +75,7 @@ def _is_ignored(entry: "os.DirEntry[str]") -> bool:
 
 
 def is_document(name: str) -> bool:
-    """Whether a file's name is that of what lies beside pictures: README, LICENSE, tables, texts."""
+    """Whether a file's name is that of what lies beside images: README, LICENSE, tables, texts."""
     return name.lower().endswith(_DOCUMENTS) or name.lower().split(".")[0] in _DOCUMENT_NAMES
 
 

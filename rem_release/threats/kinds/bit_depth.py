@@ -13,7 +13,7 @@ from rem_release.threats.base import Part, Stage, Where, strict, where
 class BitDepth(Part):
     """Only the highest bits of each channel are kept; the others become 0."""
 
-    stage: ClassVar[Stage] = Stage.PICTURE
+    stage: ClassVar[Stage] = Stage.FILTER
     bits: Annotated[int, Field(ge=1, le=7)] = 2
     on: Where = "train"
 
@@ -21,6 +21,6 @@ class BitDepth(Part):
         """See `Part`."""
         return f"bit depth {self.bits}{where(self.on)}"
 
-    def filter_picture(self, picture: np.ndarray) -> np.ndarray:
+    def filter_image(self, image: np.ndarray) -> np.ndarray:
         """See `Part`."""
-        return picture & np.uint8(0xFF << (8 - self.bits) & 0xFF)
+        return image & np.uint8(0xFF << (8 - self.bits) & 0xFF)

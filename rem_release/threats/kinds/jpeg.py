@@ -15,7 +15,7 @@ from rem_release.threats.base import Part, Stage, Where, strict, where
 class Jpeg(Part):
     """Saved as baseline JPEG and read again: chroma halved in both directions (4:2:0, Pillow's default)."""
 
-    stage: ClassVar[Stage] = Stage.PICTURE
+    stage: ClassVar[Stage] = Stage.FILTER
     quality: Annotated[int, Field(ge=1, le=100)]
     on: Where = "train"
 
@@ -23,9 +23,9 @@ class Jpeg(Part):
         """See `Part`."""
         return f"JPEG at quality {self.quality}{where(self.on)}"
 
-    def filter_picture(self, picture: np.ndarray) -> np.ndarray:
+    def filter_image(self, image: np.ndarray) -> np.ndarray:
         """See `Part`."""
         file = BytesIO()
-        Image.fromarray(picture).save(file, "JPEG", quality=self.quality, subsampling="4:2:0")
+        Image.fromarray(image).save(file, "JPEG", quality=self.quality, subsampling="4:2:0")
         with Image.open(file) as saved:
             return np.array(saved)

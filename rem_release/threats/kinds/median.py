@@ -12,15 +12,15 @@ from rem_release.threats.base import Part, Stage, Where, strict, where
 class Median(Part):
     """3 × 3 median filter (paper Appendix D), each channel by itself."""
 
-    stage: ClassVar[Stage] = Stage.PICTURE
+    stage: ClassVar[Stage] = Stage.FILTER
     on: Where = "train"
 
     def words(self) -> str:
         """See `Part`."""
         return f"median filter{where(self.on)}"
 
-    def filter_picture(self, picture: np.ndarray) -> np.ndarray:
-        """See `Part`. Beyond the border stands the picture's reflection."""
+    def filter_image(self, image: np.ndarray) -> np.ndarray:
+        """See `Part`. Beyond the border stands the image's reflection."""
         from scipy import ndimage
 
-        return np.asarray(ndimage.median_filter(picture, (3, 3, 1), mode="reflect"), dtype=np.uint8)
+        return np.asarray(ndimage.median_filter(image, (3, 3, 1), mode="reflect"), dtype=np.uint8)

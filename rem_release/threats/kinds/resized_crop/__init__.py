@@ -18,21 +18,21 @@ _LEAST_SIDE = 8
 
 @dataclass(frozen=True, config=strict)
 class ResizedCrop(Part):
-    """The pipeline of photographs: random resized crops of each picture at its own size, flipped or not, to train on;
+    """The pipeline of photographs: random resized crops of each image at its own size, flipped or not, to train on;
     resize and centre crop to test on. In place of the recipe's augmentation."""
 
     stage: ClassVar[Stage] = Stage.VIEWS
     excludes: ClassVar[frozenset[str]] = frozenset({"eot", "orthogonal"})
-    """the one draws the recipe's augmentation, in whose place the crops stand, the other is fitted to whole pictures"""
+    """the one draws the recipe's augmentation, in whose place the crops stand, the other is fitted to whole images"""
     unsaid: ClassVar[frozenset[str]] = frozenset({"size", "interpolation", "antialias", "min_area", "views"})
     size: Annotated[float, Field(ge=0.25, le=4)] = 1.0
     """side that the network sees, as a part of the working resolution"""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = True
     min_area: Annotated[float, Field(gt=0, le=1)] = 0.08
-    """least area of a crop, as a part of the picture"""
+    """least area of a crop, as a part of the image"""
     views: Annotated[int, Field(ge=1, le=64)] = 8
-    """crops that are made of each training picture"""
+    """crops that are made of each training image"""
 
     def side(self, resolution: int) -> int:
         """Side that the network sees, in pixels, at a working resolution."""

@@ -86,7 +86,7 @@ def _brighten(images: Tensor, keys: Tensor, roughness: Tensor, intensity: Tensor
 
 
 def _change_contrast(images: Tensor, keys: Tensor, roughness: Tensor) -> Tensor:
-    """Scale the distance from mid grey by a plasma in 0 to 4, 2 on average: most pictures gain contrast."""
+    """Scale the distance from mid grey by a plasma in 0 to 4, 2 on average: most images gain contrast."""
     plasma = _plasma_of_channels(images, keys, roughness)
     return ((images - 0.5) * (_CONTRAST * plasma) + 0.5).clamp(0, 1)
 

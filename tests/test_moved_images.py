@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from rem_release.data.copies.moved_pictures import find_moved
-from rem_release.data.copies.near_pictures import Grids, find_alike, find_near
+from rem_release.data.copies.moved_images import find_moved
+from rem_release.data.copies.near_images import Grids, find_alike, find_near
 from tests.command_line import run, succeed
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -24,7 +24,7 @@ def pad(left: int, top: int, right: int, bottom: int, colour: int | None) -> Cha
 
 
 def paint(width: int, colour: int) -> Change:
-    """A border over the edge of the picture, whose size stays."""
+    """A border over the edge of the image, whose size stays."""
     return lambda image: pad(*[width] * 4, colour)(image[width:-width, width:-width])
 
 
@@ -84,7 +84,7 @@ def test_moved_copies_are_found_and_are_those_that_they_are(change: Change) -> N
         assert len(list(find_alike(ones, others))) < 20
 
 
-def test_other_pictures_are_none() -> None:
+def test_other_images_are_none() -> None:
     assert len(PATCHES) > 150
     assert not list(find_moved(open_grids(PATCHES[::2]), open_grids(PATCHES[1::2])))
 

@@ -1,8 +1,8 @@
-"""The search for near-duplicates: which pictures of one set lie within some levels of which pictures of another.
+"""The search for near-duplicates: which images of one set lie within some levels of which images of another.
 
-Two pictures are near if, squashed onto the working grid, no value differs by more than the levels allow; one level more
+Two images are near if, squashed onto the working grid, no value differs by more than the levels allow; one level more
 where either was resized, because the grid is rounded. The comparison is exact: none is missed, and none is invented.
-Pictures that were flipped, cropped or shifted are those of `moved_pictures`; turned or recoloured ones are not seen.
+Images that were flipped, cropped or shifted are those of `moved_images`; turned or recoloured ones are not seen.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -25,7 +25,7 @@ from rem_release.data.in_order import map_in_order
 _COARSE = 32
 _BLOCKS = 8
 _INDEXED = 64
-"""means of blocks that the index holds, of 192: of 50,000 CIFAR-10 pictures they leave 0.05 for one at 32 levels"""
+"""means of blocks that the index holds, of 192: of 50,000 CIFAR-10 images they leave 0.05 for one at 32 levels"""
 _SAMPLES = 192
 """single values that are compared before the whole: pages and X-rays agree in their means"""
 _ALIKE = 5.0
@@ -33,12 +33,12 @@ _COMPARED = 64
 _PIECE = 4096
 
 Read = Callable[[int], np.ndarray | None]
-"""Number of a picture -> uint8 (H, W, 3), or None for one to leave out. Called from several threads."""
+"""Number of an image -> uint8 (H, W, 3), or None for one to leave out. Called from several threads."""
 
 
 @dataclass(frozen=True)
 class Near:
-    """A picture of the first set and one of the second that lie close together."""
+    """An image of the first set and one of the second that lie close together."""
 
     one: int
     """its number in the first set"""
@@ -49,13 +49,13 @@ class Near:
 
 
 class Grids:
-    """Pictures on a working grid: on disk on a coarse one of at most 32 x 32, in memory some hundred bytes of each.
+    """Images on a working grid: on disk on a coarse one of at most 32 x 32, in memory some hundred bytes of each.
 
     Args:
-        read: pictures by number; what it raises comes through.
+        read: images by number; what it raises comes through.
         rows: int64, the numbers to take; `rows` keeps those that could be read, int64 [N].
         resolution: side of the working grid.
-        report: called after each picture.
+        report: called after each image.
     """
 
     def __init__(self, read: Read, rows: np.ndarray, resolution: int, report: Callable[[], None] | None = None) -> None:
@@ -72,7 +72,7 @@ class Grids:
 
         def read_again(place: int) -> np.ndarray:
             fitted = fit(self.rows[place])
-            assert fitted is not None, f"picture {self.rows[place]} could be read before"
+            assert fitted is not None, f"image {self.rows[place]} could be read before"
             return fitted[0].numpy().reshape(-1)
 
         for place, fitted in enumerate(map_in_order(fit, rows)):
@@ -102,7 +102,7 @@ class Grids:
 
     @classmethod
     def of_stored(cls, images: StoredImages, sizes: Tensor) -> "Grids":
-        """Pictures that lie on the working grid already.
+        """Images that lie on the working grid already.
 
         Args:
             images: uint8 [N, 3, R, R].
@@ -134,7 +134,7 @@ class Grids:
         return len(self.rows)
 
     def subset(self, places: np.ndarray) -> "Grids":
-        """Some of the pictures, int64 [n]; they bear the numbers that they had."""
+        """Some of the images, int64 [n]; they bear the numbers that they had."""
         numbers = places.tolist()
         part = Grids.__new__(Grids)
         part._take(
@@ -153,11 +153,11 @@ class Grids:
         return int(self._coarse.shape[-1])
 
     def images(self, places: Tensor) -> Tensor:
-        """Some pictures on the coarse grid, uint8 [n, 3, S, S] for int64 [n]."""
+        """Some images on the coarse grid, uint8 [n, 3, S, S] for int64 [n]."""
         return self._coarse[places]
 
     def coarse(self, places: np.ndarray) -> np.ndarray:
-        """Some pictures on the coarse grid, flat: uint8 [n, 3 · side²] for int64 [n]."""
+        """Some images on the coarse grid, flat: uint8 [n, 3 · side²] for int64 [n]."""
         return self._coarse[torch.from_numpy(places)].flatten(1).numpy()
 
     @cached_property
@@ -174,7 +174,7 @@ class Grids:
 
     @cached_property
     def index(self) -> BitmapIndex:
-        """Finds which pictures have about the same `indexed_means`."""
+        """Finds which images have about the same `indexed_means`."""
         return BitmapIndex(self.indexed_means)
 
 
@@ -184,9 +184,9 @@ def find_near(
     """Find the pairs that lie close together.
 
     Args:
-        ones: the pictures that are asked about.
+        ones: the images that are asked about.
         others: those that they are compared with, on the same working grid.
-        levels: the most that a value may differ, one more where either picture was resized.
+        levels: the most that a value may differ, one more where either image was resized.
         skip: numbers of `ones` that are not asked about.
         first_only: only the first of `others` for each of `ones`.
 
@@ -207,10 +207,10 @@ def find_near(
 
 
 def find_alike(ones: Grids, others: Grids) -> Iterator[Near]:
-    """Find pictures that look the same though many pixels differ, as after another JPEG compression.
+    """Find images that look the same though many pixels differ, as after another JPEG compression.
 
     They are alike if the means of 8 x 8 blocks differ by at most 5 levels (root mean square). Of 1,000 CIFAR-10
-    pictures compressed anew at quality 75 to 95 the furthest was 3.8 away; of 10,000 others the nearest two were 7.0.
+    images compressed anew at quality 75 to 95 the furthest was 3.8 away; of 10,000 others the nearest two were 7.0.
 
     Yields:
         The nearest of `others` for each of `ones` that has one; the distance is the root mean square, rounded up.
@@ -227,12 +227,12 @@ def find_alike(ones: Grids, others: Grids) -> Iterator[Near]:
 
 
 def find_slack(grids: Grids) -> int:
-    """Levels that pictures may differ more, on the coarse grid: for the rounding of the working grid and its own."""
+    """Levels that images may differ more, on the coarse grid: for the rounding of the working grid and its own."""
     return 1 if grids.is_exact else 2
 
 
 def compare(place: int, candidates: np.ndarray, ones: Grids, others: Grids, levels: int) -> Iterator[tuple[int, int]]:
-    """Those of the candidates, int64 places in `others`, that are close to the picture at this place of `ones`.
+    """Those of the candidates, int64 places in `others`, that are close to the image at this place of `ones`.
 
     Yields:
         (place in `others`, largest difference in levels on the working grid), in the order of the candidates.
@@ -253,7 +253,7 @@ def compare(place: int, candidates: np.ndarray, ones: Grids, others: Grids, leve
 
 
 def _largest_change(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The most that pictures differ anywhere, in levels: uint8 over the last axis."""
+    """The most that images differ anywhere, in levels: uint8 over the last axis."""
     return (np.maximum(one, other) - np.minimum(one, other)).max(axis=-1)
 
 

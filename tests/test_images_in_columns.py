@@ -14,7 +14,7 @@ from datasets import ClassLabel, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rem_release.data.leaks.hidden_pictures import find_picture
+from rem_release.data.leaks.hidden_images import find_image
 from rem_release.data.leaks.row_room import MOST_BYTES, Excess, measure_rows
 from rem_release.data.sources.labels import refuse_pixels
 from rem_release.errors import InputError
@@ -30,8 +30,8 @@ CAPTION = "Two dogs run along the beach, one of them with a red ball, while a wo
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
-    """Pictures of 16 x 16 random colours: 768 bytes each, and no codec makes less of them."""
+def originals(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+    """Images of 16 x 16 random colours: 768 bytes each, and no codec makes less of them."""
     folder = tmp_path_factory.mktemp("originals")
     return [draw(folder / f"{number}.png", number, (16, 16)) for number in range(ROWS)]
 
@@ -44,9 +44,9 @@ def refused_by_protect(columns: Columns) -> str | None:
     return None
 
 
-def write_source(folder: Path, pictures: Sequence[np.ndarray], columns: Columns) -> Path:
-    """A folder as `datasets` saves it, with columns beside the pictures."""
-    images = [{"bytes": encode(pixels), "path": None} for pixels in pictures[:COUNT]]
+def write_source(folder: Path, originals: Sequence[np.ndarray], columns: Columns) -> Path:
+    """A folder as `datasets` saves it, with columns beside the images."""
+    images = [{"bytes": encode(pixels), "path": None} for pixels in originals[:COUNT]]
     labels = [0, 1] * (COUNT // 2)
     rest = {name: column[:COUNT] for name, column in columns.items()}
     source = datasets.Dataset.from_dict({"image": images, "label": labels, **rest})
@@ -54,36 +54,36 @@ def write_source(folder: Path, pictures: Sequence[np.ndarray], columns: Columns)
     return folder
 
 
-# --- pictures
+# --- images
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_picture_in_a_column_never_passes(release: Release, pictures: list[np.ndarray], name: str) -> None:  # noqa: F811
+def test_an_image_in_a_column_never_passes(release: Release, originals: list[np.ndarray], name: str) -> None:  # noqa: F811
     """Neither through protect nor through the gate, whatever the owner keeps."""
-    columns = FILES[name](pictures)
+    columns = FILES[name](originals)
     assert "could carry clean pixels into the release; leave it out with --drop-column" in str(
         refused_by_protect(columns)
     )
     check = release.write(columns).check(*columns)["columns"]
     assert check.passed is False
-    assert "holds a picture in row 0: " in check.detail
+    assert "holds an image in row 0: " in check.detail
 
 
 @pytest.mark.parametrize("name", ["prefix", "hex with colons", "repr", "svg in json", "lines", "zlib in base64"])
-def test_one_picture_among_ordinary_values_is_enough(release: Release, pictures: list[np.ndarray], name: str) -> None:  # noqa: F811
-    value = FILES[name](pictures)["note"][0]
+def test_one_image_among_ordinary_values_is_enough(release: Release, originals: list[np.ndarray], name: str) -> None:  # noqa: F811
+    value = FILES[name](originals)["note"][0]
     column = [CAPTION] * 7 + [f"{CAPTION} {value}"] + [CAPTION] * 4
     assert "in row 7" in str(refused_by_protect({"note": column}))
-    assert "column note holds a picture in row 7" in release.write({"note": column}).check("note")["columns"].detail
+    assert "column note holds an image in row 7" in release.write({"note": column}).check("note")["columns"].detail
 
 
-def test_names_of_classes_carry_no_pictures(release: Release, pictures: list[np.ndarray]) -> None:  # noqa: F811
-    """More of names is in `test_pictures_in_names`."""
-    uri = f"data:image/png;base64,{base64.b64encode(encode(pictures[0])).decode()}"
+def test_names_of_classes_carry_no_images(release: Release, originals: list[np.ndarray]) -> None:  # noqa: F811
+    """More of names is in `test_images_in_names`."""
+    uri = f"data:image/png;base64,{base64.b64encode(encode(originals[0])).decode()}"
     release.write({"kind": [0, 1] * 6}, classes=("cat", uri), kind=ClassLabel(names=["a", uri]))
     checks = release.check("kind", "label")
-    assert "column kind holds a picture among its classes" in checks["columns"].detail
-    assert "a class is named like a picture" in checks["class names"].detail
+    assert "column kind holds an image among its classes" in checks["columns"].detail
+    assert "a class is named like an image" in checks["class names"].detail
 
 
 # --- what has no signature
@@ -92,10 +92,10 @@ def test_names_of_classes_carry_no_pictures(release: Release, pictures: list[np.
 @pytest.mark.parametrize("name", PIXELS)
 def test_pixels_pass_in_columns_that_the_owner_keeps_and_in_no_others(
     release: Release,  # noqa: F811
-    pictures: list[np.ndarray],
+    originals: list[np.ndarray],
     name: str,
 ) -> None:
-    columns = PIXELS[name](pictures)
+    columns = PIXELS[name](originals)
     if refused_by_protect(columns):
         return
     release.write({"sex": ["M", "F"] * 6, **columns})
@@ -157,8 +157,8 @@ def push(out: Path, *options: object) -> Result:
     return run("push", out, "owner/pets", "--dry-run", "--allow-uncertified", *options)
 
 
-def test_protect_refuses_and_exits_with_2(tmp_path: Path, recipe: Path, pictures: list[np.ndarray]) -> None:
-    source = write_source(tmp_path / "source", pictures, FILES["markdown"](pictures))
+def test_protect_refuses_and_exits_with_2(tmp_path: Path, recipe: Path, originals: list[np.ndarray]) -> None:
+    source = write_source(tmp_path / "source", originals, FILES["markdown"](originals))
     refused = run("protect", source, "--out", tmp_path / "run", "--recipe", recipe)
     assert refused.code == 2
     assert "column 'note' (a data URI in row 0) could carry clean pixels" in refused.err
@@ -166,14 +166,12 @@ def test_protect_refuses_and_exits_with_2(tmp_path: Path, recipe: Path, pictures
     assert not (tmp_path / "run").exists()
 
 
-def test_from_protect_to_the_card(tmp_path: Path, recipe: Path, pictures: list[np.ndarray]) -> None:
+def test_from_protect_to_the_card(tmp_path: Path, recipe: Path, originals: list[np.ndarray]) -> None:
     """Protect warns, the gate refuses, and what the owner keeps by name stands in the card until the next push."""
-    columns = {"age": list(range(ROWS)), "wide": PIXELS["pixels in wide letters"](pictures)["note"]}
-    source, out = write_source(tmp_path / "source", pictures, columns), tmp_path / "run"
+    columns = {"age": list(range(ROWS)), "wide": PIXELS["pixels in wide letters"](originals)["note"]}
+    source, out = write_source(tmp_path / "source", originals, columns), tmp_path / "run"
     warned = succeed("protect", source, "--out", out, "--recipe", recipe)
-    assert (
-        "bytes beside its picture, more than 255, for column wide: push will ask for --keep-column wide" in warned.err
-    )
+    assert "bytes beside its image, more than 255, for column wide: push will ask for --keep-column wide" in warned.err
     assert "for column age" not in warned.err
     refused = push(out)
     assert refused.code == 3
@@ -181,7 +179,7 @@ def test_from_protect_to_the_card(tmp_path: Path, recipe: Path, pictures: list[n
     before = snapshot(out / "release")
     unknown = push(out, "--keep-column", "wild")
     assert unknown.code == 2
-    assert "--keep-column wild: no such column beside the pictures; there are: label, age, wide" in unknown.err
+    assert "--keep-column wild: no such column beside the images; there are: label, age, wide" in unknown.err
     assert snapshot(out / "release") == before
     assert push(out, "--keep-column", "wide").code == 0
 
@@ -206,7 +204,7 @@ def test_kept_columns_are_facts_and_the_card_names_them(run_copy: Path) -> None:
     assert read_facts(release_folder).kept_columns == ["label"]
     assert "keeps columns" in (release_folder / "README.md").read_text("utf-8")
     succeed("verify", run_copy)
-    with pytest.raises(InputError, match="--keep-column image: no such column beside the pictures"):
+    with pytest.raises(InputError, match="--keep-column image: no such column beside the images"):
         amend("image")
     assert read_facts(release_folder).kept_columns == ["label"]
     assert "keeps columns" not in amend()
@@ -237,10 +235,10 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_ordinary_text_holds_no_picture(text: str) -> None:
-    assert find_picture(text) is None
+def test_ordinary_text_holds_no_image(text: str) -> None:
+    assert find_image(text) is None
     assert refused_by_protect({"note": [text], "list": [[text, text]], "json": [json.dumps({text: text})]}) is None
-    assert values.PICTURE not in read_value(text)
+    assert values.IMAGE not in read_value(text)
     assert values.ENCODED not in read_value(text)
 
 
@@ -252,9 +250,9 @@ WORDS = st.lists(
 
 @settings(max_examples=300)
 @given(WORDS, st.sampled_from([" ", "\n", ", ", "/", "-", "_", ""]))
-def test_words_in_any_order_hold_no_picture(words: list[str], between: str) -> None:
+def test_words_in_any_order_hold_no_image(words: list[str], between: str) -> None:
     text = between.join(word for word in words if word not in ("<svg>",))
-    assert find_picture(text) is None
+    assert find_image(text) is None
 
 
 MAGIC = [
@@ -274,22 +272,22 @@ MAGIC = [
 
 @settings(max_examples=200)
 @given(st.permutations(MAGIC), st.lists(st.text("ghixyz ,.", min_size=8, max_size=8), min_size=11, max_size=11))
-def test_short_magic_among_other_bytes_is_no_picture(magic: list[bytes], between: list[str]) -> None:
+def test_short_magic_among_other_bytes_is_no_image(magic: list[bytes], between: list[str]) -> None:
     """`BM`, `/9j/`, `PK` and the like prove nothing by themselves."""
     data = b"".join(first + second.encode() for first, second in zip(magic, between, strict=True))
     for text in (base64.b64encode(data).decode(), data.hex(), str(list(data)), repr(data), data.decode("latin-1")):
-        assert find_picture(text) is None
+        assert find_image(text) is None
 
 
 @settings(max_examples=150)
 @given(
     st.integers(0, 2**32), st.text(max_size=40), st.text(max_size=40), st.sampled_from(["PNG", "JPEG", "GIF", "BMP"])
 )
-def test_a_picture_is_found_whatever_stands_around_it(seed: int, before: str, after: str, form: str) -> None:
+def test_an_image_is_found_whatever_stands_around_it(seed: int, before: str, after: str, form: str) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     data = encode(pixels, form)
     for code in (base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode(), data.hex()):
-        assert find_picture(f"{before} {code} {after}") is not None
+        assert find_image(f"{before} {code} {after}") is not None
 
 
 # --- the bound

@@ -1,6 +1,6 @@
-"""Pictures that hide in plain values: an encoded file anywhere in a text, or more numbers than a description needs.
+"""Images that hide in plain values: an encoded file anywhere in a text, or more numbers than a description needs.
 
-What is looked for is what an owner's tools write: files of pictures, arrays and archives, data URIs, drawings (SVG) and
+What is looked for is what an owner's tools write: files of images, arrays and archives, data URIs, drawings (SVG) and
 mail parts, in base64, hexadecimal, escapes and the like. Bare pixels have no signature: `row_room` bounds those.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import datasets
 
-from rem_release.data.leaks.file_signatures import PICTURE, find_deflated, find_file
+from rem_release.data.leaks.file_signatures import IMAGE, find_deflated, find_file
 from rem_release.data.leaks.text_codes import (
     LEAST,
     begins_base85,
@@ -22,7 +22,7 @@ from rem_release.data.leaks.text_codes import (
 )
 
 MOST_NUMBERS = 256
-"""that one row of a column may hold; more could be the pixels of a small picture"""
+"""that one row of a column may hold; more could be the pixels of a small image"""
 _FEW_NUMBERS = 16
 _TEXT_BESIDE = 0.1
 _DEPTH = 3
@@ -50,8 +50,8 @@ _XPM = re.compile(r"/\* XPM \*/|#define \w+_width \d+\s+#define \w+_height \d+")
 _TELLING = ("data:", "svg", "content-", "XPM", "_width ")
 
 
-def find_picture(value: Any) -> str | None:
-    """What looks like a picture in one plain value, in words; None where nothing does.
+def find_image(value: Any) -> str | None:
+    """What looks like an image in one plain value, in words; None where nothing does.
 
     Args:
         value: text, a number, or lists and groups of them. Text that is JSON is looked into, and text that is nothing
@@ -68,7 +68,7 @@ def find_picture(value: Any) -> str | None:
 
 
 def find_in_text(text: str, depth: int = _DEPTH) -> str | None:
-    """What looks like a picture anywhere in a text, in words; None where nothing does.
+    """What looks like an image anywhere in a text, in words; None where nothing does.
 
     White space and other marks between the digits of a code do not matter, nor what stands before and behind.
     """
@@ -81,11 +81,11 @@ def find_in_text(text: str, depth: int = _DEPTH) -> str | None:
         for data in decode_runs(form):
             if what := find_deflated(data) or (_find_inside(data, depth - 1) if depth else None):
                 return what
-    return PICTURE if begins_base85(text) else None
+    return IMAGE if begins_base85(text) else None
 
 
 def _find_written(text: str) -> str | None:
-    """What is no code of bytes but says itself that it is a picture."""
+    """What is no code of bytes but says itself that it is an image."""
     if not any(mark in text or mark in text.lower() for mark in _TELLING):
         return None
     if _DATA_URI.search(text) or _SPACED_URI.search("".join(text.split())):
@@ -94,11 +94,11 @@ def _find_written(text: str) -> str | None:
         return "a drawing (SVG)"
     if _MAIL_PART.search(text.replace("\r", "")):
         return "a part of mail"
-    return PICTURE if _XPM.search(text) else None
+    return IMAGE if _XPM.search(text) else None
 
 
 def _find_inside(data: bytes, depth: int) -> str | None:
-    """A picture in bytes that are text themselves, such as base64 of base64."""
+    """An image in bytes that are text themselves, such as base64 of base64."""
     if not data.isascii() or any(control in data for control in range(8)):
         return None
     return find_in_text(data.decode("ascii"), depth)

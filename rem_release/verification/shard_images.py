@@ -1,4 +1,4 @@
-"""The pictures of Parquet shards by number: shards are read as streams, and victims want rows in any order."""
+"""The images of Parquet shards by number: shards are read as streams, and victims want rows in any order."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,18 +15,18 @@ from rem_release.errors import VerificationError
 from rem_release.verification.row_checks import name_class
 
 
-class StoredPictures:
-    """The encoded pictures of shards, copied once into a private temporary file, which is deleted with this object.
+class ShardImages:
+    """The encoded images of shards, copied once into a private temporary file, which is deleted with this object.
 
     What happens to the shards afterwards changes nothing. Thread-safe to read.
 
     Args:
         files: the shards in order, at least one row in all.
-        image_column: the column of pictures.
+        image_column: the column of images.
         label_column: the column of labels.
 
     Raises:
-        VerificationError: a shard is damaged, or a row lacks its picture or its label; names it.
+        VerificationError: a shard is damaged, or a row lacks its image or its label; names it.
     """
 
     def __init__(self, files: Sequence[Path], image_column: str, label_column: str) -> None:
@@ -35,12 +35,12 @@ class StoredPictures:
         self._cache = PrivateCache()
         self._ends = [0]
         label = _read_features(files[0]).get(label_column)
-        path = Path(self._cache.name) / "pictures"
+        path = Path(self._cache.name) / "images"
         with path.open("wb") as copy:
             for row in iterate_rows(files, [label_column], image_column):
                 name = name_class(row.columns[label_column], label)
                 if name is None or not row.png:
-                    lack = "label" if name is None else "picture"
+                    lack = "label" if name is None else "image"
                     raise VerificationError(f"{row.file.name} is damaged: row {row.number} has no {lack}")
                 self.names.append(name)
                 copy.write(row.png)
@@ -53,15 +53,15 @@ class StoredPictures:
         return len(self.names)
 
     def pixels(self, row: int) -> np.ndarray:
-        """Decode one picture: uint8 (H, W, 3).
+        """Decode one image: uint8 (H, W, 3).
 
         Raises:
-            VerificationError: its bytes are no picture.
+            VerificationError: its bytes are no image.
         """
         try:
             return decode(self._bytes[self._ends[row] : self._ends[row + 1]].tobytes())
         except BadImage as error:
-            raise VerificationError(f"row {row} cannot be read as a picture: {error}") from None
+            raise VerificationError(f"row {row} cannot be read as an image: {error}") from None
 
 
 def _read_features(file: Path) -> Features:

@@ -1,6 +1,6 @@
 """The search for copies whose pixels lie elsewhere: with a border, cropped, shifted or mirrored.
 
-Both pictures are cut to the part that they would share, for each of some eighty ways in which one can be the other
+Both images are cut to the part that they would share, for each of some eighty ways in which one can be the other
 moved by up to an eighth of its side, and are the same if these parts look the same (`find_alike`), in their detail too.
 """
 
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rem_release.data.copies.near_pictures import Grids, Near
+from rem_release.data.copies.near_images import Grids, Near
 
 _FARTHEST = 8
 """part of the side that a copy may have moved"""
@@ -23,7 +23,7 @@ _ALIKE = 5.0
 _DETAIL = 0.5
 """correlation of what is left when these means are taken away"""
 _FLAT = 1.5
-"""levels, root mean square, of which a picture has less where nothing is left"""
+"""levels, root mean square, of which an image has less where nothing is left"""
 _PIECE = 2048
 
 Edges = tuple[float, float, float, float]
@@ -32,7 +32,7 @@ Edges = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class _Move:
-    """What is to be cut from a picture, and from the one that it may be a copy of."""
+    """What is to be cut from an image, and from the one that it may be a copy of."""
 
     one: Edges
     other: Edges
@@ -43,7 +43,7 @@ def find_moved(ones: Grids, others: Grids) -> Iterator[Near]:
     """Find copies that were moved.
 
     Args:
-        ones: the pictures that are asked about.
+        ones: the images that are asked about.
         others: those that they may be copies of, on the same working grid.
 
     Yields:
@@ -70,7 +70,7 @@ def find_moved(ones: Grids, others: Grids) -> Iterator[Near]:
 
 
 def _compare(ones: Grids, one: Tensor, others: Grids, other: Tensor, move: _Move) -> int | None:
-    """How far apart two pictures are that were cut, in levels; None where they are not the same."""
+    """How far apart two images are that were cut, in levels; None where they are not the same."""
     images, candidates = ones.images(one[None]), others.images(other[None])
     side = ones.side
     blocks = min(_BLOCKS, side // 2)
@@ -98,7 +98,7 @@ def _compare(ones: Grids, one: Tensor, others: Grids, other: Tensor, move: _Move
 
 
 def _list_moves(side: int) -> Iterator[_Move]:
-    """A border around or on the picture, or at one side; a cut all around or at one side; a shift; the mirror image.
+    """A border around or on the image, or at one side; a cut all around or at one side; a shift; the mirror image.
 
     Args:
         side: of the coarse grid.
@@ -130,7 +130,7 @@ def _cut_up(places: Tensor) -> tuple[Tensor, ...]:
 
 
 def _average(images: Tensor, edges: Edges, blocks: int, is_mirrored: bool = False) -> Tensor:
-    """float32 [n, 3 · blocks²], means of blocks of pictures, uint8 [n, 3, S, S], whose edges are cut."""
+    """float32 [n, 3 · blocks²], means of blocks of images, uint8 [n, 3, S, S], whose edges are cut."""
     left, right, top, bottom = edges
     side = images.shape[-1]
     across, down = _share(side, left, side - right, blocks), _share(side, top, side - bottom, blocks)

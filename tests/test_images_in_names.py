@@ -30,9 +30,9 @@ from tests.command_line import run, succeed
 from tests.test_gate_columns import Release, release, sound_facts  # noqa: F401 - fixtures
 
 COUNT = 8
-PICTURES = [np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8) for number in range(COUNT)]
-URIS = [f"data:image/png;base64,{base64.b64encode(encode(pixels)).decode()}" for pixels in PICTURES]
-DIGITS = base64.urlsafe_b64encode(b"".join(map(encode, PICTURES))).decode().rstrip("=")
+IMAGES = [np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8) for number in range(COUNT)]
+URIS = [f"data:image/png;base64,{base64.b64encode(encode(pixels)).decode()}" for pixels in IMAGES]
+DIGITS = base64.urlsafe_b64encode(b"".join(map(encode, IMAGES))).decode().rstrip("=")
 ZONES = [DIGITS[first : first + 60] for first in range(0, 7200, 60)]
 PARTS = [DIGITS[first : first + 30] for first in range(0, 1200, 30)]
 """Too short to be looked at one by one."""
@@ -49,7 +49,7 @@ CARRIERS: dict[str, tuple[dict[str, Any], str]] = {
     "split classes": ({"k": ClassLabel(names=PARTS)}, "the class names of column 'k' hold an"),
     "long classes": ({"k": ClassLabel(names=["a", "b " * 200])}, "400 characters, and 256 are allowed"),
     "column": ({URIS[0]: Value("int64")}, "the column name 'data:"),
-    "split columns": ({part: Value("int64") for part in PARTS}, "the column names hold an encoded picture"),
+    "split columns": ({part: Value("int64") for part in PARTS}, "the column names hold an encoded image"),
     "long column": ({"wide " * 100: Value("int64")}, "500 characters"),
     "field": ({"k": {"a": {URIS[0]: Value("int64")}}}, "the field name 'data:"),
     "listed field": ({"k": List({URIS[0]: Value("int64")})}, "the field name 'data:"),
@@ -71,7 +71,7 @@ IDS: dict[str, dict[str, Any]] = {
 def write_source(file: Path, features: dict[str, Any], **columns: list[Any]) -> SourceOptions:
     """A Parquet file of these columns, which hold nothing but nulls."""
     schema = datasets.Features({**BASE, **features}).arrow_schema
-    images = [{"bytes": encode(pixels), "path": None} for pixels in PICTURES]
+    images = [{"bytes": encode(pixels), "path": None} for pixels in IMAGES]
     rows = {"image": images, "label": [0, 1] * (COUNT // 2), **columns}
     arrays = [pa.array(rows.get(field.name, [None] * COUNT), field.type) for field in schema]
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), file)
@@ -91,7 +91,7 @@ def check(facts: Facts, features: dict[str, Any], **changes: object) -> Check:
 
 
 @pytest.mark.parametrize("name", CARRIERS)
-def test_no_picture_passes_in_names_and_types(tmp_path: Path, sound_facts: Facts, name: str) -> None:  # noqa: F811
+def test_no_image_passes_in_names_and_types(tmp_path: Path, sound_facts: Facts, name: str) -> None:  # noqa: F811
     """Neither through protect, which needs no row to see it, nor through the gate."""
     features, words = CARRIERS[name]
     with pytest.raises(InputError) as refused:
@@ -119,7 +119,7 @@ def test_ids_are_left_out_and_the_gate_refuses_them(tmp_path: Path, sound_facts:
 def test_the_columns_that_are_needed_have_plain_names_too(tmp_path: Path, sound_facts: Facts, column: str) -> None:  # noqa: F811
     names = {"image": "image", "label": "label"} | {column: URIS[0]}
     schema = {names[key]: feature for key, feature in BASE.items()}
-    images = [{"bytes": encode(pixels), "path": None} for pixels in PICTURES]
+    images = [{"bytes": encode(pixels), "path": None} for pixels in IMAGES]
     table = {names["image"]: images, names["label"]: [0, 1] * (COUNT // 2)}
     datasets.Dataset.from_dict(table, features=datasets.Features(schema)).to_parquet(tmp_path / "x.parquet")
     options = {f"{key}_column": name for key, name in names.items()}
@@ -149,8 +149,8 @@ def test_the_names_of_splits_are_short(sound_facts: Facts) -> None:  # noqa: F81
     assert read_split_names(f"{'a' * 64}+b.c") == ["a" * 64, "b.c"]
     with pytest.raises(InputError, match="with 65 characters; 64 are allowed"):
         read_split_names("a" * 65)
-    digits = b"".join(map(encode, PICTURES)).hex()
-    for size, words in ((200, "201 characters, and 64 are allowed"), (30, "the split names hold an encoded picture")):
+    digits = b"".join(map(encode, IMAGES)).hex()
+    for size, words in ((200, "201 characters, and 64 are allowed"), (30, "the split names hold an encoded image")):
         splits = {f"s{digits[first : first + size]}": 1 for first in range(0, 8 * size, size)}
         assert words in check(sound_facts, {}, split_images=splits).detail
 
@@ -221,12 +221,12 @@ CHANGES: dict[str, Callable[[Facts], Facts]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_no_other_text_of_the_facts_holds_a_picture(sound_facts: Facts, name: str) -> None:  # noqa: F811
+def test_no_other_text_of_the_facts_holds_an_image(sound_facts: Facts, name: str) -> None:  # noqa: F811
     assert check_words(sound_facts).passed is True
     assert "holds a data URI" in check_words(CHANGES[name](sound_facts)).detail
 
 
-def test_no_text_of_the_certificate_holds_a_picture(sound_facts: Facts) -> None:  # noqa: F811
+def test_no_text_of_the_certificate_holds_an_image(sound_facts: Facts) -> None:  # noqa: F811
     sound = make_certificate(digest=sound_facts.digest)
     assert check_words(sound_facts, sound).passed is True
     found = check_words(sound_facts, sound.model_copy(update={"summary": ["It passed.", URIS[0]]}))
@@ -234,7 +234,7 @@ def test_no_text_of_the_certificate_holds_a_picture(sound_facts: Facts) -> None:
 
 
 @pytest.mark.parametrize("key", ["about", "pretty_name", "license_link", "contact", "gated_prompt"])
-def test_no_field_of_the_card_holds_a_picture(key: str) -> None:
+def test_no_field_of_the_card_holds_an_image(key: str) -> None:
     code = URIS[0].partition(",")[2]
     text = f"https://example.org/?d={code}" if key in ("license_link", "contact") else f"See {URIS[0]} here."
     with pytest.raises(InputError, match=f"card field {key}=.* it holds an? .*remove it"):
