@@ -1,4 +1,4 @@
-"""What subtracting a cell of the noise figure gains, and that no figure goes out that gains much."""
+"""What subtracting a tile of the noise figure gains, and that no figure goes out that gains much."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ LEVELS = 8
 FLIPS = [(slice(None, None, down), slice(None, None, across)) for down in (1, -1) for across in (1, -1)]
 
 
-def draw_cells(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
+def draw_tiles(rng: np.random.Generator, count: int, side: int) -> np.ndarray:
     """Noise with something coarse in it, which averages do not lose."""
     fine, colour = rng.integers(-LEVELS, LEVELS + 1, (count, side, side, 3)), rng.integers(-4, 5, (count, 1, 1, 3))
     return np.clip(fine + colour, -LEVELS, LEVELS)
@@ -34,24 +34,24 @@ def draw_image(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return rng.integers(2 * LEVELS, 255 - 2 * LEVELS, (height, width, 3)).astype(np.uint8)
 
 
-def enlarge(cell: np.ndarray, height: int, width: int) -> np.ndarray:
+def enlarge(tile: np.ndarray, height: int, width: int) -> np.ndarray:
     """As `protect` brings noise to an image's size: float64 [H, W, 3]."""
-    tensor = torch.from_numpy(cell).permute(2, 0, 1)[None].to(torch.float64)
+    tensor = torch.from_numpy(tile).permute(2, 0, 1)[None].to(torch.float64)
     tensor = F.interpolate(tensor, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
     return tensor[0].permute(1, 2, 0).numpy()
 
 
-def average(cell: np.ndarray, blocks: int) -> np.ndarray:
-    step = len(cell) // blocks
-    means = cell.reshape(blocks, step, blocks, step, 3).mean((1, 3))
+def average(tile: np.ndarray, blocks: int) -> np.ndarray:
+    step = len(tile) // blocks
+    means = tile.reshape(blocks, step, blocks, step, 3).mean((1, 3))
     return means.repeat(step, axis=0).repeat(step, axis=1)
 
 
-def subtract_best(clean: np.ndarray, protected: np.ndarray, cell: np.ndarray) -> float:
+def subtract_best(clean: np.ndarray, protected: np.ndarray, tile: np.ndarray) -> float:
     """By brute force: the best factor by least squares, and the PSNR before and after; both images float64."""
-    factor = np.linalg.lstsq(cell.reshape(-1, 1), (protected - clean).reshape(-1), rcond=None)[0][0]
+    factor = np.linalg.lstsq(tile.reshape(-1, 1), (protected - clean).reshape(-1), rcond=None)[0][0]
     before = peak_signal_noise_ratio(clean, protected, data_range=255)
-    return peak_signal_noise_ratio(clean, protected - factor * cell, data_range=255) - before
+    return peak_signal_noise_ratio(clean, protected - factor * tile, data_range=255) - before
 
 
 @settings(max_examples=25)
@@ -62,8 +62,8 @@ def subtract_best(clean: np.ndarray, protected: np.ndarray, cell: np.ndarray) ->
 )
 def test_the_gain_is_that_of_psnr_by_brute_force(size: tuple[int, int], share: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    cells, own = draw_cells(rng, 3, 16), draw_cells(rng, 1, 16)[0]
-    mixed = np.rint(share * cells[1] * rng.choice([-1, 1]) + (1 - share) * own).astype(np.int8)
+    tiles, own = draw_tiles(rng, 3, 16), draw_tiles(rng, 1, 16)[0]
+    mixed = np.rint(share * tiles[1] * rng.choice([-1, 1]) + (1 - share) * own).astype(np.int8)
     mixed = mixed[FLIPS[seed % 4]]
     clean = draw_image(rng, *size)
     levels = torch.from_numpy(np.ascontiguousarray(mixed)).permute(2, 0, 1)
@@ -72,19 +72,19 @@ def test_the_gain_is_that_of_psnr_by_brute_force(size: tuple[int, int], share: f
     brute = {
         number: max(
             subtract_best(clean.astype(float), released.astype(float), enlarge(view[flip].copy(), *size))
-            for view in (cell, cell.mean(-1, keepdims=True).repeat(3, -1), average(cell, 1), average(cell, 4))
+            for view in (tile, tile.mean(-1, keepdims=True).repeat(3, -1), average(tile, 1), average(tile, 4))
             for flip in FLIPS
         )
-        for number, cell in enumerate(cells.astype(float))
+        for number, tile in enumerate(tiles.astype(float))
     }
-    cell, gain = NoiseGain(cells, LEVELS, 16).find(clean, released)
+    tile, gain = NoiseGain(tiles, LEVELS, 16).find(clean, released)
     assert gain == pytest.approx(max(brute.values()), abs=2e-3)
-    assert gain == pytest.approx(brute[cell], abs=2e-3)
+    assert gain == pytest.approx(brute[tile], abs=2e-3)
 
 
-def test_of_a_large_grid_every_corner_that_a_cell_may_show_is_looked_at() -> None:
+def test_of_a_large_grid_every_corner_that_a_tile_may_show_is_looked_at() -> None:
     rng, side, shown = np.random.default_rng(0), 40, 32
-    noise = draw_cells(rng, 1, side)[0]
+    noise = draw_tiles(rng, 1, side)[0]
     clean = draw_image(rng, 90, 60)
     levels = torch.from_numpy(noise.astype(np.int8)).permute(2, 0, 1)
     protected, _ = protect_at_own_size(torch.from_numpy(clean).permute(2, 0, 1), levels, LEVELS)
@@ -110,7 +110,7 @@ def test_independent_noise_gains_nothing(size: tuple[int, int], seed: int) -> No
 
 
 def test_what_white_and_black_give_away_is_no_gain() -> None:
-    """Noise can only darken white, whatever it is: a cell that is dark on average does not tell that."""
+    """Noise can only darken white, whatever it is: a tile that is dark on average does not tell that."""
     rng = np.random.default_rng(0)
     clean = draw_image(rng, 32, 32)
     clean[:20], clean[20:24] = 255, 0

@@ -25,10 +25,10 @@ def test_one_small_image_is_enlarged_pixel_by_pixel():
 
 def test_proportions_are_kept_on_white():
     grid = read(protected_grid([np.zeros((48, 96, 3), np.uint8)]))
-    cell = grid[4:100, 4:100]
-    assert (cell[24:72] == 0).all()
-    assert (cell[:24] == WHITE).all()
-    assert (cell[72:] == WHITE).all()
+    tile = grid[4:100, 4:100]
+    assert (tile[24:72] == 0).all()
+    assert (tile[:24] == WHITE).all()
+    assert (tile[72:] == WHITE).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5000), (5000, 1), (300, 200), (97, 95)])
@@ -45,11 +45,11 @@ def test_at_most_25_images_are_shown():
 def test_noise_spans_black_to_white_around_grey():
     noise = np.zeros((1, 96, 96, 3), np.int16)
     noise[0, 0, 0], noise[0, 0, 1], noise[0, 0, 2] = 8, -8, (4, 0, -4)
-    cell = read(noise_grid(noise, 8))[4:, 4:]
-    assert cell[0, 0].tolist() == [255] * 3
-    assert cell[0, 1].tolist() == [0] * 3
-    assert cell[0, 2].tolist() == [192, 128, 64]
-    assert (cell[1:96, :96] == 128).all()
+    tile = read(noise_grid(noise, 8))[4:, 4:]
+    assert tile[0, 0].tolist() == [255] * 3
+    assert tile[0, 1].tolist() == [0] * 3
+    assert tile[0, 2].tolist() == [192, 128, 64]
+    assert (tile[1:96, :96] == 128).all()
 
 
 def test_large_noise_is_cut_and_not_smoothed():

@@ -15,7 +15,7 @@ from rem_release.data.array_file import require_temporary
 from rem_release.errors import InputError
 from rem_release.release.canonical import MOST_BYTES
 from rem_release.threats.threat import Threat
-from rem_release.verdict.evidence import MOST_CELLS
+from rem_release.verdict.evidence import MOST_ANSWERS
 from rem_release.verdict.learnability import samples_needed
 from rem_release.verdict.plan import Row, Seeds, Task, plan_tasks
 from rem_release.verdict.recipe import AuditRecipe
@@ -81,11 +81,11 @@ def require_room(rows: list[Row], bench: Bench) -> None:
         InputError: there are too many classes, test images or victims.
     """
     victims = len(plan_tasks(rows, bench.is_partial, Seeds("", "", "", "")))
-    cells = victims * bench.recipe.victim.evaluations * len(bench.holdout)
-    if cells > MOST_CELLS:
+    count = victims * bench.recipe.victim.evaluations * len(bench.holdout)
+    if count > MOST_ANSWERS:
         raise InputError(
             f"{victims} victims that answer to {len(bench.holdout):,} test images {bench.recipe.victim.evaluations} "
-            f"times give {cells:,} answers, and a certificate takes {MOST_CELLS:,}; give fewer test images or threats"
+            f"times give {count:,} answers, and a certificate takes {MOST_ANSWERS:,}; give fewer test images or threats"
         )
     size = len(bench.target.classes) * (_BYTES_A_CLASS + _BYTES_A_FIGURE * len(rows))
     if size > MOST_BYTES:

@@ -1,6 +1,6 @@
-"""What subtracting a cell of the noise figure from a released image gains.
+"""What subtracting a tile of the noise figure from a released image gains.
 
-For noise n = protected − clean and a cell c, the best factor s brings |n − s·c|² down to |n|²·(1 − r²) with
+For noise n = protected − clean and a tile c, the best factor s brings |n − s·c|² down to |n|²·(1 − r²) with
 r = <n, c> / (|n|·|c|) (least squares): the PSNR to the original rises by −10·log10(1 − r²) dB.
 """
 
@@ -16,7 +16,7 @@ from PIL import Image
 from rem_release.core.resampling import interpolation_matrix
 
 MOST_GAIN = 0.5
-"""dB that a cell may gain on an image. On 2,000 images each, random noise gained nothing, and noise on grey, after
+"""dB that a tile may gain on an image. On 2,000 images each, random noise gained nothing, and noise on grey, after
 120 steps of training, up to 3.9 (EM), 14.2 (REM) and 16.8 (SEM) on patches of photographs, and 2.0, 5.3 and 7.9 on
 CIFAR-10; with other draws EM and REM gave as much."""
 FLAT = 8.0
@@ -32,20 +32,20 @@ _STRIP = 1 << 20
 
 
 class NoiseGain:
-    """The cells of a noise figure, subtracted from images as it fits best.
+    """The tiles of a noise figure, subtracted from images as it fits best.
 
-    Tried are every cell, whole and averaged over blocks, as it is and mirrored, with every factor, negative ones too,
-    brought to the image's size as the noise is. Not tried: mixtures of cells, whose factors nobody finds without the
+    Tried are every tile, whole and averaged over blocks, as it is and mirrored, with every factor, negative ones too,
+    brought to the image's size as the noise is. Not tried: mixtures of tiles, whose factors nobody finds without the
     originals, and shifts (up to four pixels each way raised the largest gain on 500 rows by 2 % and the mean by 7 %).
 
     Args:
-        cells: the noise that they show, int [n, S, S, 3] in levels of 255, n ≥ 1; of a grid of R > S pixels, a corner.
+        tiles: the noise that they show, int [n, S, S, 3] in levels of 255, n ≥ 1; of a grid of R > S pixels, a corner.
         levels: the budget floor(255·ρ_u).
         resolution: R, side of the working grid.
     """
 
-    def __init__(self, cells: np.ndarray, levels: int, resolution: int) -> None:
-        noise = torch.from_numpy(cells.astype(np.float32)).permute(0, 3, 1, 2)
+    def __init__(self, tiles: np.ndarray, levels: int, resolution: int) -> None:
+        noise = torch.from_numpy(tiles.astype(np.float32)).permute(0, 3, 1, 2)
         self._levels, self._shown, self._resolution = levels, noise.shape[-1], resolution
         sides = [side for side in _BLOCKS if side < self._shown]
         means = [F.interpolate(F.adaptive_avg_pool2d(noise, side), size=self._shown) for side in sides]
@@ -55,7 +55,7 @@ class NoiseGain:
         self._route = lru_cache(maxsize=64)(self._find_route)
 
     def find(self, clean: np.ndarray, protected: np.ndarray) -> tuple[int, float]:
-        """The cell that gains most on an image, both uint8 (H, W, 3), and the gain in dB.
+        """The tile that gains most on an image, both uint8 (H, W, 3), and the gain in dB.
 
         Flat images gain nothing, and nothing gained is what independent noise would gain by chance: five standard
         deviations, 0.03 dB on 32 x 32 pixels and 0.6 on 8 x 8. On eight pixels or fewer nothing can be told.
@@ -66,7 +66,7 @@ class NoiseGain:
         shown, height, width = self._shown, *(self._reach(length) for length in clean.shape[:2])
         seen, sides = np.zeros((3, rows.shape[1], columns.shape[1]), np.float32), np.empty((2, len(rows)))
         for part, noise in self._strips_of_unknown(clean, protected):
-            seen += rows[part].T @ noise @ columns  # so that <noise, enlarged cell> = <seen, cell>
+            seen += rows[part].T @ noise @ columns  # so that <noise, enlarged tile> = <seen, tile>
             energy = np.square(noise).sum(0, dtype=np.float64)
             sides[:, part] = energy[:, :width].sum(1), energy[:, -width:].sum(1)
         corners = [seen[:, ::down, ::across][:, :shown, :shown].reshape(-1) for down, across in _FLIPS]

@@ -29,9 +29,9 @@ class Outcome:
     raised: bool
     """its noise rounded to nothing and was raised to the budget"""
     sample: np.ndarray | None
-    """its cell of the figure, if it is shown there"""
+    """its tile of the figure, if it is shown there"""
     gain: float = 0.0
-    """dB that subtracting a cell of the noise figure gains, see `NoiseGain`"""
+    """dB that subtracting a tile of the noise figure gains, see `NoiseGain`"""
 
 
 class ShardJournal:

@@ -18,7 +18,7 @@ from rem_release.data.shards import SHARD_BYTES, ShardWriter, released_columns, 
 from rem_release.data.sources.source import Source
 from rem_release.data.working_set import WorkingSet, read_image
 from rem_release.errors import InputError
-from rem_release.release.figures import fit_cell
+from rem_release.release.figures import fit_tile
 from rem_release.release.imperceptibility import ChangeMeter, measure_change
 from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
 from rem_release.release.shard_journal import Outcome, ShardJournal
@@ -80,9 +80,9 @@ class Written:
     raised: int = 0
     """protected rows whose noise rounded to nothing and was raised, see `protect_at_own_size`"""
     samples: list[np.ndarray] = field(default_factory=list)
-    """protected images for the figure, as its cells; none where it would tell them from clean ones"""
+    """protected images for the figure, as its tiles; none where it would tell them from clean ones"""
     gain: float = 0.0
-    """dB, the most that subtracting a cell of the noise figure gains; above `MOST_GAIN` no further row is tried"""
+    """dB, the most that subtracting a tile of the noise figure gains; above `MOST_GAIN` no further row is tried"""
     rows: int = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -190,7 +190,7 @@ def _make_row(
     if not 0 < abs(change.largest) <= budget:
         raise RuntimeError(f"row {row}: the noise changes a pixel by {change.largest} levels of at most {budget}")
     _, gain = figure.find(clean, protected) if figure else (0, 0.0)
-    return encode_png(protected), Outcome(change, raised, fit_cell(protected) if is_sample else None, gain)
+    return encode_png(protected), Outcome(change, raised, fit_tile(protected) if is_sample else None, gain)
 
 
 def _read_again(source: Source, choice: Choice, row: int, expected: str) -> np.ndarray:

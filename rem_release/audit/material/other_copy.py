@@ -18,7 +18,7 @@ from rem_release.errors import InputError
 
 _SMALL = 64
 _LARGE = 224
-_CELLS = 8
+_BLOCKS = 8
 _MOST_LOST = 0.25
 _ORDER = "rows are paired by position (class folders: by sorted file names)"
 
@@ -46,8 +46,8 @@ class OtherCopy:
 class _Seen:
     hash: str
     size: tuple[int, int]
-    cells: bytes
-    """uint8 [3 · cells²]: means of a coarse grid, rounded"""
+    means: bytes
+    """uint8 [3 · blocks²]: means of a coarse grid, rounded"""
 
 
 def pair_copy(
@@ -129,8 +129,8 @@ def _reader(source: Source) -> Read:
 
 def _look(pixels: np.ndarray) -> _Seen:
     tensor = torch.from_numpy(pixels).permute(2, 0, 1).float()
-    cells = adaptive_avg_pool2d(tensor, _CELLS).round().byte().numpy().tobytes()
-    return _Seen(pixel_hash(pixels), (pixels.shape[0], pixels.shape[1]), cells)
+    means = adaptive_avg_pool2d(tensor, _BLOCKS).round().byte().numpy().tobytes()
+    return _Seen(pixel_hash(pixels), (pixels.shape[0], pixels.shape[1]), means)
 
 
 def _compare(protected: np.ndarray, clean: np.ndarray) -> tuple[_Seen, _Seen, int | None]:
@@ -155,7 +155,7 @@ def _refuse_strangers(copy: Source, clean: Source, seen: list[_Seen], clean_seen
     Noise may be of any kind and size here; but if many images look more like the original of the next row than like
     their own, the rows are not in the same order.
     """
-    ours, own = (_stack_cells(entries) for entries in (seen, clean_seen))
+    ours, own = (_stack_means(entries) for entries in (seen, clean_seen))
     to_own = np.abs(ours - own).sum(axis=1)
     to_next = np.abs(ours - np.roll(own, -1, axis=0)).sum(axis=1)
     lost = np.flatnonzero(to_own > to_next)
@@ -168,10 +168,10 @@ def _refuse_strangers(copy: Source, clean: Source, seen: list[_Seen], clean_seen
         )
 
 
-def _stack_cells(entries: list[_Seen]) -> np.ndarray:
-    """int16 [rows, 3 · cells²]."""
-    cells = np.frombuffer(b"".join(entry.cells for entry in entries), np.uint8)
-    return cells.reshape(len(entries), -1).astype(np.int16)
+def _stack_means(entries: list[_Seen]) -> np.ndarray:
+    """int16 [rows, 3 · blocks²]."""
+    means = np.frombuffer(b"".join(entry.means for entry in entries), np.uint8)
+    return means.reshape(len(entries), -1).astype(np.int16)
 
 
 def _digest(pairs: Pairs) -> str:
