@@ -48,7 +48,7 @@ def of_pixels(write: Callable[[bytes], Any]) -> Callable[[Images], Columns]:
     return lambda images: {"note": [write(pixels.tobytes()) for pixels in images]}
 
 
-def draw_svg(pixels: np.ndarray) -> str:
+def write_svg(pixels: np.ndarray) -> str:
     rects = "".join(
         f'<rect x="{x}" y="{y}" width="1" height="1" fill="#{bytes(pixel).hex()}"/>'
         for y, row in enumerate(pixels)
@@ -110,13 +110,13 @@ FILES: dict[str, Callable[[Images], Columns]] = {
     "data uri of no type": of_file(lambda data: f"url(data:;base64,{b64(data)})"),
     "data uri with percent": of_file(lambda data: f"see data:image/png,{urllib.parse.quote(data)}"),
     "svg with an image": of_file(lambda data: f'<svg><image href="data:image/png;base64,{b64(data)}"/></svg>'),
-    "svg of rectangles": lambda images: {"note": [f"Drawn: {draw_svg(pixels)}" for pixels in images]},
+    "svg of rectangles": lambda images: {"note": [f"Drawn: {write_svg(pixels)}" for pixels in images]},
     "svg with a namespace": lambda images: {
-        "note": [draw_svg(pixels).replace("<svg", "<s:svg").replace("<rect", "<s:rect") for pixels in images]
+        "note": [write_svg(pixels).replace("<svg", "<s:svg").replace("<rect", "<s:rect") for pixels in images]
     },
-    "svg with percent": lambda images: {"note": [urllib.parse.quote(draw_svg(pixels)) for pixels in images]},
-    "svg in json": lambda images: {"note": [json.dumps({"a": draw_svg(pixels)}) for pixels in images]},
-    "svg in base64": lambda images: {"note": [b64(draw_svg(pixels).encode()) for pixels in images]},
+    "svg with percent": lambda images: {"note": [urllib.parse.quote(write_svg(pixels)) for pixels in images]},
+    "svg in json": lambda images: {"note": [json.dumps({"a": write_svg(pixels)}) for pixels in images]},
+    "svg in base64": lambda images: {"note": [b64(write_svg(pixels).encode()) for pixels in images]},
     "mime": of_file(write_mime, "JPEG"),
     "quoted printable": of_file(lambda data: quopri.encodestring(data).decode("latin-1")),
     "quotes": of_file(lambda data: f'"{b64(data)}"'),
@@ -164,8 +164,8 @@ FILES: dict[str, Callable[[Images], Columns]] = {
     "bytes as numbers": of_file(lambda data: list(data)[:200]),
     "integers of a file": of_file(lambda data: as_integers(data)[:30]),
     "svg in two columns": lambda images: {
-        "a": [draw_svg(pixels)[:3000] for pixels in images],
-        "b": [draw_svg(pixels)[3000:] for pixels in images],
+        "a": [write_svg(pixels)[:3000] for pixels in images],
+        "b": [write_svg(pixels)[3000:] for pixels in images],
     },
 }
 """What is an image to anyone who looks: it never passes, whatever the owner keeps."""

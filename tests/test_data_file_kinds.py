@@ -149,7 +149,7 @@ def test_inks_that_are_not_those_of_cmyk_are_refused() -> None:
 KINDS = {
     "git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
     "a web page (HTML)": b"\n<!DOCTYPE html>\n<html><head><title>404</title>",
-    "an SVG drawing": b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+    "an SVG graphic": b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>',
     "heif-convert": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
     "djxl": b"\xff\x0a\xfa\x7f" + bytes(99),
     "Photoshop": b"8BPS\0\1" + bytes(99),

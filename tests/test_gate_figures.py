@@ -19,8 +19,8 @@ from rem_release.release.facts import Facts, FileFacts
 from rem_release.release.figures import (
     NOISE_FIGURE,
     PROTECTED_FIGURE,
+    amplify_noise,
     cut_tiles,
-    draw_noise,
     fit_tile,
     noise_grid,
     protected_grid,
@@ -107,8 +107,8 @@ def protect(folder: Path, recipe: Path, *options: object) -> Run:
 
 
 def posterise(image: np.ndarray) -> np.ndarray:
-    """An image in the values that noise of 8 levels has: what a careless drawing of it as noise would give."""
-    return draw_noise(np.rint((image.astype(float) - 128) / 16), LEVELS)
+    """An image in the values that noise of 8 levels has: what a careless rendering of it as noise would give."""
+    return amplify_noise(np.rint((image.astype(float) - 128) / 16), LEVELS)
 
 
 def arrange_noise(tiles: list[np.ndarray], side: int = 96) -> bytes:
@@ -296,7 +296,7 @@ def test_a_clean_image_as_it_is_has_not_the_values_of_noise(tiny: Run) -> None:
 
 
 def test_a_tile_holds_no_more_detail_than_the_noise(tiny: Run) -> None:
-    fine = draw_noise(np.random.default_rng(0).integers(-LEVELS, LEVELS + 1, (96, 96, 3)), LEVELS)
+    fine = amplify_noise(np.random.default_rng(0).integers(-LEVELS, LEVELS + 1, (96, 96, 3)), LEVELS)
     tiny.plant(NOISE_FIGURE, protected_grid([fine]))
     check = tiny.check(clean=False)["noise figure"]
     assert check.passed is False
@@ -332,7 +332,7 @@ def test_damaged_rows_are_refused(tiny: Run) -> None:
 def test_a_grid_is_cut_into_the_tiles_that_it_was_made_of(count: int, side: int, seed: int) -> None:
     noise = np.random.default_rng(seed).integers(-LEVELS, LEVELS + 1, (count, side, side, 3))
     tiles = cut_tiles(decode(noise_grid(noise, LEVELS)), side)
-    assert np.array_equal(tiles, draw_noise(noise, LEVELS))
+    assert np.array_equal(tiles, amplify_noise(noise, LEVELS))
 
 
 def test_a_grid_of_another_form_is_refused() -> None:
@@ -346,10 +346,10 @@ def test_a_grid_of_another_form_is_refused() -> None:
 
 def test_a_flat_image_is_like_nothing() -> None:
     noise = np.random.default_rng(0).integers(-LEVELS, LEVELS + 1, (8, 8, 3))
-    tiles = NoiseTiles([draw_noise(noise, LEVELS)], 8)
+    tiles = NoiseTiles([amplify_noise(noise, LEVELS)], 8)
     flat = np.full((8, 8, 3), 128, np.uint8)
     assert tiles.find_image(flat) is None
     nearly = (flat + np.sign(noise) * 3).astype(np.uint8)
     assert np.corrcoef(nearly.ravel(), np.sign(noise).ravel())[0, 1] > 0.99
-    assert NoiseTiles([draw_noise(np.sign(noise) * LEVELS, LEVELS)], 8).find_image(nearly) is None
+    assert NoiseTiles([amplify_noise(np.sign(noise) * LEVELS, LEVELS)], 8).find_image(nearly) is None
     assert NoiseTiles([flat], 8).find_image(flat) is None

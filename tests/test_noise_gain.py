@@ -15,7 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from rem_release.core.levels import protect_at_own_size
 from rem_release.methods.maker import grey_batch
 from rem_release.release.documents import describe_files, read_facts, write_documents
-from rem_release.release.figures import NOISE_FIGURE, draw_noise, noise_grid, read_noise
+from rem_release.release.figures import NOISE_FIGURE, amplify_noise, noise_grid, read_noise
 from rem_release.release.generator import load_generator
 from rem_release.release.noise_gain import NoiseGain
 from tests.command_line import draw, run, same_release, succeed, write_recipe
@@ -129,7 +129,7 @@ def test_a_flat_image_has_nothing_to_protect() -> None:
 @given(levels=st.integers(1, 127))
 def test_the_noise_that_a_figure_shows_can_be_read_from_it(levels: int) -> None:
     noise = np.arange(-levels, levels + 1)
-    assert np.array_equal(read_noise(draw_noise(noise, levels), levels), noise)
+    assert np.array_equal(read_noise(amplify_noise(noise, levels), levels), noise)
 
 
 # --- protect and push

@@ -535,7 +535,7 @@ for name in sys.argv[1:]:
         "threats/kinds/jpeg.py": "0 1 0 1",
         "threats/kinds/ueraser/augmentation.py": "0 0 1 1",
         "threats/kinds/pgd.py": "0 0 0 0",
-        "audit/report/drawing.py": "0 0 0 0",
+        "audit/report/plotting.py": "0 0 0 0",
         "audit/publish.py": "0 0 0 0",
         "verdict/summary.py": "0 0 0 0",
         "verdict/judge.py": "0 0 0 0",

@@ -266,7 +266,7 @@ def _write_release(
         console.warn(
             f"{written.raised} images are so small that their noise rounded to nothing; it was raised to the budget"
         )
-    _draw_figures(run.staging, written, grey, options.recipe.noise.refuses_unseen, budget, console)
+    _make_figures(run.staging, written, grey, options.recipe.noise.refuses_unseen, budget, console)
     write_reserve(run.reserve, source, choice)
     write_skipped(run.skipped, choice.working.bad)
     if source.album_names:
@@ -286,7 +286,7 @@ def _make_grey_noise(maker: Maker, image_set: ImageSet) -> np.ndarray:
     return levels.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _draw_figures(
+def _make_figures(
     staging: Path, written: Written, grey: np.ndarray | None, refused: str | None, budget: int, console: Console
 ) -> None:
     """The card's figures: protected images, and noise of grey ones where it does not help to undo that of others."""

@@ -20,8 +20,8 @@ from rem_release.release.facts import Facts
 from rem_release.release.figures import (
     NOISE_FIGURE,
     PROTECTED_FIGURE,
+    amplify_noise,
     cut_tiles,
-    draw_noise,
     fit_tile,
     noise_sides,
     read_noise,
@@ -91,7 +91,7 @@ def _read_tiles(release: Path, facts: Facts, name: str, faults: Faults, side: in
         grid = decode((release / name).read_bytes())
         return cut_tiles(grid) if side is None else cut_tiles(grid, side)
     except (BadImage, OSError, ValueError) as error:
-        faults.add(f"{name} is not as protect draws it: {error}; {_CURE}")
+        faults.add(f"{name} is not as protect makes it: {error}; {_CURE}")
         return []
 
 
@@ -100,7 +100,7 @@ def _read_noise(release: Path, facts: Facts, faults: Faults) -> list[np.ndarray]
     levels = facts.protection.rho_u_levels
     shown, side = noise_sides(facts.protection.resolution)
     possible = np.zeros(256, bool)
-    possible[draw_noise(np.arange(-levels, levels + 1), levels)] = True
+    possible[amplify_noise(np.arange(-levels, levels + 1), levels)] = True
     found = []
     for number, tile in enumerate(_read_tiles(release, facts, NOISE_FIGURE, faults, side)):
         factor = side // shown

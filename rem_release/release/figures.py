@@ -45,19 +45,19 @@ def noise_grid(noise: np.ndarray, levels: int) -> bytes:
     """
     if noise.size and np.abs(noise).max() > levels:
         raise ValueError(f"noise of {np.abs(noise).max()} levels is above the budget of {levels}")
-    scaled = draw_noise(noise[:_MOST_TILES, :_MOST_NOISE, :_MOST_NOISE], levels)
+    scaled = amplify_noise(noise[:_MOST_TILES, :_MOST_NOISE, :_MOST_NOISE], levels)
     side = max(_TILE, *scaled.shape[1:3])
     return encode_png(_arrange([fit_tile(tile, side) for tile in scaled]))
 
 
-def draw_noise(noise: np.ndarray, levels: int) -> np.ndarray:
+def amplify_noise(noise: np.ndarray, levels: int) -> np.ndarray:
     """Noise in levels of 255, of any shape, as the uint8 values that show it; what exceeds the budget is cut."""
     return np.clip(_MID_GREY + np.rint(noise.astype(np.float64) * 127.5 / levels), 0, 255).astype(np.uint8)
 
 
-def read_noise(drawn: np.ndarray, levels: int) -> np.ndarray:
-    """The noise in levels of 255 that `draw_noise` drew; exact up to a budget of 127 levels."""
-    return np.rint((drawn.astype(np.float64) - _MID_GREY) * levels / 127.5).astype(np.int64)
+def read_noise(amplified: np.ndarray, levels: int) -> np.ndarray:
+    """The noise in levels of 255 that `amplify_noise` amplified; exact up to a budget of 127 levels."""
+    return np.rint((amplified.astype(np.float64) - _MID_GREY) * levels / 127.5).astype(np.int64)
 
 
 def noise_sides(resolution: int) -> tuple[int, int]:

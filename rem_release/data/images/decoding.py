@@ -245,9 +245,9 @@ def _lacks_colours(image: Image.Image) -> bool:
 
 
 def _clear_around(image: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
-    """A GIF whose frame is smaller than its canvas: around it nothing is drawn, and Pillow draws the first colour."""
-    drawn, cleared = image.convert("RGBA"), Image.new("RGBA", image.size)
-    cleared.paste(drawn.crop(frame), frame[:2])
+    """A GIF whose frame is smaller than its canvas: around it nothing is set, and Pillow sets the first colour."""
+    painted, cleared = image.convert("RGBA"), Image.new("RGBA", image.size)
+    cleared.paste(painted.crop(frame), frame[:2])
     return cleared
 
 

@@ -35,7 +35,7 @@ _KINDS = (
     _kind(rb"(?:\xef\xbb\xbf)?\s*(?i:<!doctype html|<html|<head|<body)", _HTML),
     _kind(
         rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?\?>\s*)?(?:<!--.*?-->\s*)*(?i:<!doctype svg.*?>\s*)?<svg",
-        "an SVG drawing: export it as PNG",
+        "an SVG graphic: export it as PNG",
     ),
     _kind(rb".{4}ftyp(?:hei[cxms]|hev[cmsx]|mif[12]|msf1)", _HEIC),
     _kind(rb".{4}ftypcrx ", _RAW.format("CR3")),
@@ -60,7 +60,7 @@ _KINDS = (
     _kind(rb"\x00MRM", _RAW.format("MRW")),
     _kind(rb".{128}DICM", _DICOM),
     _kind(rb"%PDF-", "a PDF document: export its pages as PNG"),
-    _kind(rb"%!PS", "a PostScript drawing: export it as PNG"),
+    _kind(rb"%!PS", "a PostScript graphic: export it as PNG"),
     _kind(rb"\x76\x2f\x31\x01|#\?RADIANCE", _RANGE),
     _kind(rb"P7\n|PF\n", "an image of a kind of PPM that few programs read (PAM, or PFM in colour): save it as PNG"),
     _kind(rb"DDS ", "a texture (DDS): export it as PNG"),

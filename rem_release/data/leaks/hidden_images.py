@@ -1,6 +1,6 @@
 """Images that hide in plain values: an encoded file anywhere in a text, or more numbers than a description needs.
 
-What is looked for is what an owner's tools write: files of images, arrays and archives, data URIs, drawings (SVG) and
+What is looked for is what an owner's tools write: files of images, arrays and archives, data URIs, SVG images and
 mail parts, in base64, hexadecimal, escapes and the like. Bare pixels have no signature: `row_room` bounds those.
 """
 
@@ -41,7 +41,7 @@ _SPACED_URI = re.compile(
     rf"(?i:{_BASE64_URI})(?=[^A-Z]{{0,39}}[A-Z])(?=[^a-z]{{0,39}}[a-z])(?=\D{{0,39}}\d)[\w+/=%-]{{40}}"
 )
 """where white space was taken out: words look like base64 too, but rarely with all its kinds of digits"""
-_DRAWING = re.compile(r"<(?:[\w.-]{1,40}:)?svg(?![\w.-])", re.IGNORECASE)
+_SVG = re.compile(r"<(?:[\w.-]{1,40}:)?svg(?![\w.-])", re.IGNORECASE)
 _SHAPE = re.compile(r"<[\w.:-]{1,80}\s+[\w.:-]{1,80}\s*=")
 _MAIL_PART = re.compile(
     r"content-(?:type: *image/|transfer-encoding: *base64)(?:[^\n]*\n){1,20}?\s*\n?[A-Za-z0-9+/]{32}", re.IGNORECASE
@@ -90,8 +90,8 @@ def _find_written(text: str) -> str | None:
         return None
     if _DATA_URI.search(text) or _SPACED_URI.search("".join(text.split())):
         return "a data URI"
-    if (drawing := _DRAWING.search(text)) is not None and _SHAPE.search(text, drawing.end()):
-        return "a drawing (SVG)"
+    if (svg := _SVG.search(text)) is not None and _SHAPE.search(text, svg.end()):
+        return "an SVG image"
     if _MAIL_PART.search(text.replace("\r", "")):
         return "a part of mail"
     return IMAGE if _XPM.search(text) else None

@@ -1,6 +1,6 @@
-"""One drawing, two outputs: SVG that follows the colours of its page, and a bare PNG on white.
+"""One plot, two outputs: SVG that follows the colours of its page, and a bare PNG on white.
 
-A drawing is a row of panels. As SVG each panel is an image of its own, so that a page can set them side by side or one
+A plot is a row of panels. As SVG each panel is an image of its own, so that a page can set them side by side or one
 below the other; as PNG they are one image.
 """
 
@@ -39,7 +39,7 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 
 @dataclass(frozen=True, kw_only=True)
 class Ink:
-    """The colours of a drawing, as `#rrggbb`."""
+    """The colours of a plot, as `#rrggbb`."""
 
     text: str
     grid: str
@@ -63,13 +63,13 @@ class Panel:
     """Letters, digits and hyphens; differs from that of every other panel of a page."""
     words: str
     """What a reader who cannot see it is told."""
-    draw: Callable[[Axes, Ink], None]
+    plot: Callable[[Axes, Ink], None]
     height: float = 3.3
     """In inches, of a panel 4.5 inches wide."""
 
 
 def to_svg(panel: Panel) -> str:
-    """Draw one panel as an `<svg>` element for the inside of an HTML page: no background, text as text, no addresses.
+    """Plot one panel as an `<svg>` element for the inside of an HTML page: no background, text as text, no addresses.
 
     The page defines the custom properties --text, --grid, --protected, --clean and --random.
     """
@@ -87,7 +87,7 @@ def to_svg(panel: Panel) -> str:
 
 
 def to_png(panels: Sequence[Panel]) -> bytes:
-    """Draw all panels as one bare PNG on white, at most two in a row."""
+    """Plot all panels as one bare PNG on white, at most two in a row."""
     with _plain_style():
         canvas = FigureCanvasAgg(_compose(panels, PAPER))
         canvas.draw()
@@ -111,7 +111,7 @@ def _compose(panels: Sequence[Panel], ink: Ink) -> Figure:
     for number, panel in enumerate(panels, 1):
         axes = figure.add_subplot(rows, columns, number)
         _set_colours(axes, ink)
-        panel.draw(axes, ink)
+        panel.plot(axes, ink)
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     figure.legend(
