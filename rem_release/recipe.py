@@ -57,8 +57,8 @@ _adapter: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 def list_keys(method: str) -> list[str]:
     """Every dotted key of a recipe of that method."""
     noise = METHODS.get(method, METHODS["rem"])
-    parts = [("data", Data), ("noise", noise), ("generator", Generator)]
-    return [key for name, part in parts for key in dotted_keys(part, f"{name}.")] + ["precision"]
+    sections = [("data", Data), ("noise", noise), ("generator", Generator)]
+    return [key for name, section in sections for key in dotted_keys(section, f"{name}.")] + ["precision"]
 
 
 def load_recipe(name: str) -> Recipe:

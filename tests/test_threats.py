@@ -93,9 +93,11 @@ def test_certificates_list_them_in_one_order() -> None:
         assert Version(parts[name].since) > Version("0.4.0"), f"{name}: since is the version that ships it first"
 
 
-@pytest.mark.parametrize(("text", "count"), [("", 0), ("class A(Part):\n    stage = 0\nclass B(A):\n    pass\n", 2)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("", 0), ("class A(ThreatPart):\n    stage = 0\nclass B(A):\n    pass\n", 2)]
+)
 def test_a_file_that_holds_no_threat_or_two_is_an_error(text: str, count: int, tmp_path: Path) -> None:
-    (tmp_path / "odd.py").write_text(f"from rem_release.threats.base import Part\n{text}", encoding="utf-8")
+    (tmp_path / "odd.py").write_text(f"from rem_release.threats.base import ThreatPart\n{text}", encoding="utf-8")
     with added(tmp_path), pytest.raises(TypeError, match=rf"odd has {count} threats, and one file holds one"):
         known_parts()
 

@@ -15,12 +15,12 @@ from typing import ClassVar
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, Where, strict, where
+from rem_release.threats.base import ThreatPart, Stage, Where, strict, where
 from rem_release.threats.radii import RadiusText, read_fraction
 
 
 @dataclass(frozen=True, config=strict)
-class Toy(Part):
+class Toy(ThreatPart):
 """
 INVERT = """
     stage: ClassVar[Stage] = Stage.FILTER
@@ -135,7 +135,7 @@ FILTERED = """
 
 
 @dataclass(frozen=True, config=strict)
-class _Move(Part):
+class _Move(ThreatPart):
     stage: ClassVar[Stage] = Stage.FILTER
     shift: int
 
@@ -144,7 +144,7 @@ class _Move(Part):
 
 
 @dataclass(frozen=True, config=strict)
-class _Still(Part):
+class _Still(ThreatPart):
     stage: ClassVar[Stage] = Stage.ADVERSARY
 
     def extra_passes(self, adversary):

@@ -67,6 +67,6 @@ def _perturb(parameters: list[Tensor], trained: list[Tensor], sigma: float, key:
 def _accuracy(model: nn.Module, images: Tensor | TestImages, labels: Tensor, batch_size: int) -> float:
     device = next(model.parameters()).device
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    for part, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        correct += (model(as_floats(part.to(device))).argmax(dim=1) == answers.to(device)).sum()
+    for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        correct += (model(as_floats(batch.to(device))).argmax(dim=1) == answers.to(device)).sum()
     return correct.item() / len(images)

@@ -17,7 +17,7 @@ from rem_release.audit.preparation import SIGNS_SEED
 from rem_release.release.canonical import sha256_file
 from rem_release.release.certificate import PACKAGES
 from rem_release.threats import kinds
-from rem_release.threats.base import Part
+from rem_release.threats.base import ThreatPart
 from rem_release.threats.registry import known_parts
 from rem_release.threats.threat import Threat
 from rem_release.verdict.plan import Seeds, Task, TrainedOn, describe_training
@@ -135,7 +135,7 @@ def agreed_code() -> str:
     return key_of({"code": [code_digest(), _hash_code([_code_of(part) for part in known_parts().values()])]})
 
 
-def _code_of(part: type[Part]) -> Path:
+def _code_of(part: type[ThreatPart]) -> Path:
     """The file of a part, or its folder."""
     file = Path(getfile(part))
     return file.parent if file.name == "__init__.py" else file

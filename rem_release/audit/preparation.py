@@ -18,7 +18,7 @@ from rem_release.audit.material.sets import (
     read_training,
 )
 from rem_release.data.array_file import bring_near
-from rem_release.threats.base import Part
+from rem_release.threats.base import ThreatPart
 from rem_release.threats.images import TestImages, TrainingImages
 from rem_release.threats.threat import Threat, write_parts
 from rem_release.verdict.plan import Task, TrainedOn
@@ -154,9 +154,9 @@ def _test_name(threat: Threat) -> str:
     return _written(*threat.filters(test=True), threat.views)
 
 
-def _written(*parts: Part | None) -> str:
+def _written(*parts: ThreatPart | None) -> str:
     return write_parts([part for part in parts if part])
 
 
-def _mixture(kind: Kind, threat: Threat) -> Part | None:
+def _mixture(kind: Kind, threat: Threat) -> ThreatPart | None:
     return None if kind == "clean" else threat.mixture

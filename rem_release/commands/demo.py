@@ -93,11 +93,11 @@ def _run(out: Path, photographs: Path, overwrite: bool, console: Console) -> Non
         seed=0,  # these photographs are everybody's, and the figures of the README should come out again
         overwrite=overwrite,
     )
-    part = console.without_results()
+    inner = console.without_results()
     accelerator = runtime.start()
-    protect(options, part, accelerator)
-    verify(str(out), None, part)
-    verdict = _audit(out, photographs / "test", part, accelerator)
+    protect(options, inner, accelerator)
+    verify(str(out), None, inner)
+    verdict = _audit(out, photographs / "test", inner, accelerator)
     text = [
         "",
         f"Verdict: {verdict}",

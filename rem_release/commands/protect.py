@@ -22,7 +22,7 @@ from rem_release.console import Console
 from rem_release.data.leaks.published_words import list_words, refuse_too_many, refuse_words
 from rem_release.data.leaks.row_room import measure_rows
 from rem_release.data.noise_store import NoiseStore
-from rem_release.data.selection import check_parts
+from rem_release.data.selection import check_shares
 from rem_release.data.sources.opening import open_source
 from rem_release.data.sources.source import Source
 from rem_release.errors import InputError
@@ -55,7 +55,7 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
         InputError: bad input.
         RemReleaseError: training failed.
     """
-    check_parts(options.reserve, options.fraction)
+    check_shares(options.reserve, options.fraction)
     if options.fraction == 1 and options.release_unprotected:
         raise InputError(
             "--release-unprotected: nothing is left unprotected at --fraction 1; drop it or lower --fraction"

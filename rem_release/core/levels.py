@@ -43,16 +43,16 @@ def protect_at_own_size(image: Tensor, levels: Tensor, budget: int) -> tuple[Ten
         few pixels it can round to nothing, and then every pixel moves by the whole budget, the way its noise pointed.
     """
     change, moved = torch.empty(image.shape, dtype=torch.int8), 0
-    for part, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
-        low, high = _room(image[:, part], budget)
-        change[:, part] = torch.round(delta).to(torch.int16).clamp(low, high)
-        moved += int(change[:, part].abs().sum())
+    for strip, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
+        low, high = _room(image[:, strip], budget)
+        change[:, strip] = torch.round(delta).to(torch.int16).clamp(low, high)
+        moved += int(change[:, strip].abs().sum())
     raised = 8 * moved < budget * change.numel()
     if raised:
-        for part, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
-            low, high = _room(image[:, part], budget)
+        for strip, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
+            low, high = _room(image[:, strip], budget)
             upwards = torch.where(high < budget, False, torch.where(low > -budget, True, delta >= 0))
-            change[:, part] = torch.where(upwards, high, low)
+            change[:, strip] = torch.where(upwards, high, low)
     return image + change.view(torch.uint8), raised  # modulo 256, within the box
 
 

@@ -43,9 +43,9 @@ def choose_roles(
     Args:
         working: the images.
         classes: names, for messages.
-        reserve: part of each class that is kept back clean for audits, 0 to below 1; rounded down in each class, and
+        reserve: share of each class that is kept back clean for audits, 0 to below 1; rounded down in each class, and
             a class always keeps one image that is not reserved. Groups that are too large for what is left are not.
-        fraction: part of the remaining images that gets noise, above 0 to 1; up to 19 more where a group is the last.
+        fraction: share of the remaining images that gets noise, above 0 to 1; up to 19 more where a group is the last.
         seed: decides the draw, together with the id of each group's first image.
         near: how the images hang together; None where none is a near copy.
         release_unprotected: whether images without noise are released.
@@ -54,16 +54,16 @@ def choose_roles(
         int8 [U] of `Role`.
 
     Raises:
-        InputError: the parts are out of range, nothing would be protected or reserved, or fewer than two classes
+        InputError: the shares are out of range, nothing would be protected or reserved, or fewer than two classes
             would have protected images.
     """
-    check_parts(reserve, fraction)
+    check_shares(reserve, fraction)
     near = near or NearGroups.of_strangers(len(working.hashes))
     labels, groups = working.labels.numpy(), _Groups(near)
     roles = np.full(len(labels), Role.PROTECTED, np.int8)
     secret = int(hashlib.sha256("".join(working.hashes).encode()).hexdigest()[:15], 16)
     _reserve(roles, labels, groups, _draw(working.keys, seed, secret, Purpose.RESERVE), reserve)
-    _protect_part(roles, groups, _draw(working.keys, seed, secret, Purpose.FRACTION), fraction)
+    _protect_share(roles, groups, _draw(working.keys, seed, secret, Purpose.FRACTION), fraction)
     for members in near.split_chains():
         drawn = set(roles[members].tolist()) - (set() if release_unprotected else {int(Role.UNPROTECTED)})
         if len(drawn) > 1:
@@ -116,7 +116,7 @@ def _reserve(roles: np.ndarray, labels: np.ndarray, groups: _Groups, ranks: np.n
                 kept, count = kept - taken, count - len(group)
 
 
-def _protect_part(roles: np.ndarray, groups: _Groups, ranks: np.ndarray, fraction: float) -> None:
+def _protect_share(roles: np.ndarray, groups: _Groups, ranks: np.ndarray, fraction: float) -> None:
     """Leave a part of the images that are not reserved protected, in groups."""
     firsts = groups.firsts[roles[groups.firsts] == Role.PROTECTED]
     wanted = round(fraction * int((roles == Role.PROTECTED).sum()))
@@ -126,16 +126,16 @@ def _protect_part(roles: np.ndarray, groups: _Groups, ranks: np.ndarray, fractio
         wanted -= len(groups[first])
 
 
-def check_parts(reserve: float, fraction: float) -> None:
-    """Refuse parts that are none.
+def check_shares(reserve: float, fraction: float) -> None:
+    """Refuse shares that are none.
 
     Raises:
         InputError: out of range.
     """
     if not 0 <= reserve < 1:
-        raise InputError(f"--reserve {reserve}: give a part from 0 to below 1, such as 0.1")
+        raise InputError(f"--reserve {reserve}: give a share from 0 to below 1, such as 0.1")
     if not 0 < fraction <= 1:
-        raise InputError(f"--fraction {fraction}: give a part above 0 and up to 1, such as 0.5")
+        raise InputError(f"--fraction {fraction}: give a share above 0 and up to 1, such as 0.5")
 
 
 def _draw(keys: torch.Tensor, seed: int, secret: int, purpose: Purpose) -> np.ndarray:

@@ -46,7 +46,7 @@ class _Scan:
     seen: dict[str, _Seen] = field(default_factory=dict)
     different: dict[str, set[int]] = field(default_factory=dict)
     """kind -> hashes of the values that could be of it, the first ten thousand"""
-    last_parts: set[int] = field(default_factory=set)
+    last_names: set[int] = field(default_factory=set)
     """of paths with spaces"""
 
     def take(self, value: Any, where: str) -> None:
@@ -62,7 +62,7 @@ class _Scan:
             if kind in _TOLD_APART and len(names := self.different.setdefault(kind, set())) < _REMEMBERED:
                 names.add(hash(repr(value)))
                 if kind == values.SPACED_NAME:
-                    self.last_parts.add(hash(values.read_last_part(str(value))))
+                    self.last_names.add(hash(values.read_last_name(str(value))))
 
     def conclude(self) -> dict[str, _Seen]:
         """What the column holds: of kinds that a few values do not prove, those of most values."""
@@ -74,7 +74,7 @@ class _Scan:
         if kind in _TOLD_APART:
             # `train/0017` in most rows, and nearly always another one: M/F and benign/malignant repeat themselves
             differ = len(self.different[kind]) >= _DIFFERENT * min(rows, _REMEMBERED)
-            is_measure = kind == values.SPACED_NAME and len(self.last_parts) < _LEAST_NAMES  # `5 mg/ml`
+            is_measure = kind == values.SPACED_NAME and len(self.last_names) < _LEAST_NAMES  # `5 mg/ml`
             return rows >= max(_LEAST_NAMES, _MOST * self.count) and differ and not is_measure
         return True
 

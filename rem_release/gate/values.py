@@ -102,7 +102,7 @@ def is_reference(value: Any) -> bool:
     return isinstance(value, int) or (isinstance(value, str) and len(value.split()) <= _MOST_WORDS)
 
 
-def read_last_part(path: str) -> str:
+def read_last_name(path: str) -> str:
     """What stands behind the last slash."""
     return re.split(r"[/\\]", path)[-1]
 

@@ -75,8 +75,8 @@ def ssim(clean: np.ndarray, protected: np.ndarray) -> float | None:
     total, count = 0.0, height - window + 1
     for top in range(0, count, band):
         rows = min(band, count - top)
-        part = slice(top, top + rows + window - 1)
-        value = structural_similarity(clean[part], protected[part], win_size=window, channel_axis=2, data_range=255)
+        strip = slice(top, top + rows + window - 1)
+        value = structural_similarity(clean[strip], protected[strip], win_size=window, channel_axis=2, data_range=255)
         total += rows * float(value)
     return total / count
 

@@ -65,10 +65,10 @@ class NoiseGain:
         rows, columns, lengths = self._route(*clean.shape[:2])
         shown, height, width = self._shown, *(self._reach(length) for length in clean.shape[:2])
         seen, sides = np.zeros((3, rows.shape[1], columns.shape[1]), np.float32), np.empty((2, len(rows)))
-        for part, noise in self._strips_of_unknown(clean, protected):
-            seen += rows[part].T @ noise @ columns  # so that <noise, enlarged tile> = <seen, tile>
+        for strip, noise in self._strips_of_unknown(clean, protected):
+            seen += rows[strip].T @ noise @ columns  # so that <noise, enlarged tile> = <seen, tile>
             energy = np.square(noise).sum(0, dtype=np.float64)
-            sides[:, part] = energy[:, :width].sum(1), energy[:, -width:].sum(1)
+            sides[:, strip] = energy[:, :width].sum(1), energy[:, -width:].sum(1)
         corners = [seen[:, ::down, ::across][:, :shown, :shown].reshape(-1) for down, across in _FLIPS]
         energies = np.array([sides[int(across < 0)][::down][:height].sum() for down, across in _FLIPS])
         squares = np.square(self._flat @ np.stack(corners, 1)) / np.maximum(lengths[:, None] * energies, _SURE)
@@ -81,19 +81,19 @@ class NoiseGain:
         """Rows, and their noise, float32 [3, h, W], less its means over the brightest and the darkest pixels: that it
         darkens the ones and brightens the others is known without a figure, for nothing else is possible."""
         step = max(1, _STRIP // clean.shape[1])
-        parts = [slice(top, top + step) for top in range(0, len(clean), step)]
+        strips = [slice(top, top + step) for top in range(0, len(clean), step)]
         sums, counts = np.zeros(2), np.zeros(2)
-        for part in parts:
-            noise = protected[part].astype(np.float32) - clean[part]
-            for side, saturated in enumerate(self._saturated(clean[part])):
+        for strip in strips:
+            noise = protected[strip].astype(np.float32) - clean[strip]
+            for side, saturated in enumerate(self._saturated(clean[strip])):
                 sums[side] += noise[saturated].sum(dtype=np.float64)
                 counts[side] += saturated.sum()
-        for part in parts:
-            noise = protected[part].astype(np.float32) - clean[part]
-            for side, saturated in enumerate(self._saturated(clean[part])):
+        for strip in strips:
+            noise = protected[strip].astype(np.float32) - clean[strip]
+            for side, saturated in enumerate(self._saturated(clean[strip])):
                 if counts[side]:
                     noise[saturated] -= np.float32(sums[side] / counts[side])
-            yield part, np.ascontiguousarray(noise.transpose(2, 0, 1))
+            yield strip, np.ascontiguousarray(noise.transpose(2, 0, 1))
 
     def _saturated(self, clean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return clean < self._levels, clean > 255 - self._levels

@@ -57,14 +57,14 @@ class ShardJournal:
     def _path(self, index: int) -> Path:
         return self._folder / f"shard-{self._split}-{index:05d}.npz"
 
-    def _is_finished(self, part: Path) -> bool:
+    def _is_finished(self, shard: Path) -> bool:
         """Take the next shard, where it is whole; one that has its final name already gets back the other."""
-        for named in part.parent.glob(f"{part.stem[1:]}-of-*.parquet"):
-            named.replace(part)
+        for named in shard.parent.glob(f"{shard.stem[1:]}-of-*.parquet"):
+            named.replace(shard)
         record = read_arrays(self._path(len(self.finished)), _NAMES)
-        if record is None or str(record["fingerprint"]) != self._fingerprint or not part.is_file():
+        if record is None or str(record["fingerprint"]) != self._fingerprint or not shard.is_file():
             return False
-        is_whole = str(record["sha256"]) == sha256_file(part)
+        is_whole = str(record["sha256"]) == sha256_file(shard)
         if is_whole:
             self.finished.append(len(record["largest"]))
         return is_whole
@@ -79,9 +79,9 @@ class ShardJournal:
         """Take the next row, before it is written."""
         self._noted.append(outcome)
 
-    def close_shard(self, part: Path, rows: int) -> None:
+    def close_shard(self, shard: Path, rows: int) -> None:
         """Keep what the rows of a shard found out, once it is written: `ShardWriter`'s `on_shard`."""
-        record = {"fingerprint": np.array(self._fingerprint), "sha256": np.array(sha256_file(part))}
+        record = {"fingerprint": np.array(self._fingerprint), "sha256": np.array(sha256_file(shard))}
         write_arrays(self._path(len(self.finished)), **record, **_describe_outcomes(self._noted[:rows]))
         self.finished.append(rows)
         self._noted = self._noted[rows:]

@@ -59,7 +59,7 @@ class Stage(IntEnum):
 
 
 @dataclass(frozen=True, config=strict)
-class Part:
+class ThreatPart:
     """A named part of a threat with its parameters, which are the fields of its class.
 
     Attributes:
@@ -100,7 +100,7 @@ class Part:
         """In plain words, for card and report."""
         raise NotImplementedError
 
-    def made_of(self) -> tuple[Part, ...]:
+    def made_of(self) -> tuple[ThreatPart, ...]:
         """The parts that act in its place; none where it acts itself."""
         return ()
 
@@ -219,11 +219,11 @@ _OF_ACTING = (
 """What only parts that act are asked for."""
 
 
-def _find_fault(cls: type[Part]) -> str | None:
+def _find_fault(cls: type[ThreatPart]) -> str | None:
     """Why something that a class says would never be asked for, or is asked for and not said."""
 
     def says(name: str) -> bool:
-        return getattr(cls, name) is not getattr(Part, name)
+        return getattr(cls, name) is not getattr(ThreatPart, name)
 
     idle = [name for name in _OF_ACTING if says(name)]
     if says("made_of") and idle:
@@ -232,7 +232,7 @@ def _find_fault(cls: type[Part]) -> str | None:
         if says(name) and getattr(cls, "stage", stage) != stage:
             return (
                 f"{name} is called at stage {stage.name} alone, and its stage is {Stage(cls.stage).name}; put it into "
-                "a class of its own, such as _First(Part), and name that in made_of"
+                "a class of its own, such as _First(ThreatPart), and name that in made_of"
             )
     if unknown := sorted(cls.covers - GAPS.keys()):
         return f"covers has {', '.join(unknown)}, which is none of {', '.join(GAPS)}"

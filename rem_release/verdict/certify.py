@@ -9,7 +9,7 @@ from rem_release.errors import InputError, VerificationError
 from rem_release.radius import parse_radius
 from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import TIERS, Certificate, Circumstances, HoldoutFacts, RowFacts
-from rem_release.threats.base import GAPS, Part
+from rem_release.threats.base import GAPS, ThreatPart
 from rem_release.threats.registry import known_parts
 from rem_release.threats.threat import parse_threat
 from rem_release.verdict.evidence import Answers, Evidence
@@ -164,7 +164,7 @@ def _list_not_covered(given: Circumstances, rows: Sequence[RowFacts]) -> list[st
     return [*found, *(sentence for gap, sentence in GAPS.items() if gap not in covered), *_NEVER_COVERED]
 
 
-def _is_known_to(maker: str, part: type[Part]) -> bool:
+def _is_known_to(maker: str, part: type[ThreatPart]) -> bool:
     """Whether the version that made a certificate had a threat; one that cannot be read is taken for this one."""
     try:
         return Version(maker) >= Version(part.since)

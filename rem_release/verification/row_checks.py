@@ -142,9 +142,9 @@ class RowChecks:
 
     def conclude(self, is_complete: bool) -> list[Check]:
         """The checks of all rows; counts are compared only if every row was read."""
-        parts = list(zip(self._names, (self._rows, self._images), strict=True))
+        pairs = list(zip(self._names, (self._rows, self._images), strict=True))
         if not is_complete:
-            return [faults.conclude(name, "") if faults.count else _incomplete(name) for name, faults in parts]
+            return [faults.conclude(name, "") if faults.count else _incomplete(name) for name, faults in pairs]
         counts = [self._classes[name] for name in self._facts.classes]
         if counts != self._counts:
             wrong = [
@@ -160,7 +160,7 @@ class RowChecks:
         else:
             self._compare_sizes()
         words = (sound, f"{total} bare 8-bit RGB PNG images, all decode")
-        return [faults.conclude(name, said) for (name, faults), said in zip(parts, words, strict=True)]
+        return [faults.conclude(name, said) for (name, faults), said in zip(pairs, words, strict=True)]
 
     def _compare_sizes(self) -> None:
         for word, stated, choose in (("smallest", self._facts.smallest, min), ("largest", self._facts.largest, max)):

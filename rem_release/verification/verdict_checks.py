@@ -164,7 +164,7 @@ def _is_newer(maker: str) -> bool:
 
     Earlier ones that wrote certificates of this format wrote the same, but see `_is_old_spelling`; threats that they
     Two sentences are exceptions, see `_SAID_BEFORE`.
-    had not say so: `Part.since`.
+    had not say so: `ThreatPart.since`.
     """
     try:
         return Version(maker) > Version(rem_release.__version__)

@@ -142,15 +142,15 @@ def _compare_classes(target: Target, location: str, found: set[str], are_albums:
     unknown, missing = sorted(found - set(target.classes)), sorted(set(target.classes) - found)
     if not unknown and not missing:
         return
-    parts = []
+    faults = []
     if unknown:
-        parts.append(f"the release has no class {_enumerate(unknown)}")
+        faults.append(f"the release has no class {_enumerate(unknown)}")
     if missing:
-        parts.append(f"there is no image of {_enumerate(missing)}")
+        faults.append(f"there is no image of {_enumerate(missing)}")
     advice = f"name the classes as the release does ({_enumerate(target.classes)}), and give images of each"
     if are_albums:
         advice = "albums are published under numbers: audit the run folder, which knows them, and name folders alike"
-    raise InputError(f"--holdout {location} has other classes: {', and '.join(parts)}; {advice}")
+    raise InputError(f"--holdout {location} has other classes: {', and '.join(faults)}; {advice}")
 
 
 def _read(source: Source, row: int, max_side: int | None) -> np.ndarray:

@@ -121,17 +121,17 @@ def _curve_panels(certificate: Certificate, curves: Sequence[Curve]) -> list[Pan
         found = [] if row is None else _pick_curves(row, curves)
         if row is None or not found:
             continue
-        parts: list[tuple[str, str, Callable[..., None]]] = [
+        kinds: list[tuple[str, str, Callable[..., None]]] = [
             ("accuracy", "Accuracy", _plot_accuracy),
             ("loss", "Training loss", _plot_loss),
         ]
         panels += [
             Panel(
-                name=f"curves-{name}-{part}",
+                name=f"curves-{name}-{kind}",
                 words=f"{what} of {plain(row.architecture)} while it trains: {row.words}.",
                 plot=partial(plot, row, found),
             )
-            for part, what, plot in parts
+            for kind, what, plot in kinds
         ]
     return panels
 

@@ -156,8 +156,8 @@ def _simplify(root: ET.Element, prefix: str) -> None:
 
 
 def _write_style(text: str) -> str:
-    parts = [part.strip() for part in text.split(";") if not part.strip().startswith("font-family")]
-    written = "; ".join(parts)
+    styles = [style.strip() for style in text.split(";") if not style.strip().startswith("font-family")]
+    written = "; ".join(styles)
     for colour, variable in _VARIABLES.items():
         written = written.replace(colour, variable)
     return written

@@ -68,15 +68,15 @@ class RowRoom:
         """Measure the rows of a batch, which has at least these columns; `places` says where each row stands."""
         texts = {name: _write_column(batch.column(name)) for name in self._names}
         for index, where in enumerate(places):
-            parts = {name: texts[name][index] + self._next_words(name) for name in self._names}
+            contents = {name: texts[name][index] + self._next_words(name) for name in self._names}
             self._taken += 1
-            if (size := self._measure(parts)) > self._most:
-                named = self._name_columns(parts)
+            if (size := self._measure(contents)) > self._most:
+                named = self._name_columns(contents)
                 yield Excess(where, size, self._most, named)
                 self._leave_out(named)
-                parts = {name: part for name, part in parts.items() if name not in named}
-                self._measure(parts)
-            self._remember(parts)
+                contents = {name: content for name, content in contents.items() if name not in named}
+                self._measure(contents)
+            self._remember(contents)
 
     def _next_words(self, name: str) -> bytes:
         """The names that count with this row: all of them with all rows, in even parts."""
@@ -84,15 +84,15 @@ class RowRoom:
         first, end = (len(words) * min(n, self._rows) // max(self._rows, 1) for n in (self._taken, self._taken + 1))
         return "".join(f"{word}\n" for word in words[first:end]).encode()
 
-    def _measure(self, parts: dict[str, bytes]) -> int:
+    def _measure(self, contents: dict[str, bytes]) -> int:
         """Bytes of a row; the stream goes on behind it."""
-        line = b"".join(parts.values())
+        line = b"".join(contents.values())
         packed = len(self._stream.compress(line)) + len(self._stream.flush(zlib.Z_SYNC_FLUSH)) - _FLUSH
         return min(packed, len(line))
 
-    def _name_columns(self, parts: dict[str, bytes]) -> dict[str, int]:
-        sizes = {name: _pack(self._recall([name]), part) for name, part in parts.items()}
-        rest, named = dict(parts), {}
+    def _name_columns(self, contents: dict[str, bytes]) -> dict[str, int]:
+        sizes = {name: _pack(self._recall([name]), content) for name, content in contents.items()}
+        rest, named = dict(contents), {}
         for name in sorted(sizes, key=lambda name: -sizes[name]):
             named[name] = sizes[name]
             del rest[name]
@@ -108,9 +108,9 @@ class RowRoom:
         """What the last rows said in these columns, at most 32 kB."""
         return b"".join(row[name] for row in self._past for name in names if name in row)[-_WINDOW:]
 
-    def _remember(self, parts: dict[str, bytes]) -> None:
-        self._past.append(parts)
-        self._past_size += sum(map(len, parts.values()))
+    def _remember(self, contents: dict[str, bytes]) -> None:
+        self._past.append(contents)
+        self._past_size += sum(map(len, contents.values()))
         while self._past_size - sum(map(len, self._past[0].values())) > _WINDOW:
             self._past_size -= sum(map(len, self._past.popleft().values()))
 

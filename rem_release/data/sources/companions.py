@@ -21,7 +21,7 @@ from typing import Literal
 
 from rem_release.data.sources.reading import is_image
 from rem_release.data.sources.split_names import KNOWN, split_words
-from rem_release.data.sources.walking import Parts, enumerate_names
+from rem_release.data.sources.walking import PathParts, enumerate_names
 from rem_release.errors import InputError
 
 _IMAGES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
@@ -54,7 +54,7 @@ Key = tuple[tuple[str, ...], ...]
 Kind = Literal["images", "companions"]
 
 
-def refuse_companions(path: Path, folders: list[str], files: list[Parts], way: str) -> None:
+def refuse_companions(path: Path, folders: list[str], files: list[PathParts], way: str) -> None:
     """Refuse class folders that are images and their companions, or in which companions lie beside images.
 
     Args:
@@ -76,7 +76,7 @@ def refuse_companions(path: Path, folders: list[str], files: list[Parts], way: s
         )
 
 
-def _refuse_folders(path: Path, folders: list[str], files: list[Parts], way: str) -> None:
+def _refuse_folders(path: Path, folders: list[str], files: list[PathParts], way: str) -> None:
     kinds = {name: name_kind(name) for name in folders}
     are_paired = bool(folders) and all(kinds.values()) and "images" in kinds.values()
     if are_paired and "companions" not in kinds.values():
@@ -109,7 +109,7 @@ def _distinguish(name: str) -> str:
     return next((side for side in ("left", "right") if side in split_words(name)), "")
 
 
-def _hold_companions(kinds: dict[str, Kind | None], files: list[Parts]) -> bool:
+def _hold_companions(kinds: dict[str, Kind | None], files: list[PathParts]) -> bool:
     """Whether a folder called like companions holds no images, or half of a folder's have names of images elsewhere.
 
     Elsewhere: for one that is called like companions, in any folder without words for them; for any other, in one that
@@ -117,7 +117,7 @@ def _hold_companions(kinds: dict[str, Kind | None], files: list[Parts]) -> bool:
     """
     if not any(kinds.values()):
         return False
-    own: dict[str, list[Parts]] = {name: [] for name in kinds}
+    own: dict[str, list[PathParts]] = {name: [] for name in kinds}
     for parts in files:
         if len(parts) > 1 and is_image(parts[-1]):
             own[parts[0]].append(parts)
@@ -135,7 +135,7 @@ def _hold_companions(kinds: dict[str, Kind | None], files: list[Parts]) -> bool:
     return False
 
 
-def find_pair(files: list[Parts]) -> tuple[Parts, Parts] | None:
+def find_pair(files: list[PathParts]) -> tuple[PathParts, PathParts] | None:
     """The first file that by its name belongs to another, and that one; None where there is none.
 
     Of two files of one key that belongs to the other whose path has more words for companions. Where half of the files
@@ -144,7 +144,7 @@ def find_pair(files: list[Parts]) -> tuple[Parts, Parts] | None:
     spoken = _count_spoken(files)
     if not spoken:
         return _find_formats(files)
-    images: dict[Key, Parts] = {}
+    images: dict[Key, PathParts] = {}
     for parts in files:
         keys = _list_keys(parts)
         if not _names_companion(parts[-1]):
@@ -162,9 +162,9 @@ def find_pair(files: list[Parts]) -> tuple[Parts, Parts] | None:
     return _find_formats(files)
 
 
-def _find_formats(files: list[Parts]) -> tuple[Parts, Parts] | None:
+def _find_formats(files: list[PathParts]) -> tuple[PathParts, PathParts] | None:
     images = [parts for parts in files if is_image(parts[-1])]
-    first: dict[Parts, Parts] = {}
+    first: dict[PathParts, PathParts] = {}
     pairs = []
     for parts in images:
         other = first.setdefault((*parts[:-1], _stem(parts[-1])), parts)
@@ -173,9 +173,9 @@ def _find_formats(files: list[Parts]) -> tuple[Parts, Parts] | None:
     return pairs[0] if 4 * len(pairs) >= len(images) > 2 else None
 
 
-def _count_spoken(files: list[Parts]) -> dict[Parts, int]:
+def _count_spoken(files: list[PathParts]) -> dict[PathParts, int]:
     """Of how many of a path's names a word is one for companions, where there is one."""
-    by_folder: dict[Parts, list[str]] = {}
+    by_folder: dict[PathParts, list[str]] = {}
     for parts in files:
         by_folder.setdefault(parts[:-1], []).append(parts[-1])
     spoken = {}
@@ -205,7 +205,7 @@ def _speaks_of_companions(folder: str) -> bool:
     return not _COMPANIONS.isdisjoint(_split(folder))
 
 
-def _list_keys(parts: Parts) -> list[Key]:
+def _list_keys(parts: PathParts) -> list[Key]:
     """A path less the words for what it is: equal for an image and its companions. `1_mask_2` is `1 2`, and `1`, which
     stands before the first of those words."""
     folders = tuple(filter(None, map(_strip, parts[:-1])))

@@ -15,7 +15,7 @@ from rem_release.data.sources.labels import names_labels
 from rem_release.data.sources.one_hot import find_one_hot
 from rem_release.data.sources.reading import is_image
 from rem_release.data.sources.split_names import split_words, splits_hinted
-from rem_release.data.sources.walking import Parts, is_document
+from rem_release.data.sources.walking import PathParts, is_document
 
 _NAMED = re.compile(r"(?P<name>[^\W\d_]+(?:[ _-][^\W\d_]+)*)[._ -]*\(?\d+\)?")
 """a name and a number: cat.0, dog_12, Abyssinian_100, rose (3)"""
@@ -40,7 +40,7 @@ def is_table_or_archive(name: str) -> bool:
     return name.lower().endswith((*_BINARY_TABLES, *_ARCHIVES))
 
 
-def explain_flat(root: Path, files: list[Parts]) -> tuple[str, list[str]]:
+def explain_flat(root: Path, files: list[PathParts]) -> tuple[str, list[str]]:
     """Why a folder without class folders cannot be read, and the lines that mend it.
 
     Args:
@@ -70,7 +70,7 @@ def explain_flat(root: Path, files: list[Parts]) -> tuple[str, list[str]]:
     return f"{root} has no class folders: sort the images into one folder a class, {_CLUSTERS}", []
 
 
-def explain_archives(root: Path, files: list[Parts]) -> str | None:
+def explain_archives(root: Path, files: list[PathParts]) -> str | None:
     """What to do with a folder that holds archives, wherever in it; None where most of its files are none."""
     files = [parts for parts in files if not is_document(parts[-1])]
     archives = ["/".join(parts) for parts in files if parts[-1].lower().endswith(_ARCHIVES)]

@@ -12,7 +12,7 @@ from rem_release.data.sources.companions import name_kind
 from rem_release.data.sources.flat_folders import is_table_or_archive
 from rem_release.data.sources.reading import is_image
 from rem_release.data.sources.split_names import split_named, split_words, splits_hinted
-from rem_release.data.sources.walking import Parts, enumerate_names, is_document, list_folder, walk
+from rem_release.data.sources.walking import PathParts, enumerate_names, is_document, list_folder, walk
 from rem_release.errors import InputError
 
 _PIECES = {"fold", "folds", "part", "parts", "batch", "shard", "chunk", "split", "subset", "section"}
@@ -159,7 +159,7 @@ def _list_inner(path: Path) -> list[str]:
     return _list_inner(path / names[0]) if len(names) == 1 and name_kind(names[0]) == "images" else names
 
 
-def find_without_images(files: list[Parts]) -> set[str]:
+def find_without_images(files: list[PathParts]) -> set[str]:
     """The top folders in which no file can be an image by its name, whose own names are nobody's class.
 
     None, where no file of any folder ends like an image. A file without a suffix may be one, a README is none.
@@ -174,7 +174,7 @@ def _may_be_image(name: str) -> bool:
     return is_image(name) or not (PurePath(name).suffix or is_document(name))
 
 
-def refuse_tables_within(root: Path, files: list[Parts], within: str) -> None:
+def refuse_tables_within(root: Path, files: list[PathParts], within: str) -> None:
     """Refuse folders with tables of their own, whose rows know the labels better than the folders' names.
 
     Raises:

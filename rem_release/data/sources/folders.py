@@ -26,7 +26,7 @@ from rem_release.data.sources.reading import is_image
 from rem_release.data.sources.recognised import Layout
 from rem_release.data.sources.rows import Rows, SourceOptions, point_at_files
 from rem_release.data.sources.split_names import split_named
-from rem_release.data.sources.walking import Parts, enumerate_names, is_document, list_folder, walk
+from rem_release.data.sources.walking import PathParts, enumerate_names, is_document, list_folder, walk
 from rem_release.errors import InputError
 
 
@@ -59,7 +59,7 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
     return replace(rows, ignored=tuple(ignored), unlisted={".": images} if images else {})
 
 
-def _refuse_doubts(root: Path, files: list[Parts], within: str, options: SourceOptions) -> None:
+def _refuse_doubts(root: Path, files: list[PathParts], within: str, options: SourceOptions) -> None:
     """Refuse what may be no class or no image of one: folders without another source of labels, and companions."""
     if options.label_from is not None:
         refuse_companions(root, [], files, f"{within}add --layout classes")
@@ -173,7 +173,7 @@ def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
     return tuple(entry.name for entry in list_folder(path) if entry.is_dir() and entry.name != top)
 
 
-def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, ignored: list[str]) -> Rows:
+def _open_class_folders(root: Path, files: list[PathParts], options: SourceOptions, ignored: list[str]) -> Rows:
     if options.layout != "classes":
         passed = find_without_images(files)
         files = [parts for parts in files if parts[0] not in passed]
@@ -192,7 +192,7 @@ def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, 
     return _build_rows(root, files, options, class_ids, {name: name for name in names})
 
 
-def _open_albums(root: Path, files: list[Parts], options: SourceOptions) -> Rows:
+def _open_albums(root: Path, files: list[PathParts], options: SourceOptions) -> Rows:
     """An album is the folder that directly holds a file. Its name may be private, so a number is published."""
     folders = sorted({parts[:-1] for parts in files})
     width = max(3, len(str(len(folders) - 1)))
@@ -203,7 +203,7 @@ def _open_albums(root: Path, files: list[Parts], options: SourceOptions) -> Rows
 
 
 def _build_rows(
-    root: Path, files: list[Parts], options: SourceOptions, class_ids: np.ndarray | None, names: dict[str, str]
+    root: Path, files: list[PathParts], options: SourceOptions, class_ids: np.ndarray | None, names: dict[str, str]
 ) -> Rows:
     columns = {options.image_column: point_at_files([str(root.joinpath(*parts)) for parts in files])}
     features: dict[str, object] = {options.image_column: datasets.Image(decode=False)}

@@ -155,8 +155,8 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
         _refuse_unnamed(values, column, feature.num_classes)
         return list(feature.names), values.to_numpy().astype(np.int64)
     distinct = sorted(pc.unique(values).to_pylist())
-    if parts := [value for value in distinct if isinstance(value, float) and not value.is_integer()]:
-        raise InputError(f"column {column!r} holds numbers such as {parts[0]}, not one class a row; {_ADVICE}")
+    if fractions := [value for value in distinct if isinstance(value, float) and not value.is_integer()]:
+        raise InputError(f"column {column!r} holds numbers such as {fractions[0]}, not one class a row; {_ADVICE}")
     found = pc.index_in(values, value_set=pa.array(distinct, values.type))
     return [name_value(value) for value in distinct], found.to_numpy().astype(np.int64)
 

@@ -99,15 +99,15 @@ def open_source(options: SourceOptions) -> Source:
     options = replace(options, split="+".join(names))
     if len(names) > 1:
         require_splits(options)
-    parts = [_open_rows(replace(options, split=name)) for name in names]
-    options = guess_columns(parts[0].dataset.features, options)
-    tables = drop_columns([part.dataset for part in parts], options)
-    parts = [replace(part, dataset=table) for part, table in zip(parts, tables, strict=True)]
+    per_split = [_open_rows(replace(options, split=name)) for name in names]
+    options = guess_columns(per_split[0].dataset.features, options)
+    tables = drop_columns([each.dataset for each in per_split], options)
+    per_split = [replace(each, dataset=table) for each, table in zip(per_split, tables, strict=True)]
     splits = {name: len(table) for name, table in zip(names, tables, strict=True)}
     for name, count in splits.items():
         if count == 0:
             raise InputError(f"{options.source} has no rows in split {name!r}")
-    rows = join_splits(dict(zip(names, parts, strict=True)), options) if len(names) > 1 else parts[0]
+    rows = join_splits(dict(zip(names, per_split, strict=True)), options) if len(names) > 1 else per_split[0]
     return _check(rows, splits, options)
 
 

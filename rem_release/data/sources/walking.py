@@ -19,10 +19,10 @@ _DOCUMENTS = (
 _DOCUMENT_NAMES = {"readme", "license", "licence", "citation", "notice", "copying", "changelog", "makefile"}
 """what lies beside class folders and is no image"""
 _SHOWN = 10
-Parts = tuple[str, ...]
+PathParts = tuple[str, ...]
 
 
-def walk(root: Path, ignored: list[str] | None = None) -> list[Parts]:
+def walk(root: Path, ignored: list[str] | None = None) -> list[PathParts]:
     """List every file below a folder as path parts, sorted by code points, part by part.
 
     Args:
@@ -32,9 +32,9 @@ def walk(root: Path, ignored: list[str] | None = None) -> list[Parts]:
     Raises:
         InputError: a folder cannot be read, or a name is not UTF-8.
     """
-    files: list[Parts] = []
+    files: list[PathParts] = []
 
-    def visit(folder: Path, parts: Parts, ancestors: frozenset[str]) -> None:
+    def visit(folder: Path, parts: PathParts, ancestors: frozenset[str]) -> None:
         real = os.path.realpath(folder)
         if real in ancestors:
             raise InputError(f"{folder} is a link to a folder that contains it; remove the link")

@@ -6,11 +6,11 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, Where, strict, where
+from rem_release.threats.base import Stage, ThreatPart, Where, strict, where
 
 
 @dataclass(frozen=True, config=strict)
-class Gaussian(Part):
+class Gaussian(ThreatPart):
     """3 × 3 Gaussian filter (paper Appendix D) of a standard deviation in pixels."""
 
     stage: ClassVar[Stage] = Stage.FILTER
@@ -19,11 +19,11 @@ class Gaussian(Part):
     on: Where = "train"
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return f"Gaussian filter (σ {self.sigma:g}){where(self.on)}"
 
     def filter_image(self, image: np.ndarray) -> np.ndarray:
-        """See `Part`. The Gaussian is cut to the window, its weights sum to one; beyond the border is its mirror."""
+        """See `ThreatPart`. A Gaussian cut to the window, whose weights sum to one; beyond the border is its mirror."""
         from scipy import ndimage
 
         values = image.astype(np.float64)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, strict
+from rem_release.threats.base import Stage, ThreatPart, strict
 
 if TYPE_CHECKING:
     from rem_release.threats.images import Pipeline
@@ -17,7 +17,7 @@ _LEAST_SIDE = 8
 
 
 @dataclass(frozen=True, config=strict)
-class ResizedCrop(Part):
+class ResizedCrop(ThreatPart):
     """The pipeline of photographs: random resized crops of each image at its own size, flipped or not, to train on;
     resize and centre crop to test on. In place of the recipe's augmentation."""
 
@@ -39,16 +39,16 @@ class ResizedCrop(Part):
         return max(_LEAST_SIDE, round(self.size * resolution))
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         how = f"{self.interpolation}{'' if self.antialias else ', not antialiased'}"
         return f"random resized crops at {self.size:g} × the working resolution ({how})"
 
     def pixels(self) -> float:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return self.size**2
 
     def pipeline(self, resolution: int) -> Pipeline | None:
-        """See `Part`."""
+        """See `ThreatPart`."""
         from rem_release.threats.kinds.resized_crop.pipeline import CropPipeline
 
         return CropPipeline(self.side(resolution), self.interpolation, self.antialias, self.min_area, self.views)
