@@ -1,4 +1,4 @@
-"""Audits by the command line in tests: tiny material, victims of seconds, and what such an audit leaves behind."""
+"""Audits by the command line in tests: tiny inputs, victims of seconds, and what such an audit leaves behind."""
 
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def as_parquet(folder: Path, path: Path, columns: tuple[str, str] = ("image", "l
     return path
 
 
-def write_material(folder: Path) -> Path:
+def write_inputs(folder: Path) -> Path:
     """Write `clean`, `noisy` (the same within 8 levels) and `test`, class folders, and `run`, `clean` protected."""
     draw_colours(folder / "clean")
     draw_colours(folder / "noisy", noise=8)

@@ -173,7 +173,7 @@ SLOW = ("data.resolution", "data.clusters", "generator.model", "victim.resolutio
 
 
 class Fuzzer:
-    """The material of the cases, made once.
+    """The inputs of the cases, made once.
 
     Args:
         root: an empty folder, outside of which no case may write.

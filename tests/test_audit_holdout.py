@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rem_release.audit.material.holdout import Holdout, choose_holdout
-from rem_release.audit.material.overlap import Overlap, find_overlaps
-from rem_release.audit.material.pairs import Pairs
-from rem_release.audit.material.target import Target, open_target
+from rem_release.audit.inputs.holdout import Holdout, choose_holdout
+from rem_release.audit.inputs.overlap import Overlap, find_overlaps
+from rem_release.audit.inputs.pairs import Pairs
+from rem_release.audit.inputs.target import Target, open_target
 from rem_release.commands.audit_checks import require_images
 from rem_release.data.images.pixels import fit_working_grid, pixel_hash
 from rem_release.errors import InputError, VerificationError

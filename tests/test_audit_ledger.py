@@ -19,10 +19,10 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from rem_release.audit.bench import Bench
+from rem_release.audit.inputs.holdout import choose_holdout
+from rem_release.audit.inputs.target import open_target
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Asked, Ledger, VictimRecord, baseline_folder, key_of, pack
-from rem_release.audit.material.holdout import choose_holdout
-from rem_release.audit.material.target import open_target
 from rem_release.data.images.pixels import fit_working_grid
 from rem_release.models import build_model
 from rem_release.threats.threat import parse_threat

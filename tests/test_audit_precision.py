@@ -84,9 +84,9 @@ def test_the_probe_of_a_plan_times_what_is_trained(precision: Precision, seen: l
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`clean`, `test` and `run`."""
-    folder = tmp_path_factory.mktemp("material")
+    folder = tmp_path_factory.mktemp("inputs")
     draw_colours(folder / "clean")
     draw_colours(folder / "test", count=10, seed=1)
     protect(folder / "clean", folder / "run")
@@ -100,29 +100,29 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("asked", "launched", "stated"), [("auto", "no", "fp32"), ("auto", "bf16", "bf16")])
 def test_the_certificate_states_what_auto_became(
-    asked: str, launched: str, stated: str, material: Path, monkeypatch: pytest.MonkeyPatch
+    asked: str, launched: str, stated: str, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
-    certificate = audit_run(material / "run", "--holdout", material / "test", victim__precision=asked)
+    certificate = audit_run(inputs / "run", "--holdout", inputs / "test", victim__precision=asked)
     assert certificate.recipe["victim"]["precision"] == stated
-    assert read_certificate(material / "run/release/audit.json") == certificate
-    succeed("verify", material / "run")
+    assert read_certificate(inputs / "run/release/audit.json") == certificate
+    succeed("verify", inputs / "run")
 
 
 def test_a_shipped_recipe_whose_precision_became_its_own_keeps_its_name(
-    material: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[AuditOptions] = []
     monkeypatch.setattr("rem_release.commands.audit.audit", lambda options, *others: given.append(options))
     for precision in ("auto", "bf16"):
-        succeed("audit", material / "run", "--set", f"victim.precision={precision}")
+        succeed("audit", inputs / "run", "--set", f"victim.precision={precision}")
     assert [options.recipe_name for options in given] == ["audit-quick", "audit-quick, changed in victim.precision"]
     assert [options.recipe.victim.precision for options in given] == ["fp32", "bf16"]
 
 
-def test_a_plan_says_in_what_it_was_timed(material: Path, tmp_path: Path) -> None:
+def test_a_plan_says_in_what_it_was_timed(inputs: Path, tmp_path: Path) -> None:
     recipe = write_audit_recipe(tmp_path / "audit.yaml", **QUICK, victim__precision="bf16")
-    options = ("audit", material / "run", "--holdout", material / "test", "--recipe", recipe, "--plan")
+    options = ("audit", inputs / "run", "--holdout", inputs / "test", "--recipe", recipe, "--plan")
     assert succeed(*options, "--json").json["precision"] == "bf16"
     assert "passes of one image in bf16" in succeed(*options).out
 
@@ -140,12 +140,12 @@ def test_a_plan_says_in_what_it_was_timed(material: Path, tmp_path: Path) -> Non
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line_before_anything_is_written(
-    asked: str, launched: str, words: str, material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: str, launched: str, words: str, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
     recipe = write_audit_recipe(tmp_path / "audit.yaml", **QUICK, victim__precision=asked)
-    before = snapshot(material)
-    refused = run("audit", material / "run", "--holdout", material / "test", "--recipe", recipe)
+    before = snapshot(inputs)
+    refused = run("audit", inputs / "run", "--holdout", inputs / "test", "--recipe", recipe)
     assert (refused.code, refused.out, len(refused.err.splitlines())) == (2, "", 1)
     assert words in refused.err
-    assert snapshot(material) == before
+    assert snapshot(inputs) == before

@@ -11,10 +11,10 @@ import pytest
 from accelerate import Accelerator
 
 from rem_release.audit.bench import Bench
+from rem_release.audit.inputs.holdout import choose_holdout
+from rem_release.audit.inputs.target import open_target
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
-from rem_release.audit.material.holdout import choose_holdout
-from rem_release.audit.material.target import open_target
 from rem_release.threats.threat import parse_threat
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import parse_architecture

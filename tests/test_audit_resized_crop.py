@@ -15,11 +15,11 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tv
 
 from rem_release.audit.bench import Bench
+from rem_release.audit.inputs.holdout import choose_holdout
+from rem_release.audit.inputs.sets import add_random_signs, read_testing, read_training
+from rem_release.audit.inputs.target import open_target
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
-from rem_release.audit.material.holdout import choose_holdout
-from rem_release.audit.material.sets import add_random_signs, read_testing, read_training
-from rem_release.audit.material.target import open_target
 from rem_release.audit.step import make_step
 from rem_release.data.images.pixels import pixel_hash
 from rem_release.release.certificate import read_certificate

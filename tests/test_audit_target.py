@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rem_release.audit.material.target import Target, open_target
+from rem_release.audit.inputs.target import Target, open_target
 from rem_release.data.in_order import map_in_order
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.documents import read_facts

@@ -17,7 +17,7 @@ import pytest
 
 from rem_release.audit.ledger import VictimRecord
 from rem_release.release.certificate import read_certificate
-from tests.audit_commands import fall_short, write_material
+from tests.audit_commands import fall_short, write_inputs
 from tests.audits import QUICK, read_victims, write_audit_recipe
 from tests.command_line import Result, read_status, run, snapshot, start, succeed
 
@@ -37,7 +37,7 @@ class Undisturbed:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """Three networks, two tiers, three sets of images: 21 victims, each a part of a second."""
-    folder = write_material(tmp_path_factory.mktemp("undisturbed"))
+    folder = write_inputs(tmp_path_factory.mktemp("undisturbed"))
     networks = ["small_resnet", "small_vgg", "small_mobilenet"]
     changes = {
         **{

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rem_release.audit.material.sets import count_temporary
+from rem_release.audit.inputs.sets import count_temporary
 from rem_release.data import array_file
 from rem_release.data.array_file import ArrayFile, StoredImages, TemporaryImages, bring_near, require_temporary
 from rem_release.errors import RemReleaseError

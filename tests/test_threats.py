@@ -23,11 +23,11 @@ from packaging.version import Version
 import rem_release
 from rem_release.audit import crew
 from rem_release.audit.bench import Bench
+from rem_release.audit.inputs import sets
+from rem_release.audit.inputs.holdout import choose_holdout
+from rem_release.audit.inputs.target import open_target
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
-from rem_release.audit.material import sets
-from rem_release.audit.material.holdout import choose_holdout
-from rem_release.audit.material.target import open_target
 from rem_release.audit.naming import TRAINS, threat_digest
 from rem_release.audit.step import make_step
 from rem_release.audit.victim import train_victim
@@ -599,8 +599,8 @@ def test_a_victim_is_named_by_the_files_too_that_its_threat_imports_from_others(
 
 
 IN_THE_KEY = {
-    *("rem_release.audit.ledger", "rem_release.audit.material.candidates", "rem_release.audit.material.target"),
-    *("rem_release.audit.material.pairs", "rem_release.verdict.plan", "rem_release.verdict.recipe"),
+    *("rem_release.audit.ledger", "rem_release.audit.inputs.candidates", "rem_release.audit.inputs.target"),
+    *("rem_release.audit.inputs.pairs", "rem_release.verdict.plan", "rem_release.verdict.recipe"),
     *("rem_release.errors", "rem_release.paths", "rem_release.radius", "rem_release.tokens"),
     *("rem_release.atomic_files", "rem_release.data.in_order", "rem_release.data.sources.recognised"),
 }

@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from rem_release.audit.material.candidates import Holdout
-from rem_release.audit.material.target import Target
+from rem_release.audit.inputs.candidates import Holdout
+from rem_release.audit.inputs.target import Target
 from rem_release.threats.threat import Threat
 from rem_release.verdict.plan import Task, yardstick
 from rem_release.verdict.recipe import AuditRecipe

@@ -26,7 +26,7 @@ from rem_release.versions import find_versions
 TRAINS = (
     *("core", "models", "training", "data/images", "data/array_file.py", "data/ranking.py"),
     *("audit/bench.py", "audit/preparation.py", "audit/step.py", "audit/victim.py", "audit/learnability.py"),
-    *("audit/material/sets.py", "verdict/accuracy.py"),
+    *("audit/inputs/sets.py", "verdict/accuracy.py"),
 )
 """The code that trains and tests victims, beside that of threats. Sources, pairing and recipes are not in it: what they
 give, images, steps and seeds, is in the key itself."""

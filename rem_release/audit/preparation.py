@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rem_release.audit.bench import Bench
-from rem_release.audit.material.sets import (
+from rem_release.audit.inputs.sets import (
     Fit,
     Kind,
     TestSet,

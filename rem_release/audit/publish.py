@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rem_release.atomic_files import write_atomically
 from rem_release.audit.curves import Curve, write_curves
+from rem_release.audit.inputs.target import find_run
 from rem_release.audit.ledger import begins_as_ledger
-from rem_release.audit.material.target import find_run
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.canonical import seal
 from rem_release.release.certificate import ANSWERS, AUDIT_FIGURES, Certificate

@@ -11,11 +11,11 @@ from rem_release.audit.attempts import note_attempt, sketch
 from rem_release.audit.bench import Bench
 from rem_release.audit.crew import train_victims
 from rem_release.audit.findings import describe_circumstances, gather_evidence, list_records
+from rem_release.audit.inputs.holdout import choose_holdout, keep_holdout
+from rem_release.audit.inputs.released_rows import keep_pairs
+from rem_release.audit.inputs.target import Target, open_target
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger, baseline_folder
-from rem_release.audit.material.holdout import choose_holdout, keep_holdout
-from rem_release.audit.material.released_rows import keep_pairs
-from rem_release.audit.material.target import Target, open_target
 from rem_release.audit.naming import agreed_code
 from rem_release.audit.publish import AuditFolder, publish_audit, write_answers
 from rem_release.commands.audit_checks import (

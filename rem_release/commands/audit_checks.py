@@ -6,9 +6,9 @@ import numpy as np
 
 from rem_release.audit.bench import Bench
 from rem_release.audit.crew import count_temporary
+from rem_release.audit.inputs.candidates import Holdout
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import baseline_folder
-from rem_release.audit.material.candidates import Holdout
 from rem_release.audit.victim import build_victim
 from rem_release.console import Console
 from rem_release.data.array_file import require_temporary

@@ -184,7 +184,7 @@ def plan_tasks(rows: list[Row], is_partial: bool, seeds: Seeds) -> list[Task]:
     for row in rows:
         for task in tasks_of(row, is_partial, seeds):
             tasks.setdefault(task.key, task)
-    return sorted(tasks.values(), key=_material)
+    return sorted(tasks.values(), key=_trains_on)
 
 
 def tasks_of(row: Row, is_partial: bool, seeds: Seeds) -> list[Task]:
@@ -210,7 +210,7 @@ def _resolve(architecture: Architecture, source_model: str, threat: Threat) -> A
     return replace(architecture, name=source_model) if architecture.name == SOURCE else architecture
 
 
-def _material(task: Task) -> tuple[str, str]:
+def _trains_on(task: Task) -> tuple[str, str]:
     threat = task.threat
     kind = "clean" if task.trained_on == "yardstick" else task.trained_on
     decisive = [threat.mixture, *threat.filters(test=False), threat.views]

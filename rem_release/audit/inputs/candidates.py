@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from rem_release.audit.material.pairs import Read
-from rem_release.audit.material.target import Target
+from rem_release.audit.inputs.pairs import Read
+from rem_release.audit.inputs.target import Target
 from rem_release.data.images.decoding import BadImage, decode
 from rem_release.data.images.pixels import pixel_hash, shrink
 from rem_release.data.ranking import rank

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rem_release.audit.material.other_copy import pair_copy
-from rem_release.audit.material.pairs import Pairs, Progress
-from rem_release.audit.material.released_rows import pair_release, read_sound_facts
+from rem_release.audit.inputs.other_copy import pair_copy
+from rem_release.audit.inputs.pairs import Pairs, Progress
+from rem_release.audit.inputs.released_rows import pair_release, read_sound_facts
 from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.data.sources.splits import read_split_names
 from rem_release.errors import InputError

@@ -7,8 +7,8 @@ from threading import Lock
 
 import numpy as np
 
-from rem_release.audit.material.pairs import Pairs, Progress
-from rem_release.audit.material.remembered import pack_hashes, recall, remember, stamp_of, unpack_hashes
+from rem_release.audit.inputs.pairs import Pairs, Progress
+from rem_release.audit.inputs.remembered import pack_hashes, recall, remember, stamp_of, unpack_hashes
 from rem_release.data.images.decoding import BadImage
 from rem_release.data.images.pixels import pixel_hash
 from rem_release.data.in_order import map_in_order

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rem_release.audit.material.candidates import Holdout
-from rem_release.audit.material.pairs import Progress
-from rem_release.audit.material.target import Target
+from rem_release.audit.inputs.candidates import Holdout
+from rem_release.audit.inputs.pairs import Progress
+from rem_release.audit.inputs.target import Target
 from rem_release.data.array_file import StoredImages, TemporaryImages
 from rem_release.data.images.pixels import fit_working_grid
 from rem_release.data.in_order import map_in_order

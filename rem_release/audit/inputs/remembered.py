@@ -24,7 +24,7 @@ from rem_release.release.run_folder import RunFolder
 What = Literal["pairs", "holdout"]
 _STAMP = "stamp"
 _DECODE = ("pillow", "numpy", "torch", "tifffile")
-_READ = ("data/images", "data/copies", "audit/material", "verification/pairing.py", "verification/originals.py")
+_READ = ("data/images", "data/copies", "audit/inputs", "verification/pairing.py", "verification/originals.py")
 """The code that finds out what is remembered."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from rem_release.audit.material.pairs import Pairs, Progress, Read, largest_change
+from rem_release.audit.inputs.pairs import Pairs, Progress, Read, largest_change
 from rem_release.data.images.decoding import BadImage, decode
 from rem_release.data.images.pixels import fit_working_grid, pixel_hash
 from rem_release.data.in_order import map_in_order

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rem_release.audit.material import sets
-from rem_release.audit.material.holdout import choose_holdout
-from rem_release.audit.material.sets import add_random_signs, read_testing, read_training
-from rem_release.audit.material.target import Target, open_target
+from rem_release.audit.inputs import sets
+from rem_release.audit.inputs.holdout import choose_holdout
+from rem_release.audit.inputs.sets import add_random_signs, read_testing, read_training
+from rem_release.audit.inputs.target import Target, open_target
 from rem_release.data.array_file import StoredImages
 from rem_release.data.images.pixels import fit_working_grid, pixel_hash
 from rem_release.threats.kinds.mixed import split_protected

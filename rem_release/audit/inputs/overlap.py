@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rem_release.audit.material.pairs import Progress, Read
-from rem_release.audit.material.target import Target
+from rem_release.audit.inputs.pairs import Progress, Read
+from rem_release.audit.inputs.target import Target
 from rem_release.data.copies.near_images import Grids, find_near
 from rem_release.radius import whole_levels
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from rem_release.audit.material.candidates import (
+from rem_release.audit.inputs.candidates import (
     Holdout,
     hold_out,
     open_given,
@@ -13,10 +13,10 @@ from rem_release.audit.material.candidates import (
     require_classes,
     reserve_files,
 )
-from rem_release.audit.material.overlap import find_overlaps
-from rem_release.audit.material.pairs import Progress
-from rem_release.audit.material.remembered import pack_hashes, recall, remember, stamp_files, stamp_of, unpack_hashes
-from rem_release.audit.material.target import Target
+from rem_release.audit.inputs.overlap import find_overlaps
+from rem_release.audit.inputs.pairs import Progress
+from rem_release.audit.inputs.remembered import pack_hashes, recall, remember, stamp_files, stamp_of, unpack_hashes
+from rem_release.audit.inputs.target import Target
 from rem_release.data.copies.near_groups import group_near_copies, near_levels
 from rem_release.data.copies.near_images import Grids
 from rem_release.data.images.pixels import pixel_hash
