@@ -20,7 +20,7 @@ STEPS = 5
 
 
 @dataclass
-class Bench:
+class AuditSetup:
     """In the place of a laboratory: victims that do as their task says, and leave a file each when they begin."""
 
     folder: Path
@@ -32,7 +32,7 @@ class Bench:
         return SimpleNamespace(add=self.kept.append)
 
     @property
-    def bench(self) -> SimpleNamespace:
+    def setup(self) -> SimpleNamespace:
         return SimpleNamespace(count_steps=lambda task: STEPS)
 
     def known(self, task: str) -> str | None:
@@ -80,27 +80,27 @@ class Job(str):
     architecture = SimpleNamespace(name="small_resnet")
 
 
-def train_victims(bench: Bench, tasks: Sequence[str], report: Callable[[int, int], None]) -> None:
-    crew.train_victims(bench, [Job(task) for task in tasks], report)
+def train_victims(setup: AuditSetup, tasks: Sequence[str], report: Callable[[int, int], None]) -> None:
+    crew.train_victims(setup, [Job(task) for task in tasks], report)
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditSetup:
     monkeypatch.setattr(crew, "count_crew", lambda accelerator: 2)
-    return Bench(tmp_path)
+    return AuditSetup(tmp_path)
 
 
 def ended(process: int) -> bool:
     return not Path(f"/proc/{process}").exists()
 
 
-def test_each_victim_is_kept_and_every_step_is_told(bench: Bench) -> None:
+def test_each_victim_is_kept_and_every_step_is_told(setup: AuditSetup) -> None:
     told: list[tuple[int, int]] = []
-    train_victims(bench, ["a", "known", "b", "c"], lambda done, total: told.append((done, total)))
-    assert sorted(bench.kept) == ["record of a", "record of b", "record of c"]
+    train_victims(setup, ["a", "known", "b", "c"], lambda done, total: told.append((done, total)))
+    assert sorted(setup.kept) == ["record of a", "record of b", "record of c"]
     assert told[-1] == (4 * STEPS, 4 * STEPS)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert len({bench.process_of(task) for task in "abc"} | {os.getpid()}) == 4
+    assert len({setup.process_of(task) for task in "abc"} | {os.getpid()}) == 4
 
 
 @pytest.mark.parametrize(
@@ -111,22 +111,22 @@ def test_each_victim_is_kept_and_every_step_is_told(bench: Bench) -> None:
         ("killed", RemReleaseError, "ended with -9, most likely because memory ran out; go on with --resume and fewer"),
     ],
 )
-def test_what_stops_one_stops_all(task: str, error: type[Exception], words: str, bench: Bench) -> None:
+def test_what_stops_one_stops_all(task: str, error: type[Exception], words: str, setup: AuditSetup) -> None:
     with pytest.raises(error, match=words) as raised:
-        train_victims(bench, ["a", "endless", task, "b"], lambda done, total: None)
+        train_victims(setup, ["a", "endless", task, "b"], lambda done, total: None)
     assert type(raised.value) is error
-    assert bench.kept == ["record of a"]
-    assert ended(bench.process_of("endless"))
-    assert not list(bench.folder.glob("b *"))
+    assert setup.kept == ["record of a"]
+    assert ended(setup.process_of("endless"))
+    assert not list(setup.folder.glob("b *"))
 
 
-def test_a_signal_to_the_audit_ends_its_victims(bench: Bench) -> None:
+def test_a_signal_to_the_audit_ends_its_victims(setup: AuditSetup) -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_victims(bench, ["endless"], stop)
-    assert ended(bench.process_of("endless"))
+        train_victims(setup, ["endless"], stop)
+    assert ended(setup.process_of("endless"))
 
 
 def test_there_are_as_many_as_torch_uses_threads(monkeypatch: pytest.MonkeyPatch) -> None:

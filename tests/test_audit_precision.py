@@ -74,8 +74,8 @@ def test_threats_that_change_the_first_weights_see_the_victim_as_it_trains(
 def test_the_probe_of_a_plan_times_what_is_trained(precision: Precision, seen: list[Seen], tmp_path: Path) -> None:
     recipe = read_recipe(tmp_path, **QUICK, victim__precision=precision)
     holdout, target = SimpleNamespace(train_rows=range(8)), SimpleNamespace(classes=["one", "two"])
-    bench = SimpleNamespace(recipe_of=lambda task: recipe, holdout=holdout, target=target, resolution=SIDE)
-    laboratory = SimpleNamespace(bench=bench, accelerator=Accelerator(cpu=True))
+    setup = SimpleNamespace(recipe_of=lambda task: recipe, holdout=holdout, target=target, resolution=SIDE)
+    laboratory = SimpleNamespace(setup=setup, accelerator=Accelerator(cpu=True))
     assert _seconds_per_pass(laboratory, TASK) > 0  # type: ignore[arg-type]
     assert set(seen) == expect(precision)
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from accelerate import Accelerator
 
-from rem_release.audit.bench import Bench
 from rem_release.audit.inputs.holdout import choose_holdout
 from rem_release.audit.inputs.target import open_target
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
+from rem_release.audit.setup import AuditSetup
 from rem_release.threats.threat import parse_threat
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import parse_architecture
@@ -90,8 +90,8 @@ def test_a_laboratory_and_its_keys_read_no_image(scene: Path, audited: Path, tmp
     target = open_target(scene / "run")
     holdout = choose_holdout(target, str(audited / "test"), target.run, 0.2, "refuse")
     recipe = read_recipe(tmp_path, **QUICK)
-    bench = Bench(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
-    laboratory = Laboratory(bench, Ledger(scene / "run" / "audit" / "victims.jsonl", None), Accelerator(cpu=True))
+    setup = AuditSetup(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
+    laboratory = Laboratory(setup, Ledger(scene / "run" / "audit" / "victims.jsonl", None), Accelerator(cpu=True))
     network = parse_architecture("small_resnet")
     seed = laboratory.seeds.of("protected", 0)
     assert laboratory.known(Task(network, parse_threat("standard"), "protected", seed)) is not None

@@ -14,12 +14,12 @@ from scipy import stats
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tv
 
-from rem_release.audit.bench import Bench
 from rem_release.audit.inputs.holdout import choose_holdout
 from rem_release.audit.inputs.sets import add_random_signs, read_testing, read_training
 from rem_release.audit.inputs.target import open_target
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
+from rem_release.audit.setup import AuditSetup
 from rem_release.audit.step import make_step
 from rem_release.data.images.pixels import pixel_hash
 from rem_release.release.certificate import read_certificate
@@ -239,11 +239,11 @@ def test_the_network_sees_a_part_of_the_working_resolution_but_never_less_than_8
 # victims
 
 
-def open_bench(scene: Path, folder: Path, **changes: object) -> Bench:
+def open_setup(scene: Path, folder: Path, **changes: object) -> AuditSetup:
     target = open_target(scene / "run")
     holdout = choose_holdout(target, str(scene / "test"), None, 0.2, "refuse")
     recipe = read_recipe(folder, **changes)
-    return Bench(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
+    return AuditSetup(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
 
 
 def task(threat: str, trained_on="protected") -> Task:
@@ -251,7 +251,7 @@ def task(threat: str, trained_on="protected") -> Task:
 
 
 def test_the_laboratory_brings_views_of_the_asked_size_and_whole_images_as_before(scene, tmp_path):
-    laboratory = Laboratory(open_bench(scene, tmp_path), Ledger(None, None), Accelerator(cpu=True))
+    laboratory = Laboratory(open_setup(scene, tmp_path), Ledger(None, None), Accelerator(cpu=True))
     for threat, side, views in (
         ("resized_crop(size=0.5,views=2)", 8, 2),
         ("standard", 16, 1),
@@ -265,29 +265,29 @@ def test_the_laboratory_brings_views_of_the_asked_size_and_whole_images_as_befor
 
 
 def test_the_clean_part_is_every_view_of_the_clean_rows(scene, tmp_path):
-    bench = open_bench(scene, tmp_path)
-    laboratory = Laboratory(bench, Ledger(None, None), Accelerator(cpu=True))
+    setup = open_setup(scene, tmp_path)
+    laboratory = Laboratory(setup, Ledger(None, None), Accelerator(cpu=True))
     threat = "mixed(protected=0.5)+resized_crop(views=3)"
-    rows = np.flatnonzero(~bench.protected_rows(parse_threat(threat)))
+    rows = np.flatnonzero(~setup.protected_rows(parse_threat(threat)))
     assert len(rows) == 4
     images, _, _ = laboratory.images.prepare(task(threat, "clean part"))
     expected = read_training(
-        bench.target, "clean", bench.holdout.train_rows[rows], None, (), CropPipeline(16, views=3), 0
+        setup.target, "clean", setup.holdout.train_rows[rows], None, (), CropPipeline(16, views=3), 0
     )
     assert torch.equal(images.images, expected.images)
     assert torch.equal(images.labels, expected.labels)
 
 
 def test_every_parameter_makes_another_victim(scene, tmp_path, monkeypatch):
-    bench = open_bench(scene, tmp_path, **QUICK)
+    setup = open_setup(scene, tmp_path, **QUICK)
     ledger = Ledger(tmp_path / "victims.jsonl", tmp_path / "cache")
-    laboratory = Laboratory(bench, ledger, Accelerator(cpu=True))
+    laboratory = Laboratory(setup, ledger, Accelerator(cpu=True))
     texts = ["standard", "resized_crop"]
     others = ["size=0.5", "interpolation=bicubic", "antialias=false", "min_area=0.5", "views=4"]
     texts += [f"resized_crop({each})" for each in others]
     keys = {laboratory.make(task(text, "clean")).key for text in texts}
     assert len(keys) == len(texts)
-    again = Laboratory(replace(bench), Ledger(None, tmp_path / "cache"), Accelerator(cpu=True))
+    again = Laboratory(replace(setup), Ledger(None, tmp_path / "cache"), Accelerator(cpu=True))
     assert again.known(task("resized_crop(views=8)", "clean")).key in keys
     assert again.known(task("resized_crop(views=9)", "clean")) is None
 

@@ -22,13 +22,13 @@ from packaging.version import Version
 
 import rem_release
 from rem_release.audit import crew
-from rem_release.audit.bench import Bench
 from rem_release.audit.inputs import sets
 from rem_release.audit.inputs.holdout import choose_holdout
 from rem_release.audit.inputs.target import open_target
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
 from rem_release.audit.naming import TRAINS, threat_digest
+from rem_release.audit.setup import AuditSetup
 from rem_release.audit.step import make_step
 from rem_release.audit.victim import train_victim
 from rem_release.data.array_file import StoredImages
@@ -313,8 +313,8 @@ def open_laboratory(scene: Path, folder: Path, **changes: object) -> Laboratory:
     target = open_target(scene / "run")
     holdout = choose_holdout(target, str(scene / "test"), None, 0.2, "refuse")
     recipe = read_recipe(folder, **changes)
-    bench = Bench(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
-    return Laboratory(bench, Ledger(None, None), Accelerator(cpu=True))
+    setup = AuditSetup(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
+    return Laboratory(setup, Ledger(None, None), Accelerator(cpu=True))
 
 
 def make_task(text: str, trained_on="protected") -> Task:
@@ -332,15 +332,15 @@ def test_a_filter_is_applied_where_it_says(scene: Path, tmp_path: Path) -> None:
 def test_originals_that_it_needs_are_a_floor_and_are_handed_to_it(scene: Path, tmp_path: Path) -> None:
     changes = {"tiers": {"adaptive": {"architectures": ["small_vgg"], "threats": ["few_originals", "standard"]}}}
     laboratory = open_laboratory(scene, tmp_path, **changes)
-    bench = laboratory.bench
-    few, standard = plan_rows(bench.recipe, None, RHO_A)
+    setup = laboratory.setup
+    few, standard = plan_rows(setup.recipe, None, RHO_A)
     assert trained_on(few, is_partial=False) == ["clean", "random", "protected", "clean part"]
     assert trained_on(standard, is_partial=False) == ["clean", "random", "protected"]
     assert few.task("clean", 0).key == standard.task("clean", 0).key, "all-clean images need no originals"
     part = few.task("clean part", 0)
-    assert [bench.count_images(each) for each in (part, few.task("protected", 0))] == [4, 24]
+    assert [setup.count_images(each) for each in (part, few.task("protected", 0))] == [4, 24]
     alone = laboratory.images.prepare(part)[0]
-    originals = torch.stack([torch.from_numpy(bench.target.clean(row)).permute(2, 0, 1) for row in (0, 1, 12, 13)])
+    originals = torch.stack([torch.from_numpy(setup.target.clean(row)).permute(2, 0, 1) for row in (0, 1, 12, 13)])
     assert torch.equal(alone.images, originals)
     assert alone.labels.tolist() == [0, 0, 1, 1]
     learnt = laboratory.images.prepare(few.task("protected", 0))[0]
@@ -436,7 +436,7 @@ def test_room_in_the_temporary_folder_is_that_of_all_images_that_are_there_at_on
     """Of 24 images to train on, and 20 to test on. They are counted again where they are read again."""
     laboratory = open_laboratory(scene, tmp_path)
     monkeypatch.setattr(sets, "_MOST_IN_MEMORY", 0)
-    image, train, test = 3 * 16 * 16, len(laboratory.bench.holdout.train_rows), len(laboratory.bench.holdout)
+    image, train, test = 3 * 16 * 16, len(laboratory.setup.holdout.train_rows), len(laboratory.setup.holdout)
 
     def count(*texts: str) -> int:
         return laboratory.images.count_temporary([make_task(text) for text in texts], at_once)

@@ -54,7 +54,7 @@ def train_victims(laboratory: Laboratory, tasks: Sequence[Task], report: Progres
         RemReleaseError: a victim's process was killed from outside.
         Exception: whatever stopped the training of a victim; the others stop, too.
     """
-    steps = [laboratory.bench.count_steps(task) for task in tasks]
+    steps = [laboratory.setup.count_steps(task) for task in tasks]
     done = dict.fromkeys(range(len(tasks)), 0)
 
     def tell(number: int, step: int) -> None:

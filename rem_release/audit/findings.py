@@ -17,7 +17,7 @@ from rem_release.verdict.plan import Row, plan_tasks
 def list_records(laboratory: Laboratory, rows: list[Row]) -> list[VictimRecord]:
     """The records of all victims of the rows, each once; they are known."""
     records = []
-    for task in plan_tasks(rows, laboratory.bench.is_partial, laboratory.seeds):
+    for task in plan_tasks(rows, laboratory.setup.is_partial, laboratory.seeds):
         record = laboratory.known(task)
         assert record is not None, f"no record of {task.key}"
         records.append(record)
@@ -26,7 +26,7 @@ def list_records(laboratory: Laboratory, rows: list[Row]) -> list[VictimRecord]:
 
 def gather_evidence(laboratory: Laboratory, records: list[VictimRecord]) -> Evidence:
     """The answers of all victims."""
-    holdout = laboratory.bench.holdout
+    holdout = laboratory.setup.holdout
     victims = [
         Answers(
             task=(record.architecture, record.threat, record.trained_on, record.seed),
@@ -60,17 +60,17 @@ def describe_circumstances(
         recipe_name: for the certificate.
         attempts: what the run remembers of earlier audits.
     """
-    bench = laboratory.bench
-    target, holdout, recipe = bench.target, bench.holdout, bench.recipe
+    setup = laboratory.setup
+    target, holdout, recipe = setup.target, setup.holdout, setup.recipe
     return Circumstances(
         digest=target.digest,
         clean_digest=laboratory.seeds.clean,
         method=target.facts.protection.method if target.facts else None,
         source=target.source_model or recipe.victim.source_model,
-        partial=bench.is_partial,
+        partial=setup.is_partial,
         classes=target.classes,
         images=len(holdout.train_rows),
-        rho_u=format_radius(bench.rho_u),
+        rho_u=format_radius(setup.rho_u),
         rho_a=format_radius(rho_a),
         holdout=HoldoutSource(origin=holdout.origin, digest=laboratory.test_digest, dropped=holdout.dropped),
         learnability=_bound_learnability(laboratory, records),
@@ -84,7 +84,7 @@ def describe_circumstances(
 
 
 def _bound_learnability(laboratory: Laboratory, records: list[VictimRecord]) -> LearnabilityFacts | None:
-    asked = laboratory.bench.recipe.learnability
+    asked = laboratory.setup.recipe.learnability
     for record in records:
         if record.learnability is not None:
             return bound_learnability(record.architecture, record.learnability, asked)

@@ -7,11 +7,11 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
-from rem_release.audit.bench import Bench
 from rem_release.audit.learnability import perturbed_accuracies
 from rem_release.audit.ledger import Asked, Ledger, VictimRecord, pack
 from rem_release.audit.naming import Names
 from rem_release.audit.preparation import Preparation
+from rem_release.audit.setup import AuditSetup
 from rem_release.audit.victim import Outcome, train_victim
 from rem_release.threats.images import TestImages
 from rem_release.threats.threat import Threat
@@ -23,26 +23,26 @@ class Laboratory:
     """Makes the records of victims. No image is read before a victim needs it, see also `test_digest`.
 
     Args:
-        bench: what is audited, and how.
+        setup: what is audited, and how.
         ledger: what is known already.
         accelerator: decides device and processes.
     """
 
-    def __init__(self, bench: Bench, ledger: Ledger, accelerator: Accelerator) -> None:
-        self.bench = bench
+    def __init__(self, setup: AuditSetup, ledger: Ledger, accelerator: Accelerator) -> None:
+        self.setup = setup
         self.ledger = ledger
         self.accelerator = accelerator
-        self.images = Preparation(bench, accelerator.device)
+        self.images = Preparation(setup, accelerator.device)
 
     @cached_property
     def test_digest(self) -> str:
         """Of the test images on the working grid; they are read once, where no earlier audit left it."""
-        return self.bench.holdout.digest or self.images.test_set(Threat()).digest
+        return self.setup.holdout.digest or self.images.test_set(Threat()).digest
 
     @cached_property
     def names(self) -> Names:
         """What names the victims."""
-        return Names(self.bench, self.accelerator, self.test_digest)
+        return Names(self.setup, self.accelerator, self.test_digest)
 
     @property
     def seeds(self) -> Seeds:
@@ -54,9 +54,9 @@ class Laboratory:
         return self.ledger.find(self._ask(task))
 
     def _ask(self, task: Task) -> Asked:
-        bench = self.bench
-        steps = bench.list_evaluations(task)
-        return Asked(self.names.key(task), task, steps, len(bench.holdout), len(bench.target.classes))
+        setup = self.setup
+        steps = setup.list_evaluations(task)
+        return Asked(self.names.key(task), task, steps, len(setup.holdout), len(setup.target.classes))
 
     def make(self, task: Task, after_step: Progress | None = None) -> VictimRecord:
         """The record of a victim, trained now if need be. Every process gets that of the first."""
@@ -77,7 +77,7 @@ class Laboratory:
         """Train a victim and describe it; nothing is kept."""
         began = time.monotonic()
         images, test_images, test_labels = self.images.prepare(task)
-        in_all, recipe = len(self.bench.holdout.train_rows), self.bench.recipe_of(task)
+        in_all, recipe = len(self.setup.holdout.train_rows), self.setup.recipe_of(task)
         outcome = train_victim(self.accelerator, task, recipe, images, in_all, test_images, test_labels, after_step)
         learnability = self._measure_learnability(task, outcome, test_images, test_labels)
         record = _describe(self._ask(task), outcome, learnability, time.monotonic() - began)
@@ -92,7 +92,7 @@ class Laboratory:
     ) -> list[float] | None:
         if outcome.model is None or not self.names.wants_learnability(task):
             return None
-        asked = self.bench.recipe.learnability
+        asked = self.setup.recipe.learnability
         return perturbed_accuracies(outcome.model, images, labels, asked.samples, asked.sigma, task.seed).tolist()
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rem_release.audit.bench import Bench
 from rem_release.audit.inputs.sets import (
     Fit,
     Kind,
@@ -17,6 +16,7 @@ from rem_release.audit.inputs.sets import (
     read_testing,
     read_training,
 )
+from rem_release.audit.setup import AuditSetup
 from rem_release.data.array_file import bring_near
 from rem_release.threats.base import ThreatPart
 from rem_release.threats.images import TestImages, TrainingImages
@@ -39,12 +39,12 @@ class Preparation:
     """Prepares the images of victims. Nothing is read before it is asked for, and only those of one victim are kept.
 
     Args:
-        bench: what is audited, and how.
+        setup: what is audited, and how.
         device: where victims are trained.
     """
 
-    def __init__(self, bench: Bench, device: torch.device) -> None:
-        self._bench, self._device = bench, device
+    def __init__(self, setup: AuditSetup, device: torch.device) -> None:
+        self._setup, self._device = setup, device
         self._sets: dict[str, TrainingSet] = {}
         self._tests: dict[str, TestSet] = {}
 
@@ -68,7 +68,7 @@ class Preparation:
             tasks: in the order in which their images are read.
             at_once: of how many of them images are there at once.
         """
-        rows, images = len(self._bench.holdout.train_rows), len(self._bench.holdout)
+        rows, images = len(self._setup.holdout.train_rows), len(self._setup.holdout)
         sets: list[int] = []
         tests: list[int] = []
         last_names: set[str] = set()
@@ -95,18 +95,18 @@ class Preparation:
         """The clean test images, filtered where the threat filters them too."""
         name, filters = _test_name(threat), [part.filter_image for part in threat.filters(test=True)]
         if name not in self._tests:
-            self._tests[name] = read_testing(self._bench.holdout, filters, self._fit(threat))
+            self._tests[name] = read_testing(self._setup.holdout, filters, self._fit(threat))
         return self._tests[name]
 
     def _rows(self, task: Task) -> np.ndarray | None:
         """The part of the training rows that a victim learns from, bool [N]; None for all."""
-        return ~self._bench.protected_rows(task.threat) if task.trained_on == "clean part" else None
+        return ~self._setup.protected_rows(task.threat) if task.trained_on == "clean part" else None
 
     def _originals(self, threat: Threat) -> TrainingImages | None:
         """The originals that the attacker has beside what was released."""
         if not _takes_originals(threat):
             return None
-        return self._training_images("clean", threat, threat.own_originals(self._bench.labels))
+        return self._training_images("clean", threat, threat.own_originals(self._setup.labels))
 
     def _training_images(self, kind: Kind, threat: Threat, rows: np.ndarray | None) -> TrainingImages:
         found = self._read(kind, threat)
@@ -116,24 +116,24 @@ class Preparation:
             chosen = torch.from_numpy(rows).repeat_interleave(views).nonzero()[:, 0]
             images = images[chosen] if isinstance(images, Tensor) else images.subset(chosen)
             labels = labels[chosen]
-        classes = len(self._bench.target.classes)
+        classes = len(self._setup.target.classes)
         return TrainingImages(bring_near(images, self._device), labels.to(self._device), classes)
 
     def _fit(self, threat: Threat) -> Fit:
         """How images are brought to the network."""
-        return threat.pipeline(self._bench.resolution) or self._bench.resolution
+        return threat.pipeline(self._setup.resolution) or self._setup.resolution
 
     def _name(self, kind: Kind, threat: Threat) -> str:
         """Of a training set: all that tells it from others."""
         return f"{kind} {_written(*threat.filters(test=False), _mixture(kind, threat), threat.views)}"
 
     def _read(self, kind: Kind, threat: Threat) -> TrainingSet:
-        bench, fit, name = self._bench, self._fit(threat), self._name(kind, threat)
+        setup, fit, name = self._setup, self._fit(threat), self._name(kind, threat)
         if name not in self._sets:
-            protected_rows = bench.protected_rows(threat) if _mixture(kind, threat) else None
+            protected_rows = setup.protected_rows(threat) if _mixture(kind, threat) else None
             filters = [part.filter_image for part in threat.filters(test=False)]
-            target = replace(bench.target, rho_u=bench.rho_u)  # random signs need a radius even where nothing changed
-            rows = bench.holdout.train_rows
+            target = replace(setup.target, rho_u=setup.rho_u)  # random signs need a radius even where nothing changed
+            rows = setup.holdout.train_rows
             self._sets[name] = read_training(target, kind, rows, protected_rows, filters, fit, SIGNS_SEED)
         return self._sets[name]
 

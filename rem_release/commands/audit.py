@@ -8,7 +8,6 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from rem_release.audit.attempts import note_attempt, sketch
-from rem_release.audit.bench import Bench
 from rem_release.audit.crew import train_victims
 from rem_release.audit.findings import describe_circumstances, gather_evidence, list_records
 from rem_release.audit.inputs.holdout import choose_holdout, keep_holdout
@@ -18,6 +17,7 @@ from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger, baseline_folder
 from rem_release.audit.naming import agreed_code
 from rem_release.audit.publish import AuditFolder, publish_audit, write_answers
+from rem_release.audit.setup import AuditSetup
 from rem_release.commands.audit_checks import (
     check_rows,
     check_victims,
@@ -83,9 +83,9 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
     if accelerator.is_main_process and not options.plan:
         folder.claim(resume=options.resume)
     accelerator.wait_for_everyone()
-    bench, rows, rho_a = _prepare(options, folder, accelerator.num_processes, console)
+    setup, rows, rho_a = _prepare(options, folder, accelerator.num_processes, console)
     known = Ledger(folder.victims if options.resume else None, baseline_folder(), writes=False)
-    laboratory = Laboratory(bench, known, accelerator)
+    laboratory = Laboratory(setup, known, accelerator)
     if options.plan:
         show_plan(laboratory, rows, console)
         return None
@@ -96,11 +96,11 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
             folder.open(resume=options.resume)
         accelerator.wait_for_everyone()
         laboratory.ledger = Ledger(folder.victims, cache, writes=accelerator.is_main_process)
-        facts = {"images or recipe": laboratory.names.fingerprint(), "precision": bench.recipe.victim.precision}
+        facts = {"images or recipe": laboratory.names.fingerprint(), "precision": setup.recipe.victim.precision}
         require_agreement(accelerator, {**facts, "code": agreed_code()})
         if accelerator.is_main_process:
-            keep_pairs(folder.run, bench.target.pairs)
-            keep_holdout(folder.run, bench.holdout, laboratory.test_digest)
+            keep_pairs(folder.run, setup.target.pairs)
+            keep_holdout(folder.run, setup.holdout, laboratory.test_digest)
         certificate = _audit(laboratory, rows, rho_a, folder, options, console)
         accelerator.wait_for_everyone()
         if not certificate.passed:
@@ -110,8 +110,8 @@ def audit(options: AuditOptions, console: Console, accelerator: Accelerator) -> 
 
 def _prepare(
     options: AuditOptions, folder: AuditFolder, processes: int, console: Console
-) -> tuple[Bench, list[Row], Fraction]:
-    """Read what is audited and refuse what cannot be, before anything is written: the bench, its rows, and rho_a."""
+) -> tuple[AuditSetup, list[Row], Fraction]:
+    """Read what is audited and refuse what cannot be, before anything is written: the setup, its rows, and rho_a."""
     recipe = options.recipe
     with console.stage("Reading") as report:
         target = open_target(
@@ -148,10 +148,10 @@ def _prepare(
     _require_files_apart(folder, holdout.source, _name("--holdout", options.holdout))
     require_images(holdout, target.classes, recipe)
     resolution = recipe.victim.resolution or target.resolution
-    bench = Bench(target=target, holdout=holdout, recipe=recipe, resolution=resolution, rho_u=rho_u)
-    require_room(rows, bench)
-    check_victims(rows, bench, processes)
-    return bench, rows, rho_a
+    setup = AuditSetup(target=target, holdout=holdout, recipe=recipe, resolution=resolution, rho_u=rho_u)
+    require_room(rows, setup)
+    check_victims(rows, setup, processes)
+    return setup, rows, rho_a
 
 
 def _audit(
@@ -167,7 +167,7 @@ def _audit(
         folder.run,
         laboratory.seeds,
         recipe,
-        sketch(laboratory.bench.target.pairs.clean_hashes),
+        sketch(laboratory.setup.target.pairs.clean_hashes),
         laboratory.names.made_on(),
         writes=is_main,
     )
@@ -179,14 +179,14 @@ def _audit(
     certificate = certify(given, evidence, answers)
     if is_main:
         curves = [record.curve() for record in records]
-        publish_audit(folder, certificate, curves, _title(laboratory.bench.target, options.target))
+        publish_audit(folder, certificate, curves, _title(laboratory.setup.target, options.target))
         summarise_audit(certificate, folder, console)
     return certificate
 
 
 def _train(laboratory: Laboratory, rows: list[Row], console: Console) -> None:
     """Train every victim of the rows that is not known yet."""
-    tasks = plan_tasks(rows, laboratory.bench.is_partial, laboratory.seeds)
+    tasks = plan_tasks(rows, laboratory.setup.is_partial, laboratory.seeds)
     known = sum(laboratory.known(task) is not None for task in tasks)
     if known:
         console.note(f"{known} of {len(tasks)} victims are known already")

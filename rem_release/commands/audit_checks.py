@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rem_release.audit.bench import Bench
 from rem_release.audit.crew import count_temporary
 from rem_release.audit.inputs.candidates import Holdout
 from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import baseline_folder
+from rem_release.audit.setup import AuditSetup
 from rem_release.audit.victim import build_victim
 from rem_release.console import Console
 from rem_release.data.array_file import require_temporary
@@ -74,23 +74,23 @@ def require_images(holdout: Holdout, classes: list[str], recipe: AuditRecipe) ->
     )
 
 
-def require_room(rows: list[Row], bench: Bench) -> None:
+def require_room(rows: list[Row], setup: AuditSetup) -> None:
     """Refuse an audit whose certificate or answers would be larger than `verify` reads.
 
     Raises:
         InputError: there are too many classes, test images or victims.
     """
-    victims = len(plan_tasks(rows, bench.is_partial, Seeds("", "", "", "")))
-    count = victims * bench.recipe.victim.evaluations * len(bench.holdout)
+    victims = len(plan_tasks(rows, setup.is_partial, Seeds("", "", "", "")))
+    count = victims * setup.recipe.victim.evaluations * len(setup.holdout)
     if count > MOST_ANSWERS:
         raise InputError(
-            f"{victims} victims that answer to {len(bench.holdout):,} test images {bench.recipe.victim.evaluations} "
+            f"{victims} victims that answer to {len(setup.holdout):,} test images {setup.recipe.victim.evaluations} "
             f"times give {count:,} answers, and a certificate takes {MOST_ANSWERS:,}; give fewer test images or threats"
         )
-    size = len(bench.target.classes) * (_BYTES_A_CLASS + _BYTES_A_FIGURE * len(rows))
+    size = len(setup.target.classes) * (_BYTES_A_CLASS + _BYTES_A_FIGURE * len(rows))
     if size > MOST_BYTES:
         raise InputError(
-            f"the certificate of {len(bench.target.classes):,} classes and {len(rows)} rows would have about "
+            f"the certificate of {len(setup.target.classes):,} classes and {len(rows)} rows would have about "
             f"{size:,} bytes, and {MOST_BYTES:,} are read; take threats or networks out of the recipe"
         )
 
@@ -101,24 +101,24 @@ def require_disk(laboratory: Laboratory, rows: list[Row]) -> None:
     Raises:
         RemReleaseError: names what is needed and what is free.
     """
-    is_partial = laboratory.bench.is_partial
+    is_partial = laboratory.setup.is_partial
     if not count_temporary(laboratory, plan_tasks(rows, is_partial, Seeds("", "", "", ""))):
         return
     tasks = plan_tasks(rows, is_partial, laboratory.seeds)
     require_temporary(count_temporary(laboratory, [task for task in tasks if laboratory.known(task) is None]))
 
 
-def check_victims(rows: list[Row], bench: Bench, processes: int) -> None:
+def check_victims(rows: list[Row], setup: AuditSetup, processes: int) -> None:
     """Refuse weights that do not fit their network, and training sets that are too small for a batch.
 
     Raises:
         InputError: a file of weights is missing, damaged or another network's; a victim would see single images.
     """
-    tasks = plan_tasks(rows, bench.is_partial, Seeds("", "", "", ""))
+    tasks = plan_tasks(rows, setup.is_partial, Seeds("", "", "", ""))
     for architecture in {task.architecture for task in tasks if task.architecture.network.weights}:
-        build_victim(Task(architecture, Threat(), "clean", 0), len(bench.target.classes), bench.resolution)
-    fewest = min(tasks, key=bench.count_images)
-    images, batch_size = bench.count_images(fewest), bench.recipe.victim.batch_size
+        build_victim(Task(architecture, Threat(), "clean", 0), len(setup.target.classes), setup.resolution)
+    fewest = min(tasks, key=setup.count_images)
+    images, batch_size = setup.count_images(fewest), setup.recipe.victim.batch_size
     if min(images, batch_size) >= _LEAST_BATCH * processes:
         return
     shortage = f"victim.batch_size {batch_size} is"

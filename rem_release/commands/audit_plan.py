@@ -24,8 +24,8 @@ _ROUNDS = 3
 
 def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None:
     """Price the grid; nothing is trained and nothing is written."""
-    steps = laboratory.bench.recipe.victim.count_steps(len(laboratory.bench.holdout.train_rows))
-    tasks = plan_tasks(rows, laboratory.bench.is_partial, laboratory.seeds)
+    steps = laboratory.setup.recipe.victim.count_steps(len(laboratory.setup.holdout.train_rows))
+    tasks = plan_tasks(rows, laboratory.setup.is_partial, laboratory.seeds)
     open_tasks = [task for task in tasks if laboratory.known(task) is None]
     passes = sum(_passes(laboratory, task) for task in open_tasks)
     before = sum(_passes_before(laboratory, task) for task in open_tasks)
@@ -41,15 +41,15 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         "rows": {tier: counts[tier] for tier in TIERS},
         "victims": len(tasks),
         "known": len(tasks) - len(open_tasks),
-        "images": len(laboratory.bench.holdout.train_rows),
-        "test_images": len(laboratory.bench.holdout),
+        "images": len(laboratory.setup.holdout.train_rows),
+        "test_images": len(laboratory.setup.holdout),
         "passes": round(passes),
         "passes_before_training": round(before),
         "seconds": round(seconds, 1),
         "device_memory_bytes": on_device,
         "temporary_bytes": temporary,
         "device": str(laboratory.accelerator.device),
-        "precision": laboratory.bench.recipe.victim.precision,
+        "precision": laboratory.setup.recipe.victim.precision,
         "at_once": crew,
     }
     at_once = f", {crew} victims at once" if crew > 1 else ""
@@ -57,7 +57,7 @@ def show_plan(laboratory: Laboratory, rows: list[Row], console: Console) -> None
         f"Rows:    {', '.join(f'{counts[tier]} {tier}' for tier in TIERS)}",
         f"Victims: {len(tasks)} of {steps} steps, {len(tasks) - len(open_tasks)} of them known already",
         f"Images:  {document['images']} to train on, {document['test_images']} to test on "
-        f"({laboratory.bench.holdout.origin})",
+        f"({laboratory.setup.holdout.origin})",
         f"Cost:    {round(passes):,} forward and backward passes of one image in {document['precision']}"
         + (f", {round(before):,} of them before training" if before else ""),
         f"Time:    about {write_duration(seconds)} on {document['device']}{at_once}, from a probe of some seconds",
@@ -79,20 +79,20 @@ def _threads(count: int) -> Iterator[None]:
 
 def _network(laboratory: Laboratory, task: Task) -> tuple[Architecture, Victim]:
     """What a probe is good for: a yardstick has another batch size, and may have another precision."""
-    return task.architecture, laboratory.bench.recipe_of(task).victim
+    return task.architecture, laboratory.setup.recipe_of(task).victim
 
 
 def _passes(laboratory: Laboratory, task: Task) -> float:
-    bench = laboratory.bench
-    recipe = bench.recipe_of(task)
-    batch = min(recipe.victim.batch_size, len(bench.holdout.train_rows))
-    in_training = bench.count_steps(task) * batch * task.threat.passes(recipe.adversary)
+    setup = laboratory.setup
+    recipe = setup.recipe_of(task)
+    batch = min(recipe.victim.batch_size, len(setup.holdout.train_rows))
+    in_training = setup.count_steps(task) * batch * task.threat.passes(recipe.adversary)
     return in_training + _passes_before(laboratory, task)
 
 
 def _passes_before(laboratory: Laboratory, task: Task) -> float:
-    bench = laboratory.bench
-    return task.threat.passes_before(bench.count_images(task), bench.recipe_of(task).adversary)
+    setup = laboratory.setup
+    return task.threat.passes_before(setup.count_images(task), setup.recipe_of(task).adversary)
 
 
 def _probe(laboratory: Laboratory, task: Task) -> tuple[float, int | None]:
@@ -102,12 +102,12 @@ def _probe(laboratory: Laboratory, task: Task) -> tuple[float, int | None]:
 
 def _seconds_per_pass(laboratory: Laboratory, task: Task) -> float:
     """Seconds of a training step for one image, in batches of the recipe's size; the quickest of some."""
-    device, bench = laboratory.accelerator.device, laboratory.bench
-    recipe = bench.recipe_of(task)
-    batch = min(recipe.victim.batch_size, len(bench.holdout.train_rows))
-    model = prepare_victim(task, recipe, len(bench.target.classes), bench.resolution, device).train()
+    device, setup = laboratory.accelerator.device, laboratory.setup
+    recipe = setup.recipe_of(task)
+    batch = min(recipe.victim.batch_size, len(setup.holdout.train_rows))
+    model = prepare_victim(task, recipe, len(setup.target.classes), setup.resolution, device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=recipe.victim.momentum)  # which takes memory
-    x = torch.rand(batch, 3, bench.resolution, bench.resolution, device=device)
+    x = torch.rand(batch, 3, setup.resolution, setup.resolution, device=device)
     rounds = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()

@@ -13,7 +13,7 @@ from rem_release.verdict.recipe import AuditRecipe
 
 
 @dataclass(frozen=True)
-class Bench:
+class AuditSetup:
     """All that victims of one audit have in common.
 
     Attributes:
