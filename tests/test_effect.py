@@ -79,8 +79,8 @@ def train_and_test(images: torch.Tensor, task: Task, threat: str, seed: int) -> 
     recipe = load_audit_recipe("audit-quick", SETTINGS)
     victim = plan.Task(parse_architecture("small_resnet"), parse_threat(threat), "protected", seed)
     learnt, tested = TrainingImages(images, task.labels, 10), (task.test_images, task.test_labels)
-    outcome = train_victim(Accelerator(), victim, recipe, learnt, len(images), *tested)
-    return 100 * float(balanced_accuracy(outcome.named[-1] == task.test_labels.numpy(), task.test_labels.numpy()))
+    trained = train_victim(Accelerator(), victim, recipe, learnt, len(images), *tested)
+    return 100 * float(balanced_accuracy(trained.named[-1] == task.test_labels.numpy(), task.test_labels.numpy()))
 
 
 def measure(task: Task, seed: int, threats: Iterable[str] = LEAST_MARGIN) -> dict[tuple[str, str], float]:

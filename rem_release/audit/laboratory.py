@@ -12,7 +12,7 @@ from rem_release.audit.ledger import Asked, Ledger, VictimRecord, pack
 from rem_release.audit.naming import Names
 from rem_release.audit.preparation import Preparation
 from rem_release.audit.setup import AuditSetup
-from rem_release.audit.victim import Outcome, train_victim
+from rem_release.audit.victim import TrainedVictim, train_victim
 from rem_release.threats.images import TestImages
 from rem_release.threats.threat import Threat
 from rem_release.training.loop import Progress
@@ -78,9 +78,9 @@ class Laboratory:
         began = time.monotonic()
         images, test_images, test_labels = self.images.prepare(task)
         in_all, recipe = len(self.setup.holdout.train_rows), self.setup.recipe_of(task)
-        outcome = train_victim(self.accelerator, task, recipe, images, in_all, test_images, test_labels, after_step)
-        learnability = self._measure_learnability(task, outcome, test_images, test_labels)
-        record = _describe(self._ask(task), outcome, learnability, time.monotonic() - began)
+        trained = train_victim(self.accelerator, task, recipe, images, in_all, test_images, test_labels, after_step)
+        learnability = self._measure_learnability(task, trained, test_images, test_labels)
+        record = _describe(self._ask(task), trained, learnability, time.monotonic() - began)
         return self._agree(record) or record
 
     def _agree(self, record: VictimRecord | None) -> VictimRecord | None:
@@ -88,27 +88,27 @@ class Laboratory:
         return record if self.accelerator.num_processes == 1 else broadcast_object_list([record])[0]
 
     def _measure_learnability(
-        self, task: Task, outcome: Outcome, images: TestImages, labels: Tensor
+        self, task: Task, trained: TrainedVictim, images: TestImages, labels: Tensor
     ) -> list[float] | None:
-        if outcome.model is None or not self.names.wants_learnability(task):
+        if trained.model is None or not self.names.wants_learnability(task):
             return None
         asked = self.setup.recipe.learnability
-        return perturbed_accuracies(outcome.model, images, labels, asked.samples, asked.sigma, task.seed).tolist()
+        return perturbed_accuracies(trained.model, images, labels, asked.samples, asked.sigma, task.seed).tolist()
 
 
-def _describe(asked: Asked, outcome: Outcome, learnability: list[float] | None, seconds: float) -> VictimRecord:
-    watched, task = outcome.watched, asked.task
+def _describe(asked: Asked, trained: TrainedVictim, learnability: list[float] | None, seconds: float) -> VictimRecord:
+    watched, task = trained.watched, asked.task
     return VictimRecord(
         key=asked.key,
         architecture=task.architecture.text,
         threat=task.threat.name,
         trained_on=task.trained_on,
         seed=task.seed,
-        finite=outcome.model is not None,
-        answers=pack(outcome.named),
+        finite=trained.model is not None,
+        answers=pack(trained.named),
         train_accuracy=watched.train_accuracy[-1] if watched.train_accuracy else 0.0,
-        fit=round(outcome.fit, 6),
-        attack_gain=outcome.attack_gain,
+        fit=round(trained.fit, 6),
+        attack_gain=trained.attack_gain,
         steps=asked.steps,
         loss=watched.loss,
         train_curve=watched.train_accuracy,

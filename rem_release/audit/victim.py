@@ -59,7 +59,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainedVictim:
     """A trained victim; `model` is None where the loss became NaN or infinite."""
 
     model: nn.Module | None
@@ -81,7 +81,7 @@ def train_victim(
     test_images: Tensor | TestImages,
     test_labels: Tensor,
     after_step: Progress | None = None,
-) -> Outcome:
+) -> TrainedVictim:
     """Train and test one victim.
 
     Args:
@@ -116,8 +116,8 @@ def train_victim(
         share = -(-recipe.victim.batch_size // accelerator.num_processes)
         gain = _measure_attack(model, task, recipe, images, steps, share)
     except NonFiniteLossError:
-        return Outcome(None, named, 0.0, watched, None)
-    return Outcome(model, named, _measure_fit(model, images), watched, gain)
+        return TrainedVictim(None, named, 0.0, watched, None)
+    return TrainedVictim(model, named, _measure_fit(model, images), watched, gain)
 
 
 def _schedule(task: Task, recipe: AuditRecipe, steps: int) -> Schedule:

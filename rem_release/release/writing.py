@@ -21,7 +21,7 @@ from rem_release.errors import InputError
 from rem_release.release.figures import fit_tile
 from rem_release.release.imperceptibility import ChangeMeter, measure_change
 from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
-from rem_release.release.shard_journal import Outcome, ShardJournal
+from rem_release.release.shard_journal import ShardJournal, WrittenRow
 
 Progress = Callable[[int, int], None]
 _FIGURE_IMAGES = 16
@@ -85,14 +85,14 @@ class Written:
     """dB, the most that subtracting a tile of the noise figure gains; above `MOST_GAIN` no further row is tried"""
     rows: int = 0
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, written_row: WrittenRow) -> None:
         """Take the next row."""
-        if outcome.change is not None:
-            self.meter.record(outcome.change, self.rows)
-        if outcome.sample is not None:
-            self.samples.append(outcome.sample)
-        self.raised += outcome.raised
-        self.gain = max(self.gain, outcome.gain)
+        if written_row.change is not None:
+            self.meter.record(written_row.change, self.rows)
+        if written_row.sample is not None:
+            self.samples.append(written_row.sample)
+        self.raised += written_row.raised
+        self.gain = max(self.gain, written_row.gain)
         self.rows += 1
 
 
@@ -128,14 +128,14 @@ def write_rows(
     sampled = _choose_samples(choice, positions)
     result, first = Written(), 0
 
-    def make_row(position: int) -> tuple[bytes, Outcome]:
+    def make_row(position: int) -> tuple[bytes, WrittenRow]:
         judged = figure if result.gain <= MOST_GAIN else None  # one row above it is enough
         return _make_row(source, choice, noise, budget, position, position in sampled, judged)
 
     for split, count in choice.count_released(source.splits).items():
         journal = journals[split]
-        for outcome in journal.outcomes():
-            result.add(outcome)
+        for written_row in journal.written_rows():
+            result.add(written_row)
         rest = positions[result.rows : first + count]
         with ShardWriter(
             staging,
@@ -148,9 +148,9 @@ def write_rows(
             first_row=first,
         ) as writer:
             made = map_in_order(make_row, [int(position) for position in rest])
-            for (png, outcome), columns in zip(made, _columns_of(source, choice.working.rows[rest]), strict=True):
-                journal.note(outcome)
-                result.add(outcome)
+            for (png, written_row), columns in zip(made, _columns_of(source, choice.working.rows[rest]), strict=True):
+                journal.note(written_row)
+                result.add(written_row)
                 writer.write([png], columns)
                 if progress:
                     progress(result.rows, len(positions))
@@ -177,12 +177,12 @@ def _make_row(
     position: int,
     is_sample: bool,
     figure: NoiseGain | None,
-) -> tuple[bytes, Outcome]:
+) -> tuple[bytes, WrittenRow]:
     working = choice.working
     row, image = int(working.rows[position]), int(working.image_of_row[position])
     clean = _read_again(source, choice, row, working.hashes[image])
     if choice.roles[image] != Role.PROTECTED:
-        return encode_png(clean), Outcome(None, False, None)
+        return encode_png(clean), WrittenRow(None, False, None)
     levels = noise.read(int(choice.noise_index[image]))
     tensor, raised = protect_at_own_size(torch.from_numpy(clean).permute(2, 0, 1), levels, budget)
     protected = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
@@ -190,7 +190,7 @@ def _make_row(
     if not 0 < abs(change.largest) <= budget:
         raise RuntimeError(f"row {row}: the noise changes a pixel by {change.largest} levels of at most {budget}")
     _, gain = figure.find(clean, protected) if figure else (0, 0.0)
-    return encode_png(protected), Outcome(change, raised, fit_tile(protected) if is_sample else None, gain)
+    return encode_png(protected), WrittenRow(change, raised, fit_tile(protected) if is_sample else None, gain)
 
 
 def _read_again(source: Source, choice: Choice, row: int, expected: str) -> np.ndarray:
