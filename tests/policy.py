@@ -172,12 +172,12 @@ def _hints(name: str) -> set[str]:
 
 # --- files
 
-_DROPPINGS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r", "@eadir", "__macosx"}
+_SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r", "@eadir", "__macosx"}
 """SILENT: README names three; the others are in the tests"""
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _DROPPINGS or name.endswith(("~", ".lnk"))
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES or name.endswith(("~", ".lnk"))
 
 
 def _files(folder: Path) -> list[tuple[str, ...]]:

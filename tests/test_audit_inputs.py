@@ -226,7 +226,7 @@ def test_a_split_that_is_none_is_refused(count: int, share: float) -> None:
 def test_what_is_too_large_for_memory_is_the_same_on_disk(partial: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = read_training(partial, "protected", EVERY, None, (), 8, 0)
     tested = fit_projection(expected.images, expected.labels, 2, 0)
-    monkeypatch.setattr(sets, "_MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(sets, "_MAX_IN_MEMORY", 0)
     found = read_training(partial, "protected", EVERY, None, (), 8, 0)
     assert isinstance(found.images, StoredImages)
     assert found.digest == expected.digest

@@ -20,8 +20,8 @@ from PIL import Image
 
 from rem_release.audit.inputs.holdout import choose_holdout
 from rem_release.audit.inputs.target import open_target
-from rem_release.audit.laboratory import Laboratory
-from rem_release.audit.ledger import Asked, Ledger, VictimRecord, baseline_folder, key_of, pack
+from rem_release.audit.ledger import Ledger, VictimRecord, WantedVictim, baseline_folder, key_of, pack
+from rem_release.audit.runner import VictimRunner
 from rem_release.audit.setup import AuditSetup
 from rem_release.data.images.pixels import fit_working_grid
 from rem_release.models import build_model
@@ -48,12 +48,12 @@ def make_record(number: int, trained_on: str = "clean", **changes: object) -> Vi
     return VictimRecord.model_validate(values | changes)
 
 
-def ask(record: VictimRecord, **changes: object) -> Asked:
+def ask(record: VictimRecord, **changes: object) -> WantedVictim:
     """What that record is of."""
     task = Task(
         parse_architecture(record.architecture), parse_threat(record.threat), record.trained_on, seed=record.seed
     )
-    return replace(Asked(record.key, task, record.steps, IMAGES, CLASSES), **changes)
+    return replace(WantedVictim(record.key, task, record.steps, IMAGES, CLASSES), **changes)
 
 
 def ids(ledger: Ledger, numbers: range) -> list[int]:
@@ -401,8 +401,8 @@ def setup(scene, recipe) -> AuditSetup:
     return make_setup(recipe, scene.copy, scene.clean, scene.test)
 
 
-def make_laboratory(setup: AuditSetup, path: Path | None = None, cache: Path | None = None, writes=True) -> Laboratory:
-    return Laboratory(setup, Ledger(path, cache, writes), Accelerator(cpu=True))
+def make_runner(setup: AuditSetup, path: Path | None = None, cache: Path | None = None, writes=True) -> VictimRunner:
+    return VictimRunner(setup, Ledger(path, cache, writes), Accelerator(cpu=True))
 
 
 def make_task(trained_on="clean", threat="standard", network="small_vgg", seed=0) -> Task:
@@ -427,16 +427,16 @@ TASKS = {
 def victims(setup, tmp_path_factory) -> Path:
     """The records of all tasks."""
     path = tmp_path_factory.mktemp("victims") / "victims.jsonl"
-    laboratory = make_laboratory(setup, path)
+    runner = make_runner(setup, path)
     for task in TASKS.values():
-        laboratory.make(task)
+        runner.make(task)
     return path
 
 
 def known(setup: AuditSetup, victims: Path, tasks: dict[str, Task] = TASKS) -> set[str]:
     """Which victims need not be trained under another setup."""
-    laboratory = make_laboratory(setup, victims, writes=False)
-    return {name for name, task in tasks.items() if laboratory.known(task)}
+    runner = make_runner(setup, victims, writes=False)
+    return {name for name, task in tasks.items() if runner.known(task)}
 
 
 def test_every_victim_has_a_record_of_its_own_and_is_known_afterwards(setup, victims):
@@ -517,16 +517,16 @@ def test_policy_and_statistics_change_no_key(change, setup, victims, tmp_path):
 
 
 def test_a_learnability_bound_changes_the_key_of_the_surrogate_alone(setup, victims, tmp_path):
-    seeds, path = make_laboratory(setup).seeds, tmp_path / "victims.jsonl"
+    seeds, path = make_runner(setup).seeds, tmp_path / "victims.jsonl"
     tasks = {str(number): make_task("protected", seed=seeds.of("protected", number)) for number in range(2)}
     tasks |= {kind: make_task(kind, seed=seeds.of(kind, 0)) for kind in ("clean", "random")}
-    laboratory = make_laboratory(setup, path)
+    runner = make_runner(setup, path)
     for task in tasks.values():
-        laboratory.make(task)
+        runner.make(task)
     asked = replace(setup, recipe=tiny_recipe(tmp_path, learnability__samples=3))
     assert known(asked, path, tasks) == {"1", "clean", "random"}
     assert known(asked, victims) == set(TASKS)
-    assert make_laboratory(asked).make(tasks["0"]).learnability is not None
+    assert make_runner(asked).make(tasks["0"]).learnability is not None
 
 
 def test_another_release_changes_the_keys_of_what_learns_from_it(setup, scene, recipe, victims, tmp_path):
@@ -536,13 +536,13 @@ def test_another_release_changes_the_keys_of_what_learns_from_it(setup, scene, r
 
 def test_seeds_go_by_what_an_owner_can_choose_and_those_of_baselines_not_by_the_release(setup, scene, recipe, tmp_path):
     """Whoever chooses test images, or one noise of many, does not know before which victims will be trained."""
-    own = make_laboratory(setup).seeds
+    own = make_runner(setup).seeds
     copy, test = protect(scene.clean, tmp_path / "copy", seed=1), Path(shutil.copytree(scene.test, tmp_path / "test"))
-    release = make_laboratory(make_setup(recipe, copy, scene.clean, scene.test)).seeds
+    release = make_runner(make_setup(recipe, copy, scene.clean, scene.test)).seeds
     assert (release.clean, release.holdout) == (own.clean, own.holdout)
     assert release.release != own.release
     draw(test / "dog" / "3.png", 999)
-    holdout = make_laboratory(make_setup(recipe, scene.copy, scene.clean, test)).seeds
+    holdout = make_runner(make_setup(recipe, scene.copy, scene.clean, test)).seeds
     assert (holdout.clean, holdout.release) == (own.clean, own.release)
     assert holdout.holdout != own.holdout
     for kind in KINDS:
@@ -557,7 +557,7 @@ def test_the_originals_of_a_class_are_one_set_wherever_they_lie(setup, scene, re
         shutil.copytree(scene.root / folder, tmp_path / folder)
         (tmp_path / folder / "cat" / "0.png").rename(tmp_path / folder / "cat" / "z.png")
     other = make_setup(recipe, tmp_path / "copy", tmp_path / "clean", scene.test)
-    assert make_laboratory(other).seeds.clean == make_laboratory(setup).seeds.clean
+    assert make_runner(other).seeds.clean == make_runner(setup).seeds.clean
 
 
 def test_the_same_images_elsewhere_are_the_same(scene, recipe, victims, tmp_path):
@@ -587,7 +587,7 @@ def test_one_original_or_one_label_changes_every_key(scene, recipe, victims, tmp
 def test_which_rows_are_held_out_changes_every_key(scene, recipe, victims, tmp_path):
     kept = make_setup(recipe, scene.copy, scene.clean, None)
     path = tmp_path / "victims.jsonl"
-    make_laboratory(kept, path).make(make_task())
+    make_runner(kept, path).make(make_task())
     assert known(kept, path, {"clean": make_task()}) == {"clean"}
     more = make_setup(tiny_recipe(tmp_path, holdout__share=0.6), scene.copy, scene.clean, None)
     assert known(more, path, {"clean": make_task()}) == set()
@@ -607,16 +607,16 @@ def test_originals_that_look_alike_on_the_grid_are_told_apart_for_filters_see_th
 ):
     clean = shrink(scene.clean, tmp_path / "clean")
     shrunk = make_setup(recipe, protect(clean, tmp_path / "copy"), clean, scene.test)
-    one, other = (make_laboratory(each).images.prepare(make_task())[0].images for each in (setup, shrunk))
+    one, other = (make_runner(each).images.prepare(make_task())[0].images for each in (setup, shrunk))
     assert torch.equal(one, other)
-    blurred = [make_laboratory(each).images.prepare(make_task(threat="mean"))[0].images for each in (setup, shrunk)]
+    blurred = [make_runner(each).images.prepare(make_task(threat="mean"))[0].images for each in (setup, shrunk)]
     assert not torch.equal(*blurred)
     assert known(shrunk, victims) == set()
 
 
 def test_so_are_releases(setup, scene, recipe, victims, tmp_path):
     shrunk = make_setup(recipe, shrink(scene.copy, tmp_path / "copy"), scene.clean, scene.test)
-    one, other = (make_laboratory(each).images.prepare(make_task("protected"))[0].images for each in (setup, shrunk))
+    one, other = (make_runner(each).images.prepare(make_task("protected"))[0].images for each in (setup, shrunk))
     assert torch.equal(one, other)
     assert known(shrunk, victims) == BASELINES
 
@@ -628,9 +628,9 @@ def test_so_are_test_images_for_filters_see_them_at_their_own_size_too(scene, re
     small = shrink(large, tmp_path / "small")
     tasks = {threat: make_task(threat=threat) for threat in ("standard", "mean", "mean(on=both)")}
     path = tmp_path / "victims.jsonl"
-    laboratory = make_laboratory(make_setup(recipe, scene.copy, scene.clean, large), path)
+    runner = make_runner(make_setup(recipe, scene.copy, scene.clean, large), path)
     for task in tasks.values():
-        laboratory.make(task)
+        runner.make(task)
     found = known(make_setup(recipe, scene.copy, scene.clean, small), path, tasks)
     assert found == set()
 
@@ -647,10 +647,10 @@ def test_in_a_partial_release_the_random_control_depends_on_which_rows_are_prote
     for name in ("cat", "dog"):
         copy = protect(scene.clean, tmp_path / name, only=f"{name}/[01].png")
         setups[name] = make_setup(recipe, copy, scene.clean, scene.test)
-        assert make_laboratory(setups[name]).setup.is_partial
-    laboratory = make_laboratory(setups["cat"], path)
+        assert make_runner(setups[name]).setup.is_partial
+    runner = make_runner(setups["cat"], path)
     for task in tasks.values():
-        laboratory.make(task)
+        runner.make(task)
     assert known(setups["cat"], path, tasks) == set(KINDS)
     assert known(setups["dog"], path, tasks) == {"clean", "yardstick"}
 
@@ -663,7 +663,7 @@ def test_a_weights_file_counts_by_its_bytes_not_by_its_place(setup, tmp_path):
         n: make_task(network=f"small_vgg(weights={tmp_path / n / 'w.pt'},resize=8)") for n in ("one", "same", "other")
     }
     path = tmp_path / "victims.jsonl"
-    make_laboratory(setup, path).make(tasks["one"])
+    make_runner(setup, path).make(tasks["one"])
     assert {name for name, task in tasks.items() if known(setup, path, {name: task})} == {"one", "same"}
     larger = make_task(network=f"small_vgg(weights={tmp_path / 'one' / 'w.pt'},resize=16)")
     assert known(setup, path, {"larger": larger}) == set()
@@ -672,7 +672,7 @@ def test_a_weights_file_counts_by_its_bytes_not_by_its_place(setup, tmp_path):
 def train(setup: AuditSetup, path: Path, cache: Path, task: Task) -> tuple[VictimRecord, int]:
     """The record, and how many training steps it took."""
     steps: list[int] = []
-    record = make_laboratory(setup, path, cache).make(task, lambda step, _: steps.append(step))
+    record = make_runner(setup, path, cache).make(task, lambda step, _: steps.append(step))
     return record, len(steps)
 
 
@@ -705,9 +705,9 @@ def test_the_random_control_of_unprotected_images_is_noisy_and_that_of_any_relea
     """What an audit of unprotected images caches is what audits of protected ones find."""
     nothing = replace(make_setup(recipe, scene.clean, scene.clean, scene.test, rho_u=None), rho_u=Fraction(8, 255))
     assert not nothing.target.changed.any()
-    own = [make_laboratory(nothing).images.prepare(make_task(kind))[0].images.int() for kind in ("random", "clean")]
+    own = [make_runner(nothing).images.prepare(make_task(kind))[0].images.int() for kind in ("random", "clean")]
     assert (own[0] - own[1]).abs().max() >= 4
-    assert torch.equal(make_laboratory(setup).images.prepare(make_task("random"))[0].images.int(), own[0])
+    assert torch.equal(make_runner(setup).images.prepare(make_task("random"))[0].images.int(), own[0])
     path = tmp_path / "victims.jsonl"
-    make_laboratory(nothing, path).make(make_task("random"))
+    make_runner(nothing, path).make(make_task("random"))
     assert known(setup, path, {"random": make_task("random")}) == {"random"}

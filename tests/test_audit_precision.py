@@ -75,8 +75,8 @@ def test_the_probe_of_a_plan_times_what_is_trained(precision: Precision, seen: l
     recipe = read_recipe(tmp_path, **QUICK, victim__precision=precision)
     holdout, target = SimpleNamespace(train_rows=range(8)), SimpleNamespace(classes=["one", "two"])
     setup = SimpleNamespace(recipe_of=lambda task: recipe, holdout=holdout, target=target, resolution=SIDE)
-    laboratory = SimpleNamespace(setup=setup, accelerator=Accelerator(cpu=True))
-    assert _seconds_per_pass(laboratory, TASK) > 0  # type: ignore[arg-type]
+    runner = SimpleNamespace(setup=setup, accelerator=Accelerator(cpu=True))
+    assert _seconds_per_pass(runner, TASK) > 0  # type: ignore[arg-type]
     assert set(seen) == expect(precision)
 
 

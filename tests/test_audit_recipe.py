@@ -12,7 +12,7 @@ from rem_release.errors import InputError
 from rem_release.models import MODELS, build_model
 from rem_release.recipe_files import hash_document, recipe_names, recipe_text
 from rem_release.release.canonical import sha256_file
-from rem_release.release.certificate import LEAST_SEEDS, TIERS, read_certificate
+from rem_release.release.certificate import MIN_SEEDS, TIERS, read_certificate
 from rem_release.verdict.plan import describe_training, needs_yardstick, plan_rows, yardstick
 from rem_release.verdict.recipe import (
     ARCHITECTURES,
@@ -102,7 +102,7 @@ def test_the_paper_recipe_is_the_paper_s_training_and_grid():
 def test_every_shipped_recipe_bounds_what_it_requires(name):
     """Three seeds or more of every row that decides, and victims that are nobody's own."""
     recipe = load_audit_recipe(name)
-    assert recipe.seeds.required >= LEAST_SEEDS
+    assert recipe.seeds.required >= MIN_SEEDS
     assert not needs_yardstick(recipe)
     rows = plan_rows(recipe, "resnet18", RHO_A)
     assert {row.seeds for row in rows if row.tier in SHIPPED_REQUIRED} == {recipe.seeds.required}

@@ -12,8 +12,8 @@ from accelerate import Accelerator
 
 from rem_release.audit.inputs.holdout import choose_holdout
 from rem_release.audit.inputs.target import open_target
-from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
+from rem_release.audit.runner import VictimRunner
 from rem_release.audit.setup import AuditSetup
 from rem_release.threats.threat import parse_threat
 from rem_release.verdict.plan import Task
@@ -84,18 +84,18 @@ def test_an_audit_whose_victims_are_all_known_decodes_nothing(scene: Path, audit
     assert read_certificate(scene / "run") == read_certificate(audited / "run")
 
 
-def test_a_laboratory_and_its_keys_read_no_image(scene: Path, audited: Path, tmp_path: Path, damaged) -> None:
+def test_a_runner_and_its_keys_read_no_image(scene: Path, audited: Path, tmp_path: Path, damaged) -> None:
     damaged("clean")
     damaged("test")
     target = open_target(scene / "run")
     holdout = choose_holdout(target, str(audited / "test"), target.run, 0.2, "refuse")
     recipe = read_recipe(tmp_path, **QUICK)
     setup = AuditSetup(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
-    laboratory = Laboratory(setup, Ledger(scene / "run" / "audit" / "victims.jsonl", None), Accelerator(cpu=True))
+    runner = VictimRunner(setup, Ledger(scene / "run" / "audit" / "victims.jsonl", None), Accelerator(cpu=True))
     network = parse_architecture("small_resnet")
-    seed = laboratory.seeds.of("protected", 0)
-    assert laboratory.known(Task(network, parse_threat("standard"), "protected", seed)) is not None
-    assert laboratory.known(Task(network, parse_threat("mean(on=both)"), "protected", seed)) is None
+    seed = runner.seeds.of("protected", 0)
+    assert runner.known(Task(network, parse_threat("standard"), "protected", seed)) is not None
+    assert runner.known(Task(network, parse_threat("mean(on=both)"), "protected", seed)) is None
 
 
 def test_what_is_decoded_after_all_is_held_against_what_is_remembered(scene: Path, audited: Path, damaged) -> None:

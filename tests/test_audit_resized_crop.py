@@ -17,8 +17,8 @@ from torchvision.transforms.v2 import functional as tv
 from rem_release.audit.inputs.holdout import choose_holdout
 from rem_release.audit.inputs.sets import add_random_signs, read_testing, read_training
 from rem_release.audit.inputs.target import open_target
-from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
+from rem_release.audit.runner import VictimRunner
 from rem_release.audit.setup import AuditSetup
 from rem_release.audit.step import make_step
 from rem_release.data.images.pixels import pixel_hash
@@ -250,15 +250,15 @@ def task(threat: str, trained_on="protected") -> Task:
     return Task(parse_architecture("small_resnet"), parse_threat(threat), trained_on, 0)
 
 
-def test_the_laboratory_brings_views_of_the_asked_size_and_whole_images_as_before(scene, tmp_path):
-    laboratory = Laboratory(open_setup(scene, tmp_path), Ledger(None, None), Accelerator(cpu=True))
+def test_the_runner_brings_views_of_the_asked_size_and_whole_images_as_before(scene, tmp_path):
+    runner = VictimRunner(open_setup(scene, tmp_path), Ledger(None, None), Accelerator(cpu=True))
     for threat, side, views in (
         ("resized_crop(size=0.5,views=2)", 8, 2),
         ("standard", 16, 1),
         ("resized_crop(size=1.5)", 24, 8),
         ("jpeg(quality=10)+resized_crop(views=1)", 16, 1),
     ):
-        images, test_images, test_labels = laboratory.images.prepare(task(threat))
+        images, test_images, test_labels = runner.images.prepare(task(threat))
         assert images.images.shape == (8 * views, 3, side, side)
         assert images.labels.tolist() == [0] * 4 * views + [1] * 4 * views
         assert (test_images.shape, len(test_labels)) == ((8, 3, side, side), 8)
@@ -266,11 +266,11 @@ def test_the_laboratory_brings_views_of_the_asked_size_and_whole_images_as_befor
 
 def test_the_clean_part_is_every_view_of_the_clean_rows(scene, tmp_path):
     setup = open_setup(scene, tmp_path)
-    laboratory = Laboratory(setup, Ledger(None, None), Accelerator(cpu=True))
+    runner = VictimRunner(setup, Ledger(None, None), Accelerator(cpu=True))
     threat = "mixed(protected=0.5)+resized_crop(views=3)"
     rows = np.flatnonzero(~setup.protected_rows(parse_threat(threat)))
     assert len(rows) == 4
-    images, _, _ = laboratory.images.prepare(task(threat, "clean part"))
+    images, _, _ = runner.images.prepare(task(threat, "clean part"))
     expected = read_training(
         setup.target, "clean", setup.holdout.train_rows[rows], None, (), CropPipeline(16, views=3), 0
     )
@@ -281,13 +281,13 @@ def test_the_clean_part_is_every_view_of_the_clean_rows(scene, tmp_path):
 def test_every_parameter_makes_another_victim(scene, tmp_path, monkeypatch):
     setup = open_setup(scene, tmp_path, **QUICK)
     ledger = Ledger(tmp_path / "victims.jsonl", tmp_path / "cache")
-    laboratory = Laboratory(setup, ledger, Accelerator(cpu=True))
+    runner = VictimRunner(setup, ledger, Accelerator(cpu=True))
     texts = ["standard", "resized_crop"]
     others = ["size=0.5", "interpolation=bicubic", "antialias=false", "min_area=0.5", "views=4"]
     texts += [f"resized_crop({each})" for each in others]
-    keys = {laboratory.make(task(text, "clean")).key for text in texts}
+    keys = {runner.make(task(text, "clean")).key for text in texts}
     assert len(keys) == len(texts)
-    again = Laboratory(replace(setup), Ledger(None, tmp_path / "cache"), Accelerator(cpu=True))
+    again = VictimRunner(replace(setup), Ledger(None, tmp_path / "cache"), Accelerator(cpu=True))
     assert again.known(task("resized_crop(views=8)", "clean")).key in keys
     assert again.known(task("resized_crop(views=9)", "clean")) is None
 

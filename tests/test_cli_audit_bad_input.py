@@ -500,7 +500,7 @@ def test_a_temporary_folder_that_is_too_small_is_refused_before_anything_is_trai
     run("audit", *options)
     before = snapshot(location / "audit")
     views = 24 * 4 * 3 * 16 * 16  # of one set: 24 images in four views
-    monkeypatch.setattr(sets, "_MOST_IN_MEMORY", views - 1)
+    monkeypatch.setattr(sets, "_MAX_IN_MEMORY", views - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=views - 1))
     result = run("audit", *options, "--json")
     assert (result.code, result.out) == (1, "")

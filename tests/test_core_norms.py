@@ -12,7 +12,7 @@ from torch import nn
 
 from rem_release.core.draws import Draws, Purpose
 from rem_release.core.norms import ascend, measure, project, random_start
-from rem_release.core.pgd import frozen, pgd
+from rem_release.core.pgd import frozen_in_eval_mode, pgd
 
 NORMS = ["linf", "l2", "l1"]
 START = Purpose.ADVERSARY_START
@@ -179,7 +179,7 @@ def test_the_attack_reaches_the_known_optimum_of_a_linear_model(norm, radius, st
     y = torch.arange(len(x)) % 2
     weight = model[1].weight
     uphill = torch.where(y[:, None] == 0, weight[1] - weight[0], weight[0] - weight[1]).detach()
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         found = pgd(model, x, y, radius, step_size, 200, noise, norm)
     assert_inside(found, x, radius, norm)
     for index in range(len(x)):
@@ -194,7 +194,7 @@ def test_the_attack_reaches_the_known_optimum_of_a_linear_model(norm, radius, st
 def test_every_iterate_lies_in_ball_and_box(norm, seed, radius, steps, share):
     model = linear_model(side=8, classes=3, seed=seed).float()
     x, noise = draw_images(seed=seed)
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         found = pgd(model, x, torch.arange(len(x)) % 3, radius, radius * share, steps, noise, norm)
     assert_inside(found, x, radius, norm)
 
@@ -202,7 +202,7 @@ def test_every_iterate_lies_in_ball_and_box(norm, seed, radius, steps, share):
 def test_linf_is_the_plain_signed_iteration_to_the_last_bit():
     model, (x, delta) = linear_model(side=8, classes=4).float(), draw_images()
     y, radius = torch.arange(len(x)) % 4, 8 / 255
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         found = pgd(model, x, y, radius, radius / 4, 5, delta)
     low, high = (-x).clamp(min=-radius), (1 - x).clamp(max=radius)
     delta = torch.maximum(torch.minimum(delta, high), low)
@@ -218,7 +218,7 @@ def test_linf_is_the_plain_signed_iteration_to_the_last_bit():
 def test_noise_does_not_depend_on_the_batch(norm):
     model, (x, noise) = linear_model(side=8, classes=4), draw_images(dtype=torch.float64)
     y, order = torch.arange(len(x)) % 4, torch.tensor([4, 1])
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         whole = pgd(model, x, y, 1.0, 0.3, 5, noise, norm)
         part = pgd(model, x[order], y[order], 1.0, 0.3, 5, noise[order], norm)
     torch.testing.assert_close(part, whole[order], atol=1e-9, rtol=0)
@@ -231,7 +231,7 @@ def test_soft_labels_pull_away_from_the_mixture(norm):
     y = torch.arange(len(x)) % 3
     certain = F.one_hot(y, 3).double()
     mixed = 0.5 * certain + 0.5 * certain.roll(1, dims=1)
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         hard = pgd(model, x, y, 0.5, 0.1, 5, noise * 0, norm)
         torch.testing.assert_close(pgd(model, x, certain, 0.5, 0.1, 5, noise * 0, norm), hard)
         soft = pgd(model, x, mixed, 0.5, 0.1, 5, noise * 0, norm)

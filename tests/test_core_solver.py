@@ -8,7 +8,7 @@ from torch import nn
 from rem_release.core.draws import Draws, Purpose, own_purpose, uniform
 from rem_release.core.levels import add_quantised
 from rem_release.core.norms import project
-from rem_release.core.pgd import frozen, pgd
+from rem_release.core.pgd import frozen_in_eval_mode, pgd
 from rem_release.core.resampling import NoiseRoute
 from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
 from rem_release.recipe import load_recipe
@@ -151,7 +151,7 @@ def test_pgd_reaches_the_closed_form_on_a_linear_model():
     uphill = torch.where(y[:, None] == 0, weight[1] - weight[0], weight[0] - weight[1]).reshape(x.shape).sign()
     best = torch.minimum(torch.maximum(rho * uphill, -x), 1 - x)
     start = (torch.rand(x.shape, generator=generator, dtype=torch.float64) * 2 - 1) * rho
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         found = pgd(model, x, y, rho, rho / 4, 8, start)
     torch.testing.assert_close(found, best, atol=1e-12, rtol=0)
 
@@ -236,7 +236,7 @@ def test_noise_lowers_the_adversarial_loss_that_it_is_made_for():
     levels = min_max_noise(model, x, y, s, Draws(0, ids, 0))
 
     def adversarial_loss(images):
-        with frozen(model):
+        with frozen_in_eval_mode(model):
             delta = pgd(model, images, y, s.rho_a, s.alpha_a, 20, torch.zeros_like(images))
         return F.cross_entropy(model(images + delta), y, reduction="none")
 
@@ -250,7 +250,7 @@ def test_frozen_restores_the_model_even_after_an_error():
     before = ([m.training for m in model.modules()], [p.requires_grad for p in model.parameters()])
 
     def fail_inside():
-        with frozen(model):
+        with frozen_in_eval_mode(model):
             assert not any(m.training for m in model.modules())
             assert not any(p.requires_grad for p in model.parameters())
             raise RuntimeError("on purpose")

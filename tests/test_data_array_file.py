@@ -10,7 +10,7 @@ import torch
 
 from rem_release.audit.inputs.sets import count_temporary
 from rem_release.data import array_file
-from rem_release.data.array_file import ArrayFile, StoredImages, TemporaryImages, bring_near, require_temporary
+from rem_release.data.array_file import ArrayFile, StoredImages, TemporaryImages, require_temporary, to_device
 from rem_release.errors import RemReleaseError
 from rem_release.threats.kinds.resized_crop.pipeline import CropPipeline
 
@@ -54,10 +54,10 @@ def test_images_go_to_a_device_in_pieces(
 def test_what_fits_is_brought_whole_and_what_does_not_stays_on_disk(
     stored: StoredImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert bring_near(stored, CPU) is stored
-    assert bring_near(IMAGES, CPU) is IMAGES
+    assert to_device(stored, CPU) is stored
+    assert to_device(IMAGES, CPU) is IMAGES
     monkeypatch.setattr(array_file, "_fits", lambda images, device: True)
-    assert torch.equal(bring_near(stored, CPU), IMAGES)
+    assert torch.equal(to_device(stored, CPU), IMAGES)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from rem_release.data.in_order import _current, map_in_order, take_room
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_order, "_MOST_PIXELS", 100)
+    monkeypatch.setattr(in_order, "_MAX_PIXELS", 100)
 
 
 class Flight:

@@ -627,7 +627,7 @@ def refuse_unhinted(path: Path) -> None:
     )
 
 
-def test_droppings_of_systems_are_passed_over_and_counted(tmp_path: Path) -> None:
+def test_system_files_are_passed_over_and_counted(tmp_path: Path) -> None:
     for name in ("a/1.png", "b/2.png"):
         draw(tmp_path / name)
     names = ["Thumbs.db", "Icon\r", "Picasa.ini", ".DS_Store", "._1.png", "1.png~", "photo.lnk", "desktop.ini"]

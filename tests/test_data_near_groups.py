@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rem_release.data.array_file import ArrayFile, StoredImages
 from rem_release.data.copies.bitmap_index import BitmapIndex
 from rem_release.data.copies.near_groups import (
-    MOST_TOGETHER,
+    MAX_TOGETHER,
     NearGroups,
     group_near_copies,
     mark_near_copies,
@@ -90,15 +90,15 @@ def test_groups_are_those_of_a_search_of_every_pair(
     firsts = {other: min(one for one, second in pairs if second == other) for _, other in pairs}
     assert near.earlier.tolist() == [firsts.get(place, -1) for place in range(count)]
     sizes = np.bincount(near.chain, minlength=count)
-    assert np.bincount(near.group).max() <= MOST_TOGETHER
+    assert np.bincount(near.group).max() <= MAX_TOGETHER
     for place, (chain, first) in enumerate(zip(near.chain.tolist(), near.group.tolist(), strict=True)):
         assert near.chain[first] == chain
-        if sizes[chain] <= MOST_TOGETHER:
+        if sizes[chain] <= MAX_TOGETHER:
             assert first == chain
         else:
             assert place == first or (first, place) in pairs
     assert {tuple(members) for members in map(np.ndarray.tolist, near.split_chains())} == {
-        tuple(np.flatnonzero(near.chain == chain).tolist()) for chain in np.flatnonzero(sizes > MOST_TOGETHER)
+        tuple(np.flatnonzero(near.chain == chain).tolist()) for chain in np.flatnonzero(sizes > MAX_TOGETHER)
     }
 
 
@@ -151,7 +151,7 @@ def test_groups_are_drawn_whole_and_about_as_many_as_asked(seed: int) -> None:
     reserved, protected = (roles == Role.RESERVED).sum(), (roles == Role.PROTECTED).sum()
     assert reserved <= 0.2 * len(roles)
     wanted = round(0.5 * (len(roles) - reserved))
-    assert wanted <= protected < wanted + MOST_TOGETHER
+    assert wanted <= protected < wanted + MAX_TOGETHER
 
 
 def test_a_class_that_is_one_group_is_not_reserved_whole() -> None:

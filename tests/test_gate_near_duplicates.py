@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from rem_release.data.copies.near_images import Grids, Near, find_alike, find_near
+from rem_release.data.copies.near_images import Grids, NearPair, find_alike, find_near
 from rem_release.data.images.decoding import BadImage
 from rem_release.data.images.pixels import encode_png, fit_working_grid
 from rem_release.data.shards import ShardWriter
@@ -48,7 +48,9 @@ def test_a_photograph_that_was_compressed_anew_is_alike_and_another_is_not() -> 
     assert not list(find_alike(even, odd))
 
 
-def find_plainly(ones: list[np.ndarray | None], others: list[np.ndarray | None], side: int, levels: int) -> list[Near]:
+def find_plainly(
+    ones: list[np.ndarray | None], others: list[np.ndarray | None], side: int, levels: int
+) -> list[NearPair]:
     """Every image against every other, as the definition has it."""
     found = []
     for number, one in enumerate(ones):
@@ -58,7 +60,7 @@ def find_plainly(ones: list[np.ndarray | None], others: list[np.ndarray | None],
             grids = [fit_working_grid(image, side).numpy().astype(int) for image in (one, other)]
             distance = int(np.abs(grids[0] - grids[1]).max())
             if distance <= levels + any(image.shape[:2] != (side, side) for image in (one, other)):
-                found.append(Near(number, place, distance))
+                found.append(NearPair(number, place, distance))
     return found
 
 
@@ -93,7 +95,7 @@ def test_pairs_bear_the_numbers_that_were_asked_for() -> None:
     images = [np.full((8, 8, 3), 10 * number, np.uint8) for number in range(9)]
     ones = Grids(images.__getitem__, np.array([7, 3]), 8)
     others = Grids(images.__getitem__, np.array([8, 2, 3]), 8)
-    assert list(find_near(ones, others, 10)) == [Near(7, 8, 10), Near(3, 2, 10), Near(3, 3, 0)]
+    assert list(find_near(ones, others, 10)) == [NearPair(7, 8, 10), NearPair(3, 2, 10), NearPair(3, 3, 0)]
 
 
 def test_nothing_is_near_nothing() -> None:

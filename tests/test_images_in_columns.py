@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rem_release.data.leaks.hidden_images import find_image
-from rem_release.data.leaks.row_room import MOST_BYTES, Excess, measure_rows
+from rem_release.data.leaks.row_capacity import MAX_BYTES, Excess, measure_rows
 from rem_release.data.sources.labels import refuse_pixels
 from rem_release.errors import InputError
 from rem_release.gate import values
@@ -325,7 +325,7 @@ def test_short_rows_always_fit(column: list[str | None]) -> None:
     found = excess_of({"note": column}, datasets.Features({"note": Value("string")}))
     for excess in found:
         row = int(excess.where.split()[1])
-        assert len(json.dumps(column[row], ensure_ascii=False).encode()) > MOST_BYTES - 20
+        assert len(json.dumps(column[row], ensure_ascii=False).encode()) > MAX_BYTES - 20
 
 
 @pytest.mark.parametrize(("size", "fits"), [(120, True), (300, False)])

@@ -18,7 +18,7 @@ from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.working_set import WorkingSet
 from rem_release.methods import METHODS, min_max_maker
-from rem_release.methods.fields import Eot
+from rem_release.methods.fields import EotSettings
 from rem_release.methods.maker import make_image_set
 from rem_release.methods.min_max_maker import MinMaxMaker
 from rem_release.methods.probe import probe_gradients
@@ -53,7 +53,7 @@ def recipe_of(method):
         rho_a=Fraction(8, 255),
         adversary_steps=2,
         adversary_step_size=Fraction(3, 255),
-        eot=Eot(transform="cifar", samples=2),
+        eot=EotSettings(transform="cifar", samples=2),
     )
     generator = replace(recipe.generator, model="small_resnet", steps=3, batch_size=4, decay_every=2, decay=0.5)
     data = replace(recipe.data, resolution=8)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rem_release.errors import InputError
-from rem_release.plain_yaml import MOST_CHARACTERS, read_yaml, read_yaml_file
+from rem_release.plain_yaml import MAX_CHARACTERS, read_yaml, read_yaml_file
 from rem_release.recipe_files import recipe_names, recipe_text
 from tests.command_line import run
 from tests.test_cli_bad_input import refuse
@@ -42,7 +42,7 @@ REFUSED = {
     "tab": ("a:\n\tb: 1\n", "is not YAML"),
     "control": ("a: \x00\n", "is not YAML"),
     "half a character": ("a: \ud800\n", "is not YAML"),
-    "too long": ("a: " + "x" * MOST_CHARACTERS, f"longer than {MOST_CHARACTERS:,} characters"),
+    "too long": ("a: " + "x" * MAX_CHARACTERS, f"longer than {MAX_CHARACTERS:,} characters"),
 }
 
 

@@ -331,7 +331,7 @@ def test_the_reason_of_a_file_that_the_disk_does_not_give(tmp_path: Path, monkey
 
 
 def test_the_reason_of_a_file_of_more_pages_than_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rem_release.data.images.tiff_pages.MOST_PAGES", 1)
+    monkeypatch.setattr("rem_release.data.images.tiff_pages.MAX_PAGES", 1)
     with pytest.raises(BadImage, match=r"^multi-page") as caught:
         decode(write_pages((noise(1, 8, 8, 3), 0), (noise(2, 4, 4, 3), 1)))
     assert caught.value.fault == "several frames or pages"

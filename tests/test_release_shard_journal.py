@@ -16,7 +16,7 @@ from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.data.working_set import read_working_set
 from rem_release.errors import InputError
 from rem_release.release import writing
-from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
+from rem_release.release.noise_gain import MAX_GAIN, NoiseGain
 from rem_release.release.shard_journal import open_journals
 from rem_release.release.writing import Choice, Written, write_rows
 from tests.command_line import draw
@@ -88,7 +88,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(
     assert written.meter.facts() == whole.meter.facts()
     assert written.meter.worst == whole.meter.worst
     assert (written.raised, written.rows) == (whole.raised, COUNT)
-    assert written.gain == whole.gain > MOST_GAIN
+    assert written.gain == whole.gain > MAX_GAIN
     assert len(written.samples) == len(whole.samples)
     for one, other in zip(written.samples, whole.samples, strict=True):
         assert_array_equal(one, other)

@@ -21,13 +21,13 @@ from accelerate import Accelerator
 from packaging.version import Version
 
 import rem_release
-from rem_release.audit import crew
+from rem_release.audit import parallel
 from rem_release.audit.inputs import sets
 from rem_release.audit.inputs.holdout import choose_holdout
 from rem_release.audit.inputs.target import open_target
-from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import Ledger
 from rem_release.audit.naming import TRAINS, threat_digest
+from rem_release.audit.runner import VictimRunner
 from rem_release.audit.setup import AuditSetup
 from rem_release.audit.step import make_step
 from rem_release.audit.victim import train_victim
@@ -149,9 +149,9 @@ def test_a_file_holds_the_parts_of_its_threat(scene: Path, tmp_path: Path) -> No
     """A filter and an adversary of its own. Another file may call its classes alike."""
     write_toy(tmp_path, "other", TOYS["filtered"].replace("image +", "image // 2 +"))
     with added(tmp_path):
-        laboratory = open_laboratory(scene, tmp_path)
+        runner = open_runner(scene, tmp_path)
         texts = ("standard", "filtered(shift=3)", "other(shift=3)")
-        plain, moved, halved = (laboratory.images.prepare(make_task(text))[0].images for text in texts)
+        plain, moved, halved = (runner.images.prepare(make_task(text))[0].images for text in texts)
         recipe = read_recipe(tmp_path, adversary={"steps": 3, "relative_step_size": 0.5})
         threat = parse_threat("filtered(shift=3)+cutout")
         assert "filtered._Move" not in known_parts()
@@ -285,14 +285,14 @@ def train(text: str, folder: Path, **changes: object):
 
 def test_initial_weights_are_those_that_it_leaves(tmp_path: Path) -> None:
     """Without a preference the first loss is that of a guess, which is seen after one step of three."""
-    assert train("warm_start", tmp_path).watched.loss[0] == pytest.approx(np.log(CLASSES), abs=1e-5)
-    assert train("standard", tmp_path).watched.loss[0] != pytest.approx(np.log(CLASSES), abs=1e-3)
+    assert train("warm_start", tmp_path).curves.loss[0] == pytest.approx(np.log(CLASSES), abs=1e-5)
+    assert train("standard", tmp_path).curves.loss[0] != pytest.approx(np.log(CLASSES), abs=1e-3)
 
 
 def test_the_schedule_is_its_own_but_for_the_steps(tmp_path: Path) -> None:
-    still = train("warm_start+standstill", tmp_path).watched.loss
+    still = train("warm_start+standstill", tmp_path).curves.loss
     assert still == pytest.approx([np.log(CLASSES)] * 3, abs=1e-5)
-    assert train("warm_start", tmp_path).watched.loss[2] != pytest.approx(np.log(CLASSES), abs=1e-3)
+    assert train("warm_start", tmp_path).curves.loss[2] != pytest.approx(np.log(CLASSES), abs=1e-3)
     with pytest.raises(ValueError, match="trains for 4 steps, and the recipe says 3"):
         train("standstill(steps_too=true)", tmp_path)
 
@@ -309,12 +309,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def open_laboratory(scene: Path, folder: Path, **changes: object) -> Laboratory:
+def open_runner(scene: Path, folder: Path, **changes: object) -> VictimRunner:
     target = open_target(scene / "run")
     holdout = choose_holdout(target, str(scene / "test"), None, 0.2, "refuse")
     recipe = read_recipe(folder, **changes)
     setup = AuditSetup(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
-    return Laboratory(setup, Ledger(None, None), Accelerator(cpu=True))
+    return VictimRunner(setup, Ledger(None, None), Accelerator(cpu=True))
 
 
 def make_task(text: str, trained_on="protected") -> Task:
@@ -322,8 +322,8 @@ def make_task(text: str, trained_on="protected") -> Task:
 
 
 def test_a_filter_is_applied_where_it_says(scene: Path, tmp_path: Path) -> None:
-    laboratory = open_laboratory(scene, tmp_path)
-    plain, inverted, both = (laboratory.images.prepare(make_task(t)) for t in ("standard", "invert", "invert(on=both)"))
+    runner = open_runner(scene, tmp_path)
+    plain, inverted, both = (runner.images.prepare(make_task(t)) for t in ("standard", "invert", "invert(on=both)"))
     assert torch.equal(inverted[0].images, 255 - plain[0].images)
     assert torch.equal(inverted[1].images, plain[1].images)
     assert torch.equal(both[1].images, 255 - plain[1].images)
@@ -331,20 +331,20 @@ def test_a_filter_is_applied_where_it_says(scene: Path, tmp_path: Path) -> None:
 
 def test_originals_that_it_needs_are_a_floor_and_are_handed_to_it(scene: Path, tmp_path: Path) -> None:
     changes = {"tiers": {"adaptive": {"architectures": ["small_vgg"], "threats": ["few_originals", "standard"]}}}
-    laboratory = open_laboratory(scene, tmp_path, **changes)
-    setup = laboratory.setup
+    runner = open_runner(scene, tmp_path, **changes)
+    setup = runner.setup
     few, standard = plan_rows(setup.recipe, None, RHO_A)
     assert trained_on(few, is_partial=False) == ["clean", "random", "protected", "clean part"]
     assert trained_on(standard, is_partial=False) == ["clean", "random", "protected"]
     assert few.task("clean", 0).key == standard.task("clean", 0).key, "all-clean images need no originals"
     part = few.task("clean part", 0)
     assert [setup.count_images(each) for each in (part, few.task("protected", 0))] == [4, 24]
-    alone = laboratory.images.prepare(part)[0]
+    alone = runner.images.prepare(part)[0]
     originals = torch.stack([torch.from_numpy(setup.target.clean(row)).permute(2, 0, 1) for row in (0, 1, 12, 13)])
     assert torch.equal(alone.images, originals)
     assert alone.labels.tolist() == [0, 0, 1, 1]
-    learnt = laboratory.images.prepare(few.task("protected", 0))[0]
-    released = laboratory.images.prepare(standard.task("protected", 0))[0]
+    learnt = runner.images.prepare(few.task("protected", 0))[0]
+    released = runner.images.prepare(standard.task("protected", 0))[0]
     assert torch.equal(learnt.images, released.images), "they stand beside what was released, not in its place"
     mean = originals.double().mean((0, 2, 3)) / 255
     seen = learnt.floats(torch.arange(24))[0] - 0.5 * released.floats(torch.arange(24))[0]
@@ -403,7 +403,7 @@ def test_an_audit_with_toys_says_so_wherever_it_speaks(scene: Path, tmp_path: Pa
 
 
 def test_images_are_there_as_long_as_a_victim_needs_them(scene: Path, tmp_path: Path) -> None:
-    images = open_laboratory(scene, tmp_path).images
+    images = open_runner(scene, tmp_path).images
     for text, count in {"invert(on=both)": 1, "few_originals": 2, "standard": 1, "mixed": 1, "invert": 1}.items():
         before = [ref(found) for found in (*images._sets.values(), *images._tests.values())]
         images.prepare(make_task(text))
@@ -416,15 +416,15 @@ def test_what_victims_of_large_sets_answer_is_the_same_from_disk(scene: Path, tm
     """Training and test images, the attacker's originals, and test images that a threat transforms."""
 
     def answer_to(text: str) -> tuple[object, ...]:
-        laboratory = open_laboratory(scene, tmp_path, victim__least_steps=3, learnability__samples=0)
-        on_disk.append(isinstance(laboratory.images.prepare(make_task(text))[1].images, StoredImages))
-        record = laboratory.train(make_task(text))
-        return record.answers, record.loss, record.fit, record.train_curve, record.test_curve, laboratory.test_digest
+        runner = open_runner(scene, tmp_path, victim__least_steps=3, learnability__samples=0)
+        on_disk.append(isinstance(runner.images.prepare(make_task(text))[1].images, StoredImages))
+        record = runner.train(make_task(text))
+        return record.answers, record.loss, record.fit, record.train_curve, record.test_curve, runner.test_digest
 
     on_disk: list[bool] = []
     texts = ("standard", "few_originals", "orthogonal(on=both)+pgd(radius=4/255)", "resized_crop(views=2)")
     in_memory = [answer_to(text) for text in texts]
-    monkeypatch.setattr(sets, "_MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(sets, "_MAX_IN_MEMORY", 0)
     assert [answer_to(text) for text in texts] == in_memory
     assert on_disk == [False] * len(texts) + [True] * len(texts)
 
@@ -434,12 +434,12 @@ def test_room_in_the_temporary_folder_is_that_of_all_images_that_are_there_at_on
     scene: Path, tmp_path: Path, monkeypatch, at_once: int
 ) -> None:
     """Of 24 images to train on, and 20 to test on. They are counted again where they are read again."""
-    laboratory = open_laboratory(scene, tmp_path)
-    monkeypatch.setattr(sets, "_MOST_IN_MEMORY", 0)
-    image, train, test = 3 * 16 * 16, len(laboratory.setup.holdout.train_rows), len(laboratory.setup.holdout)
+    runner = open_runner(scene, tmp_path)
+    monkeypatch.setattr(sets, "_MAX_IN_MEMORY", 0)
+    image, train, test = 3 * 16 * 16, len(runner.setup.holdout.train_rows), len(runner.setup.holdout)
 
     def count(*texts: str) -> int:
-        return laboratory.images.count_temporary([make_task(text) for text in texts], at_once)
+        return runner.images.count_temporary([make_task(text) for text in texts], at_once)
 
     assert count() == 0
     assert count("standard", "pgd(radius=4/255)", "cutout") == image * (train + test), "all of the same images"
@@ -454,9 +454,9 @@ def test_the_plan_states_the_room_in_the_temporary_folder(scene: Path, tmp_path:
     tiers = {"adaptive": {"architectures": ["small_vgg"], "threats": ["resized_crop(views=4)"]}}
     recipe = write_audit_recipe(tmp_path / "audit.yaml", **{**LEARNING, "tiers": tiers})
     options = ("audit", scene / "run", "--holdout", scene / "test", "--recipe", recipe, "--plan")
-    monkeypatch.setattr(crew, "count_crew", lambda accelerator: 1)
+    monkeypatch.setattr(parallel, "count_parallel", lambda accelerator: 1)
     assert succeed(*options, "--json").json["temporary_bytes"] == 0
-    monkeypatch.setattr(sets, "_MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(sets, "_MAX_IN_MEMORY", 0)
     needed = 3 * 16 * 16 * (4 * 24 + 20)
     assert succeed(*options, "--json").json["temporary_bytes"] == needed
     assert f"at most {needed / 1e6:.1f} MB of images in the temporary folder {gettempdir()} (TMPDIR)" in (

@@ -305,9 +305,9 @@ def test_more_answers_than_an_audit_has_are_refused_unread(given, evidence, tmp_
     path = tmp_path / "answers.parquet"
     write_evidence(evidence, path)
     count = IMAGES * (2 + sum(len(victim.steps) for victim in evidence.victims.values()))
-    monkeypatch.setattr(module, "MOST_ANSWERS", count)
+    monkeypatch.setattr(module, "MAX_ANSWERS", count)
     read(path, given)
-    monkeypatch.setattr(module, "MOST_ANSWERS", count - 1)
+    monkeypatch.setattr(module, "MAX_ANSWERS", count - 1)
     refuse(path, given, "answers in .* bytes, more than such evidence has")
 
 

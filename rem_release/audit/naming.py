@@ -32,7 +32,7 @@ TRAINS = (
 give, images, steps and seeds, is in the key itself."""
 
 
-class Names:
+class VictimNames:
     """Names the victims of an audit.
 
     Args:

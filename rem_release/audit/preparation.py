@@ -17,7 +17,7 @@ from rem_release.audit.inputs.sets import (
     read_training,
 )
 from rem_release.audit.setup import AuditSetup
-from rem_release.data.array_file import bring_near
+from rem_release.data.array_file import to_device
 from rem_release.threats.base import ThreatPart
 from rem_release.threats.images import TestImages, TrainingImages
 from rem_release.threats.threat import Threat, write_parts
@@ -88,7 +88,7 @@ class Preparation:
         test, threat = self.test_set(task.threat), task.threat
         images = self._training_images(_READ[task.trained_on], threat, self._rows(task))
         images, on_tests = threat.fit(images, self._originals(threat))
-        test_images = TestImages(bring_near(test.images, self._device), on_tests, self._device)
+        test_images = TestImages(to_device(test.images, self._device), on_tests, self._device)
         return images, test_images, test.labels.to(self._device)
 
     def test_set(self, threat: Threat) -> TestSet:
@@ -117,7 +117,7 @@ class Preparation:
             images = images[chosen] if isinstance(images, Tensor) else images.subset(chosen)
             labels = labels[chosen]
         classes = len(self._setup.target.classes)
-        return TrainingImages(bring_near(images, self._device), labels.to(self._device), classes)
+        return TrainingImages(to_device(images, self._device), labels.to(self._device), classes)
 
     def _fit(self, threat: Threat) -> Fit:
         """How images are brought to the network."""

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
-from rem_release.audit.crew import count_temporary
 from rem_release.audit.inputs.candidates import Holdout
-from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import baseline_folder
+from rem_release.audit.parallel import count_temporary
+from rem_release.audit.runner import VictimRunner
 from rem_release.audit.setup import AuditSetup
 from rem_release.audit.victim import build_victim
 from rem_release.console import Console
 from rem_release.data.array_file import require_temporary
 from rem_release.errors import InputError
-from rem_release.release.canonical import MOST_BYTES
+from rem_release.release.canonical import MAX_BYTES
 from rem_release.threats.threat import Threat
-from rem_release.verdict.evidence import MOST_ANSWERS
+from rem_release.verdict.evidence import MAX_ANSWERS
 from rem_release.verdict.learnability import samples_needed
 from rem_release.verdict.plan import Row, Seeds, Task, plan_tasks
 from rem_release.verdict.recipe import AuditRecipe
@@ -23,7 +23,7 @@ from rem_release.verdict.statistics import Sample, images_needed
 
 _BYTES_A_CLASS, _BYTES_A_FIGURE = 50, 33
 """of a class in the certificate: its name, and its three accuracies in every row"""
-_LEAST_BATCH = 2
+_MIN_BATCH = 2
 """images of each process: batch normalisation needs two values a channel"""
 
 
@@ -82,30 +82,30 @@ def require_room(rows: list[Row], setup: AuditSetup) -> None:
     """
     victims = len(plan_tasks(rows, setup.is_partial, Seeds("", "", "", "")))
     count = victims * setup.recipe.victim.evaluations * len(setup.holdout)
-    if count > MOST_ANSWERS:
+    if count > MAX_ANSWERS:
         raise InputError(
             f"{victims} victims that answer to {len(setup.holdout):,} test images {setup.recipe.victim.evaluations} "
-            f"times give {count:,} answers, and a certificate takes {MOST_ANSWERS:,}; give fewer test images or threats"
+            f"times give {count:,} answers, and a certificate takes {MAX_ANSWERS:,}; give fewer test images or threats"
         )
     size = len(setup.target.classes) * (_BYTES_A_CLASS + _BYTES_A_FIGURE * len(rows))
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise InputError(
             f"the certificate of {len(setup.target.classes):,} classes and {len(rows)} rows would have about "
-            f"{size:,} bytes, and {MOST_BYTES:,} are read; take threats or networks out of the recipe"
+            f"{size:,} bytes, and {MAX_BYTES:,} are read; take threats or networks out of the recipe"
         )
 
 
-def require_disk(laboratory: Laboratory, rows: list[Row]) -> None:
+def require_disk(runner: VictimRunner, rows: list[Row]) -> None:
     """Refuse an audit whose images do not fit into the temporary folder, before any victim is trained.
 
     Raises:
         RemReleaseError: names what is needed and what is free.
     """
-    is_partial = laboratory.setup.is_partial
-    if not count_temporary(laboratory, plan_tasks(rows, is_partial, Seeds("", "", "", ""))):
+    is_partial = runner.setup.is_partial
+    if not count_temporary(runner, plan_tasks(rows, is_partial, Seeds("", "", "", ""))):
         return
-    tasks = plan_tasks(rows, is_partial, laboratory.seeds)
-    require_temporary(count_temporary(laboratory, [task for task in tasks if laboratory.known(task) is None]))
+    tasks = plan_tasks(rows, is_partial, runner.seeds)
+    require_temporary(count_temporary(runner, [task for task in tasks if runner.known(task) is None]))
 
 
 def check_victims(rows: list[Row], setup: AuditSetup, processes: int) -> None:
@@ -119,14 +119,14 @@ def check_victims(rows: list[Row], setup: AuditSetup, processes: int) -> None:
         build_victim(Task(architecture, Threat(), "clean", 0), len(setup.target.classes), setup.resolution)
     fewest = min(tasks, key=setup.count_images)
     images, batch_size = setup.count_images(fewest), setup.recipe.victim.batch_size
-    if min(images, batch_size) >= _LEAST_BATCH * processes:
+    if min(images, batch_size) >= _MIN_BATCH * processes:
         return
     shortage = f"victim.batch_size {batch_size} is"
     if images < batch_size:
         part = "the part that is released without noise" if fewest.trained_on == "clean part" else "training"
         shortage = f"{images} image{'s' * (images > 1)} in {part} {'are' if images > 1 else 'is'}"
     raise InputError(
-        f"{shortage} too few to train on: a step takes at least {_LEAST_BATCH} images for each of "
+        f"{shortage} too few to train on: a step takes at least {_MIN_BATCH} images for each of "
         f"{processes} process{'es' * (processes > 1)}"
     )
 

@@ -21,7 +21,7 @@ from rem_release.training.checkpoints import KEPT
 from rem_release.training.kept_rows import count_bytes
 
 _SAMPLE_ROWS, _PASSES = 24, 4
-_MOST_SECONDS = 5.0
+_MAX_SECONDS = 5.0
 _CHECKPOINTS = KEPT + 1
 """those that are kept and one that is being written, each with what the optimisers know"""
 
@@ -69,7 +69,7 @@ def probe_rows(options: ProtectOptions, source: Source, rows: np.ndarray) -> Row
     started = time.perf_counter()
     for row in _spread(chosen):
         began = time.perf_counter()
-        if done and began - started > _MOST_SECONDS:
+        if done and began - started > _MAX_SECONDS:
             break
         try:
             encoded = source.image_bytes(int(row))

@@ -20,7 +20,7 @@ from rem_release.commands.seed import with_seed
 from rem_release.commands.summary import summarise
 from rem_release.console import Console
 from rem_release.data.leaks.published_words import list_words, refuse_too_many, refuse_words
-from rem_release.data.leaks.row_room import measure_rows
+from rem_release.data.leaks.row_capacity import measure_rows
 from rem_release.data.noise_store import NoiseStore
 from rem_release.data.selection import check_shares
 from rem_release.data.sources.opening import open_source
@@ -30,21 +30,21 @@ from rem_release.methods import Phase
 from rem_release.methods.apply import make_noise_in_order, padded_count
 from rem_release.methods.maker import ImageSet, Maker, grey_batch, make_image_set
 from rem_release.radius import whole_levels
-from rem_release.release.apart import check_apart, check_files_apart
 from rem_release.release.assembling import assemble_facts
 from rem_release.release.documents import write_documents
 from rem_release.release.facts import CostFacts, Facts
 from rem_release.release.figures import NOISE_FIGURE, PROTECTED_FIGURE, noise_grid, noise_sides, protected_grid
 from rem_release.release.generator import Generator, generator_files, load_generator, save_generator
-from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
+from rem_release.release.noise_gain import MAX_GAIN, NoiseGain
 from rem_release.release.private_record import fingerprint_of, fingerprint_of_release, write_row_map, write_skipped
 from rem_release.release.run_folder import RunFolder
+from rem_release.release.separate import check_files_separate, check_separate
 from rem_release.release.shard_journal import open_journals
 from rem_release.release.writing import Choice, Written, write_reserve, write_rows
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.runtime import describe, require_agreement
 
-_LEAST_BATCH = 2
+_MIN_BATCH = 2
 """images of each process: batch normalisation needs two values a channel"""
 
 
@@ -117,11 +117,11 @@ def _claim(options: ProtectOptions, run: RunFolder, source: Source) -> None:
     """Refuse, before any work, a place where the run cannot stand."""
     local = Path(options.source.source)
     if local.exists():
-        check_apart(run.path, local, "the source")
-    check_files_apart(run.path, source, "the source")
+        check_separate(run.path, local, "the source")
+    check_files_separate(run.path, source, "the source")
     if options.generator:
         for file in generator_files(options.generator):
-            check_apart(run.path, file, "--generator")
+            check_separate(run.path, file, "--generator")
     run.claim(options.deciding(), resume=options.resume, overwrite=options.overwrite)
     if not (options.resume and run.finished):
         check_disk(options, run, source)
@@ -212,17 +212,17 @@ def _require_batches(options: ProtectOptions, images: int, processes: int) -> No
     training = options.recipe.generator
     if not options.recipe.noise.trains or training is None:
         return
-    if images < _LEAST_BATCH:
+    if images < _MIN_BATCH:
         raise InputError(
             f"{options.source.source}: only one image is different among those that get noise, whose copies and near "
-            f"copies share it; training takes at least {_LEAST_BATCH}: add images, or raise --fraction if that leaves "
+            f"copies share it; training takes at least {_MIN_BATCH}: add images, or raise --fraction if that leaves "
             "too few"
         )
     batch = min(training.batch_size, images)
-    if batch < _LEAST_BATCH * processes:
+    if batch < _MIN_BATCH * processes:
         raise InputError(
             f"{processes} processes for batches of {batch}; start fewer processes, for each takes at least "
-            f"{_LEAST_BATCH} images"
+            f"{_MIN_BATCH} images"
         )
 
 
@@ -293,12 +293,12 @@ def _make_figures(
     (staging / PROTECTED_FIGURE).parent.mkdir(exist_ok=True)
     if written.samples:
         write_atomically(staging / PROTECTED_FIGURE, protected_grid(written.samples))
-    if grey is not None and written.gain <= MOST_GAIN:
+    if grey is not None and written.gain <= MAX_GAIN:
         write_atomically(staging / NOISE_FIGURE, noise_grid(grey, budget))
         return
     (staging / NOISE_FIGURE).unlink(missing_ok=True)
     reason = refused or (
         "subtracted from released images, the noise that it shows would bring some of them more than "
-        f"{MOST_GAIN} dB closer to their originals"
+        f"{MAX_GAIN} dB closer to their originals"
     )
     console.note(f"{NOISE_FIGURE} is left out: {reason}")

@@ -14,7 +14,7 @@ from accelerate.utils import gather_object
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.console import Console
 from rem_release.data.copies.near_groups import (
-    MOST_TOGETHER,
+    MAX_TOGETHER,
     NearGroups,
     group_near_copies,
     mark_near_copies,
@@ -24,8 +24,7 @@ from rem_release.data.copies.near_groups import (
 from rem_release.data.copies.near_images import Grids
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.sources.clusters import label_by_clusters
-from rem_release.data.sources.recognised import Choice as Choices
-from rem_release.data.sources.recognised import LeftOut
+from rem_release.data.sources.recognised import DecodingChoice, LeftOut
 from rem_release.data.sources.rows import PrivateCache
 from rem_release.data.sources.source import Source
 from rem_release.data.working_set import WorkingSet, open_working_set, read_working_set, save_index
@@ -165,7 +164,7 @@ def _warn_of_near_copies(
     if chains := near.split_chains():
         drawn = sorted({Role(role).name.lower() for members in chains for role in roles[members]})
         console.warn(
-            f"{sum(map(len, chains))} images hang together in chains of more than {MOST_TOGETHER} near copies, the "
+            f"{sum(map(len, chains))} images hang together in chains of more than {MAX_TOGETHER} near copies, the "
             f"longest of {max(map(len, chains))}. They are split into groups with a noise each, which average away "
             "from group to group; where --reserve or --fraction would part near copies, all of the chain are protected "
             f"(now these images are {', '.join(drawn)})"
@@ -202,7 +201,7 @@ def write_left_out(counts: Mapping[LeftOut, int]) -> str:
     return "; ".join(f"{reason} ({count})" for reason, count in counts.items()) or "nothing"
 
 
-def write_choices(counts: Mapping[Choices, int]) -> str:
+def write_choices(counts: Mapping[DecodingChoice, int]) -> str:
     """Of how many images the decoding was a choice, by what was one."""
     return ", ".join(f"{count} {what}" for what, count in counts.items()) or "no image by a choice"
 

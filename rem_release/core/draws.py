@@ -16,7 +16,7 @@ _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
 _SECOND = 0x94D049BB133111EB - (1 << 64)
 _FINAL_PASS = -1
-_LEAST_OWN = 1 << 56
+_MIN_OWN = 1 << 56
 
 
 class Purpose(IntEnum):
@@ -42,7 +42,7 @@ def own_purpose(name: str) -> int:
     Args:
         name: of the file and of what it draws, such as "my_threat masks".
     """
-    return _LEAST_OWN + int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
+    return _MIN_OWN + int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
 
 
 def _mix(z: Tensor) -> Tensor:

@@ -163,7 +163,7 @@ class StoredImages:
         return StoredImages(self._file, self._rows[indices])
 
 
-def bring_near(images: Tensor | StoredImages, device: torch.device) -> Tensor | StoredImages:
+def to_device(images: Tensor | StoredImages, device: torch.device) -> Tensor | StoredImages:
     """Bring images to the device.
 
     Images on disk stay there, and are read batch by batch, where the device is a CPU, whose system keeps what it has

@@ -16,7 +16,7 @@ from rem_release.data.images.decoding import BadImage, decode, decode_noting
 from rem_release.data.images.doubts import find_doubt
 from rem_release.data.images.pixels import fit_working_grid, pixel_hash, shrink
 from rem_release.data.in_order import map_in_order
-from rem_release.data.sources.recognised import Choice, Fault
+from rem_release.data.sources.recognised import DecodingChoice, Fault
 from rem_release.data.sources.source import Source, require_two_classes
 from rem_release.data.sources.walking import enumerate_names
 from rem_release.errors import BadImagesError, InputError
@@ -50,7 +50,7 @@ class WorkingSet:
     """(origin, reason) of every row that was left out"""
     doubts: list[tuple[str, str]]
     """(origin, reason) of every other row whose image may not be what its owner sees"""
-    choices: dict[Choice, int]
+    choices: dict[DecodingChoice, int]
     """of how many readable rows the decoding was a choice, by what was one"""
     faults: dict[Fault, int]
     """how many rows were left out, by why"""
@@ -62,7 +62,7 @@ class _Reading:
     grid: torch.Tensor
     hash: str
     size: tuple[int, int]
-    choices: tuple[Choice, ...]
+    choices: tuple[DecodingChoice, ...]
     doubt: str | None
 
 
@@ -107,7 +107,7 @@ def read_working_set(
     image_of_row: list[int] = []
     bad: list[tuple[str, str]] = []
     doubts: list[tuple[str, str]] = []
-    choices: Counter[Choice] = Counter()
+    choices: Counter[DecodingChoice] = Counter()
     faults: Counter[Fault] = Counter()
     readings = map_in_order(lambda row: _read(source, row, resolution, max_side), range(len(source)))
     for row, reading in enumerate(readings):
@@ -142,7 +142,7 @@ def _assemble(
     image_of_row: list[int],
     bad: list[tuple[str, str]],
     doubts: list[tuple[str, str]],
-    choices: dict[Choice, int],
+    choices: dict[DecodingChoice, int],
     faults: dict[Fault, int],
 ) -> WorkingSet:
     shown = np.array(image_of_row, np.int64)

@@ -10,17 +10,17 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from rem_release.data.leaks.hidden_images import MOST_NUMBERS, is_plain
+from rem_release.data.leaks.hidden_images import MAX_NUMBERS, is_plain
 from rem_release.errors import InputError
 from rem_release.gate import values
-from rem_release.gate.room import find_excess, read_batches
+from rem_release.gate.excess import find_excess, read_batches
 from rem_release.release.facts import Facts
 from rem_release.release.schema import read_features
 from rem_release.verification.report import Check, Faults
 
-_MOST = 0.5
+_MAJORITY = 0.5
 _DIFFERENT = 0.9
-_LEAST_NAMES = 8
+_MIN_NAMES = 8
 _REMEMBERED = 10_000
 _TOLD_APART = (values.NUMBERED_NAME, values.SPACED_NAME, values.REFERENCE)
 """Kinds that a column holds only where its values differ from row to row."""
@@ -70,12 +70,12 @@ class _Scan:
 
     def _counts(self, kind: str, rows: int) -> bool:
         if kind in (values.CHECKSUM, values.RELATIVE_PATH):
-            return rows >= _MOST * self.count
+            return rows >= _MAJORITY * self.count
         if kind in _TOLD_APART:
             # `train/0017` in most rows, and nearly always another one: M/F and benign/malignant repeat themselves
             differ = len(self.different[kind]) >= _DIFFERENT * min(rows, _REMEMBERED)
-            is_measure = kind == values.SPACED_NAME and len(self.last_names) < _LEAST_NAMES  # `5 mg/ml`
-            return rows >= max(_LEAST_NAMES, _MOST * self.count) and differ and not is_measure
+            is_measure = kind == values.SPACED_NAME and len(self.last_names) < _MIN_NAMES  # `5 mg/ml`
+            return rows >= max(_MIN_NAMES, _MAJORITY * self.count) and differ and not is_measure
         return True
 
 
@@ -84,7 +84,7 @@ def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Ch
 
     Named and refused are paths, file names and addresses; camera data (EXIF); embeddings, also spread over columns;
     checksums; other encoded data; by their names, small copies, and sources that differ from row to row; and columns
-    that say too much, see `data.row_room`. The owner can let them pass with `kept`. Images are refused in any case.
+    that say too much, see `data.row_capacity`. The owner can let them pass with `kept`. Images are refused in any case.
     Names and types are looked at by `gate.words`.
 
     Args:
@@ -191,9 +191,9 @@ def _spread_numbers(features: datasets.Features, names: list[str]) -> Iterator[t
     numeric = [name for name in names if isinstance(features[name], datasets.Value) and _is_number(features[name])]
     stems = Counter(re.sub(r"\d+", "0", name) for name in numeric)
     for stem, count in stems.items():
-        if stem.count("0") and count >= values.LEAST_NUMBERS:
+        if stem.count("0") and count >= values.MIN_NUMBERS:
             group = [name for name in numeric if re.sub(r"\d+", "0", name) == stem]
-            yield group, values.IMAGE if count > MOST_NUMBERS else values.NUMBERS
+            yield group, values.IMAGE if count > MAX_NUMBERS else values.NUMBERS
 
 
 def _is_number(feature: datasets.Value) -> bool:

@@ -26,7 +26,7 @@ from rem_release.release.figures import (
     noise_sides,
     read_noise,
 )
-from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
+from rem_release.release.noise_gain import MAX_GAIN, NoiseGain
 from rem_release.verification.pairing import CleanRows, OriginalLostError, Pairing, RecordedRow, choose_pairing
 from rem_release.verification.report import Check, Faults
 
@@ -80,7 +80,7 @@ def _conclude(search: "_Search", clean: CleanRows | None, facts: Facts) -> Check
     return search.faults.conclude(
         _ORIGINALS,
         f"no tile shows one of {search.originals} originals; subtracted from one of {search.compared} rows, none gains "
-        f"more than {search.gain:.2f} dB (at most {MOST_GAIN})",
+        f"more than {search.gain:.2f} dB (at most {MAX_GAIN})",
     )
 
 
@@ -191,10 +191,10 @@ class _Search:
         is_equal = np.array_equal(partner.pixels, pixels)
         tile, gain = self._noise.find(partner.pixels, pixels) if self._noise and not is_equal else (0, 0.0)
         alike = _say(self._images.find_image(partner.pixels), f"the original of row {row.number}")
-        if not alike and gain > MOST_GAIN:
+        if not alike and gain > MAX_GAIN:
             alike = (
                 f"tile {tile} of {NOISE_FIGURE}, subtracted from row {row.number}, brings it {gain:.2f} dB closer to "
-                f"its original (at most {MOST_GAIN})"
+                f"its original (at most {MAX_GAIN})"
             )
         return _Look(row.number, tiles, partner.index, is_equal, alike, gain)
 

@@ -34,7 +34,7 @@ from rem_release.verification.report import Check, Faults
 _REQUESTS = "refs/pr/"
 _SHOWN = 5
 _TEXTS = (".md", ".txt", ".rst", ".py", ".yaml", ".yml", ".toml", ".gitattributes", ".gitignore")
-_MOST_BYTES = 100_000
+_MAX_BYTES = 100_000
 _NEW_NAME = "push to a new name: what was uploaded once stays in the history of the repository"
 _CLOSE = "close the pull request and have its ref removed, or push to a new name"
 
@@ -182,7 +182,7 @@ class _Reader:
     def _suspect(self, files: Iterable[RemoteFile]) -> None:
         """Note whether one of these could show an image: all but short texts could."""
         for file in files:
-            is_text = file.name.endswith(_TEXTS) and file.sha256 is None and file.size <= _MOST_BYTES
+            is_text = file.name.endswith(_TEXTS) and file.sha256 is None and file.size <= _MAX_BYTES
             self.may_show_images |= not is_text
 
     def _hash(self, commit: RemoteCommit, file: RemoteFile) -> str:

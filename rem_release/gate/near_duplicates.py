@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.data.copies.moved_images import find_moved
-from rem_release.data.copies.near_images import Grids, Near, find_alike, find_near
+from rem_release.data.copies.near_images import Grids, NearPair, find_alike, find_near
 from rem_release.errors import VerificationError
 from rem_release.gate.protected_originals import ProtectedOriginals
 from rem_release.release.documents import CLEAN
@@ -90,7 +90,7 @@ def _compare(
     )
 
 
-def _describe(split: str, near: Near, what: str) -> str:
+def _describe(split: str, near: NearPair, what: str) -> str:
     return (
         f"row {near.one} of the split {split} lies within {near.distance} levels of {what}: it would go out clean; "
         f"take it out of {split}, or push without --publish-clean-split"

@@ -13,7 +13,7 @@ DELETE = (
     "publishing anywhere, and change nothing else"
 )
 """What to do where images are out, clean or with other noise."""
-_MOST_BYTES = 20_000
+_MAX_BYTES = 20_000
 _ATTRIBUTE = rb"[-!]?(?:filter|diff|merge|text|eol|binary|linguist-[a-z]+)(?:=[a-z]+)?"
 _LINE = re.compile(rb"\s*(?:#.{0,80}|\S{1,100}(?:[ \t]+" + _ATTRIBUTE + rb")+)?\s*")
 
@@ -58,7 +58,7 @@ class HubFiles:
         Raises:
             HubError: see `Hub.ask`.
         """
-        if file.name not in HUB_FILES or file.sha256 is not None or file.size > _MOST_BYTES:
+        if file.name not in HUB_FILES or file.sha256 is not None or file.size > _MAX_BYTES:
             return False
         if file.git_sha1 not in self._judged:
             lines = download(self._hub, file.name, commit, self._folder).read_bytes().splitlines()

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from rem_release.core.levels import to_float
 from rem_release.core.resampling import NoiseRoute, Resampling
-from rem_release.data.array_file import StoredImages, bring_near
+from rem_release.data.array_file import StoredImages, to_device
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.loop import Progress
 
-Stage = Callable[[str], AbstractContextManager[Progress]]
+OpenStage = Callable[[str], AbstractContextManager[Progress]]
 """Opens a stage under its name, and gives what is told of its progress."""
 
 
@@ -70,7 +70,7 @@ class Maker(Protocol):
         in matters. A function of images and seed, the same on every process."""
         ...
 
-    def train(self, image_set: ImageSet, checkpoint: Checkpoint | None, stage: Stage) -> None:
+    def train(self, image_set: ImageSet, checkpoint: Checkpoint | None, stage: OpenStage) -> None:
         """Train the models, phase by phase; a phase that the checkpoint knows is finished is passed over.
 
         Args:
@@ -118,6 +118,6 @@ def own_order(image_set: ImageSet) -> Tensor:
 def make_image_set(
     images: Tensor | StoredImages, labels: Tensor, keys: Tensor, sizes: Tensor, device: torch.device
 ) -> ImageSet:
-    """Bring a working set to the device, see `bring_near`; sizes int64 [U, 2] are the released (height, width)."""
+    """Bring a working set to the device, see `to_device`; sizes int64 [U, 2] are the released (height, width)."""
     route = NoiseRoute(sizes, images.shape[-1]).to(device)
-    return ImageSet(bring_near(images, device), labels.to(device), keys.to(device), route)
+    return ImageSet(to_device(images, device), labels.to(device), keys.to(device), route)

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rem_release.errors import InputError
-from rem_release.methods.fields import Data, Generator
+from rem_release.methods.fields import Data, GeneratorSettings
 from rem_release.radius import format_radius, whole_levels
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Setting:
     """What a method is built for."""
 
     data: Data
-    generator: Generator | None
+    generator: GeneratorSettings | None
     precision: "Precision"
     classes: int
     seed: int

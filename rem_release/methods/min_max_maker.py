@@ -8,11 +8,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from rem_release.core.draws import Draws, Purpose
-from rem_release.core.pgd import frozen, pgd
+from rem_release.core.pgd import frozen_in_eval_mode, pgd
 from rem_release.core.resampling import DRAW, resample
 from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
-from rem_release.methods.fields import Generator
-from rem_release.methods.maker import Batch, ImageSet, Stage, own_order
+from rem_release.methods.fields import GeneratorSettings
+from rem_release.methods.maker import Batch, ImageSet, OpenStage, own_order
 from rem_release.methods.method import Setting
 from rem_release.methods.min_max import TRAINING
 from rem_release.models import build_model
@@ -31,7 +31,9 @@ class MinMaxMaker:
         accelerator: device and processes.
     """
 
-    def __init__(self, noise: NoiseSettings, setting: Setting, training: Generator, accelerator: Accelerator) -> None:
+    def __init__(
+        self, noise: NoiseSettings, setting: Setting, training: GeneratorSettings, accelerator: Accelerator
+    ) -> None:
         self.noise = noise
         self.seed = setting.seed
         self.accelerator = accelerator
@@ -52,7 +54,7 @@ class MinMaxMaker:
         """As they stand."""
         return own_order(image_set)
 
-    def train(self, image_set: ImageSet, checkpoint: Checkpoint | None, stage: Stage) -> None:
+    def train(self, image_set: ImageSet, checkpoint: Checkpoint | None, stage: OpenStage) -> None:
         """Algorithm 1 over all steps of the recipe."""
         with stage(TRAINING) as progress:
             loss_of = self._loss_on(image_set, self.noise)
@@ -84,7 +86,7 @@ class MinMaxMaker:
         draws = Draws.final(self.seed, batch.keys)
         t = DRAW[self.noise.transform](draws.keys(Purpose.TRANSFORM, 0, J), batch.images.shape[-1])
         images, labels = resample(batch.images.repeat(J, 1, 1, 1), t), batch.labels.repeat(J)
-        with frozen(self.model):
+        with frozen_in_eval_mode(self.model):
             delta = pgd(self.model, images, labels, 0.01, 0.01, 1, torch.zeros_like(images))
             delta.sum().item()  # waits for the device
         return count * J

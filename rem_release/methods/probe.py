@@ -4,8 +4,8 @@ import time
 
 from rem_release.methods.maker import ImageSet, Maker
 
-_LEAST_SECONDS = 1.0
-_MOST_ROUNDS = 50
+_MIN_SECONDS = 1.0
+_MAX_ROUNDS = 50
 
 
 def probe_gradients(maker: Maker, image_set: ImageSet, trains: bool) -> float:
@@ -20,7 +20,7 @@ def probe_gradients(maker: Maker, image_set: ImageSet, trains: bool) -> float:
         maker.rehearse(image_set)
     rounds: list[float] = []
     first = time.perf_counter()
-    while len(rounds) < 4 or (time.perf_counter() - first < _LEAST_SECONDS and len(rounds) < _MOST_ROUNDS):
+    while len(rounds) < 4 or (time.perf_counter() - first < _MIN_SECONDS and len(rounds) < _MAX_ROUNDS):
         began = time.perf_counter()
         gradients = maker.spend(image_set)
         if not gradients:

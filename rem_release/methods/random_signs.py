@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
 
-    from rem_release.methods.maker import Batch, ImageSet, Stage
+    from rem_release.methods.maker import Batch, ImageSet, OpenStage
     from rem_release.training.checkpoints import Checkpoint
 
 _OF_OTHERS = {"steps", "step_size", "rho_a", "adversary_steps", "adversary_step_size", "eot"}
@@ -87,7 +87,7 @@ class SignMaker:
 
         return own_order(image_set)
 
-    def train(self, image_set: "ImageSet", checkpoint: "Checkpoint | None", stage: "Stage") -> None:
+    def train(self, image_set: "ImageSet", checkpoint: "Checkpoint | None", stage: "OpenStage") -> None:
         """There is nothing to train."""
 
     def make_noise(self, image_set: "ImageSet", indices: "Tensor") -> "Tensor":

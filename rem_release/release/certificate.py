@@ -17,9 +17,9 @@ from rem_release.radius import parse_radius
 from rem_release.release.canonical import read_sealed
 
 CERTIFICATE_FORMAT: Literal["rem-release-audit/2"] = "rem-release-audit/2"
-LEAST_SEEDS = 3
+MIN_SEEDS = 3
 """victims of each kind that a bound takes: two say too little of how much one training differs from the next"""
-LEAST_IMAGES = 5
+MIN_IMAGES = 5
 """test images of each class, near copies counted as one: fewer can all be wrong by luck where half would be right"""
 PACKAGES = ("rem-release", "torch", "torchvision", "accelerate", "numpy", "scipy", "pillow")
 """Their versions decide what a victim learns."""
@@ -99,7 +99,7 @@ class RowFacts(_Section):
     @property
     def is_bounded(self) -> bool:
         """Whether it stands on enough seeds for a bound."""
-        return self.seeds >= LEAST_SEEDS
+        return self.seeds >= MIN_SEEDS
 
     @property
     def figure(self) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from rem_release.data.sources.recognised import Choice, Layout, LeftOut
+from rem_release.data.sources.recognised import DecodingChoice, Layout, LeftOut
 from rem_release.methods import MethodName
 from rem_release.methods.fields import Transform
 from rem_release.training.precision import Precision
@@ -85,7 +85,7 @@ class DataFacts(_Facts):
     unprotected: int = Field(ge=0, description="rows released as they are, by the owner's explicit choice")
     held_back: int = Field(ge=0, description="rows of the source that are not released: reserved or not protected")
     skipped: int = Field(ge=0, description="files of the source that could not be read, left out with --skip-bad")
-    choices: dict[Choice, PositiveInt] = Field(
+    choices: dict[DecodingChoice, PositiveInt] = Field(
         default={}, description="of how many rows of the source the decoding was a choice, by what was one"
     )
     left_out: dict[LeftOut, PositiveInt] = Field(

@@ -11,9 +11,9 @@ from rem_release.data.images.pixels import encode_png
 PROTECTED_FIGURE = "figures/protected.png"
 NOISE_FIGURE = "figures/noise.png"
 
-_MOST_TILES = 25
+_MAX_TILES = 25
 _TILE = 96
-_MOST_NOISE = 256
+_MAX_NOISE = 256
 _GAP = 4
 _MID_GREY = 128
 
@@ -27,7 +27,7 @@ def protected_grid(images: Sequence[np.ndarray]) -> bytes:
     Returns:
         A bare PNG. Small images are enlarged without smoothing, so that their pixels can be seen.
     """
-    return encode_png(_arrange([fit_tile(image) for image in images[:_MOST_TILES]]))
+    return encode_png(_arrange([fit_tile(image) for image in images[:_MAX_TILES]]))
 
 
 def noise_grid(noise: np.ndarray, levels: int) -> bytes:
@@ -45,7 +45,7 @@ def noise_grid(noise: np.ndarray, levels: int) -> bytes:
     """
     if noise.size and np.abs(noise).max() > levels:
         raise ValueError(f"noise of {np.abs(noise).max()} levels is above the budget of {levels}")
-    scaled = amplify_noise(noise[:_MOST_TILES, :_MOST_NOISE, :_MOST_NOISE], levels)
+    scaled = amplify_noise(noise[:_MAX_TILES, :_MAX_NOISE, :_MAX_NOISE], levels)
     side = max(_TILE, *scaled.shape[1:3])
     return encode_png(_arrange([fit_tile(tile, side) for tile in scaled]))
 
@@ -62,7 +62,7 @@ def read_noise(amplified: np.ndarray, levels: int) -> np.ndarray:
 
 def noise_sides(resolution: int) -> tuple[int, int]:
     """Sides of the noise that a noise figure shows for this working grid, and of its tiles."""
-    shown = min(resolution, _MOST_NOISE)
+    shown = min(resolution, _MAX_NOISE)
     return shown, max(_TILE, shown)
 
 
@@ -98,7 +98,7 @@ def cut_tiles(grid: np.ndarray, side: int = _TILE) -> list[np.ndarray]:
     rows, columns = ((length - _GAP) // step for length in grid.shape[:2])
     places = [(_GAP + row * step, _GAP + column * step) for row in range(rows) for column in range(columns)]
     tiles = [grid[top : top + side, left : left + side] for top, left in places]
-    if not 0 < len(tiles) <= _MOST_TILES or not np.array_equal(_arrange(tiles), grid):
+    if not 0 < len(tiles) <= _MAX_TILES or not np.array_equal(_arrange(tiles), grid):
         raise ValueError(f"{grid.shape[1]} x {grid.shape[0]} pixels are no grid of tiles of {side} pixels on white")
     while tiles and (tiles[-1] == 255).all():
         tiles.pop()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rem_release.core.resampling import interpolation_matrix
 
-MOST_GAIN = 0.5
+MAX_GAIN = 0.5
 """dB that a tile may gain on an image. On 2,000 images each, random noise gained nothing, and noise on grey, after
 120 steps of training, up to 3.9 (EM), 14.2 (REM) and 16.8 (SEM) on patches of photographs, and 2.0, 5.3 and 7.9 on
 CIFAR-10; with other draws EM and REM gave as much."""

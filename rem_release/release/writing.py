@@ -20,7 +20,7 @@ from rem_release.data.working_set import WorkingSet, read_image
 from rem_release.errors import InputError
 from rem_release.release.figures import fit_tile
 from rem_release.release.imperceptibility import ChangeMeter, measure_change
-from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
+from rem_release.release.noise_gain import MAX_GAIN, NoiseGain
 from rem_release.release.shard_journal import ShardJournal, WrittenRow
 
 Progress = Callable[[int, int], None]
@@ -82,7 +82,7 @@ class Written:
     samples: list[np.ndarray] = field(default_factory=list)
     """protected images for the figure, as its tiles; none where it would tell them from clean ones"""
     gain: float = 0.0
-    """dB, the most that subtracting a tile of the noise figure gains; above `MOST_GAIN` no further row is tried"""
+    """dB, the most that subtracting a tile of the noise figure gains; above `MAX_GAIN` no further row is tried"""
     rows: int = 0
 
     def add(self, written_row: WrittenRow) -> None:
@@ -129,7 +129,7 @@ def write_rows(
     result, first = Written(), 0
 
     def make_row(position: int) -> tuple[bytes, WrittenRow]:
-        judged = figure if result.gain <= MOST_GAIN else None  # one row above it is enough
+        judged = figure if result.gain <= MAX_GAIN else None  # one row above it is enough
         return _make_row(source, choice, noise, budget, position, position in sampled, judged)
 
     for split, count in choice.count_released(source.splits).items():

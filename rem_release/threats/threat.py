@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STANDARD = "standard"
 _SEVERAL = (Stage.FILTER, Stage.IMAGE)
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Threat:
     def _of_stage(self, stage: Stage) -> ThreatPart | None:
         return next((part for part in self.acting if part.stage == stage), None)
 
-    def _first(self, ask: Callable[[ThreatPart], Found | None]) -> Found | None:
+    def _first(self, ask: Callable[[ThreatPart], T | None]) -> T | None:
         """What the first part says that says something."""
         return next((said for part in self.acting if (said := ask(part)) is not None), None)
 

@@ -13,7 +13,7 @@ from rem_release.threats.base import GAPS, ThreatPart
 from rem_release.threats.registry import known_parts
 from rem_release.threats.threat import parse_threat
 from rem_release.verdict.evidence import Answers, Evidence
-from rem_release.verdict.judge import Found, Judge
+from rem_release.verdict.judge import Judge, RowAnswers
 from rem_release.verdict.plan import (
     Row,
     Seeds,
@@ -124,13 +124,13 @@ def _seeds(given: Circumstances) -> Seeds:
     return Seeds(given.digest, given.clean_digest, given.holdout.digest, training)
 
 
-def _gather(row: Row, given: Circumstances, evidence: Evidence) -> Found:
+def _gather(row: Row, given: Circumstances, evidence: Evidence) -> RowAnswers:
     seeds, kinds = _seeds(given), trained_on(row, given.partial)
 
     def victims(kind: TrainedOn) -> list[Answers]:
         return [evidence.of(row.task(kind, seeds.of(kind, number))) for number in range(row.seeds)]
 
-    return Found(
+    return RowAnswers(
         row=row,
         protected=victims("protected"),
         clean=victims("clean"),

@@ -27,7 +27,7 @@ once more, by a victim of the shipped recipe, where the audit has a recipe of it
 KINDS: tuple[TrainedOn, ...] = get_args(TrainedOn)
 _ANY_NETWORK = "small_resnet"
 _OF_RELEASE = ("protected", "clean part")
-_MOST_VICTIMS = 5_000
+_MAX_VICTIMS = 5_000
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,8 @@ def _require_few(recipe: AuditRecipe) -> None:
     """Refuse what nobody trains, before it is spread out."""
     tiers = [recipe.tier(tier) for tier in TIERS]
     seeds = [recipe.seeds.required if tier.required else recipe.seeds.others for tier in tiers]
-    if (
-        sum(len(t.architectures) * len(t.threats) * count for t, count in zip(tiers, seeds, strict=True))
-        > _MOST_VICTIMS
-    ):
-        raise InputError(f"the recipe has more than {_MOST_VICTIMS:,} victims of each kind; take threats or seeds out")
+    if sum(len(t.architectures) * len(t.threats) * count for t, count in zip(tiers, seeds, strict=True)) > _MAX_VICTIMS:
+        raise InputError(f"the recipe has more than {_MAX_VICTIMS:,} victims of each kind; take threats or seeds out")
 
 
 def needs_yardstick(recipe: AuditRecipe) -> bool:

@@ -160,7 +160,7 @@ class Victim:
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
-class Seeds:
+class SeedCounts:
     """How many victims of each kind a row has. A bound takes three; without one a tier is looked at, never passed."""
 
     required: Annotated[int, Field(ge=1, le=100)] = 3
@@ -178,7 +178,7 @@ class Statistics:
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
-class Holdout:
+class HoldoutSettings:
     """The clean test images."""
 
     share: Share = SHIPPED_SHARE
@@ -188,7 +188,7 @@ class Holdout:
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
-class Learnability:
+class LearnabilitySettings:
     """The (q, η)-learnability bound of PUE; no samples, no bound."""
 
     samples: Annotated[int, Field(ge=0)] = 0
@@ -224,10 +224,10 @@ class AuditRecipe:
 
     victim: Victim
     adversary: Adversary = Adversary()
-    seeds: Seeds = Seeds()
-    holdout: Holdout = Holdout()
+    seeds: SeedCounts = SeedCounts()
+    holdout: HoldoutSettings = HoldoutSettings()
     statistics: Statistics = Statistics()
-    learnability: Learnability = Learnability()
+    learnability: LearnabilitySettings = LearnabilitySettings()
     tiers: Tiers
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import TemplateError
 
 from rem_release.errors import VerificationError
-from rem_release.release.canonical import MOST_BYTES, sha256_file
+from rem_release.release.canonical import MAX_BYTES, sha256_file
 from rem_release.release.card import RENDERERS, render_card
 from rem_release.release.certificate import ANSWERS, AUDIT_FIGURES, Certificate, OldCertificateError
 from rem_release.release.consistency import allowed_names, find_contradictions
@@ -92,8 +92,8 @@ def check_card(release: Path, facts: Facts, audit: Certificate | None) -> Check:
     path = release / CARD
     if path.is_symlink() or not path.is_file():
         return Check("card", False, f"{CARD} is missing or is not a plain file")
-    if path.stat().st_size > MOST_BYTES:
-        return Check("card", False, f"{CARD} has {path.stat().st_size:,} bytes, and no card has {MOST_BYTES:,}")
+    if path.stat().st_size > MAX_BYTES:
+        return Check("card", False, f"{CARD} has {path.stat().st_size:,} bytes, and no card has {MAX_BYTES:,}")
     found = path.read_bytes()
     if hashlib.sha256(found).hexdigest() != facts.readme_sha256:
         return Check("card", False, f"{CARD} was changed: its sha256 is not that of {FACTS}")

@@ -28,7 +28,7 @@ _FREE_PAGE, _PACKED = 1 << 23, 2
 """bytes that any page of images may unpack to, and how many times its own length a longer one"""
 _AT_ONCE = 128
 """rows whose nested values are unpacked at a time"""
-_LEAST_ROW = 4
+_MIN_ROW = 4
 """bytes that an image and its path take, even where Snappy finds that all are alike"""
 _NESTED = (dict, datasets.List, datasets.LargeList, datasets.Translation, datasets.TranslationVariableLanguages)
 """features whose values lie inside groups and lists, where a reader may pass over them"""
@@ -142,7 +142,7 @@ def _inspect_chunks(
     """Walk through all pages, which lie one behind the other from the first byte to the footer."""
     if metadata[3] != sum(group[3] for group in metadata[4]) or metadata[1] not in (1, 2):
         raise ValueError("numbers of rows that do not add up, or an unknown version")
-    if metadata[3] > end // _LEAST_ROW:
+    if metadata[3] > end // _MIN_ROW:
         raise ValueError("more rows than its bytes can hold")
     shown = pq.ParquetFile(path)
     columns = _describe_columns(features.arrow_schema, shown.schema, metadata, image_column)

@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from rem_release.verification import parquet_headers as parquet
 
-_LEAST_PER_BYTE = 22
+_MAX_PER_BYTE = 22
 """Snappy's longest copy is 64 bytes for 3: no page is larger than so many times its compressed size"""
 _SLACK = 64
-_MOST_VALUES, _VALUES_A_ROW = 1 << 16, 1 << 10
-_MOST_BYTES, _BYTES_A_ROW = 1 << 24, 1 << 16
-_MOST_VALUE = 1 << 20
+_MAX_VALUES, _VALUES_A_ROW = 1 << 16, 1 << 10
+_MAX_BYTES, _BYTES_A_ROW = 1 << 24, 1 << 16
+_MAX_VALUE = 1 << 20
 """what a column beside the images may hold in a row group, and so many more for each of its rows: a few bytes can
 repeat one large value in millions of places"""
 
@@ -100,7 +100,7 @@ class Chunk:
     def read_data(self, body: bytes, header: dict[int, Any]) -> None:
         """Take a data page, decompressed."""
         count, encoding = header[1], header[2]
-        if not 0 < count <= _MOST_VALUES + _VALUES_A_ROW * self.stated_rows - self.values:
+        if not 0 < count <= _MAX_VALUES + _VALUES_A_ROW * self.stated_rows - self.values:
             raise ValueError(f"a page of {count:,} values for {self.stated_rows:,} rows, which is too much")
         if (header[3], header[4]) != (parquet.RLE, parquet.RLE):
             raise ValueError("levels of an unknown encoding")
@@ -126,8 +126,8 @@ class Chunk:
                 self.seen.update(found)
         else:
             raise ValueError(f"a page of the encoding {encoding}")
-        is_large = self.expanded > _MOST_BYTES + _BYTES_A_ROW * self.stated_rows
-        if self.longest > _MOST_VALUE or (is_large and not self.column.is_image):
+        is_large = self.expanded > _MAX_BYTES + _BYTES_A_ROW * self.stated_rows
+        if self.longest > _MAX_VALUE or (is_large and not self.column.is_image):
             raise ValueError(
                 f"values of up to {self.longest:,} bytes, {self.expanded:,} in all for {self.stated_rows:,} rows, "
                 "which is too much"
@@ -194,7 +194,7 @@ def decompress(body: bytes, size: int, codec: int) -> bytes:
         return body
     if codec != parquet.SNAPPY:
         raise ValueError(f"pages that are compressed in a way ({codec}) which protect does not write")
-    if not 0 <= size <= _LEAST_PER_BYTE * len(body):
+    if not 0 <= size <= _MAX_PER_BYTE * len(body):
         raise ValueError(f"a page of {size:,} bytes out of {len(body):,}, which no Snappy stream can hold")
     try:
         plain = pa.decompress(body, size, "snappy", asbytes=True)

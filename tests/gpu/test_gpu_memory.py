@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rem_release.audit.victim import _measure_attack, build_victim, name_classes, train_victim
 from rem_release.commands.audit_plan import _seconds_per_pass
 from rem_release.data import array_file
-from rem_release.data.array_file import ArrayFile, StoredImages, bring_near
+from rem_release.data.array_file import ArrayFile, StoredImages, to_device
 from rem_release.methods import METHODS
 from rem_release.methods.maker import make_image_set
 from rem_release.methods.min_max_maker import MinMaxMaker
@@ -67,7 +67,7 @@ def stored(tmp_path: Path) -> tuple[StoredImages, Tensor]:
 def test_images_that_fit_are_brought_to_the_gpu(stored: tuple[StoredImages, Tensor]) -> None:
     images, in_memory = stored
     found: list[Tensor | StoredImages] = []
-    peak = peak_of(lambda: found.append(bring_near(images, GPU)))
+    peak = peak_of(lambda: found.append(to_device(images, GPU)))
     (near,) = found
     assert isinstance(near, Tensor)
     assert near.is_cuda
@@ -80,12 +80,12 @@ def test_images_that_would_take_too_much_stay_on_disk_and_are_read_batch_by_batc
 ) -> None:
     images, in_memory = stored
     monkeypatch.setattr(array_file, "_SHARE_OF_GPU", 0.0)
-    assert bring_near(images, GPU) is images
+    assert to_device(images, GPU) is images
     chosen = torch.tensor([4000, 3, 17], device=GPU)
     batch = images[chosen]
     assert batch.is_cuda
     assert torch.equal(batch.cpu(), in_memory[chosen.cpu()])
-    near = bring_near(in_memory, GPU)
+    near = to_device(in_memory, GPU)
     assert isinstance(near, Tensor)
     assert near.is_cuda, "what memory holds is small"
 
@@ -198,9 +198,9 @@ def test_the_probe_of_an_audit_foresees_the_memory_of_a_victim(precision: Precis
     images, task, accelerator = learnt(32), make_task("standard"), start()
     holdout, target = SimpleNamespace(train_rows=range(32)), SimpleNamespace(classes=["a", "b", "c", "d"])
     setup = SimpleNamespace(recipe_of=lambda task: recipe, holdout=holdout, target=target, resolution=SIDE)
-    laboratory = SimpleNamespace(setup=setup, accelerator=accelerator)
+    runner = SimpleNamespace(setup=setup, accelerator=accelerator)
     tests = (draw(32).to(GPU), torch.arange(32, device=GPU) % 4)
     train_victim(accelerator, task, recipe, images, 32, *tests)
     most = peak_of(lambda: train_victim(accelerator, task, recipe, images, 32, *tests))
-    found = peak_of(lambda: _seconds_per_pass(laboratory, task))  # type: ignore[arg-type]
+    found = peak_of(lambda: _seconds_per_pass(runner, task))  # type: ignore[arg-type]
     assert found == pytest.approx(most, rel=0.2)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rem_release.core.draws import Draws, Purpose
 from rem_release.core.norms import Norm, measure, project, random_start
-from rem_release.core.pgd import frozen, pgd
+from rem_release.core.pgd import frozen_in_eval_mode, pgd
 from rem_release.core.resampling import DRAW, Resampling, resample
 from rem_release.core.solver import min_max_noise
 from rem_release.models import build_model
@@ -129,7 +129,7 @@ def attack(norm: Norm, device: torch.device, steps: int) -> tuple[Tensor, Tensor
     draws = Draws(2, torch.arange(6).to(device), 0)
     start_at = random_start(draws, RADII[norm], (3, 4, 4), norm, Purpose.ADVERSARY_START).double()
     model = Linear().to(device)
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         found = pgd(model, images, labels, RADII[norm], RADII[norm] / 4, steps, start_at, norm)
     return images.cpu(), found.cpu(), model.to(CPU)
 

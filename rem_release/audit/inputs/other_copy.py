@@ -19,7 +19,7 @@ from rem_release.errors import InputError
 _SMALL = 64
 _LARGE = 224
 _BLOCKS = 8
-_MOST_LOST = 0.25
+_MAX_LOST = 0.25
 _ORDER = "rows are paired by position (class folders: by sorted file names)"
 
 
@@ -159,7 +159,7 @@ def _refuse_strangers(copy: Source, clean: Source, seen: list[_Seen], clean_seen
     to_own = np.abs(ours - own).sum(axis=1)
     to_next = np.abs(ours - np.roll(own, -1, axis=0)).sum(axis=1)
     lost = np.flatnonzero(to_own > to_next)
-    if len(lost) > _MOST_LOST * len(seen):
+    if len(lost) > _MAX_LOST * len(seen):
         row = int(lost[0])
         raise InputError(
             f"row {row} of {copy.options.source} ({copy.origin(row)}) does not show its original "

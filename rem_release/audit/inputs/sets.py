@@ -18,7 +18,7 @@ from rem_release.data.in_order import map_in_order
 from rem_release.radius import whole_levels
 from rem_release.threats.images import Pipeline
 
-_MOST_IN_MEMORY = 2**28
+_MAX_IN_MEMORY = 2**28
 """bytes of a set; a larger one is on disk"""
 _DIGESTED = 1024
 Kind = Literal["protected", "clean", "random"]
@@ -117,7 +117,7 @@ def count_temporary(rows: int, fit: Fit, *, test: bool = False) -> int:
     """
     views, side = (1, fit) if isinstance(fit, int) else (1 if test else fit.views, fit.side)
     size = rows * views * 3 * side**2
-    return size if size > _MOST_IN_MEMORY else 0
+    return size if size > _MAX_IN_MEMORY else 0
 
 
 def read_testing(holdout: Holdout, filters: Sequence[Filter], fit: Fit, progress: Progress | None = None) -> TestSet:
@@ -151,7 +151,7 @@ def _gather(
     for index, views in enumerate(map_in_order(make, range(count))):
         if store is None:
             each, shape = len(views), (count * len(views), *views.shape[1:])
-            is_large = count * views.numel() > _MOST_IN_MEMORY
+            is_large = count * views.numel() > _MAX_IN_MEMORY
             store = TemporaryImages(shape) if is_large else torch.empty(shape, dtype=torch.uint8)
         store[index * each : (index + 1) * each] = views
         if progress:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from rem_release.audit.curves import Curve
-from rem_release.audit.report.plotting import Ink, Panel, plain, to_png
+from rem_release.audit.report.plotting import Panel, PlotColours, plain, to_png
 from rem_release.radius import parse_radius
 from rem_release.release.certificate import (
     CLASSES_FIGURE,
@@ -25,7 +25,7 @@ KINDS = ("clean", "random", "protected")
 _WORDS = {"clean": "originals", "random": "random noise", "protected": "protected"}
 _MARKERS = {"clean": "s", "random": "^", "protected": "o"}
 _DASHES = {"clean": "--", "random": "-.", "protected": "-"}
-_MOST_NAMED = 30
+_MAX_NAMED = 30
 _MARKED = 6
 
 
@@ -70,7 +70,7 @@ def _levels(radius: str | None) -> float:
     return float(parse_radius(radius) * 255)
 
 
-def _plot_radii(certificate: Certificate, rows: list[RowFacts], axes: Axes, ink: Ink) -> None:
+def _plot_radii(certificate: Certificate, rows: list[RowFacts], axes: Axes, ink: PlotColours) -> None:
     rows = sorted(rows, key=lambda row: _levels(row.radius))
     radii = [_levels(row.radius) for row in rows]
     for kind in KINDS:
@@ -93,11 +93,11 @@ def _plot_radii(certificate: Certificate, rows: list[RowFacts], axes: Axes, ink:
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 
-def _mark_chance(certificate: Certificate, plot: Callable[..., Any], ink: Ink) -> None:
+def _mark_chance(certificate: Certificate, plot: Callable[..., Any], ink: PlotColours) -> None:
     plot(100 * certificate.chance, color=ink.text, linestyle=":", linewidth=1.2, label="chance")
 
 
-def _look(kind: str, ink: Ink) -> dict[str, Any]:
+def _look(kind: str, ink: PlotColours) -> dict[str, Any]:
     """Colour, marker and dash of one kind: any of the three tells it."""
     return {
         "color": getattr(ink, kind),
@@ -155,7 +155,7 @@ def _pick_curves(row: RowFacts, curves: Sequence[Curve]) -> list[Curve]:
     return sorted(found, key=lambda curve: (KINDS.index(curve.trained_on), curve.seed))
 
 
-def _plot_accuracy(row: RowFacts, curves: list[Curve], axes: Axes, ink: Ink) -> None:
+def _plot_accuracy(row: RowFacts, curves: list[Curve], axes: Axes, ink: PlotColours) -> None:
     for curve in curves:
         _plot_line(curve, 100 * np.asarray(curve.test_accuracy), "-", axes, ink)
         _plot_line(curve, 100 * np.asarray(curve.train_accuracy), "--", axes, ink)
@@ -165,7 +165,7 @@ def _plot_accuracy(row: RowFacts, curves: list[Curve], axes: Axes, ink: Ink) -> 
     _set_steps(row, axes)
 
 
-def _plot_loss(row: RowFacts, curves: list[Curve], axes: Axes, ink: Ink) -> None:
+def _plot_loss(row: RowFacts, curves: list[Curve], axes: Axes, ink: PlotColours) -> None:
     for curve in curves:
         _plot_line(curve, np.asarray(curve.loss), "--", axes, ink)
     axes.set_ylim(bottom=0)
@@ -173,7 +173,7 @@ def _plot_loss(row: RowFacts, curves: list[Curve], axes: Axes, ink: Ink) -> None
     _set_steps(row, axes)
 
 
-def _plot_line(curve: Curve, values: np.ndarray, dash: str, axes: Axes, ink: Ink) -> None:
+def _plot_line(curve: Curve, values: np.ndarray, dash: str, axes: Axes, ink: PlotColours) -> None:
     """A value that is not finite leaves a gap."""
     look = _look(curve.trained_on, ink) | {"linestyle": dash, "linewidth": 1.4, "markersize": 4.5}
     shown = np.where(np.isfinite(values), values, np.nan)
@@ -194,7 +194,7 @@ def _class_panels(certificate: Certificate) -> list[Panel]:
     if row is None:
         return []
     count = len(certificate.classes)
-    few = count <= _MOST_NAMED
+    few = count <= _MAX_NAMED
     panel = Panel(
         name="classes",
         words=f"Test accuracy of each class: {plain(row.words, 80)}, {plain(row.architecture)}; the numbers follow.",
@@ -204,7 +204,7 @@ def _class_panels(certificate: Certificate) -> list[Panel]:
     return [panel]
 
 
-def _plot_bars(certificate: Certificate, row: RowFacts, axes: Axes, ink: Ink) -> None:
+def _plot_bars(certificate: Certificate, row: RowFacts, axes: Axes, ink: PlotColours) -> None:
     places = np.arange(len(certificate.classes))
     for kind, shift, fill in (("clean", -0.2, "none"), ("protected", 0.2, ink.protected)):
         shares = [100 * share for share in getattr(row, kind).per_class]
@@ -220,7 +220,7 @@ def _plot_bars(certificate: Certificate, row: RowFacts, axes: Axes, ink: Ink) ->
     axes.set_xlabel("test accuracy, %")
 
 
-def _plot_ranks(certificate: Certificate, row: RowFacts, axes: Axes, ink: Ink) -> None:
+def _plot_ranks(certificate: Certificate, row: RowFacts, axes: Axes, ink: PlotColours) -> None:
     order = np.argsort(row.protected.per_class, kind="stable")
     for kind in ("clean", "protected"):
         look = _look(kind, ink) | {"linestyle": "none", "markersize": 3.5}

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from rem_release.data.images.pixels import encode_png
 
 _WIDTH = 4.5
-_MOST_COLUMNS = 2
+_MAX_COLUMNS = 2
 _DPI = 150
 _SETTINGS = {
     "font.family": "DejaVu Sans",
@@ -38,7 +38,7 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ink:
+class PlotColours:
     """The colours of a plot, as `#rrggbb`."""
 
     text: str
@@ -48,9 +48,9 @@ class Ink:
     random: str
 
 
-PAPER = Ink(text="#1f2328", grid="#d0d7de", protected="#c2410c", clean="#0860b0", random="#6e7781")
+PAPER = PlotColours(text="#1f2328", grid="#d0d7de", protected="#c2410c", clean="#0860b0", random="#6e7781")
 """For a white page. The three kinds keep apart for the colour-blind, and differ in marker and dash besides."""
-_PAGE = Ink(text="#010a01", grid="#010a02", protected="#010a03", clean="#010a04", random="#010a05")
+_PAGE = PlotColours(text="#010a01", grid="#010a02", protected="#010a03", clean="#010a04", random="#010a05")
 _VARIABLES = {colour: f"var(--{name})" for name, colour in asdict(_PAGE).items()}
 """Stand-ins, which `to_svg` replaces by the custom properties of the page: --text, --grid and so on."""
 
@@ -63,7 +63,7 @@ class Panel:
     """Letters, digits and hyphens; differs from that of every other panel of a page."""
     words: str
     """What a reader who cannot see it is told."""
-    plot: Callable[[Axes, Ink], None]
+    plot: Callable[[Axes, PlotColours], None]
     height: float = 3.3
     """In inches, of a panel 4.5 inches wide."""
 
@@ -102,8 +102,8 @@ def _plain_style() -> Iterator[None]:
         yield
 
 
-def _compose(panels: Sequence[Panel], ink: Ink) -> Figure:
-    columns = min(len(panels), _MOST_COLUMNS)
+def _compose(panels: Sequence[Panel], ink: PlotColours) -> Figure:
+    columns = min(len(panels), _MAX_COLUMNS)
     rows = math.ceil(len(panels) / columns)
     height = max(panel.height for panel in panels)
     figure = Figure(figsize=(_WIDTH * columns, height * rows), dpi=_DPI, layout="constrained")
@@ -126,7 +126,7 @@ def _compose(panels: Sequence[Panel], ink: Ink) -> Figure:
     return figure
 
 
-def _set_colours(axes: Axes, ink: Ink) -> None:
+def _set_colours(axes: Axes, ink: PlotColours) -> None:
     axes.tick_params(colors=ink.text)
     axes.grid(color=ink.grid, linewidth=0.6)
     axes.set_axisbelow(True)

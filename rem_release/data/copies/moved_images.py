@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rem_release.data.copies.near_images import Grids, Near
+from rem_release.data.copies.near_images import Grids, NearPair
 
 _FARTHEST = 8
 """part of the side that a copy may have moved"""
@@ -39,7 +39,7 @@ class _Move:
     is_mirrored: bool = False
 
 
-def find_moved(ones: Grids, others: Grids) -> Iterator[Near]:
+def find_moved(ones: Grids, others: Grids) -> Iterator[NearPair]:
     """Find copies that were moved.
 
     Args:
@@ -57,14 +57,14 @@ def find_moved(ones: Grids, others: Grids) -> Iterator[Near]:
         asked = torch.cat(
             [_average(ones.images(piece), move.one, _FEW_BLOCKS, move.is_mirrored) for piece in _cut_up(left)]
         )
-        found: dict[int, Near] = {}
+        found: dict[int, NearPair] = {}
         for there in _cut_up(torch.arange(len(others))):
             means = _average(others.images(there), move.other, _FEW_BLOCKS)
             near = torch.cdist(asked, means) <= _ALIKE * means.shape[1] ** 0.5
             for one, other in near.nonzero().tolist():
                 place, candidate = left[one], there[other]
                 if int(place) not in found and (level := _compare(ones, place, others, candidate, move)) is not None:
-                    found[int(place)] = Near(int(ones.rows[place]), int(others.rows[candidate]), level)
+                    found[int(place)] = NearPair(int(ones.rows[place]), int(others.rows[candidate]), level)
         yield from found.values()
         left = torch.tensor([place for place in left.tolist() if place not in found], dtype=torch.int64)
 

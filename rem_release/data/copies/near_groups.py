@@ -14,7 +14,7 @@ import numpy as np
 
 from rem_release.data.copies.near_images import Grids, compare, find_slack
 
-MOST_TOGETHER = 20
+MAX_TOGETHER = 20
 """images that share one noise and are drawn as one"""
 _WIDEST = 64
 
@@ -136,7 +136,7 @@ class _Chains:
 
     def long(self) -> list[np.ndarray]:
         """The chains that are too long to stay together, int64, ascending."""
-        return [np.array(sorted(members)) for members in self._members.values() if len(members) > MOST_TOGETHER]
+        return [np.array(sorted(members)) for members in self._members.values() if len(members) > MAX_TOGETHER]
 
 
 def _split(grids: Grids, levels: int, members: np.ndarray) -> np.ndarray:
@@ -156,6 +156,6 @@ def _split(grids: Grids, levels: int, members: np.ndarray) -> np.ndarray:
         candidates = grids.index.find(means[place], reach)
         for found, _ in compare(int(place), candidates[is_left[candidates]], grids, grids, levels):
             is_left[found], group[found], taken = False, place, taken + 1
-            if taken == MOST_TOGETHER:
+            if taken == MAX_TOGETHER:
                 break
     return group[members]

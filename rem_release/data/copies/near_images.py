@@ -37,7 +37,7 @@ Read = Callable[[int], np.ndarray | None]
 
 
 @dataclass(frozen=True)
-class Near:
+class NearPair:
     """An image of the first set and one of the second that lie close together."""
 
     one: int
@@ -180,7 +180,7 @@ class Grids:
 
 def find_near(
     ones: Grids, others: Grids, levels: int, skip: Collection[int] = (), first_only: bool = False
-) -> Iterator[Near]:
+) -> Iterator[NearPair]:
     """Find the pairs that lie close together.
 
     Args:
@@ -201,12 +201,12 @@ def find_near(
             continue
         candidates = others.index.find(means[place], reach)
         for found, distance in compare(place, candidates, ones, others, levels):
-            yield Near(int(ones.rows[place]), int(others.rows[found]), distance)
+            yield NearPair(int(ones.rows[place]), int(others.rows[found]), distance)
             if first_only:
                 break
 
 
-def find_alike(ones: Grids, others: Grids) -> Iterator[Near]:
+def find_alike(ones: Grids, others: Grids) -> Iterator[NearPair]:
     """Find images that look the same though many pixels differ, as after another JPEG compression.
 
     They are alike if the means of 8 x 8 blocks differ by at most 5 levels (root mean square). Of 1,000 CIFAR-10
@@ -223,7 +223,7 @@ def find_alike(ones: Grids, others: Grids) -> Iterator[Near]:
     for place, (distance, found) in enumerate(zip(distances, places, strict=True)):
         if np.isfinite(distance):
             level = int(np.ceil(distance / means.shape[1] ** 0.5))
-            yield Near(int(ones.rows[place]), int(others.rows[found]), level)
+            yield NearPair(int(ones.rows[place]), int(others.rows[found]), level)
 
 
 def find_slack(grids: Grids) -> int:

@@ -46,14 +46,14 @@ from rem_release.data.images.png_chunks import find_chunk, is_misread, lacks_row
 from rem_release.data.images.tiff_directories import is_cut, measure_sub_images
 from rem_release.data.images.tiff_pages import choose_page, has_gaps, has_unknown_channels, read_numbers
 from rem_release.data.in_order import take_room
-from rem_release.data.sources.recognised import Choice, Fault
+from rem_release.data.sources.recognised import DecodingChoice, Fault
 
 MAX_PIXELS = 178_956_970
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 _FORMAT_WORDS = "JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, JPEG 2000 or AVIF"
 _PHOTOMETRIC, _BITS, _PLANAR, _ORIENTATION, _PALETTE = 262, 258, 284, 274, 320  # TIFF; 0 in the first: white is zero
 _COMPRESSION, _SAMPLES, _INKS = 259, 277, 332
-_CHOSEN: Choice = "one image chosen of several in the file"
+_CHOSEN: DecodingChoice = "one image chosen of several in the file"
 _BIG_ENDIAN_BIGTIFF = b"MM\0+"
 _STACK: Fault = "several frames or pages"
 _NO_IMAGE: Fault = "no image, but text, a film, an archive or a table"
@@ -95,7 +95,7 @@ class Decoded:
     """
 
     pixels: np.ndarray
-    choices: tuple[Choice, ...]
+    choices: tuple[DecodingChoice, ...]
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -121,7 +121,7 @@ def decode_noting(data: bytes) -> Decoded:
     """
     if not data:
         raise BadImage("empty (0 bytes)")
-    choices: list[Choice] = []
+    choices: list[DecodingChoice] = []
     with without_warnings():
         data = strip_png(data)
         if is_misread(data):
@@ -140,7 +140,7 @@ def decode_noting(data: bytes) -> Decoded:
             raise BadImage(f"cannot be brought to RGB ({_first_line(error)})") from None
 
 
-def _load(data: bytes, choices: list[Choice]) -> tuple[Image.Image | np.ndarray, bool]:
+def _load(data: bytes, choices: list[DecodingChoice]) -> tuple[Image.Image | np.ndarray, bool]:
     """Open, check and decode. Pillow raises almost anything on garbage: all of it is a verdict."""
     if data.startswith(_TIFF) and (kind := name_kind(data)):
         raise BadImage(kind)
@@ -251,7 +251,7 @@ def _clear_around(image: Image.Image, frame: tuple[int, int, int, int]) -> Image
     return cleared
 
 
-def _choose_frame(image: Image.Image, choices: list[Choice]) -> None:
+def _choose_frame(image: Image.Image, choices: list[DecodingChoice]) -> None:
     """Go to the one page or frame of the file that is the image."""
     if image.format == "TIFF":
         if reason := choose_page(image):
@@ -262,7 +262,7 @@ def _choose_frame(image: Image.Image, choices: list[Choice]) -> None:
         choices.append(_CHOSEN)
 
 
-def _read_numbers(data: bytes, choices: list[Choice]) -> np.ndarray:
+def _read_numbers(data: bytes, choices: list[DecodingChoice]) -> np.ndarray:
     try:
         return _flatten_numbers(read_numbers(data, MAX_PIXELS), choices)
     except (BadImage, MemoryError):
@@ -271,7 +271,7 @@ def _read_numbers(data: bytes, choices: list[Choice]) -> np.ndarray:
         raise BadImage(f"a TIFF that cannot be read ({_first_line(error)})") from None
 
 
-def _flatten_numbers(values: np.ndarray | str, choices: list[Choice]) -> np.ndarray:
+def _flatten_numbers(values: np.ndarray | str, choices: list[DecodingChoice]) -> np.ndarray:
     """What Pillow does not open: floats and 16-bit numbers, grey or RGB or RGBA, and grey 32-bit integers."""
     if isinstance(values, str):
         raise BadImage(values)
@@ -300,7 +300,7 @@ def _flatten_numbers(values: np.ndarray | str, choices: list[Choice]) -> np.ndar
     raise BadImage(f"a TIFF of {values.dtype} numbers in colour: save it with 8 or 16 bits")
 
 
-def _take_colours(levels: np.ndarray, choices: list[Choice]) -> np.ndarray:
+def _take_colours(levels: np.ndarray, choices: list[DecodingChoice]) -> np.ndarray:
     """Of uint8 [H, W, 3], or with alpha [H, W, 4]."""
     if levels.shape[2] == 3 or levels[..., 3].min() == 255:
         return np.ascontiguousarray(levels[..., :3])
@@ -308,7 +308,7 @@ def _take_colours(levels: np.ndarray, choices: list[Choice]) -> np.ndarray:
     return _lay_on_white(np.ascontiguousarray(levels[..., :3]), levels[..., 3])
 
 
-def _turn_upright(image: Image.Image, choices: list[Choice]) -> Image.Image:
+def _turn_upright(image: Image.Image, choices: list[DecodingChoice]) -> Image.Image:
     try:
         turned = ImageOps.exif_transpose(image)
     except MemoryError:
@@ -320,7 +320,7 @@ def _turn_upright(image: Image.Image, choices: list[Choice]) -> Image.Image:
     return turned
 
 
-def _flatten(image: Image.Image, white_is_zero: bool, choices: list[Choice]) -> np.ndarray:
+def _flatten(image: Image.Image, white_is_zero: bool, choices: list[DecodingChoice]) -> np.ndarray:
     """Reduce any mode to RGB: depth first, then colour, then alpha on white."""
     profile = image.info.get("icc_profile")
     if image.mode in ("La", "RGBa"):  # weighted by their alpha already
@@ -341,7 +341,7 @@ def _flatten(image: Image.Image, white_is_zero: bool, choices: list[Choice]) -> 
 
 
 def _reduce_depth(
-    image: Image.Image, white_is_zero: bool, choices: list[Choice]
+    image: Image.Image, white_is_zero: bool, choices: list[DecodingChoice]
 ) -> tuple[Image.Image, np.ndarray | None]:
     """Greyscale of 16 or 32 bits to 8 bits, and the alpha of its transparent value if it names one."""
     values = np.asarray(image)
@@ -355,7 +355,7 @@ def _reduce_depth(
 
 
 def _reduce_integers(
-    values: np.ndarray, transparent: object, choices: list[Choice]
+    values: np.ndarray, transparent: object, choices: list[DecodingChoice]
 ) -> tuple[Image.Image, np.ndarray | None]:
     if values.min() < 0 or values.max() > 65535:
         raise BadImage("32-bit values outside 0 to 65535")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 _LOOKED_AT = 1024
-_LEAST_TEXT = 8
+_MIN_TEXT = 8
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def name_kind(data: bytes) -> str | None:
     for kind in _KINDS:
         if kind.start.match(start):
             return kind.words
-    if len(start) >= _LEAST_TEXT and _TEXT.fullmatch(start) and _is_utf8(start):
+    if len(start) >= _MIN_TEXT and _TEXT.fullmatch(start) and _is_utf8(start):
         return "text and no image: remove it, or name the labels' file metadata.csv"
     return None
 

@@ -11,7 +11,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ABOUT_PIXELS = {b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"iCCP", b"cICP", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
 """ancillary chunks that decide how pixels look, and those that tell an animation"""
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
-_MOST_PROFILE = 1 << 20
+_MAX_PROFILE = 1 << 20
 _PIECE = 1 << 20
 _PASSES = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 """of Adam7: first column and row, and the steps"""
@@ -63,7 +63,7 @@ def _has_profile(body: bytes) -> bool:
     """Whether it unpacks, and to no more than readers take."""
     unpacker = zlib.decompressobj()
     try:
-        unpacker.decompress(body[body.index(b"\0") + 2 :], _MOST_PROFILE)
+        unpacker.decompress(body[body.index(b"\0") + 2 :], _MAX_PROFILE)
     except (zlib.error, ValueError):
         return False
     return unpacker.eof

@@ -7,13 +7,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MOST_PAGES = 10_000
+MAX_PAGES = 10_000
 SUBFILE_TYPE = 254
 COPY, MASK = 1, 4
 """bits of NewSubfileType"""
 _WIDTH, _HEIGHT, _SUB_IMAGES = 256, 257, 330
 _LOOKED_AT = (SUBFILE_TYPE, _WIDTH, _HEIGHT, _SUB_IMAGES)
-_MOST_TAGS, _MOST_SUB_IMAGES = 1000, 1000
+_MAX_TAGS, _MAX_SUB_IMAGES = 1000, 1000
 _NUMBERS = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """types of whole numbers without a sign, and addresses"""
 
@@ -54,7 +54,7 @@ def measure_sub_images(data: bytes) -> float | None:
         page = _read(data, start) if start else {}
         if page.get(SUBFILE_TYPE, (0,))[0] & (COPY | MASK):
             continue
-        for place in page.get(_SUB_IMAGES, ())[: _MOST_SUB_IMAGES - len(scales)]:
+        for place in page.get(_SUB_IMAGES, ())[: _MAX_SUB_IMAGES - len(scales)]:
             scales.append(_count_pixels(_read(data, place)) / max(1, _count_pixels(page)))
     return max(scales, default=None)
 
@@ -65,7 +65,7 @@ def _walk(data: bytes) -> Iterator[int | None]:
     place, seen = form.first, set[int]()
     while place + struct.calcsize(form.offset) <= len(data):
         start = form.number(form.offset, data, place)
-        if start == 0 or start in seen or len(seen) > MOST_PAGES:
+        if start == 0 or start in seen or len(seen) > MAX_PAGES:
             return
         if start + struct.calcsize(form.count) > len(data):
             break
@@ -82,12 +82,12 @@ def _read(data: bytes, start: int) -> dict[int, tuple[int, ...]]:
     at = start + struct.calcsize(form.count)
     if at > len(data):
         return tags
-    count = min(_MOST_TAGS, form.number(form.count, data, start), (len(data) - at) // form.entry)
+    count = min(_MAX_TAGS, form.number(form.count, data, start), (len(data) - at) // form.entry)
     for field in range(at, at + form.entry * count, form.entry):
         tag = form.number("H", data, field)
         kind = _NUMBERS.get(form.number("H", data, field + 2))
         items = form.number(form.offset, data, field + 4)
-        if tag not in _LOOKED_AT or tag in tags or kind is None or not 0 < items <= _MOST_SUB_IMAGES:
+        if tag not in _LOOKED_AT or tag in tags or kind is None or not 0 < items <= _MAX_SUB_IMAGES:
             continue
         place = field + form.entry - inline
         if items * struct.calcsize(kind) > inline:

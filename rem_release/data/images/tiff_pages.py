@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rem_release.data.images.tiff_directories import COPY, MASK, MOST_PAGES, SUBFILE_TYPE
+from rem_release.data.images.tiff_directories import COPY, MASK, MAX_PAGES, SUBFILE_TYPE
 from rem_release.data.in_order import take_room
 
 _DNG_VERSION, _SAMPLE_FORMAT, _BITS = 50706, 339, 258
@@ -37,7 +37,7 @@ _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
 """channels of each photometric interpretation"""
 _ROOM = 2
 """pixels of 8 bits that take as much memory as one of numbers, on the way to 8 bits"""
-_MOST_BYTES, _UNPACKED = 1 << 31, 1100
+_MAX_BYTES, _UNPACKED = 1 << 31, 1100
 """of pixels, and how many times as long as its file: Deflate packs zeros 1 to 1030"""
 _COPIES = (
     "smaller copies of an image alone, as a camera's raw file does: develop it to JPEG, PNG or TIFF first, or save it "
@@ -55,7 +55,7 @@ def choose_page(image: Image.Image) -> str | None:
     if _DNG_VERSION in image.tag_v2:  # type: ignore[attr-defined]
         return "a camera's raw file (DNG): develop it to JPEG, PNG or TIFF first"
     pages: int = getattr(image, "n_frames", 1)
-    if pages > MOST_PAGES:
+    if pages > MAX_PAGES:
         return f"multi-page ({pages:,} pages)"
     own = []
     for page in range(pages):
@@ -158,7 +158,7 @@ def read_numbers(data: bytes, most_pixels: int) -> np.ndarray | str:
                 return f"a TIFF of {kind}, of which one is no plain alpha: save it as 8-bit RGB"
             if math.prod(page.shape) != page.imagelength * page.imagewidth * page.samplesperpixel:
                 return f"a TIFF of {kind}, which is no image"
-            if page.nbytes > _MOST_BYTES or page.nbytes > _UNPACKED * len(data):
+            if page.nbytes > _MAX_BYTES or page.nbytes > _UNPACKED * len(data):
                 return f"a TIFF that states {page.nbytes:,} bytes of pixels in a file of {len(data):,}"
             if (pixels := page.imagelength * page.imagewidth) > most_pixels:
                 return f"more than {most_pixels:,} pixels: shrink it, or cut it into parts"

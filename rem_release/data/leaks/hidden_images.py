@@ -1,7 +1,7 @@
 """Images that hide in plain values: an encoded file anywhere in a text, or more numbers than a description needs.
 
 What is looked for is what an owner's tools write: files of images, arrays and archives, data URIs, SVG images and
-mail parts, in base64, hexadecimal, escapes and the like. Bare pixels have no signature: `row_room` bounds those.
+mail parts, in base64, hexadecimal, escapes and the like. Bare pixels have no signature: `row_capacity` bounds those.
 """
 
 import re
@@ -21,7 +21,7 @@ from rem_release.data.leaks.text_codes import (
     unfold,
 )
 
-MOST_NUMBERS = 256
+MAX_NUMBERS = 256
 """that one row of a column may hold; more could be the pixels of a small image"""
 _FEW_NUMBERS = 16
 _TEXT_BESIDE = 0.1
@@ -60,8 +60,8 @@ def find_image(value: Any) -> str | None:
     if isinstance(value, str) and len(value) < LEAST:
         return None
     if isinstance(value, (list, dict, str)):
-        if count_numbers(value) > MOST_NUMBERS:
-            return f"more than {MOST_NUMBERS} numbers"
+        if count_numbers(value) > MAX_NUMBERS:
+            return f"more than {MAX_NUMBERS} numbers"
         found = (find_in_text(text) for text in _texts(value) if len(text) >= LEAST)
         return next(filter(None, found), None) or _find_in_numbers(value)
     return None

@@ -2,7 +2,7 @@
 
 Names of columns, fields, classes and splits, languages, time zones and whatever else the features say go into card,
 facts and Parquet files. No row holds them, so that they are looked through here, for images as values are, and are
-bounded: each by itself, and all of them together by what rows may say (see `row_room`).
+bounded: each by itself, and all of them together by what rows may say (see `row_capacity`).
 """
 
 import re
@@ -18,7 +18,7 @@ from rem_release.data.leaks.hidden_images import find_image, find_in_text
 from rem_release.errors import InputError
 from rem_release.plain_text import show
 
-MOST_BYTES = 256
+MAX_BYTES = 256
 """that words may take for each row, packed"""
 LONGEST_NAME = 256
 """characters of the name of a column, a field or a class"""
@@ -120,7 +120,7 @@ def find_bad_words(words: Sequence[Word]) -> Iterator[BadWord]:
 
 def find_too_many(words: Sequence[Word], rows: int) -> str | None:
     """How much all words say, where that is more than so many rows may say; None where it is not."""
-    size, most = measure_words(word.text for word in words), MOST_BYTES * rows
+    size, most = measure_words(word.text for word in words), MAX_BYTES * rows
     if size <= most:
         return None
     column = _find_longest(words)

@@ -23,10 +23,10 @@ _SED = r"s/^([^0-9]*[^0-9._ (-])[._ (-]*[0-9]+.*$/&,\1/p"
 _TABLES = (".csv", ".tsv", ".txt")
 _ARCHIVES = (".tar", ".zip", ".gz", ".tgz", ".7z", ".rar", ".tfrecord", ".npz", ".h5", ".hdf5")
 _BINARY_TABLES = (".parquet", ".arrow", ".feather")
-_MOST_ROWS = 10_000
-_MOST_LETTERS = 4_000_000
+_MAX_ROWS = 10_000
+_MAX_LETTERS = 4_000_000
 """of a table that are read"""
-_LEAST_SHARE = 0.9
+_MIN_SHARE = 0.9
 _CAMERAS = {
     *("img", "image", "dsc", "dscn", "dscf", "p", "pxl", "mvi", "gopr", "imag", "photo", "pic", "frame", "screenshot"),
     *("scan", "wa"),
@@ -57,7 +57,7 @@ def explain_flat(root: Path, files: list[PathParts]) -> tuple[str, list[str]]:
         return table
     names = Counter(found["name"] for name in images if (found := _NAMED.fullmatch(PurePosixPath(name).stem)))
     are_classes = not any(splits_hinted(name) or _CAMERAS.issuperset(split_words(name)) for name in names)
-    if are_classes and 2 <= len(names) <= len(images) / 2 and sum(names.values()) >= _LEAST_SHARE * len(images):
+    if are_classes and 2 <= len(names) <= len(images) / 2 and sum(names.values()) >= _MIN_SHARE * len(images):
         shown = ", ".join(sorted(names)[:5])
         return (
             f"{root} has no class folders; its files seem to be named after their classes ({shown}). Write a metadata "
@@ -146,11 +146,11 @@ class _Match:
 def _match_column(path: Path, stems: dict[str, str]) -> _Match | None:
     try:
         with path.open(encoding="utf-8-sig") as file:
-            text = file.read(_MOST_LETTERS)
+            text = file.read(_MAX_LETTERS)
             text = text if file.read(1) == "" else text[: text.rfind("\n") + 1]
         dialect = csv.Sniffer().sniff(text[:4096], delimiters=",;\t")
         dialect.skipinitialspace = True
-        rows = list(islice(csv.DictReader(text.splitlines(), dialect=dialect), _MOST_ROWS))
+        rows = list(islice(csv.DictReader(text.splitlines(), dialect=dialect), _MAX_ROWS))
     except (OSError, UnicodeError, csv.Error):
         return None
     if not rows or any(name in stems or PurePosixPath(name or "").stem in stems for name in rows[0]):
@@ -160,7 +160,7 @@ def _match_column(path: Path, stems: dict[str, str]) -> _Match | None:
         others = [name for name in rows[0] if name != column and name]
         known = sum(value in stems or PurePosixPath(value).stem in stems for value in values)
         is_once = len(set(values)) == len(values)  # else it lists boxes
-        if others and is_once and known > 1 and known >= _LEAST_SHARE * min(len(values), len(stems)):
+        if others and is_once and known > 1 and known >= _MIN_SHARE * min(len(values), len(stems)):
             labels = [name for name in others if names_labels(name)]
             label = labels[0] if len(labels) == 1 else others[0] if len(others) == 1 else None
             one_hot = [] if label else find_one_hot({name: [row[name] for row in rows] for name in others})

@@ -16,7 +16,7 @@ Layout = Literal[
     "a folder of save_to_disk",
     "a dataset of the Hugging Face Hub",
 ]
-Choice = Literal[
+DecodingChoice = Literal[
     "turned as EXIF says",
     "transparency laid on white",
     "empty alpha channel of a BMP ignored",

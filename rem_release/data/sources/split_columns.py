@@ -16,7 +16,7 @@ _WORDS = {"split", "splits", "datasplit", "subset", "partition", "usage", "phase
 _FLAG = re.compile(r"is[ _-]?(train|test|val|holdout).*|train(ing)?|test(ing)?|val(idation)?|holdout")
 """names of columns, in small letters, that say yes or no to one split"""
 _TRUTHS = {"0": False, "0.0": False, "false": False, "no": False, "1": True, "1.0": True, "true": True, "yes": True}
-_MOST_SPLITS = 10
+_MAX_SPLITS = 10
 """names of splits that a column may have to be one that tells them"""
 
 
@@ -85,7 +85,7 @@ def _tells_others(name: str, values: list[str], split: str) -> bool:
     if _FLAG.fullmatch(name.lower()) and (None not in truths or name.lower().startswith("is")):
         is_sure = asked and None not in truths and splits_hinted(name) in ({"train"}, {"test"})  # is_valid says more
         return len(values) > 1 or (bool(is_sure) and truths != {splits_hinted(name) == asked})
-    if len(values) <= _MOST_SPLITS and len({split_named(value) for value in values} - {None}) > 1:
+    if len(values) <= _MAX_SPLITS and len({split_named(value) for value in values} - {None}) > 1:
         return _names_splits(name) or all(map(split_named, values))
     if not _names_splits(name):
         return False
@@ -95,4 +95,4 @@ def _tells_others(name: str, values: list[str], split: str) -> bool:
         return len(told) > 1 or not all(hinted) or bool(asked and told != asked)
     numbers = [value for value in values if re.fullmatch(r"\d+(\.0)?", value)]
     is_partition = bool({"partition", "split"} & {*split_words(name)})
-    return is_partition and 1 < len(values) <= _MOST_SPLITS and len(numbers) > 1
+    return is_partition and 1 < len(values) <= _MAX_SPLITS and len(numbers) > 1

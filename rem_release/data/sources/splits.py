@@ -23,7 +23,7 @@ from rem_release.data.sources.saved import is_one_split
 from rem_release.errors import InputError
 from rem_release.plain_text import show
 
-_MOST_BYTES = 200
+_MAX_BYTES = 200
 """of a split's name: files are named after it, and their names may have 255"""
 _SHOWN = 80
 _APART = "or protect one split alone"
@@ -57,8 +57,8 @@ def find_name_fault(name: str) -> str | None:
             f"{show(repr(name), _SHOWN)} names a split with {len(name)} characters; {LONGEST_SPLIT} are allowed: use "
             "fewer"
         )
-    if (size := len(name.encode())) > _MOST_BYTES:
-        return f"{show(repr(name), _SHOWN)} names a split of {size} bytes; use at most {_MOST_BYTES}"
+    if (size := len(name.encode())) > _MAX_BYTES:
+        return f"{show(repr(name), _SHOWN)} names a split of {size} bytes; use at most {_MAX_BYTES}"
     return None
 
 

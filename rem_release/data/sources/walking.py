@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rem_release.errors import InputError
 
-_DROPPINGS = {
+_SYSTEM_FILES = {
     *("thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin"),
     *("system volume information", "__macosx", "icon\r", "network trash folder", "temporary items", "lost+found"),
     *("nohup.out", "__pycache__", "picasa.ini", "zbthumbnail.info", "@eadir", "#recycle", "pspbrwse.jbf"),
@@ -71,7 +71,7 @@ def list_folder(folder: Path, ignored: list[str] | None = None) -> list["os.DirE
 
 def _is_ignored(entry: "os.DirEntry[str]") -> bool:
     name = entry.name.lower()
-    return name.startswith(".") or name in _DROPPINGS or (name.endswith(_DROPPED_ENDS) and not entry.is_dir())
+    return name.startswith(".") or name in _SYSTEM_FILES or (name.endswith(_DROPPED_ENDS) and not entry.is_dir())
 
 
 def is_document(name: str) -> bool:

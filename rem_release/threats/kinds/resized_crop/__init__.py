@@ -12,7 +12,7 @@ from rem_release.threats.base import Stage, ThreatPart, strict
 if TYPE_CHECKING:
     from rem_release.threats.images import Pipeline
 
-_LEAST_SIDE = 8
+_MIN_SIDE = 8
 """pixels, below which no network is asked to learn"""
 
 
@@ -36,7 +36,7 @@ class ResizedCrop(ThreatPart):
 
     def side(self, resolution: int) -> int:
         """Side that the network sees, in pixels, at a working resolution."""
-        return max(_LEAST_SIDE, round(self.size * resolution))
+        return max(_MIN_SIDE, round(self.size * resolution))
 
     def words(self) -> str:
         """See `ThreatPart`."""

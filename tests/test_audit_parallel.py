@@ -12,8 +12,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from rem_release.audit import crew
-from rem_release.audit.crew import count_crew
+from rem_release.audit import parallel
+from rem_release.audit.parallel import count_parallel
 from rem_release.errors import InputError, NonFiniteLossError, RemReleaseError
 
 STEPS = 5
@@ -21,7 +21,7 @@ STEPS = 5
 
 @dataclass
 class AuditSetup:
-    """In the place of a laboratory: victims that do as their task says, and leave a file each when they begin."""
+    """In the place of a runner: victims that do as their task says, and leave a file each when they begin."""
 
     folder: Path
     accelerator: Accelerator = field(default_factory=Accelerator)
@@ -81,12 +81,12 @@ class Job(str):
 
 
 def train_victims(setup: AuditSetup, tasks: Sequence[str], report: Callable[[int, int], None]) -> None:
-    crew.train_victims(setup, [Job(task) for task in tasks], report)
+    parallel.train_victims(setup, [Job(task) for task in tasks], report)
 
 
 @pytest.fixture
 def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditSetup:
-    monkeypatch.setattr(crew, "count_crew", lambda accelerator: 2)
+    monkeypatch.setattr(parallel, "count_parallel", lambda accelerator: 2)
     return AuditSetup(tmp_path)
 
 
@@ -135,15 +135,15 @@ def test_there_are_as_many_as_torch_uses_threads(monkeypatch: pytest.MonkeyPatch
     try:
         for threads in (1, 3):
             torch.set_num_threads(threads)
-            assert count_crew(accelerator) == threads
-        monkeypatch.setattr(crew.sys, "platform", "darwin")
-        assert count_crew(accelerator) == 1
+            assert count_parallel(accelerator) == threads
+        monkeypatch.setattr(parallel.sys, "platform", "darwin")
+        assert count_parallel(accelerator) == 1
     finally:
         torch.set_num_threads(before)
     several = SimpleNamespace(device=torch.device("cpu"), num_processes=2)
-    assert count_crew(several) == count_crew(SimpleNamespace(device=torch.device("cuda"), num_processes=1)) == 1
+    assert count_parallel(several) == count_parallel(SimpleNamespace(device=torch.device("cuda"), num_processes=1)) == 1
 
 
 def test_errors_keep_their_lines_on_the_way() -> None:
-    assert crew._can_be_sent(InputError("one", ["two"]))
-    assert not crew._can_be_sent(StrangeError(1, 2))
+    assert parallel._can_be_sent(InputError("one", ["two"]))
+    assert not parallel._can_be_sent(StrangeError(1, 2))

@@ -21,7 +21,7 @@ from typing import cast
 import torch
 from accelerate import Accelerator
 
-from rem_release.audit.laboratory import Laboratory
+from rem_release.audit.runner import VictimRunner
 from rem_release.errors import RemReleaseError
 from rem_release.models import import_networks
 from rem_release.training.loop import Progress
@@ -29,24 +29,24 @@ from rem_release.training.runtime import count_here
 from rem_release.verdict.plan import Task
 
 
-def count_crew(accelerator: Accelerator) -> int:
+def count_parallel(accelerator: Accelerator) -> int:
     """How many victims are trained at once."""
     is_alone = accelerator.device.type == "cpu" and accelerator.num_processes == 1
     return torch.get_num_threads() if is_alone and sys.platform == "linux" else 1
 
 
-def count_temporary(laboratory: Laboratory, tasks: Sequence[Task]) -> int:
+def count_temporary(runner: VictimRunner, tasks: Sequence[Task]) -> int:
     """Bytes that the images of victims take in the temporary folder of this host while they are trained, at most."""
-    crew = count_crew(laboratory.accelerator)
-    at_once = crew + 1 if crew > 1 else 1  # those of the next one are read while others are trained
-    return laboratory.images.count_temporary(tasks, at_once) * count_here(laboratory.accelerator)
+    parallel = count_parallel(runner.accelerator)
+    at_once = parallel + 1 if parallel > 1 else 1  # those of the next one are read while others are trained
+    return runner.images.count_temporary(tasks, at_once) * count_here(runner.accelerator)
 
 
-def train_victims(laboratory: Laboratory, tasks: Sequence[Task], report: Progress) -> None:
+def train_victims(runner: VictimRunner, tasks: Sequence[Task], report: Progress) -> None:
     """Train every victim that is not known yet.
 
     Args:
-        laboratory: keeps their records.
+        runner: keeps their records.
         tasks: the victims.
         report: told the training steps done and those of all victims, known ones included.
 
@@ -54,17 +54,17 @@ def train_victims(laboratory: Laboratory, tasks: Sequence[Task], report: Progres
         RemReleaseError: a victim's process was killed from outside.
         Exception: whatever stopped the training of a victim; the others stop, too.
     """
-    steps = [laboratory.setup.count_steps(task) for task in tasks]
+    steps = [runner.setup.count_steps(task) for task in tasks]
     done = dict.fromkeys(range(len(tasks)), 0)
 
     def tell(number: int, step: int) -> None:
         done[number] = step
         report(sum(done.values()), sum(steps))
 
-    size = count_crew(laboratory.accelerator)
+    size = count_parallel(runner.accelerator)
     if size == 1:
         for number, task in enumerate(tasks):
-            laboratory.make(task, partial(_forward, tell, number))
+            runner.make(task, partial(_forward, tell, number))
             tell(number, steps[number])
         return
     import_networks({task.architecture.name for task in tasks})
@@ -72,17 +72,17 @@ def train_victims(laboratory: Laboratory, tasks: Sequence[Task], report: Progres
     running: dict[Connection, _Victim] = {}
     try:
         for number, task in enumerate(tasks):
-            if laboratory.known(task):
-                laboratory.make(task)
+            if runner.known(task):
+                runner.make(task)
                 tell(number, steps[number])
                 continue
-            laboratory.read(task)
+            runner.read(task)
             while len(running) == size:
-                _listen(laboratory, running, tell)
-            victim = _start(laboratory, task, number)
+                _listen(runner, running, tell)
+            victim = _start(runner, task, number)
             running[victim.connection] = victim
         while running:
-            _listen(laboratory, running, tell)
+            _listen(runner, running, tell)
     finally:
         for victim in running.values():
             victim.process.kill()
@@ -109,16 +109,16 @@ def _import_optimizer() -> None:
     torch.optim.SGD([parameter], lr=0.1).step()
 
 
-def _start(laboratory: Laboratory, task: Task, number: int) -> _Victim:
+def _start(runner: VictimRunner, task: Task, number: int) -> _Victim:
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_train, args=(laboratory, task, theirs, os.getpid()), daemon=True)
+    process = context.Process(target=_train, args=(runner, task, theirs, os.getpid()), daemon=True)
     process.start()
     theirs.close()
     return _Victim(number, process, mine)
 
 
-def _listen(laboratory: Laboratory, running: dict[Connection, _Victim], tell: Progress) -> None:
+def _listen(runner: VictimRunner, running: dict[Connection, _Victim], tell: Progress) -> None:
     """Wait until victims say something, and keep the records of those that are done."""
     for connection in wait(list(running)):
         victim = running[cast(Connection, connection)]
@@ -139,16 +139,16 @@ def _listen(laboratory: Laboratory, running: dict[Connection, _Victim], tell: Pr
             )
         if kind == "failed":
             raise content
-        laboratory.ledger.add(content)
+        runner.ledger.add(content)
 
 
-def _train(laboratory: Laboratory, task: Task, connection: Connection, parent: int) -> None:
+def _train(runner: VictimRunner, task: Task, connection: Connection, parent: int) -> None:
     """What the process of a victim does; it says "step", and in the end "done" or "failed"."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all, and the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     try:
-        record = laboratory.train(task, partial(_tell_step, connection, parent))
+        record = runner.train(task, partial(_tell_step, connection, parent))
     except Exception as error:
         error.add_note(traceback.format_exc())
         connection.send(("failed", error if _can_be_sent(error) else RuntimeError(f"{type(error).__name__}: {error}")))

@@ -7,7 +7,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rem_release.data.leaks.row_room import Excess, RowRoom
+from rem_release.data.leaks.row_capacity import Excess, RowCapacity
 from rem_release.release.facts import Facts
 
 _BATCH_ROWS = 256
@@ -35,14 +35,14 @@ def find_excess(
 ) -> Iterator[tuple[Excess, str]]:
     """The first rows that say too much, each time without the columns that were named before; and what to do.
 
-    All columns count but the images and what the owner keeps: see `data.row_room`.
+    All columns count but the images and what the owner keeps: see `data.row_capacity`.
     """
     data = facts.data
     names = [name for name in data.columns if name != data.image_column and name not in kept]
     splits = [*data.split_images, *([facts.clean_split.split] if facts.clean_split else [])]
-    room = RowRoom({name: features[name] for name in names}, data.images, [data.image_column, *splits])
+    capacity = RowCapacity({name: features[name] for name in names}, data.images, [data.image_column, *splits])
     for batch, places in read_batches(release, facts, names):
-        for excess in room.take(batch, places):
+        for excess in capacity.take(batch, places):
             yield excess, _describe(excess, data.label_column)
 
 

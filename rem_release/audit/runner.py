@@ -8,8 +8,8 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from rem_release.audit.learnability import perturbed_accuracies
-from rem_release.audit.ledger import Asked, Ledger, VictimRecord, pack
-from rem_release.audit.naming import Names
+from rem_release.audit.ledger import Ledger, VictimRecord, WantedVictim, pack
+from rem_release.audit.naming import VictimNames
 from rem_release.audit.preparation import Preparation
 from rem_release.audit.setup import AuditSetup
 from rem_release.audit.victim import TrainedVictim, train_victim
@@ -19,7 +19,7 @@ from rem_release.training.loop import Progress
 from rem_release.verdict.plan import Seeds, Task
 
 
-class Laboratory:
+class VictimRunner:
     """Makes the records of victims. No image is read before a victim needs it, see also `test_digest`.
 
     Args:
@@ -40,9 +40,9 @@ class Laboratory:
         return self.setup.holdout.digest or self.images.test_set(Threat()).digest
 
     @cached_property
-    def names(self) -> Names:
+    def names(self) -> VictimNames:
         """What names the victims."""
-        return Names(self.setup, self.accelerator, self.test_digest)
+        return VictimNames(self.setup, self.accelerator, self.test_digest)
 
     @property
     def seeds(self) -> Seeds:
@@ -53,10 +53,10 @@ class Laboratory:
         """The record of a victim that was trained before."""
         return self.ledger.find(self._ask(task))
 
-    def _ask(self, task: Task) -> Asked:
+    def _ask(self, task: Task) -> WantedVictim:
         setup = self.setup
         steps = setup.list_evaluations(task)
-        return Asked(self.names.key(task), task, steps, len(setup.holdout), len(setup.target.classes))
+        return WantedVictim(self.names.key(task), task, steps, len(setup.holdout), len(setup.target.classes))
 
     def make(self, task: Task, after_step: Progress | None = None) -> VictimRecord:
         """The record of a victim, trained now if need be. Every process gets that of the first."""
@@ -96,8 +96,10 @@ class Laboratory:
         return perturbed_accuracies(trained.model, images, labels, asked.samples, asked.sigma, task.seed).tolist()
 
 
-def _describe(asked: Asked, trained: TrainedVictim, learnability: list[float] | None, seconds: float) -> VictimRecord:
-    watched, task = trained.watched, asked.task
+def _describe(
+    asked: WantedVictim, trained: TrainedVictim, learnability: list[float] | None, seconds: float
+) -> VictimRecord:
+    curves, task = trained.curves, asked.task
     return VictimRecord(
         key=asked.key,
         architecture=task.architecture.text,
@@ -106,13 +108,13 @@ def _describe(asked: Asked, trained: TrainedVictim, learnability: list[float] | 
         seed=task.seed,
         finite=trained.model is not None,
         answers=pack(trained.named),
-        train_accuracy=watched.train_accuracy[-1] if watched.train_accuracy else 0.0,
+        train_accuracy=curves.train_accuracy[-1] if curves.train_accuracy else 0.0,
         fit=round(trained.fit, 6),
         attack_gain=trained.attack_gain,
         steps=asked.steps,
-        loss=watched.loss,
-        train_curve=watched.train_accuracy,
-        test_curve=watched.test_accuracy,
+        loss=curves.loss,
+        train_curve=curves.train_accuracy,
+        test_curve=curves.test_accuracy,
         learnability=learnability,
         seconds=round(seconds, 1),
     )

@@ -19,7 +19,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from rem_release.data.leaks.published_words import MOST_BYTES, Kind, list_words, measure_words
+from rem_release.data.leaks.published_words import MAX_BYTES, Kind, list_words, measure_words
 
 _WINDOW = 1 << 15
 _FLUSH = 4
@@ -40,7 +40,7 @@ class Excess:
     """column -> bytes by itself; largest first, as many as must go so that the others fit"""
 
 
-class RowRoom:
+class RowCapacity:
     """Measures rows in order. A column that had to be named is left out from there on, so that others are seen too.
 
     What the types say is published as well, see `published_words`: it counts with the rows, as much with each. Words of
@@ -58,7 +58,7 @@ class RowRoom:
         for word in list_words(datasets.Features(dict(features)).to_dict()):
             if word.column is not None and word.kind is not Kind.ID:
                 self._words[word.column].append(word.text)
-        self._most = max(MOST_BYTES - measure_words(others) // max(rows, 1), 0)
+        self._most = max(MAX_BYTES - measure_words(others) // max(rows, 1), 0)
         self._rows, self._taken = rows, 0
         self._past: deque[dict[str, bytes]] = deque()
         self._past_size = 0
@@ -120,10 +120,10 @@ def measure_rows(dataset: datasets.Dataset, names: Sequence[str], others: Sequen
     features = {name: dataset.features[name] for name in names}
     if not names:
         return
-    room, first = RowRoom(features, len(dataset), others), 0
+    capacity, first = RowCapacity(features, len(dataset), others), 0
     for table in dataset.select_columns(list(names)).with_format("arrow").iter(1024):
         for batch in table.combine_chunks().to_batches():
-            yield from room.take(batch, [f"row {first + index}" for index in range(len(batch))])
+            yield from capacity.take(batch, [f"row {first + index}" for index in range(len(batch))])
             first += len(batch)
 
 

@@ -1,4 +1,4 @@
-"""A run and what it reads lie apart: what it deletes or replaces can be nothing that was given to it."""
+"""A run and what it reads are separate: what it deletes or replaces can be nothing that was given to it."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from rem_release.data.sources.source_files import find_file_within
 from rem_release.errors import InputError
 
 
-def check_apart(run: Path, other: Path, what: str) -> None:
+def check_separate(run: Path, other: Path, what: str) -> None:
     """Refuse a run inside what it reads, or what it reads inside the run.
 
     Args:
@@ -16,14 +16,14 @@ def check_apart(run: Path, other: Path, what: str) -> None:
         what: its name, for the message.
 
     Raises:
-        InputError: they do not lie apart.
+        InputError: one lies within the other.
     """
     run, other = run.resolve(), other.resolve()
     if run == other or other in run.parents or run in other.parents:
         raise InputError(f"--out {run} and {what} {other} lie within each other; choose a folder outside")
 
 
-def check_files_apart(run: Path, source: Source, what: str) -> None:
+def check_files_separate(run: Path, source: Source, what: str) -> None:
     """Refuse a source with a file that lies in the run, through whatever links.
 
     Args:
