@@ -47,7 +47,7 @@ class _Bounded(yaml.composer.Composer):
             if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT:
                 raise _Refused(None, None, "a key is no text; put it in quotes", key.start_mark)
             if key.value in seen:
-                raise _Refused(None, None, f"the key {key.value} stands twice", key.start_mark)
+                raise _Refused(None, None, f"the key {key.value} appears twice", key.start_mark)
             seen.add(key.value)
         return node
 

@@ -27,7 +27,7 @@ def parse_radius(value: object) -> Fraction:
     except (InvalidOperation, ValueError, ZeroDivisionError, OverflowError):
         raise ValueError(f"{said!r} is not a radius; write 8/255, 0.0314 or 8px") from None
     if not 0 <= radius <= 1:
-        raise ValueError(f"{said} lies outside 0 to 1; write pixels as {said}/255 or {said}px")
+        raise ValueError(f"{said} is outside 0 to 1; write pixels as {said}/255 or {said}px")
     return radius
 
 

@@ -37,13 +37,13 @@ class _Foreign(_Refuse):
 class Row:
     origin: str
     label: str | None
-    """None for a file that lies in no class folder, which is refused"""
+    """None for a file that is in no class folder, which is refused"""
     path: Path
 
     def pixels(self) -> np.ndarray | Refusal | MayRefuse:
         """What the file shows."""
         if self.label is None:
-            return Refusal("lies in no class folder")
+            return Refusal("is in no class folder")
         if not self.path.is_file():
             return Refusal("no such file")
         try:

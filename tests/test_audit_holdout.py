@@ -141,7 +141,7 @@ def test_nothing_at_holdout(target: Target, tmp_path: Path) -> None:
             lambda folder: shutil.copytree(folder / "dog", folder / "owl") and shutil.rmtree(folder / "dog"),
             "has no class 'owl', and there is no image of 'dog'",
         ),
-        (lambda folder: draw(folder / "loose.png", 9), r"loose\.png lies in no class folder"),
+        (lambda folder: draw(folder / "loose.png", 9), r"loose\.png is in no class folder"),
         (lambda folder: (folder / "dog" / "1.png").write_bytes(b"?"), r"dog/1\.png cannot be read \(not an image"),
     ],
 )
@@ -333,7 +333,7 @@ def test_an_image_of_the_release_is_refused(target: Target, others: Path, photog
     shutil.copy(photographs / "dog" / "2.png", others / "cat" / "9.png")
     shutil.copy(photographs / "dog" / "2.png", others / "dog" / "9.png")
     message = (
-        r"test image cat/9\.png lies within 0 levels of the original of row 6 \(dog/2\.png\), "
+        r"test image cat/9\.png is within 0 levels of the original of row 6 \(dog/2\.png\), "
         r"as do 2 of 6 test images in all: .*--set holdout\.overlap=drop leaves them out"
     )
     with pytest.raises(InputError, match=message):
@@ -346,7 +346,7 @@ def test_an_image_of_the_release_is_refused(target: Target, others: Path, photog
 
 def test_the_protected_image_itself_is_refused(target: Target, others: Path, finished_run: Path) -> None:
     (others / "cat" / "9.png").write_bytes(released(finished_run / "release")[3]["image"]["bytes"])
-    with pytest.raises(InputError, match=r"cat/9\.png lies within \d levels of the original of row 3"):
+    with pytest.raises(InputError, match=r"cat/9\.png is within \d levels of the original of row 3"):
         choose(target, others)
 
 
@@ -388,7 +388,7 @@ def test_shrunk_images_are_recognised(tmp_path: Path, recipe: Path, others: Path
     succeed("protect", tmp_path / "photos", "--out", tmp_path / "run", "--recipe", recipe, "--max-side", 20)
     shutil.copy(tmp_path / "photos" / "dog" / "1.png", others / "dog" / "9.png")
     target = open_target(tmp_path / "run")
-    with pytest.raises(InputError, match=r"dog/9\.png lies within 0 levels of the original of row 4 \(dog/1\.png\)"):
+    with pytest.raises(InputError, match=r"dog/9\.png is within 0 levels of the original of row 4 \(dog/1\.png\)"):
         choose(target, others)
     kept = choose(target, others, overlap="drop")
     assert (len(kept), kept.dropped) == (4, 1)
@@ -430,7 +430,7 @@ def test_the_radius_of_the_guard_has_an_end(tmp_path: Path) -> None:
     assert target.rho_u > Fraction(200, 255)
     others = draw_classes(tmp_path / "others", seed=900)
     assert choose(target, others).dropped == 0
-    with pytest.raises(InputError, match="lies within 0 levels of the original"):
+    with pytest.raises(InputError, match="is within 0 levels of the original"):
         choose(target, photos)
 
 

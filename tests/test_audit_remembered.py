@@ -166,4 +166,4 @@ def test_overlaps_that_were_dropped_are_not_remembered_as_refused(scene: Path, a
         assert (holdout["images"], holdout["dropped"]) == (20, 1)
     refused = audit_again(scene, audited, "--holdout", scene / "leaky")
     assert refused.code == 2
-    assert "lies within 0 levels of the original" in refused.err
+    assert "is within 0 levels of the original" in refused.err

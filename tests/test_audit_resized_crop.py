@@ -212,7 +212,7 @@ def test_the_name_says_what_differs_from_the_ordinary(text, name):
         ("resized_crop(views=0)", "threat resized_crop: views: Input should be greater than or equal to 1"),
         ("resized_crop(views=65)", "threat resized_crop: views: Input should be less than or equal to 64"),
         ("resized_crop(on=both)", "threat resized_crop has no parameter 'on'; it has size, interpolation, antialias, "),
-        ("resized_crop+resized_crop(size=2)", "resized_crop stands twice"),
+        ("resized_crop+resized_crop(size=2)", "resized_crop appears twice"),
         ("resized_crop+eot", "resized_crop and eot do not go together"),
         ("orthogonal(on=both)+resized_crop", "orthogonal and resized_crop do not go together"),
     ],

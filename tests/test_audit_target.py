@@ -435,7 +435,7 @@ def test_large_patches_do_not_hide_the_original(tmp_path: Path, photographs: Pat
 def test_a_copy_with_an_unreadable_image_is_refused(tmp_path: Path, photographs: Path) -> None:
     copy = add_noise(photographs, tmp_path / "copy")
     (copy / "dog" / "2.png").write_bytes(b"not an image")
-    with pytest.raises(InputError, match=r"dog/2\.png of .*copy cannot be read \(text and no image.*both copies"):
+    with pytest.raises(InputError, match=r"dog/2\.png of .*copy cannot be read \(text, not an image.*both copies"):
         open_target(copy, str(photographs))
 
 

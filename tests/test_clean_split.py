@@ -1,4 +1,4 @@
-"""A split that goes out without noise: what is written, what is refused, and what verify sees of it."""
+"""A split that is published without noise: what is written, what is refused, and what verify sees of it."""
 
 import hashlib
 import io
@@ -460,7 +460,7 @@ def test_images_that_cannot_be_read_are_named(bare: Path, tmp_path: Path) -> Non
     draw(folder / "stray.png", 5)
     reason = refuse(bare, f"test={folder}")
     assert "2 images cannot be read: cat/1.png (" in reason
-    assert "stray.png (lies in no class folder)" in reason
+    assert "stray.png (is in no class folder)" in reason
 
 
 def test_clusters_have_no_other_images(tmp_path: Path, recipe: Path) -> None:

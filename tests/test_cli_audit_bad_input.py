@@ -137,7 +137,7 @@ def test_options_that_say_what_the_facts_state_change_nothing(tmp_path: Path, in
     ("option", "value", "words"),
     [
         ("--rho-u", "nine", "--rho-u: 'nine' is not a radius"),
-        ("--rho-u", "9", "--rho-u: 9 lies outside 0 to 1"),
+        ("--rho-u", "9", "--rho-u: 9 is outside 0 to 1"),
         ("--rho-u", "", "--rho-u: '' is not a radius"),
         ("--split", "", "--split '' cannot name a split"),
         ("--split", "a b", "cannot name a split"),
@@ -217,7 +217,7 @@ def test_test_images_of_the_release_are_refused_and_the_cure_is_named(tmp_path: 
     recipe = ("--recipe", inputs / "quick.yaml")
     for folder, distance in (("clean", 0), ("noisy", 8)):
         message = refuse(inputs, inputs / "run", *recipe, "--holdout", inputs / folder)
-        assert f"test image blue/00.png lies within {distance} levels" in message
+        assert f"test image blue/00.png is within {distance} levels" in message
         assert "--set holdout.overlap=drop" in message
     assert "no test image is left of 'blue', 'red'" in refuse(
         inputs, inputs / "run", *recipe, "--holdout", inputs / "clean", "--set", "holdout.overlap=drop"

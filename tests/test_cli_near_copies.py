@@ -137,7 +137,7 @@ def test_a_generator_gives_near_copies_one_noise_too(tmp_path: Path, copied: Pat
 
 
 def drift(source: Path, count: int, step: int = 4) -> Path:
-    """A burst: each image lies within 16 levels of the next few, and the last is nothing like the first."""
+    """A burst: each image is within 16 levels of the next few, and the last is nothing like the first."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(100, 110, (8, 8, 3))
     for number in range(count):
@@ -150,14 +150,14 @@ def test_a_long_chain_is_split_and_leaks_nothing(tmp_path: Path, recipe: Path, r
     source, out = drift(draw_classes(tmp_path / "source", ["a", "b"], 20, 900), 34), tmp_path / "run"
     option = ["--release-unprotected"] if release_unprotected else []
     result = succeed("protect", source, "--out", out, "--recipe", recipe, "--fraction", 0.4, *option, "--json")
-    assert "34 images hang together in chains of more than 20 near copies, the longest of 34" in result.err
+    assert "34 images are linked in chains of more than 20 near copies, the longest of 34" in result.err
     assert "split into groups" in result.err
     roles = Counter(row["role"] for row in rows_of(out) if row["origin"].startswith("a/") and len(row["origin"]) == 8)
     if release_unprotected:
         assert find_clean_copies(source, out) == []
         assert len(roles) == 1
     else:
-        assert len(roles) == 2  # nothing goes out clean: the groups are drawn as they come
+        assert len(roles) == 2  # nothing is published clean: the groups are drawn as they come
     assert result.json["images"] == result.json["protected"] + result.json["unprotected"]
 
 
@@ -181,7 +181,7 @@ def leak(source: Path, out: Path) -> tuple[int, int]:
     """Make the run one of version 0.2.0, which drew near copies apart: a row without noise becomes a copy of one with.
 
     Returns:
-        (number of the row that goes out clean, number of the protected row that it copies).
+        (number of the row that is published clean, number of the protected row that it copies).
     """
     rows = rows_of(out)
     plain = next(row for row in rows if row["role"] == "unprotected")
@@ -226,7 +226,7 @@ def test_push_refuses_a_run_whose_protected_images_go_out_clean(tmp_path: Path, 
     assert code == 3
     assert found["passed"] is False
     what = f"the original of row {noisy}" if record else "original "
-    assert f"row {plain} goes out clean and lies within 16 levels of {what}" in found["detail"]
+    assert f"row {plain} is published clean, within 16 levels of {what}" in found["detail"]
     assert "protect again with --overwrite" in found["detail"]
 
 

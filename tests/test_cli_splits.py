@@ -451,7 +451,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, process_env: dict[str, str])
 def test_push_publishes_both_splits_and_the_clean_one_that_is_asked_for(
     tmp_path: Path, folders: Path, recipe: Path, place: tuple[LoopbackHub, Forks]
 ) -> None:
-    """The proof loads every split; a protected split never goes out clean."""
+    """The proof loads every split; a protected split never is published clean."""
     _, forks = place
     succeed("protect", folders, "--out", tmp_path / "run", "--recipe", recipe, "--split", BOTH)
     certify(tmp_path / "run")

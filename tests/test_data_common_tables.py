@@ -178,7 +178,7 @@ def test_a_table_beside_class_folders_hides_nothing(tmp_path: Path) -> None:
     source = read(tmp_path)
     assert (source.classes, len(source)) == (["a", "b"], 5)
     stray = next(row for row in range(5) if source.origin(row) == "index.parquet")
-    with pytest.raises(BadImage, match="lies in no class folder"):
+    with pytest.raises(BadImage, match="is in no class folder"):
         source.image_bytes(stray)
 
 

@@ -173,7 +173,7 @@ KINDS = {
     "PFM": b"PF\n1 1\n-1.0\n" + bytes(12),
     "an array": b"\x93NUMPY\1\0" + bytes(99),
     "a table": b"PAR1\x15\0" + bytes(99),
-    "text and no image": "Die Größe der Bilder\n".encode(),
+    "text, not an image": "Die Größe der Bilder\n".encode(),
 }
 
 
@@ -318,8 +318,8 @@ def test_choices_are_told() -> None:
 def test_images_of_nearly_one_level_are_in_doubt() -> None:
     twelve = Image.fromarray(RNG.integers(0, 4096, (64, 64), dtype=np.uint16))
     empty = Image.fromarray(np.zeros((64, 64, 4), np.uint8))
-    assert find_doubt(decode(save(twelve))) == "nearly all of it lies within 24 of 255 levels, around 8"
-    assert find_doubt(decode(save(empty))) == "nearly all of it lies within 24 of 255 levels, around 255"
+    assert find_doubt(decode(save(twelve))) == "nearly all of it is within 24 of 255 levels, around 8"
+    assert find_doubt(decode(save(empty))) == "nearly all of it is within 24 of 255 levels, around 255"
     assert find_doubt(np.full((5, 5, 3), 130, np.uint8)) is not None
     assert find_doubt(COLOURS) is None
     grey = np.full((100, 100, 3), 40, np.uint8)

@@ -78,7 +78,7 @@ def test_hidden_files_are_ignored_and_every_other_file_is_a_row(tmp_path: Path) 
     source = open_source(SourceOptions(source=str(tmp_path)))
     assert source.origins == ["a/1.png", "b/2.png", "b/notes.txt", "stray.png"]
     assert source.image_bytes(2) == b"no image"
-    with pytest.raises(BadImage, match="lies in no class folder"):
+    with pytest.raises(BadImage, match="is in no class folder"):
         source.image_bytes(3)
 
 

@@ -86,7 +86,7 @@ def test_without_class_folders_no_layout_is_offered(tmp_path: Path) -> None:
     draw(tmp_path / "1.png")
     TABLES["metadata.csv without file_name"](tmp_path)
     for layout in (None, "classes"):
-        assert refuse(tmp_path, layout=layout).endswith("give that name to the one that says where each image lies")
+        assert refuse(tmp_path, layout=layout).endswith("give that name to the one that says where each image is")
     TABLES["metadata.csv that lists other files"](tmp_path)
     with pytest.raises(BadImage, match="no such file"):
         read(tmp_path).image_bytes(0)
@@ -114,7 +114,7 @@ def test_tables_and_archives_beside_class_folders(tmp_path: Path, layout: str, n
     with pytest.raises(BadImage) as caught:
         source.image_bytes(row)
     assert caught.value.reason == (
-        f"lies in no class folder: move it elsewhere, or add --layout {layout} to pass over tables and archives beside "
+        f"is in no class folder: move it elsewhere, or add --layout {layout} to pass over tables and archives beside "
         "class folders"
     )
     source = read(tmp_path, layout=layout)
@@ -126,7 +126,7 @@ def test_an_image_beside_class_folders_is_refused_with_any_layout(tmp_path: Path
     for layout in (None, "classes"):
         with pytest.raises(BadImage) as caught:
             read(tmp_path, layout=layout).image_bytes(0)
-        assert caught.value.reason == "lies in no class folder"
+        assert caught.value.reason == "is in no class folder"
 
 
 def test_the_command_says_what_to_do_and_does_it(tmp_path: Path, recipe: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_command_says_what_to_do_and_does_it(tmp_path: Path, recipe: Path) -
     (source / "metadata.csv").rename(source / "other.csv")
     refused = run(*command)
     assert refused.code == 2
-    assert "cats.zip: lies in no class folder: move it elsewhere, or add --layout classes" in refused.err
+    assert "cats.zip: is in no class folder: move it elsewhere, or add --layout classes" in refused.err
     (source / "other.csv").rename(source / "metadata.csv")
     assert "2 hidden files" in succeed(*command, "--layout", "classes").err
     succeed("verify", tmp_path / "run", "--clean", source)

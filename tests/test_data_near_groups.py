@@ -160,7 +160,7 @@ def test_a_class_that_is_one_group_is_not_reserved_whole() -> None:
     roles = choose_roles(working_set([0, 0, 0, 0, 1, 1, 1, 1]), ["a", "b"], 0.5, 1.0, 0, near)
     assert (roles[:4] == Role.PROTECTED).all()
     assert (roles[4:] == Role.RESERVED).sum() == 2
-    with pytest.raises(InputError, match="hangs together by near copies"):
+    with pytest.raises(InputError, match="is linked by near copies"):
         choose_roles(
             working_set([0, 0, 0, 0]), ["a", "b"], 0.5, 1.0, 0, NearGroups(near.earlier[:4], group[:4], group[:4])
         )

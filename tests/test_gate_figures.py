@@ -171,7 +171,7 @@ def test_a_clean_image_among_the_protected_ones_is_refused(tiny: Run) -> None:
     tiny.plant(PROTECTED_FIGURE, protected_grid([tiny.protected(0), tiny.clean(1)]))
     check = tiny.check(clean=False)["protected figure"]
     assert check.passed is False
-    assert "tile 1 of figures/protected.png is no image of the release" in check.detail
+    assert "tile 1 of figures/protected.png is not an image of the release" in check.detail
 
 
 def test_one_changed_pixel_of_the_figure_is_refused(tiny: Run) -> None:
@@ -193,7 +193,7 @@ def test_something_in_the_gaps_is_refused(tiny: Run, name: str) -> None:
     words = "protected figure" if name == PROTECTED_FIGURE else "noise figure"
     check = tiny.check()[words]
     assert check.passed is False
-    assert "are no grid of tiles of 96 pixels" in check.detail
+    assert "are not a grid of tiles of 96 pixels" in check.detail
 
 
 @pytest.mark.parametrize("png", [b"", b"no image", encode_png(np.full((3, 3, 3), 255, np.uint8))])
@@ -340,7 +340,7 @@ def test_a_grid_of_another_form_is_refused() -> None:
     row = np.full((104, 304, 3), 255, np.uint8)
     row[4:100, 4:300] = np.hstack([tile, np.full((96, 4, 3), 255, np.uint8)] * 3)[:, :-4]
     for grid in (row, row[:100], row[:, :200], np.full((604, 604, 3), 255, np.uint8)):
-        with pytest.raises(ValueError, match="are no grid of tiles of 96 pixels"):
+        with pytest.raises(ValueError, match="are not a grid of tiles of 96 pixels"):
             cut_tiles(grid)
 
 

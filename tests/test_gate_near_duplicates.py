@@ -106,7 +106,7 @@ def test_nothing_is_near_nothing() -> None:
         assert list(find_near(*pair, 255)) == []
 
 
-# --- a split that goes out clean
+# --- a split that is published clean
 
 
 class Pushed:
@@ -160,7 +160,7 @@ def original(run: Path, row: int) -> np.ndarray:
 def test_a_split_of_other_images_passes(run_copy: Path) -> None:
     check = Pushed(run_copy, others()).check()
     assert check.passed is True
-    assert check.detail == "none of its 3 images lies within 8 levels of 8 originals, or looks like one"
+    assert check.detail == "none of its 3 images is within 8 levels of 8 originals, or looks like one"
 
 
 def test_without_a_clean_split_there_is_nothing_to_check(finished_run: Path) -> None:
@@ -176,7 +176,7 @@ def test_an_original_of_a_protected_row_is_refused(run_copy: Path, shift: int) -
     check = pushed.check()
     assert check.passed is False
     origin = pushed.row_map[5].origin
-    assert f"row 3 of the split test lies within {shift} levels of the original of row 5, {origin}" in check.detail
+    assert f"row 3 of the split test is within {shift} levels of the original of row 5, {origin}" in check.detail
     assert "push without --publish-clean-split" in check.detail
 
 
@@ -192,7 +192,7 @@ def test_an_original_is_found_with_less_to_go_by(run_copy: Path, clean: bool, re
     check = Pushed(run_copy, [*others(), original(run_copy, 5)]).check(clean, record)
     assert check.passed is False
     what = "original 5" if clean else "released row 5"
-    assert f"row 3 of the split test lies within {0 if clean else 8} levels of {what}" in check.detail
+    assert f"row 3 of the split test is within {0 if clean else 8} levels of {what}" in check.detail
     assert Pushed(run_copy, others()).check(clean, record).passed is True
 
 
@@ -202,8 +202,8 @@ def test_a_row_whose_original_is_lost_or_changed_is_compared_itself(run_copy: Pa
     pushed.row_map[6] = replace(pushed.row_map[6], clean_sha256="of another image")
     check = pushed.check()
     assert check.passed is False
-    assert "row 0 of the split test lies within 8 levels of released row 5" in check.detail
-    assert "row 1 of the split test lies within 8 levels of released row 6" in check.detail
+    assert "row 0 of the split test is within 8 levels of released row 5" in check.detail
+    assert "row 1 of the split test is within 8 levels of released row 6" in check.detail
 
 
 def test_an_original_that_cannot_be_read_is_compared_itself(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

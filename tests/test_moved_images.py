@@ -113,4 +113,4 @@ def test_a_clean_split_of_copies_is_refused(tmp_path: Path, recipe: Path, change
         given = f"test={tmp_path / 'source' / split}"
         result = run("push", tmp_path / "run", "owner/copies", *options, "--publish-clean-split", given)
         assert result.code == code, result.err
-        assert ("would go out clean" in result.err) == (code == 3)
+        assert ("would be published clean" in result.err) == (code == 3)

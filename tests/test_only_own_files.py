@@ -471,7 +471,7 @@ def test_an_audit_of_a_run_takes_nothing_of_others_into_the_release(tmp_path: Pa
     (location / "release/figures/audit-x.png").unlink()
     draw_classes(location / "audit/test")
     audit = ("audit", location, "--holdout", location / "audit/test", "--recipe", inputs / "quick.yaml")
-    assert "lie within each other" in refuse(tmp_path, *audit)
+    assert "overlap" in refuse(tmp_path, *audit)
 
 
 SOURCES = ["--clean", "--holdout", "PROTECTED"]

@@ -34,7 +34,7 @@ REFUSED = {
     "long integer": ("a: " + "9" * 5000, "more than 18 digits (line 1, column 4)"),
     "long octal": ("a: 0" + "7" * 5000, "more than 18 digits"),
     "sexagesimal": ("a: " + "1:" * 100 + "1", "more than 18 digits"),
-    "key twice": ("a: 1\nb: 2\na: 3\n", "the key a stands twice (line 3, column 1)"),
+    "key twice": ("a: 1\nb: 2\na: 3\n", "the key a appears twice (line 3, column 1)"),
     "key no text": ("1: a\n", "a key is no text"),
     "key a list": ("? [a]\n: b\n", "a key is no text"),
     "key null": ("~: b\n", "a key is no text"),

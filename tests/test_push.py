@@ -232,7 +232,7 @@ def test_a_push_that_is_refused_leaves_no_clean_image_behind(ready: Path, certif
     split = f"again={certified.parent / 'images/train'}"
     result = run("push", ready, "owner/pets", "--publish-clean-split", split)
     assert result.code == 3
-    assert "it would go out clean" in result.err
+    assert "it would be published clean" in result.err
     assert snapshot(ready / "release") == before
 
 

@@ -152,7 +152,7 @@ def change_the_data(repo: Repo, ref: str) -> str:
 
 def take_files_out(repo: Repo, ref: str) -> str:
     repo.plant({name: None for name in repo.tree() if name.startswith("figures/")}, ref=ref, title="Tidy up")
-    return "('Tidy up'): it does not bear the marker of a push of rem-release"
+    return "('Tidy up'): it does not have the marker of a push of rem-release"
 
 
 def damage_the_facts(repo: Repo, ref: str) -> str:
@@ -177,7 +177,7 @@ def empty_what_was_foreign(repo: Repo, ref: str) -> str:
 def squash(repo: Repo, ref: str) -> str:
     made = repo.add_commit("Super-squash branch 'main'", "", "owner", (), repo.head.tree)
     repo.refs = {ref: made.id}
-    return f"commit {made.id[:12]} (\"Super-squash branch 'main'\"): it does not bear the marker"
+    return f"commit {made.id[:12]} (\"Super-squash branch 'main'\"): it does not have the marker"
 
 
 def grow_the_attributes(repo: Repo, ref: str) -> str:
@@ -430,7 +430,7 @@ def test_a_second_noise_on_the_same_images(hub: LoopbackHub, worker: PushWorker,
     assert "row 4 is out with other noise as row 4" in said
     assert "(and 3 more)" in said or "and 3 more" in said
     assert "two versions of an image average the noise away" in said
-    assert f"Publish these images as they are out, or leave them out; to publish this version, {DELETE}" in said
+    assert f"Publish these images as they are there, or leave them out; to publish this version, {DELETE}" in said
 
 
 def test_fewer_and_other_images_are_fine(

@@ -101,8 +101,11 @@ def test_a_second_noise_in_another_repository_is_refused(
     asked = len(place.hub.requests)
     refused = place.push(ready, "owner/second", code=3).err
     assert len(place.hub.requests) == asked
-    assert f"earlier pushes: 8 of these images are out in another form, or were being sent, at {url} (digest" in refused
-    assert "Publish the bytes that are out, or first delete that repository there and then its entry in" in refused
+    assert (
+        f"earlier pushes: 8 of these images are published in another form, or were being sent, at {url} (digest"
+        in refused
+    )
+    assert "Publish the same bytes again, or first delete that repository there and then its entry in" in refused
     assert str(ready / "private/push.json") in refused
     assert "second noise: row 0 is out" in place.push(ready, "owner/first", code=3).err
     (ready / "private/push.json").write_text('{"pushes": []}')
@@ -122,7 +125,7 @@ def test_other_images_may_go_elsewhere_and_clean_ones_count(
     succeed("protect", test, "--out", ready, "--recipe", recipe, "--overwrite")
     passed, words = gate_says(place, ready, "owner/new", "earlier pushes")
     assert passed is False
-    assert words.startswith("4 of these images are out in another form")
+    assert words.startswith("4 of these images are published in another form")
 
 
 def test_a_push_that_broke_off_counts(ready: Path, place: Place, photographs: Path, recipe: Path) -> None:
@@ -156,7 +159,7 @@ def test_where_nobody_noted_which_images_went_out(ready: Path, place: Place, pho
     record.write_text(json.dumps(receipt))
     passed, words = gate_says(place, ready, "owner/more", "earlier pushes")
     assert passed is None
-    assert "nobody noted which images went out" in words
+    assert "it is not on record which images were published" in words
     place.hub.faults.add("POST", "/owner/more/commit/", "status", status=403)
     assert "not checked: earlier pushes" in place.push(ready, "owner/more", code=1).err
     assert [one["repo"] for one in read_receipt(ready)["pushes"]] == ["owner/noted", "owner/more"]

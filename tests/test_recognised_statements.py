@@ -171,9 +171,9 @@ def test_the_plan_tells_its_owner_more_of_what_is_left_out(told: Told) -> None:
     assert sum(stated["skipped"].values()) == 5
     assert {
         "animated or multi-page (2 frames)": 1,
-        "lies in no class folder": 1,
-        "text and no image: remove it, or name the labels' file metadata.csv": 1,
-        "nearly all of it lies within 24 of 255 levels, around 91": 1,
+        "is in no class folder": 1,
+        "text, not an image: remove it, or name the labels' file metadata.csv": 1,
+        "nearly all of it is within 24 of 255 levels, around 91": 1,
     }.items() <= stated["skipped"].items()
     assert (stated["ignored"], stated["unlisted"], stated["doubtful"]) == (5, {}, 0)
 
@@ -200,7 +200,7 @@ def test_nothing_private_is_published(told: Told) -> None:
     for path in (told.run / "release").rglob("*"):
         if path.is_file():
             assert b"private" not in path.read_bytes(), path
-    for word in ("album", "stray", "Thumbs", "lies in no class folder", "around 91"):
+    for word in ("album", "stray", "Thumbs", "is in no class folder", "around 91"):
         assert word not in told.card
         assert word not in (told.run / "release/protection.json").read_text(encoding="utf-8")
     for command in (("verify", told.run), ("verify", told.run, "--clean", told.run.parent / "in")):

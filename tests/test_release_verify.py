@@ -427,7 +427,7 @@ def test_a_certificate_of_these_data_is_sound_and_its_verdict_computed_again(mad
     assert audit["passed"] == (outcome == "passed")
     report = made.verify()
     assert report.passed
-    words = "audit.json is whole and bound to the digest of these data; it bears no signature"
+    words = "audit.json is whole and bound to the digest of these data; it has no signature"
     assert check(report, "certificate").detail == words
     words = f"computed again from answers.parquet (2 rows, 400 test images): {outcome}"
     assert check(report, "verdict").detail == words

@@ -201,7 +201,7 @@ def test_a_threat_may_be_made_of_others() -> None:
     assert strong.acting == alike.acting == alike.parts
     assert strong.filters(test=False) == [Jpeg(quality=10)]
     assert strong.ball == ("linf", RHO_A)
-    with pytest.raises(ValueError, match="jpeg stands twice"):
+    with pytest.raises(ValueError, match="jpeg appears twice"):
         parse_threat("strong(radius=rho_a)+jpeg(quality=50)")
 
 

@@ -95,7 +95,7 @@ def draw(seed: int, images: int = 60, classes: int = 4, seeds: tuple[int, ...] =
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
 def test_bounds_are_where_the_test_just_fails(seed, confidence):
-    """Fieller by search: the leakages whose contrast lies within its half-width, from counts image by image."""
+    """Fieller by search: the leakages whose contrast is within its half-width, from counts image by image."""
     sample, protected, clean, victims = draw(seed)
     for floor, groups in ((0.2, [protected, clean]), (victims, [protected, clean, victims])):
 

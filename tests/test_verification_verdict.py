@@ -203,7 +203,7 @@ GIVEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "a shipped recipe that is none": (
         lambda document: document.update(recipe_name="audit-thorough"),
-        'calls its recipe "audit-thorough", which is no shipped audit recipe',
+        'calls its recipe "audit-thorough", which is not a shipped audit recipe',
     ),
     "versions of others": (
         lambda document: document["versions"].update({"checked by": "somebody"}),

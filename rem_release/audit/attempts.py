@@ -102,5 +102,5 @@ def _read(path: Path, run: RunFolder) -> list[dict[str, Any]]:
         and all(isinstance(text, str) for text in each.get(_SKETCH, []))
         for each in audits
     ):
-        raise InputError(f"{path} is damaged: it is no list of audits; restore it, or delete it to forget them")
+        raise InputError(f"{path} is damaged: it is not a list of audits; restore it, or delete it to forget them")
     return audits

@@ -46,7 +46,7 @@ class AuditFolder:
             return cls(target / "audit", run)
         path = out or Path(f"{target.resolve().name}-audit")
         if path.resolve() == target.resolve() or target.resolve() in path.resolve().parents:
-            raise InputError(f"--out {path} lies inside {target}, which is read; name a folder outside")
+            raise InputError(f"--out {path} lies inside {target}, which is read; choose a folder outside")
         return cls(path, None)
 
     @property

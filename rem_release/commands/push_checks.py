@@ -88,7 +88,7 @@ def check_release(
 
 
 def _require(check: Check) -> Check:
-    """What must be proven before it goes out, though `verify` is content to say that it could not be."""
+    """What must be proven before it is published, though `verify` is content to say that it could not be."""
     if check.name != "answers" or check.passed is not None:
         return check
     return replace(check, passed=False, detail=f"{check.detail}; write them again: rem-release audit RUN --resume")

@@ -164,7 +164,7 @@ def _warn_of_near_copies(
     if chains := near.split_chains():
         drawn = sorted({Role(role).name.lower() for members in chains for role in roles[members]})
         console.warn(
-            f"{sum(map(len, chains))} images hang together in chains of more than {MAX_TOGETHER} near copies, the "
+            f"{sum(map(len, chains))} images are linked in chains of more than {MAX_TOGETHER} near copies, the "
             f"longest of {max(map(len, chains))}. They are split into groups with a noise each, which average away "
             "from group to group; where --reserve or --fraction would part near copies, all of the chain are protected "
             f"(now these images are {', '.join(drawn)})"
@@ -222,7 +222,7 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
         names = sorted({Path(path).name for path in source.ignored})
         more = " and others" if len(names) > _SHOWN else ""
         console.note(
-            f"{len(source.ignored)} hidden files, droppings of the system, documents, folders without images and files "
+            f"{len(source.ignored)} hidden files, system files, documents, folders without images and files "
             f"beside splits are passed over: {', '.join(names[:_SHOWN])}{more}"
         )
     if source.unlisted:

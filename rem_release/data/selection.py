@@ -38,7 +38,7 @@ def choose_roles(
     """Draw a role for each distinct image, so that pixel-identical rows and groups of near copies share one.
 
     Of a chain of near copies that was split, all images are protected where its groups drew several roles: somewhere
-    along it two near copies would meet, of which one goes out, or is tested on, without the noise of the other.
+    along it two near copies would meet, of which one is published, or is tested on, without the noise of the other.
 
     Args:
         working: the images.
@@ -71,7 +71,7 @@ def choose_roles(
             roles[members[is_apart]] = Role.PROTECTED
     if reserve and not (roles == Role.RESERVED).any():
         raise InputError(
-            f"--reserve {reserve} keeps no image back: every class is smaller than 1/{reserve}, or hangs together by "
+            f"--reserve {reserve} keeps no image back: every class is smaller than 1/{reserve}, or is linked by "
             "near copies; leave it out, and give audits their test images with --holdout"
         )
     left = np.unique(labels[roles == Role.PROTECTED])

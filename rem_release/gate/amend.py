@@ -30,7 +30,7 @@ def amend_release(
         release: its release, or a copy of it.
         fields: `KEY=VALUE` of the card.
         file: the same as YAML.
-        clean_split: the split that goes out without noise, `NAME` or `NAME=SOURCE`; None: none goes out.
+        clean_split: the split that is published without noise, `NAME` or `NAME=SOURCE`; None: none is published.
         clean: the originals, where they are not where the run remembers them.
         kept: columns that the owner lets pass by name (--keep-column), which the card lists: these and no others.
 

@@ -80,7 +80,7 @@ class _Scan:
 
 
 def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Check]:
-    """Look for what should not go out in the columns beside the images, and in the names of classes.
+    """Look for what should not be published in the columns beside the images, and in the names of classes.
 
     Named and refused are paths, file names and addresses; camera data (EXIF); embeddings, also spread over columns;
     checksums; other encoded data; by their names, small copies, and sources that differ from row to row; and columns

@@ -1,4 +1,4 @@
-"""What this run has published before: its receipts, and which images went out in which form.
+"""What this run has published before: its receipts, and which images were published in which form.
 
 `private/push.json` holds every receipt, the newest last; `private/published-<digest>.parquet` the images of each.
 Both outlive `protect --overwrite`, as what is out stays out. Not seen: images that other runs published, and
@@ -25,7 +25,7 @@ from rem_release.verification.report import Check, Faults
 
 _NAME = "earlier pushes"
 _ADVICE = (
-    "two versions of an image average the noise away. Publish the bytes that are out, or first delete that repository "
+    "two versions of an image average the noise away. Publish the same bytes again, or first delete that repository "
     "there and then its entry in {}"
 )
 _COLUMNS = ("clean_sha256", "released_sha256")
@@ -44,7 +44,7 @@ def read_receipts(run: RunFolder) -> list[dict[str, Any]]:
     document = run.read_json(run.receipt)
     receipts = document.get("pushes", [document]) if isinstance(document, dict) else None
     if not isinstance(receipts, list) or not all(_is_receipt(one) for one in receipts):
-        raise InputError(f"{run.receipt} is damaged: it is no list of pushes; restore it, it says what is out")
+        raise InputError(f"{run.receipt} is damaged: it is not a list of pushes; restore it, it says what is published")
     return receipts
 
 
@@ -71,7 +71,7 @@ def read_source(run: RunFolder) -> str | None:
 
 
 def keep_images(run: RunFolder, release: Path, facts: Facts) -> None:
-    """Note which images are about to go out, beside those that went out with the same data before.
+    """Note which images are about to be published, beside those that were published with the same data before.
 
     Args:
         run: the run; without its record of rows nothing is noted.
@@ -100,7 +100,9 @@ def _read_images(path: Path) -> list[ImageHashes] | None:
     try:
         columns = [pq.read_table(path, columns=[name]).column(0).to_pylist() for name in _COLUMNS]
     except (pa.ArrowException, OSError, KeyError, IndexError) as error:
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}; restore it, it says what is out") from None
+        raise InputError(
+            f"{path} is damaged: {str(error).splitlines()[0]}; restore it, it says what is published"
+        ) from None
     return list(zip(*columns, strict=True))
 
 
@@ -147,7 +149,7 @@ def check_earlier_pushes(run: RunFolder, release: Path, facts: Facts, url: str) 
         theirs = _read_images(run.published(receipt["digest"]))
         if mine is not None and theirs is not None:
             if count := _count_other_forms(mine, theirs):
-                faults.add(f"{count} of these images are out in another form, or were being sent, at {where}")
+                faults.add(f"{count} of these images are published in another form, or were being sent, at {where}")
         elif receipt["digest"] != facts.digest and receipt.get("source") in (None, ""):
             unknown.append(where)
         elif receipt["digest"] != facts.digest and receipt["source"] == read_source(run):
@@ -163,6 +165,8 @@ def _count_other_forms(mine: set[ImageHashes], theirs: Iterable[ImageHashes]) ->
 
 def _conclude(faults: Faults, unknown: list[str], places: int, record: Path) -> Check:
     if not faults.count and unknown:
-        return Check(_NAME, None, f"{'; '.join(unknown)}: nobody noted which images went out, nor their source")
-    check = faults.conclude(_NAME, f"none of these images is out in another form at {places} other places")
+        return Check(
+            _NAME, None, f"{'; '.join(unknown)}: it is not on record which images were published, nor their source"
+        )
+    check = faults.conclude(_NAME, f"none of these images is published in another form at {places} other places")
     return check if check.passed else Check(_NAME, False, f"{check.detail}; {_ADVICE.format(record)}")

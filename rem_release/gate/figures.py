@@ -64,7 +64,7 @@ def check_figures_show(
         ]
     for number in range(len(shown)):
         if number not in search.rows_of:
-            protected.add(f"tile {number} of {PROTECTED_FIGURE} is no image of the release; {_CURE}")
+            protected.add(f"tile {number} of {PROTECTED_FIGURE} is not an image of the release; {_CURE}")
     tiles = f"each of its {len(shown)} tiles is an image of the release" if shown else "there is none"
     noises = f"{len(thumbnails)} tiles of noise within the budget" if NOISE_FIGURE in facts.files else "there is none"
     checks = [protected.conclude("protected figure", tiles), noise.conclude("noise figure", noises)]

@@ -145,7 +145,7 @@ class _Reader:
         faults = self._compare(commit, tree, facts)
         if not faults and not self._is_marked(commit, facts) and contents not in self._proven:
             self._suspect(tree.values())
-            return ["it does not bear the marker of a push of rem-release"]
+            return ["it does not have the marker of a push of rem-release"]
         if not faults:
             self._proven.add(contents)
             self._note(commit, tree, facts, published)

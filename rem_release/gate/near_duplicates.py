@@ -28,10 +28,10 @@ def check_clean_split(
     row_map: Sequence[RecordedRow] | None = None,
     progress: Progress | None = None,
 ) -> list[Check]:
-    """Refuse a clean split whose images lie within ρ_u of the original of a protected row, see `near_images`.
+    """Refuse a clean split whose images are within ρ_u of the original of a protected row, see `near_images`.
 
-    A row whose original is not known is compared itself: its original lies within ρ_u of it. Copies that
-    were compressed anew are seen (`find_alike`), and those with a border, cropped, shifted or mirrored (`find_moved`);
+    A row whose original is not known is compared itself: its original is within ρ_u of it. Copies that
+    were compressed again are seen (`find_alike`), and those with a border, cropped, shifted or mirrored (`find_moved`);
     turned and recoloured ones are not. The radius is at most 32 levels.
 
     Args:
@@ -42,7 +42,7 @@ def check_clean_split(
         progress: told (done, total) images read.
 
     Returns:
-        One check, none where no split goes out clean.
+        One check, none where no split is published clean.
     """
     if facts.clean_split is None:
         return []
@@ -86,13 +86,13 @@ def _compare(
             faults.add(_describe(split_name, near, name(near.other)))
     with_what = f"{len(known)} originals" + (f" and {len(rest)} released images" if len(rest) else "")
     return faults.conclude(
-        _NAME, f"none of its {len(split)} images lies within {levels} levels of {with_what}, or looks like one"
+        _NAME, f"none of its {len(split)} images is within {levels} levels of {with_what}, or looks like one"
     )
 
 
 def _describe(split: str, near: NearPair, what: str) -> str:
     return (
-        f"row {near.one} of the split {split} lies within {near.distance} levels of {what}: it would go out clean; "
+        f"row {near.one} of the split {split} is within {near.distance} levels of {what}: it would be published clean; "
         f"take it out of {split}, or push without --publish-clean-split"
     )
 

@@ -1,4 +1,4 @@
-"""No image goes out twice with different noise: two noises average away, and what is out cannot be called back."""
+"""No image is published twice with different noise: two noises average away, and none can be called back."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from rem_release.verification.report import Check, Faults
 from rem_release.verification.shard_images import ShardImages
 
 _ADVICE = (
-    "two versions of an image average the noise away. Publish these images as they are out, or leave them out; to "
+    "two versions of an image average the noise away. Publish these images as they are there, or leave them out; to "
     f"publish this version, {DELETE}"
 )
 Progress = Callable[[int, int], None]
@@ -44,7 +44,7 @@ def check_second_noise(
     known = {file.sha256 for file in facts.files.values()}
     earlier = [file for sha256, file in sorted(published.data.items()) if sha256 not in known]
     if not earlier:
-        return Check("second noise", True, f"no other version of these images is out in {hub.repo_id}")
+        return Check("second noise", True, f"no other version of these images is published in {hub.repo_id}")
     ours = _open(release, facts)
     hashes = {pixel_hash(ours.pixels(row)) for row in range(len(ours))}
     search = _Search(ours, facts)

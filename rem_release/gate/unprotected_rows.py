@@ -28,9 +28,9 @@ def check_unprotected_rows(
     row_map: Sequence[RecordedRow] | None = None,
     progress: Progress | None = None,
 ) -> list[Check]:
-    """Refuse rows without noise that lie within twice ρ_u of the original of a protected row, see `near_groups`.
+    """Refuse rows without noise that are within twice ρ_u of the original of a protected row, see `near_groups`.
 
-    Refused, too, are those that look like one: compressed anew (`find_alike`), or moved (`find_moved`). `protect` gives
+    Also refused are those that look like one: compressed again (`find_alike`), or moved (`find_moved`). `protect` gives
     near copies one role; version 0.2.0 gave one to equal images alone.
 
     Args:
@@ -84,18 +84,18 @@ def _compare(
     for near in find_near(asked, known, levels, first_only=True):
         seen.add(near.one)
         faults.add(
-            f"row {near.one} goes out clean and lies within {near.distance} levels of {originals.name(near.other)}, "
-            "which does not; protect again with --overwrite: near copies get one role"
+            f"row {near.one} is published clean, within {near.distance} levels of {originals.name(near.other)}, "
+            "which is not; protect again with --overwrite: near copies get one role"
         )
     others = {near.one: near for near in (*find_alike(asked, known), *find_moved(asked, known))}
     for number, near in sorted(others.items()):
         if number not in seen:
             faults.add(
-                f"row {number} goes out clean and looks like {originals.name(near.other)}, which does not; protect "
+                f"row {number} is published clean and looks like {originals.name(near.other)}, which is not; protect "
                 "again without one of them, or all with --fraction 1"
             )
-    sound = f"none of {len(plain)} lies within {levels} levels of {len(known)} originals of protected rows"
-    return faults.conclude(_NAME, f"{sound}, or looks like one that was compressed anew or moved")
+    sound = f"none of {len(plain)} is within {levels} levels of {len(known)} originals of protected rows"
+    return faults.conclude(_NAME, f"{sound}, or looks like one that was compressed again or moved")
 
 
 def _tell_apart(rows: ShardImages, originals: ProtectedOriginals) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Whether any word that goes out besides the values of rows carries an image: names, types, and the owner's own."""
+"""Whether any word that is published besides the values of rows carries an image: names, types, and the owner's own."""
 
 import re
 from collections.abc import Iterator

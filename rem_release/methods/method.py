@@ -1,6 +1,6 @@
 """What every method is: fields of a recipe that know their rules, their cost, their words, and who makes the noise.
 
-A method is one file of this room. Its class is what stands under `noise` in a recipe whose `method` bears its name;
+A method is one file of this room. Its class is what stands under `noise` in a recipe whose `method` is its name;
 `methods.METHODS` lists it. Nothing of a method imports torch before its noise is made: what does is imported inside
 `build`.
 """

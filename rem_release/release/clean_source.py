@@ -34,7 +34,7 @@ def parse_clean_split(text: str) -> tuple[str, str | None]:
     if fault := find_name_fault(name):
         raise InputError(f"{OPTION} {show(text, _SHOWN)}: {fault}, such as test")
     if equals and not source:
-        raise InputError(f"{OPTION} {text}: nothing follows the =; say where the split lies, or leave the = out")
+        raise InputError(f"{OPTION} {text}: nothing follows the =; say where the split is, or leave the = out")
     return name, source or None
 
 
@@ -65,7 +65,7 @@ def open_clean_split(run: RunFolder, facts: Facts, split: str, clean: str | None
     except InputError as error:
         reason = _OTHER_ADVICE.sub("", str(error))
         is_elsewhere = location is None and _is_lacking(error, name)
-        cure = f"; if it lies elsewhere, add that: {OPTION} {name}=SOURCE" if is_elsewhere else ""
+        cure = f"; if it is elsewhere, add that: {OPTION} {name}=SOURCE" if is_elsewhere else ""
         raise InputError(f"{OPTION} {name}: {reason}{cure}") from None
     options, classes = replace(source.options, split=name), _name_classes(run, source)
     return replace(source, options=options, splits={name: len(source)}, classes=classes)
@@ -74,7 +74,7 @@ def open_clean_split(run: RunFolder, facts: Facts, split: str, clean: str | None
 def _open_beside(run: RunFolder, name: str, facts: Facts, clean: str | None) -> Source:
     """Another split of the source that was protected. A source that has no splits would give the protected one."""
     if clean is None and not run.options.is_file():
-        raise InputError(f"nobody remembers the source of this release; say where it lies: {OPTION} {name}=SOURCE")
+        raise InputError(f"the source of this release is not on record; say where it is: {OPTION} {name}=SOURCE")
     location = clean or read_source_options(run).source
     path = check_path(location, "the source")
     if is_one_split(path):

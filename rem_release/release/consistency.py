@@ -22,7 +22,7 @@ from rem_release.release.schema import read_features
 from rem_release.release.stated_protection import describe_protection
 
 CLEAN = "clean"
-"""The folder of the split that goes out without noise, where the owner chose one."""
+"""The folder of the split that is published without noise, where the owner chose one."""
 _SPLIT = re.compile(r"\w+(\.\w+)*")
 _FIGURES = (PROTECTED_FIGURE, NOISE_FIGURE, *AUDIT_FIGURES)
 
@@ -67,7 +67,7 @@ def _compare(facts: Facts) -> Iterator[tuple[bool, str]]:
     yield isinstance(features.get(data.image_column), Image), f"{data.image_column!r} is no column of images"
     yield data.label_column in features, f"{data.label_column!r} is no column"
     others = set(data.columns) - {data.image_column}
-    yield others.issuperset(facts.kept_columns), "kept_columns names what is no column beside the image"
+    yield others.issuperset(facts.kept_columns), "kept_columns names something that is not a column beside the image"
     label = features.get(data.label_column)
     yield not isinstance(label, ClassLabel) or label.names == data.classes, "classes are not those of the features"
 

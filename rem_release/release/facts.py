@@ -15,7 +15,7 @@ from rem_release.methods.fields import Transform
 from rem_release.training.precision import Precision
 
 FORMAT: Literal["rem-release/2"] = "rem-release/2"
-"""The format that this version writes. `rem-release/1`, of version 0.2.0, is read by `verify` and goes out no more."""
+"""The format that this version writes. `rem-release/1`, of version 0.2.0, is read by `verify` but not published."""
 
 
 class _Facts(BaseModel):
@@ -162,7 +162,9 @@ class Facts(_Facts):
     cost: CostFacts
     data: DataFacts
     owner: OwnerFacts = OwnerFacts()
-    clean_split: CleanSplitFacts | None = Field(default=None, description="None: no image of another split goes out")
+    clean_split: CleanSplitFacts | None = Field(
+        default=None, description="None: no image of another split is published"
+    )
     kept_columns: list[str] = Field(
         default=[], description="columns that the owner let through the gate by name (push --keep-column)"
     )

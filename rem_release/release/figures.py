@@ -99,7 +99,7 @@ def cut_tiles(grid: np.ndarray, side: int = _TILE) -> list[np.ndarray]:
     places = [(_GAP + row * step, _GAP + column * step) for row in range(rows) for column in range(columns)]
     tiles = [grid[top : top + side, left : left + side] for top, left in places]
     if not 0 < len(tiles) <= _MAX_TILES or not np.array_equal(_arrange(tiles), grid):
-        raise ValueError(f"{grid.shape[1]} x {grid.shape[0]} pixels are no grid of tiles of {side} pixels on white")
+        raise ValueError(f"{grid.shape[1]} x {grid.shape[0]} pixels are not a grid of tiles of {side} pixels on white")
     while tiles and (tiles[-1] == 255).all():
         tiles.pop()
     return tiles

@@ -80,7 +80,7 @@ def _tidy(key: str, value: str) -> str:
     if character := find_unseen(text):
         raise _refuse(key, text, f"it holds the control character U+{ord(character):04X}; remove it")
     if what := find_image(text):
-        raise _refuse(key, text, f"it holds {what}; no image may stand on the card; remove it")
+        raise _refuse(key, text, f"it holds {what}; no image may be on the card; remove it")
     return text
 
 

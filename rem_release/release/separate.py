@@ -16,11 +16,11 @@ def check_separate(run: Path, other: Path, what: str) -> None:
         what: its name, for the message.
 
     Raises:
-        InputError: one lies within the other.
+        InputError: one is within the other.
     """
     run, other = run.resolve(), other.resolve()
     if run == other or other in run.parents or run in other.parents:
-        raise InputError(f"--out {run} and {what} {other} lie within each other; choose a folder outside")
+        raise InputError(f"--out {run} and {what} {other} overlap; choose a folder outside")
 
 
 def check_files_separate(run: Path, source: Source, what: str) -> None:

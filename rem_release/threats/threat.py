@@ -241,7 +241,7 @@ def _contradict(parts: list[ThreatPart]) -> str | None:
     names = [part.name for part in parts]
     for name, count in Counter(names).items():
         if count > 1:
-            return f"{name} stands twice"
+            return f"{name} appears twice"
     for stage in Stage:
         together = [part.name for part in parts if part.stage == stage]
         if len(together) > 1 and stage not in _SEVERAL:

@@ -133,7 +133,7 @@ def check_certificate(release: Path, facts: Facts) -> tuple[Check | None, Certif
     if audit.digest != facts.digest:
         words = f"{CERTIFICATE} is void: it is of data with the digest {audit.digest[:12]}…, not {facts.digest[:12]}…"
         return Check("certificate", False, f"{words}; audit these data again"), None
-    sound = f"{CERTIFICATE} is whole and bound to the digest of these data; it bears no signature"
+    sound = f"{CERTIFICATE} is whole and bound to the digest of these data; it has no signature"
     return Check("certificate", True, sound), audit
 
 

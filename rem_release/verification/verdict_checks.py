@@ -142,7 +142,7 @@ def _misname(audit: Certificate) -> str | None:
     if _is_newer(audit.versions.get("rem-release", "")):
         return None
     if name not in shipped_audits():
-        return "which is no shipped audit recipe"
+        return "which is not a shipped audit recipe"
     fitting = name_recipe(name, AuditRecipe.of(audit.recipe))
     return None if audit.recipe_name == fitting else f"and it is {fitting}"
 

@@ -132,7 +132,7 @@ def _open_split(options: SourceOptions) -> Source:
 def _name_class(source: Source, row: int, numbered: dict[str, str]) -> str:
     """The class of a row as the release publishes it: for an album its number, or its folder where it has none."""
     if source.class_ids[row] < 0:
-        raise InputError(f"--holdout: {source.origin(row)} lies in no class folder; move it into one, or away")
+        raise InputError(f"--holdout: {source.origin(row)} is in no class folder; move it into one, or away")
     name = source.classes[source.class_ids[row]]
     folder = source.album_names.get(name)
     return name if folder is None else numbered.get(folder, folder)

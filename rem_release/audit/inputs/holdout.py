@@ -76,7 +76,7 @@ def choose_holdout(
     if overlap == "refuse":
         first = found[0]
         raise InputError(
-            f"test image {chosen.names[first.image]} lies within {first.distance} levels of the {first.kind} of "
+            f"test image {chosen.names[first.image]} is within {first.distance} levels of the {first.kind} of "
             f"row {first.row} ({target.origin(first.row)}), as do {len(found)} of {len(chosen)} test images in all: "
             f"victims would be tested on what they learn; choose other images with --holdout, or {_CURE}"
         )

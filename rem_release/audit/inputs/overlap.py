@@ -1,6 +1,6 @@
 """The overlap guard: test images that stand in the release, in whatever bytes, would test memory.
 
-A test image overlaps a row if it lies within ρ_u of the protected image or of its original (see `near_images`).
+A test image overlaps a row if it is within ρ_u of the protected image or of its original (see `near_images`).
 """
 
 from dataclasses import dataclass

@@ -57,7 +57,7 @@ def _radius_panels(certificate: Certificate) -> list[Panel]:
     return [
         Panel(
             name=f"radius-{number}",
-            words=f"Test accuracy of {plain(name)} by training radius; the numbers stand in the tables.",
+            words=f"Test accuracy of {plain(name)} by training radius; the numbers are in the tables.",
             plot=partial(_plot_radii, certificate, found),
         )
         for number, (name, found) in enumerate(by_name.items())

@@ -1,7 +1,7 @@
 """Which images of a set are near copies of each other, and what must therefore share one role and one noise.
 
-Near copies are images that lie within twice ρ_u of each other on the working grid (`near_images`): two noises on
-them average away, and one of them that goes out clean shows what the other protects. Near copies of near copies form a
+Near copies are images that are within twice ρ_u of each other on the working grid (`near_images`): two noises on
+them average away, and a clean one that is published shows what the other protects. Near copies of near copies form a
 chain. A burst or a set of X-rays can be one long chain whose ends have nothing in common, and a noise that many
 images share can be read off their mean: chains of more than 20 are split into groups of one image and at most 19 of
 its near copies.
@@ -116,7 +116,7 @@ def number_noises(is_protected: np.ndarray, near: NearGroups, sizes: np.ndarray)
 
 
 class _Chains:
-    """Images in chains, each of which bears the number of its first image."""
+    """Images in chains, each of which has the number of its first image."""
 
     def __init__(self, count: int) -> None:
         self.of = np.arange(count)

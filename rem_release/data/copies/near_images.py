@@ -1,4 +1,4 @@
-"""The search for near-duplicates: which images of one set lie within some levels of which images of another.
+"""The search for near-duplicates: which images of one set are within some levels of which images of another.
 
 Two images are near if, squashed onto the working grid, no value differs by more than the levels allow; one level more
 where either was resized, because the grid is rounded. The comparison is exact: none is missed, and none is invented.
@@ -210,7 +210,7 @@ def find_alike(ones: Grids, others: Grids) -> Iterator[NearPair]:
     """Find images that look the same though many pixels differ, as after another JPEG compression.
 
     They are alike if the means of 8 x 8 blocks differ by at most 5 levels (root mean square). Of 1,000 CIFAR-10
-    images compressed anew at quality 75 to 95 the furthest was 3.8 away; of 10,000 others the nearest two were 7.0.
+    images compressed again at quality 75 to 95 the furthest was 3.8 away; of 10,000 others the nearest two were 7.0.
 
     Yields:
         The nearest of `others` for each of `ones` that has one; the distance is the root mean square, rounded up.

@@ -21,4 +21,4 @@ def find_doubt(pixels: np.ndarray) -> str | None:
     within = (most - np.concatenate([[0], counts[:-1]])[: len(most)]).max() / len(values)
     if within < _NEARLY_ALL:
         return None
-    return f"nearly all of it lies within {_MAX_SPREAD} of 255 levels, around {int(np.median(values))}"
+    return f"nearly all of it is within {_MAX_SPREAD} of 255 levels, around {int(np.median(values))}"

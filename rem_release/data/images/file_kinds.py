@@ -25,7 +25,7 @@ _FILM = "a film: save single frames as PNG"
 _HEIC = "a HEIC image: convert it, with heif-convert IN.heic OUT.jpg or the photo program of the phone's maker"
 _HTML = "a web page (HTML), as a download that failed leaves it: download the image again"
 _DICOM = "a DICOM file: export its pixels as PNG or TIFF, with the window that readers should see"
-_ARRAY = "an array and no image (NumPy, HDF5, NetCDF, FITS): save it as PNG or TIFF"
+_ARRAY = "an array, not an image (NumPy, HDF5, NetCDF, FITS): save it as PNG or TIFF"
 _CGBI = "a PNG as Xcode writes it for iPhones (CgBI): bring it back with pngcrush -revert-iphone-optimizations IN OUT"
 _MICROSCOPE = "a file of a microscope's program (CZI, ND2, LIF): export its images as PNG or TIFF"
 _LAYERS = "a document of Krita or OpenRaster: export it as PNG or TIFF"
@@ -80,7 +80,7 @@ def name_kind(data: bytes) -> str | None:
         if kind.start.match(start):
             return kind.words
     if len(start) >= _MIN_TEXT and _TEXT.fullmatch(start) and _is_utf8(start):
-        return "text and no image: remove it, or name the labels' file metadata.csv"
+        return "text, not an image: remove it, or name the labels' file metadata.csv"
     return None
 
 

@@ -149,7 +149,7 @@ def read_numbers(data: bytes, most_pixels: int) -> np.ndarray | str:
                 return f"a TIFF of {page.bitspersample} bits: save it with 8 or 16"
             kind = f"{page.dtype} numbers in {page.samplesperpixel} channels"
             if page.dtype is None or page.axes not in ("YX", "YXS", "SYX"):
-                return f"a TIFF of {kind}, which is no image"
+                return f"a TIFF of {kind}, which is not an image"
             if page.photometric.name not in ("MINISBLACK", "RGB") or page.samplesperpixel not in (1, 3, 4):
                 return f"a TIFF of {kind} ({page.photometric.name.lower()}): save it as 8-bit RGB"
             if int(page.tags.valueof(_ORIENTATION, 1)) != 1:
@@ -157,7 +157,7 @@ def read_numbers(data: bytes, most_pixels: int) -> np.ndarray | str:
             if page.samplesperpixel == 4 and tuple(map(int, page.extrasamples)) != (_UNASSOCIATED,):
                 return f"a TIFF of {kind}, of which one is no plain alpha: save it as 8-bit RGB"
             if math.prod(page.shape) != page.imagelength * page.imagewidth * page.samplesperpixel:
-                return f"a TIFF of {kind}, which is no image"
+                return f"a TIFF of {kind}, which is not an image"
             if page.nbytes > _MAX_BYTES or page.nbytes > _UNPACKED * len(data):
                 return f"a TIFF that states {page.nbytes:,} bytes of pixels in a file of {len(data):,}"
             if (pixels := page.imagelength * page.imagewidth) > most_pixels:

@@ -1,7 +1,7 @@
 """Folders of images: class folders, albums, and flat folders that are still to be clustered.
 
 Every file is a row, so that a file that is no image is reported and nothing is silently left out; only hidden files
-and the droppings of file managers are ignored. Links are followed.
+and the files that file managers leave are ignored. Links are followed.
 """
 
 import os

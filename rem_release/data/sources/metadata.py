@@ -125,7 +125,7 @@ def _refuse_columns(path: Path, columns: list[str], options: SourceOptions) -> N
     way = _name_way_on(path, options)
     raise (ForeignTableError if way else InputError)(
         f"{path} has no column 'file_name'; its columns are {', '.join(columns)}: give that name to the one that says "
-        f"where each image lies{way}"
+        f"where each image is{way}"
     )
 
 
@@ -139,7 +139,7 @@ def _refuse_foreign(path: Path, names: list[str], options: SourceOptions) -> Non
     if files and not any(map(os.path.exists, files)) and (way := _name_way_on(path, options)):
         raise ForeignTableError(
             f"{path} lists {len(names)} files of which none is there, such as {names[0]}{suggest(files[0])}: write "
-            f"into 'file_name' where each image lies below {path.parent}{way}"
+            f"into 'file_name' where each image is below {path.parent}{way}"
         )
 
 

@@ -23,7 +23,7 @@ The first that fits, which stands in `Source.layout`:
    them; where masks, boxes and their like lie in them or beside them (`companions` says how they are told); where all
    are called `images` and the like, or one and holds folders. A folder is a class; with `--label-from albums` the
    folder that directly holds a file is one; with `clusters` none is needed. Images at the top have no class and are
-   refused; beside folders of splits they are left out and counted. Hidden files, droppings of systems, documents at the
+   refused; beside folders of splits they are left out and counted. Hidden files, system files, documents at the
    top (README, LICENSE, .csv, .txt ...), empty folders and, but for `--layout classes`, folders without a file that
    ends like an image, or has no suffix, beside such with one, are passed over and counted, with `--layout` also tables
    and archives at the top. What is one step away is named by `flat_folders`.
@@ -129,7 +129,7 @@ def _open_local(path: Path, options: SourceOptions) -> Rows:
         if path.suffix.lower() == ".arrow":
             raise InputError(*explain_arrow(path))
         if not is_parquet(path):
-            raise InputError(f"{path} is one file and not Parquet; give the folder of images that it lies in")
+            raise InputError(f"{path} is one file and not Parquet; give the folder of images that it is in")
         return _open_table(open_parquet(path, options), options)
     if is_saved_dataset(path):
         return _open_table(open_saved(path, options), options)

@@ -71,7 +71,7 @@ class Rows:
     left_out: tuple[str, ...] = ()
     """other splits that the source has"""
     ignored: tuple[str, ...] = ()
-    """hidden files and droppings of operating systems that were passed over"""
+    """hidden files and files of operating systems that were passed over"""
     unlisted: dict[str, int] = field(default_factory=dict)
     """images beside a table that does not list them: folder -> how many"""
 

@@ -49,7 +49,7 @@ class Source:
     left_out: tuple[str, ...] = ()
     """other splits that the source has"""
     ignored: tuple[str, ...] = ()
-    """hidden files and droppings of operating systems that were passed over"""
+    """hidden files and files of operating systems that were passed over"""
     unlisted: dict[str, int] = field(default_factory=dict)
     """images that a metadata file does not list: folder -> how many"""
     root: Path | None = None
@@ -83,10 +83,10 @@ class Source:
         """Read the encoded bytes of one row.
 
         Raises:
-            BadImage: the cell is null, the file is missing or unreadable, or lies in no class folder.
+            BadImage: the cell is null, the file is missing or unreadable, or is in no class folder.
         """
         if self.labels_from == "folders" and self.class_ids[row] < 0:
-            raise BadImage(f"lies in no class folder{self._advise(row)}", "in no class folder")
+            raise BadImage(f"is in no class folder{self._advise(row)}", "in no class folder")
         cell = self.cells[row] if self.cells is not None else self._cells[row].as_py()
         if isinstance(cell, bytes):  # a column of raw files
             return cell

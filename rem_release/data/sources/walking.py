@@ -1,4 +1,4 @@
-"""What lies in a folder: files and folders in order, without droppings."""
+"""What lies in a folder: files and folders in order, without system files."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ def walk(root: Path, ignored: list[str] | None = None) -> list[PathParts]:
 
     Args:
         root: the folder.
-        ignored: what is passed over is added to it: hidden entries and droppings.
+        ignored: what is passed over is added to it: hidden entries and system files.
 
     Raises:
         InputError: a folder cannot be read, or a name is not UTF-8.
