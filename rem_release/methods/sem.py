@@ -19,7 +19,7 @@ _LIU_2024 = """\
   Noise}, author = {Liu, Yixin and Xu, Kaidi and Chen, Xun and Sun, Lichao},
   booktitle = {AAAI Conference on Artificial Intelligence},
   year = {2024}
-}"""  # noqa: E501
+}"""
 
 _LIMITS = """\
 These are **other people's published figures for CIFAR-10, not measurements of this dataset**: test accuracy in
