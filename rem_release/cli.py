@@ -33,7 +33,7 @@ def protect(
     out: NewRun,
     recipe: Annotated[str | None, typer.Option(help="Name of a shipped recipe, or a YAML file. [quickstart]")] = None,
     method: MethodChoice = None,
-    rho_u: Annotated[str | None, typer.Option(help="Most that a pixel may change: 8/255, 0.0314 or 8px.")] = None,
+    rho_u: Annotated[str | None, typer.Option(help="Largest change of a pixel: 8/255, 0.0314 or 8px.")] = None,
     rho_a: Annotated[str | None, typer.Option(help="Adversarial radius that the noise is made to withstand.")] = None,
     split: Annotated[str, typer.Option(help="Split to protect; several with a +: train+validation.")] = "train",
     layout: Annotated[
@@ -43,14 +43,14 @@ def protect(
     label_column: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
     label_from: Annotated[str | None, typer.Option(help="albums or clusters, for images without labels.")] = None,
     drop_column: Annotated[
-        list[str] | None, typer.Option(help="Another column that is not released. Repeatable.")
+        list[str] | None, typer.Option(help="A column to leave out of the release. Repeatable.")
     ] = None,
-    fraction: Annotated[float, typer.Option(help="Part of the images that gets noise.")] = 1.0,
+    fraction: Annotated[float, typer.Option(help="Share of the images that gets noise.")] = 1.0,
     release_unprotected: Annotated[
         bool, typer.Option("--release-unprotected", help="Release the rest as it is.")
     ] = False,
-    reserve: Annotated[float, typer.Option(help="Part of each class kept back, clean, for audits.")] = 0.0,
-    max_shard_size: Annotated[str, typer.Option(help="Most that a data file holds, about.")] = "500MB",
+    reserve: Annotated[float, typer.Option(help="Share of each class kept back, clean, for audits.")] = 0.0,
+    max_shard_size: Annotated[str, typer.Option(help="Approximate largest size of a data file.")] = "500MB",
     max_side: Annotated[int | None, typer.Option(help="Shrink released images to this longer side.", min=1)] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, and list them.")
@@ -67,10 +67,10 @@ def protect(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Decides every draw. [a secret one, drawn anew]", min=0, max=2**63 - 1)
+        int | None, typer.Option(help="Decides every random choice. [a new secret one]", min=0, max=2**63 - 1)
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it would take, and stop.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -160,7 +160,9 @@ def audit(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", parser=path_of("--out"), help="Folder of the audit of what is no run. [NAME-audit]"
+            metavar="FOLDER",
+            parser=path_of("--out"),
+            help="Folder of the audit where the target is not a run. [NAME-audit]",
         ),
     ] = None,
     split: Annotated[
@@ -169,10 +171,10 @@ def audit(
     image_column: Annotated[str | None, typer.Option(help="Their column of images. [image]")] = None,
     label_column: Annotated[str | None, typer.Option(help="Their column of labels. [label]")] = None,
     rho_u: Annotated[
-        str | None, typer.Option(help="Most that such a copy may change a pixel: 8/255. [the largest change]")
+        str | None, typer.Option(help="Largest change of a pixel in such a copy: 8/255. [the largest change]")
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Price the audit, and stop.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an audit that was stopped.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what the audit would take, and stop.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an audit that was stopped.")] = False,
     as_json: Json = False,
 ) -> None:
     """Play the attacker: train models on the protected images, and certify what they learn."""
@@ -182,10 +184,12 @@ def audit(
     radius = read_radius("--rho-u", rho_u)
     chosen = load_audit_recipe(recipe, _read_settings(settings))
     from rem_release.commands import audit as command
+    from rem_release.commands.precision import resolve_victims
     from rem_release.training import runtime
     from rem_release.training.memory import memory_watched
 
-    accelerator = runtime.start(chosen.victim.precision)
+    accelerator = runtime.start()
+    chosen = resolve_victims(chosen, accelerator)
     options = command.AuditOptions(
         target=target,
         clean=clean,
@@ -232,7 +236,7 @@ def push(
     keep_column: Annotated[
         list[str] | None,
         typer.Option(
-            help="A column that looks like paths, EXIF or embeddings, or says much, and goes out even so. Repeatable."
+            help="A column to publish although it looks like paths, EXIF or embeddings, or holds much. Repeatable."
         ),
     ] = None,
     publish_clean_split: Annotated[

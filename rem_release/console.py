@@ -50,10 +50,10 @@ class Console:
 
     def without_results(self) -> "Console":
         """The same terminal for a part of a longer command, whose results are not the command's: they become notes."""
-        part = Console(self.as_json, self.silent)
-        part._out = part._err
-        part.as_json = False
-        return part
+        inner = Console(self.as_json, self.silent)
+        inner._out = inner._err
+        inner.as_json = False
+        return inner
 
     def note(self, text: str) -> None:
         """Say something on the way, in one line."""

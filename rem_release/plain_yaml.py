@@ -12,9 +12,9 @@ import yaml
 from rem_release.errors import InputError
 from rem_release.paths import read_small_text
 
-MOST_CHARACTERS = 100_000
+MAX_CHARACTERS = 100_000
 _DEEPEST = 20
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 _TEXT = "tag:yaml.org,2002:str"
 
 
@@ -47,14 +47,14 @@ class _Bounded(yaml.composer.Composer):
             if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT:
                 raise _Refused(None, None, "a key is no text; put it in quotes", key.start_mark)
             if key.value in seen:
-                raise _Refused(None, None, f"the key {key.value} stands twice", key.start_mark)
+                raise _Refused(None, None, f"the key {key.value} appears twice", key.start_mark)
             seen.add(key.value)
         return node
 
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         node = super().compose_scalar_node(anchor)
-        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > _MOST_DIGITS:
-            raise _Refused(None, None, f"an integer has more than {_MOST_DIGITS} digits", node.start_mark)
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > _MAX_DIGITS:
+            raise _Refused(None, None, f"an integer has more than {_MAX_DIGITS} digits", node.start_mark)
         return node
 
 
@@ -84,8 +84,8 @@ def read_yaml(text: str, what: str, *, as_texts: bool = False) -> Any:
     Raises:
         InputError: it is not YAML, or more of it than is read here.
     """
-    if len(text) > MOST_CHARACTERS:
-        raise InputError(f"{what} is longer than {MOST_CHARACTERS:,} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"{what} is longer than {MAX_CHARACTERS:,} characters")
     try:
         return yaml.load(text, Loader=_Texts if as_texts else _Values)
     except _Refused as error:
@@ -102,4 +102,4 @@ def read_yaml_file(path: Path, what: str, *, as_texts: bool = False) -> Any:
     Raises:
         InputError: it cannot be read, or see `read_yaml`.
     """
-    return read_yaml(read_small_text(path, what, MOST_CHARACTERS), what, as_texts=as_texts)
+    return read_yaml(read_small_text(path, what, MAX_CHARACTERS), what, as_texts=as_texts)

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 from rem_release.plain_text import show
 
-_MOST_DIGITS = 30
+_MAX_DIGITS = 30
 """before or after the point, where an exponent says so in few letters"""
-_MOST_CHARACTERS, _MOST_OF_A_FRACTION = 40, 400
+_MAX_CHARACTERS, _MAX_OF_A_FRACTION = 40, 400
 """a step size that follows in proportion from radii may be a long fraction, and is read again"""
 _SHOWN = 60
 
@@ -27,12 +27,12 @@ def parse_radius(value: object) -> Fraction:
     except (InvalidOperation, ValueError, ZeroDivisionError, OverflowError):
         raise ValueError(f"{said!r} is not a radius; write 8/255, 0.0314 or 8px") from None
     if not 0 <= radius <= 1:
-        raise ValueError(f"{said} lies outside 0 to 1; write pixels as {said}/255 or {said}px")
+        raise ValueError(f"{said} is outside 0 to 1; write pixels as {said}/255 or {said}px")
     return radius
 
 
 def _read(text: str) -> Fraction:
-    if len(text) > (_MOST_OF_A_FRACTION if "/" in text else _MOST_CHARACTERS) or not text.isascii():
+    if len(text) > (_MAX_OF_A_FRACTION if "/" in text else _MAX_CHARACTERS) or not text.isascii():
         raise ValueError("longer than a radius is, or not in these digits")
     if text.endswith("px"):
         return _exact(text[:-2]) / 255
@@ -44,7 +44,7 @@ def _read(text: str) -> Fraction:
 
 def _exact(text: str) -> Fraction:
     number = Decimal(text.strip())
-    if not number.is_finite() or ("e" in text.lower() and abs(number.adjusted()) > _MOST_DIGITS):
+    if not number.is_finite() or ("e" in text.lower() and abs(number.adjusted()) > _MAX_DIGITS):
         raise ValueError("not a size that a radius can have")
     return Fraction(number)
 

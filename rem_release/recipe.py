@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from rem_release.errors import InputError
 from rem_release.methods import METHODS, Noise, Setting
-from rem_release.methods.fields import Data, Generator, strict
+from rem_release.methods.fields import Data, GeneratorSettings, strict
 from rem_release.recipe_files import dotted_keys, hash_document, is_audit_recipe, read_document, validate
 from rem_release.training.precision import Precision
 
@@ -23,7 +23,7 @@ class Recipe:
 
     data: Data
     noise: Noise
-    generator: Generator | None = None
+    generator: GeneratorSettings | None = None
     """Of methods that train a source model."""
     precision: Precision = "auto"
     """Of the networks' numbers."""
@@ -57,8 +57,8 @@ _adapter: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 def list_keys(method: str) -> list[str]:
     """Every dotted key of a recipe of that method."""
     noise = METHODS.get(method, METHODS["rem"])
-    parts = [("data", Data), ("noise", noise), ("generator", Generator)]
-    return [key for name, part in parts for key in dotted_keys(part, f"{name}.")] + ["precision"]
+    sections = [("data", Data), ("noise", noise), ("generator", GeneratorSettings)]
+    return [key for name, section in sections for key in dotted_keys(section, f"{name}.")] + ["precision"]
 
 
 def load_recipe(name: str) -> Recipe:

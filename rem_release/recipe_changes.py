@@ -13,7 +13,7 @@ from rem_release.plain_text import show
 from rem_release.radius import parse_radius
 from rem_release.recipe import Recipe, list_keys, load_recipe, parse_recipe
 
-_MOST_CHARACTERS = 40
+_MAX_CHARACTERS = 40
 
 
 def load_changed(
@@ -51,8 +51,8 @@ def read_radius(option: str, value: str | None) -> Fraction | None:
     Raises:
         InputError: it is none.
     """
-    if value is not None and len(value) > _MOST_CHARACTERS:
-        raise InputError(f"{option} {show(value, _MOST_CHARACTERS)}: write a radius in few digits, such as 8/255")
+    if value is not None and len(value) > _MAX_CHARACTERS:
+        raise InputError(f"{option} {show(value, _MAX_CHARACTERS)}: write a radius in few digits, such as 8/255")
     try:
         return None if value is None else parse_radius(value)
     except ValueError as error:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from rem_release.errors import InputError
 from rem_release.paths import check_path, read_small_text
 from rem_release.plain_text import show
-from rem_release.plain_yaml import MOST_CHARACTERS, read_yaml
+from rem_release.plain_yaml import MAX_CHARACTERS, read_yaml
 from rem_release.resources import resource_folder
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def recipe_text(name: str) -> str:
             close = difflib.get_close_matches(name, recipe_names(), 1)
             hint = f"did you mean {close[0]!r}?" if close else f"shipped: {', '.join(recipe_names())}."
             raise InputError(f"no recipe {show(repr(name), 120)}; {hint} A file of your own ends in .yaml")
-    return read_small_text(path, f"the recipe {path}", MOST_CHARACTERS)
+    return read_small_text(path, f"the recipe {path}", MAX_CHARACTERS)
 
 
 def read_document(name: str) -> dict[str, Any]:

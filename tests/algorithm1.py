@@ -38,7 +38,7 @@ def cifar(image, numbers):
 
 
 def there_and_back(delta, size):
-    """The noise brought to a picture's own (height, width) and back; size None: the picture has the grid's size."""
+    """The noise brought to an image's own (height, width) and back; size None: the image has the grid's size."""
     if size is None:
         return delta
     for target in (size, tuple(delta.shape[1:])):

@@ -1,4 +1,4 @@
-"""Audits by the command line in tests: tiny material, victims of seconds, and what such an audit leaves behind."""
+"""Audits by the command line in tests: tiny inputs, victims of seconds, and what such an audit leaves behind."""
 
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ LEARNING: dict[str, Any] = {
 
 
 def draw_colours(folder: Path, count: int = 12, seed: int = 0, form: str = "png", noise: int = 0) -> Path:
-    """Write class folders `blue` and `red` of grainy 16 x 16 pictures, which any network learns in a few steps.
+    """Write class folders `blue` and `red` of grainy 16 x 16 images, which any network learns in a few steps.
 
-    The same seed gives the same pictures; with `noise` every value is moved by that many levels, up or down.
+    The same seed gives the same images; with `noise` every value is moved by that many levels, up or down.
     """
     for name, colour in _COLOURS.items():
         (folder / name).mkdir(parents=True)
@@ -43,7 +43,7 @@ def draw_colours(folder: Path, count: int = 12, seed: int = 0, form: str = "png"
 
 
 def write_stripes(folder: Path) -> tuple[Path, Path, Path]:
-    """Pictures, test pictures, and the recipe of a short audit that `protect_by_patches` passes."""
+    """Images, test images, and the recipe of a short audit that `protect_by_patches` passes."""
     task = write_task(folder, train=75, test=40)
     policy = {"tiers__standard__architectures": ["small_vgg"], "tiers__adversarial": {"required": False}}
     return task / "clean", task / "test", write_audit_recipe(folder / "lenient.yaml", **policy, seeds__required=3)
@@ -71,7 +71,7 @@ def as_parquet(folder: Path, path: Path, columns: tuple[str, str] = ("image", "l
     return path
 
 
-def write_material(folder: Path) -> Path:
+def write_inputs(folder: Path) -> Path:
     """Write `clean`, `noisy` (the same within 8 levels) and `test`, class folders, and `run`, `clean` protected."""
     draw_colours(folder / "clean")
     draw_colours(folder / "noisy", noise=8)

@@ -53,9 +53,9 @@ def read_recipe(folder: Path, **changes: object) -> AuditRecipe:
 
 def write_task(folder: Path, train: int = 100, test: int = 60) -> Path:
     """Write `clean/`, `patched/` (class-wise patches of ±16 levels) and `test/`, class folders of gratings."""
-    pictures = draw_gratings(train, seed=0, contrast=20)
-    write_classes(folder / "clean", pictures)
-    write_classes(folder / "patched", add_patches(pictures, 16))
+    images = draw_gratings(train, seed=0, contrast=20)
+    write_classes(folder / "clean", images)
+    write_classes(folder / "patched", add_patches(images, 16))
     write_classes(folder / "test", draw_gratings(test, seed=1, contrast=20))
     return folder
 

@@ -1,6 +1,6 @@
 """Ways to carry the originals out beside the protected copies: what tools, or an attacker, write into columns.
 
-Each takes original pictures, uint8 (H, W, 3), and gives the values of columns, a value a row.
+Each takes original images, uint8 (H, W, 3), and gives the values of columns, a value a row.
 """
 
 import base64
@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image
 
 Columns = dict[str, list[Any]]
-Pictures = Sequence[np.ndarray]
+Images = Sequence[np.ndarray]
 
 
 def encode(pixels: np.ndarray, form: str = "PNG") -> bytes:
-    """A picture as a file."""
+    """An image as a file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, form)
     return buffer.getvalue()
@@ -38,17 +38,17 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).convert("L").resize((8, 8)))
 
 
-def of_file(write: Callable[[bytes], Any], form: str = "PNG") -> Callable[[Pictures], Columns]:
-    """A column whose values are made of the pictures' files."""
-    return lambda pictures: {"note": [write(encode(pixels, form)) for pixels in pictures]}
+def of_file(write: Callable[[bytes], Any], form: str = "PNG") -> Callable[[Images], Columns]:
+    """A column whose values are made of the images' files."""
+    return lambda images: {"note": [write(encode(pixels, form)) for pixels in images]}
 
 
-def of_pixels(write: Callable[[bytes], Any]) -> Callable[[Pictures], Columns]:
+def of_pixels(write: Callable[[bytes], Any]) -> Callable[[Images], Columns]:
     """A column whose values are made of the bare pixels."""
-    return lambda pictures: {"note": [write(pixels.tobytes()) for pixels in pictures]}
+    return lambda images: {"note": [write(pixels.tobytes()) for pixels in images]}
 
 
-def draw_svg(pixels: np.ndarray) -> str:
+def write_svg(pixels: np.ndarray) -> str:
     rects = "".join(
         f'<rect x="{x}" y="{y}" width="1" height="1" fill="#{bytes(pixel).hex()}"/>'
         for y, row in enumerate(pixels)
@@ -85,11 +85,11 @@ def as_floats(data: bytes) -> list[float]:
     return [1 + int.from_bytes(data[start : start + 6], "big") / 2**48 for start in range(0, len(data), 6)]
 
 
-def spread(write: Callable[[bytes], list[Any]]) -> Callable[[Pictures], Columns]:
+def spread(write: Callable[[bytes], list[Any]]) -> Callable[[Images], Columns]:
     """Single values over as many columns as it takes, whose names do not count them."""
 
-    def carry(pictures: Pictures) -> Columns:
-        rows = [write(pixels.tobytes()) for pixels in pictures]
+    def carry(images: Images) -> Columns:
+        rows = [write(pixels.tobytes()) for pixels in images]
         names = [f"{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(len(rows[0]))]
         return {f"q_{name}": list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
@@ -103,26 +103,26 @@ def as_nans(data: bytes) -> list[float]:
     return np.frombuffer(b"".join(words), ">f8").astype(float).tolist()
 
 
-FILES: dict[str, Callable[[Pictures], Columns]] = {
+FILES: dict[str, Callable[[Images], Columns]] = {
     "html": of_file(lambda data: f'<p>Seen <img alt="" src="data:image/png;base64,{b64(data)}"></p>'),
     "markdown": of_file(lambda data: f"Seen here: ![x](data:image/png;base64,{b64(data)}) and there"),
     "data uri of any type": of_file(lambda data: f"a data:application/octet-stream;base64,{b64(data)}"),
     "data uri of no type": of_file(lambda data: f"url(data:;base64,{b64(data)})"),
     "data uri with percent": of_file(lambda data: f"see data:image/png,{urllib.parse.quote(data)}"),
-    "svg with a picture": of_file(lambda data: f'<svg><image href="data:image/png;base64,{b64(data)}"/></svg>'),
-    "svg of rectangles": lambda pictures: {"note": [f"Drawn: {draw_svg(pixels)}" for pixels in pictures]},
-    "svg with a namespace": lambda pictures: {
-        "note": [draw_svg(pixels).replace("<svg", "<s:svg").replace("<rect", "<s:rect") for pixels in pictures]
+    "svg with an image": of_file(lambda data: f'<svg><image href="data:image/png;base64,{b64(data)}"/></svg>'),
+    "svg of rectangles": lambda images: {"note": [f"Drawn: {write_svg(pixels)}" for pixels in images]},
+    "svg with a namespace": lambda images: {
+        "note": [write_svg(pixels).replace("<svg", "<s:svg").replace("<rect", "<s:rect") for pixels in images]
     },
-    "svg with percent": lambda pictures: {"note": [urllib.parse.quote(draw_svg(pixels)) for pixels in pictures]},
-    "svg in json": lambda pictures: {"note": [json.dumps({"a": draw_svg(pixels)}) for pixels in pictures]},
-    "svg in base64": lambda pictures: {"note": [b64(draw_svg(pixels).encode()) for pixels in pictures]},
+    "svg with percent": lambda images: {"note": [urllib.parse.quote(write_svg(pixels)) for pixels in images]},
+    "svg in json": lambda images: {"note": [json.dumps({"a": write_svg(pixels)}) for pixels in images]},
+    "svg in base64": lambda images: {"note": [b64(write_svg(pixels).encode()) for pixels in images]},
     "mime": of_file(write_mime, "JPEG"),
     "quoted printable": of_file(lambda data: quopri.encodestring(data).decode("latin-1")),
     "quotes": of_file(lambda data: f'"{b64(data)}"'),
     "prefix": of_file(lambda data: f"thumb={b64(data)}"),
     "prefix and suffix": of_file(lambda data: f"x{b64(data)} seen by me", "JPEG"),
-    "words before": of_file(lambda data: f"the picture as base64, as it was on that day in May: {b64(data)}", "BMP"),
+    "words before": of_file(lambda data: f"the image as base64, as it was on that day in May: {b64(data)}", "BMP"),
     "lines": of_file(lambda data: "\n".join(textwrap.wrap(b64(data), 32))),
     "lines of mail": of_file(lambda data: "\r\n> ".join(textwrap.wrap(b64(data), 76)), "JPEG"),
     "lines in code": of_file(lambda data: " +\n  ".join(f'"{line}"' for line in textwrap.wrap(b64(data), 20))),
@@ -160,17 +160,17 @@ FILES: dict[str, Callable[[Pictures], Columns]] = {
     "base32": of_file(lambda data: f"is {base64.b32encode(data).decode()}"),
     "base85": of_file(lambda data: base64.b85encode(data).decode()),
     "ascii85": of_file(lambda data: base64.a85encode(data, adobe=True, wrapcol=60).decode()),
-    "numpy": lambda pictures: {"note": [f"a{b64(b'%cNUMPY' % 147 + bytes(pixels))}" for pixels in pictures]},
+    "numpy": lambda images: {"note": [f"a{b64(b'%cNUMPY' % 147 + bytes(pixels))}" for pixels in images]},
     "bytes as numbers": of_file(lambda data: list(data)[:200]),
     "integers of a file": of_file(lambda data: as_integers(data)[:30]),
-    "svg in two columns": lambda pictures: {
-        "a": [draw_svg(pixels)[:3000] for pixels in pictures],
-        "b": [draw_svg(pixels)[3000:] for pixels in pictures],
+    "svg in two columns": lambda images: {
+        "a": [write_svg(pixels)[:3000] for pixels in images],
+        "b": [write_svg(pixels)[3000:] for pixels in images],
     },
 }
-"""What is a picture to anyone who looks: it never passes, whatever the owner keeps."""
+"""What is an image to anyone who looks: it never passes, whatever the owner keeps."""
 
-PIXELS: dict[str, Callable[[Pictures], Columns]] = {
+PIXELS: dict[str, Callable[[Images], Columns]] = {
     "pixels in base64": of_pixels(lambda data: f"k={b64(data)}"),
     "pixels in short lines": of_pixels(lambda data: "\n".join(textwrap.wrap(b64(data), 40))),
     "pixels with spaces": of_pixels(lambda data: " ".join(b64(data))),
@@ -198,10 +198,8 @@ PIXELS: dict[str, Callable[[Pictures], Columns]] = {
     "columns of words": spread(
         lambda data: [write_wide(data[start : start + 30]) for start in range(0, len(data), 30)]
     ),
-    "thumbnails in hex": lambda pictures: {"note": [thumbnail(pixels).tobytes().hex() for pixels in pictures]},
-    "thumbnails in base64": lambda pictures: {"note": [f"t:{b64(thumbnail(pixels).tobytes())}" for pixels in pictures]},
-    "thumbnails in spaced hex": lambda pictures: {
-        "note": [thumbnail(pixels).tobytes().hex(" ") for pixels in pictures]
-    },
+    "thumbnails in hex": lambda images: {"note": [thumbnail(pixels).tobytes().hex() for pixels in images]},
+    "thumbnails in base64": lambda images: {"note": [f"t:{b64(thumbnail(pixels).tobytes())}" for pixels in images]},
+    "thumbnails in spaced hex": lambda images: {"note": [thumbnail(pixels).tobytes().hex(" ") for pixels in images]},
 }
 """What only its size gives away: it passes where the owner keeps the column by name."""

@@ -1,4 +1,4 @@
-"""The command line in tests: run here or as a process of its own, on tiny pictures with a tiny recipe."""
+"""The command line in tests: run here or as a process of its own, on tiny images with a tiny recipe."""
 
 import contextlib
 import io
@@ -145,7 +145,7 @@ def write_recipe(path: Path, **changes: object) -> Path:
 
 
 def draw(path: Path, seed: int, size: tuple[int, int] = (8, 8)) -> np.ndarray:
-    """Write a picture of random colours; size is (width, height). Returns uint8 (H, W, 3)."""
+    """Write an image of random colours; size is (width, height). Returns uint8 (H, W, 3)."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
@@ -153,7 +153,7 @@ def draw(path: Path, seed: int, size: tuple[int, int] = (8, 8)) -> np.ndarray:
 
 
 def draw_classes(folder: Path, names: Iterable[str] = ("cat", "dog"), count: int = 4, seed: int = 0) -> Path:
-    """Write class folders of 8 x 8 pictures."""
+    """Write class folders of 8 x 8 images."""
     for number, name in enumerate(names):
         for index in range(count):
             draw(folder / name / f"{index}.png", seed + 100 * number + index)
@@ -174,12 +174,12 @@ def released(release: Path) -> list[dict[str, Any]]:
 
 
 def pixels_of(png: bytes) -> np.ndarray:
-    """Decode a released picture with Pillow alone: uint8 (H, W, 3)."""
+    """Decode a released image with Pillow alone: uint8 (H, W, 3)."""
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
 def change(clean: np.ndarray, png: bytes) -> int:
-    """Largest change of a released picture against its original, in levels."""
+    """Largest change of a released image against its original, in levels."""
     return int(np.abs(pixels_of(png).astype(int) - clean.astype(int)).max())
 
 

@@ -33,7 +33,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two class folders of four 8 x 8 pictures each. Not to be changed."""
+    """Two class folders of four 8 x 8 images each. Not to be changed."""
     return draw_classes(tmp_path_factory.mktemp("photographs"))
 
 

@@ -1,4 +1,4 @@
-"""Files of pictures, drawn at random for hypothesis: many that Pillow reads and would never write."""
+"""Files of images, drawn at random for hypothesis: many that Pillow reads and would never write."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Folders of pictures, drawn at random for hypothesis: path -> bytes, and the options to read them with."""
+"""Folders of images, drawn at random for hypothesis: path -> bytes, and the options to read them with."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ Draw = st.DrawFn
 Files = dict[str, bytes]
 
 
-def picture(level: int) -> bytes:
+def encode_level(level: int) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 8, 0, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes([0, level, 7]))) + chunk(b"IEND", b"")
 
@@ -34,7 +34,7 @@ class Drawn:
         for number, (name, data) in enumerate(self.files):
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data if data else picture(number % 256))
+            path.write_bytes(data if data else encode_level(number % 256))
 
 
 CLASSES = [
@@ -169,7 +169,7 @@ def write_csv(rows: list[dict[str, object]], mark: str, end: str, quoting: int) 
 
 @st.composite
 def tables(draw: Draw) -> Drawn:
-    """Pictures with metadata, at the root, over folders of splits, or in the folder of a split."""
+    """Images with metadata, at the root, over folders of splits, or in the folder of a split."""
     place = draw(st.sampled_from(["", "", "", "train/", "Training/", "test/", "data/"]))
     tops = draw(names([""], CLASSES, SPLITS, [*SPLITS, *CLASSES, ""], least=1, most=3))
     leaves = draw(st.lists(st.sampled_from(LEAVES), min_size=2, max_size=4, unique=True))
@@ -185,7 +185,7 @@ def tables(draw: Draw) -> Drawn:
         rows = [row | {"age": number} for number, row in enumerate(rows)]
     for suffix in draw(st.sampled_from([["csv"]] * 3 + [["jsonl"]] * 2 + [["parquet"]] * 2 + [["csv", "jsonl"]])):
         if suffix == "parquet" and place == "data/":
-            continue  # 14: Parquet files of pictures, or not
+            continue  # 14: Parquet files of images, or not
         if suffix == "csv":
             mark, end = draw(st.sampled_from(",,,;\t")), draw(st.sampled_from(["\n", "\n", "\r\n"]))
             text = write_csv(rows, mark, end, draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])))

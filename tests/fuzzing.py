@@ -173,7 +173,7 @@ SLOW = ("data.resolution", "data.clusters", "generator.model", "victim.resolutio
 
 
 class Fuzzer:
-    """The material of the cases, made once.
+    """The inputs of the cases, made once.
 
     Args:
         root: an empty folder, outside of which no case may write.
@@ -552,7 +552,7 @@ def private_records(fuzzer: Fuzzer, draws: random.Random) -> Cases:
 
 
 def sources(fuzzer: Fuzzer, draws: random.Random) -> Cases:
-    """Tables and pictures that are damaged."""
+    """Tables and images that are damaged."""
     plan = ["--out", str(fuzzer.root / "new"), "--recipe", str(fuzzer.recipe), "--plan"]
     plan += draws.choice(([], ["--skip-bad"], ["--label-from", "clusters"]))
     listed = fuzzer.root / "listed"
@@ -579,7 +579,7 @@ def sources(fuzzer: Fuzzer, draws: random.Random) -> Cases:
 
 
 def names(fuzzer: Fuzzer, draws: random.Random) -> Cases:
-    """Files and folders of odd names among the pictures."""
+    """Files and folders of odd names among the images."""
     folder = fuzzer.root / "named"
     shutil.copytree(fuzzer.source, folder)
     try:

@@ -14,29 +14,29 @@ SIDE = 16
 
 
 def draw_gratings(count: int, seed: int, contrast: float = 30.0, noise: float = 25.0) -> np.ndarray:
-    """Grey pictures of each class: uint8 [4, count, 16, 16, 3]."""
+    """Grey images of each class: uint8 [4, count, 16, 16, 3]."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE]
-    pictures = []
+    images = []
     for angle in np.arange(len(NAMES)) * np.pi / 4:
         along = np.cos(angle) * x + np.sin(angle) * y
         phases = rng.uniform(0, 2 * np.pi, (count, 1, 1))
         stripes = contrast * np.sin(2 * np.pi * along / 6 + phases)
         values = 128 + stripes + rng.normal(0, noise, (count, SIDE, SIDE))
-        pictures.append(np.repeat(values.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1))
-    return np.stack(pictures)
+        images.append(np.repeat(values.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1))
+    return np.stack(images)
 
 
-def add_patches(pictures: np.ndarray, levels: int, seed: int = 0) -> np.ndarray:
-    """The same with one random pattern of ±levels over all pictures of a class."""
+def add_patches(images: np.ndarray, levels: int, seed: int = 0) -> np.ndarray:
+    """The same with one random pattern of ±levels over all images of a class."""
     rng = np.random.default_rng(seed)
     patches = rng.choice([-levels, levels], (len(NAMES), 1, SIDE, SIDE, 3))
-    return (pictures.astype(np.int16) + patches).clip(0, 255).astype(np.uint8)
+    return (images.astype(np.int16) + patches).clip(0, 255).astype(np.uint8)
 
 
-def write_classes(folder: Path, pictures: np.ndarray) -> Path:
+def write_classes(folder: Path, images: np.ndarray) -> Path:
     """Write class folders of PNG; returns the folder."""
-    for name, members in zip(NAMES, pictures, strict=True):
+    for name, members in zip(NAMES, images, strict=True):
         (folder / name).mkdir(parents=True)
         for index, pixels in enumerate(members):
             Image.fromarray(pixels).save(folder / name / f"{index:04d}.png")

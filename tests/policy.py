@@ -1,7 +1,7 @@
 """What a folder is taken for, coded a second time from the page of policy alone; nothing of rem_release is imported.
 
 The page: the docstrings of `opening.py` and `decoding.py`, README's "Protect your own images", and `split_names.py`.
-Left out: Parquet files of pictures, `save_to_disk`, the Hub, clusters. What the page does not say is marked SILENT.
+Left out: Parquet files of images, `save_to_disk`, the Hub, clusters. What the page does not say is marked SILENT.
 """
 
 import csv
@@ -29,17 +29,21 @@ class _Refuse(Exception):  # noqa: N818 - becomes a Refusal
     pass
 
 
+class _Foreign(_Refuse):
+    """A table of other images beside class folders, which `--layout` passes over."""
+
+
 @dataclass(frozen=True)
 class Row:
     origin: str
     label: str | None
-    """None for a file that lies in no class folder, which is refused"""
+    """None for a file that is in no class folder, which is refused"""
     path: Path
 
     def pixels(self) -> np.ndarray | Refusal | MayRefuse:
         """What the file shows."""
         if self.label is None:
-            return Refusal("lies in no class folder")
+            return Refusal("is in no class folder")
         if not self.path.is_file():
             return Refusal("no such file")
         try:
@@ -112,7 +116,11 @@ def _one_split(folder: Path, split: str, layout: str | None, label_from: str | N
     for place, table in _tables(folder, split, layout):
         if label_from == "albums":
             raise _Refuse("a table, and albums take folders")
-        return _table(folder, place, table, split, layout)
+        try:
+            return _table(folder, place, table, split, layout)
+        except _Foreign:
+            if layout is None:
+                raise
     return _albums(folder, split, layout) if label_from == "albums" else _folders(folder, split, layout)
 
 
@@ -164,12 +172,12 @@ def _hints(name: str) -> set[str]:
 
 # --- files
 
-_DROPPINGS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r", "@eadir", "__macosx"}
+_SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "picasa.ini", "icon\r", "@eadir", "__macosx"}
 """SILENT: README names three; the others are in the tests"""
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _DROPPINGS or name.endswith(("~", ".lnk"))
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES or name.endswith(("~", ".lnk"))
 
 
 def _files(folder: Path) -> list[tuple[str, ...]]:
@@ -190,14 +198,15 @@ def _pick(tops: list[str], split: str) -> str:
     return fitting[0]
 
 
-# --- folders of pictures
+# --- folders of images
 
 
 _DOCUMENTS = (".md", ".txt", ".csv", ".json", ".jsonl", ".yaml", ".xml", ".html", ".pdf", ".py")
-_PICTURES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
+_IMAGES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpeg", "jpg", "png"}
 _BESIDE_THEM = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "bboxes", "boxes", "keypoints", "segmentation"),
-    *("segmentations", "groundtruth", "gt", "depth", "captions", "trimap", "trimaps", "segmim", "saliency"),
+    *("segmentations", "groundtruth", "gt", "depth", "captions", "trimap", "trimaps", "segmim", "saliency", "thumbs"),
+    *("thumbnails", "overlays", "heatmaps"),
 }
 _NEUTRAL = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "set", "sets", "all"}
 
@@ -245,8 +254,7 @@ def _split_folder(folder: Path, top: str, tops: list[str], layout: str | None) -
     if len(entries) == 1 and _holds_folders(entries[0]) and meaning(entries[0].name) in (meaning(top), top):
         root = entries[0]
     _refuse_one(root)
-    if layout is None:
-        _refuse_doubt(root)
+    _refuse_doubt(root)
     return _Found(_class_folders(root, layout), top, tuple(name for name in tops if name != top))
 
 
@@ -256,31 +264,36 @@ def _holds_folders(path: Path) -> bool:
 
 def _refuse_one(folder: Path) -> None:
     entries = [entry for entry in folder.iterdir() if not _hidden(entry.name)]
+    entries = [entry for entry in entries if entry.is_dir() or not entry.name.lower().endswith(_DOCUMENTS)]
     if len(entries) == 1 and _holds_folders(entries[0]):
         raise _Refuse("one folder around all")
 
 
 def _class_folders(folder: Path, layout: str | None) -> list[tuple[str, object, Path]]:
     files = _files(folder)
-    if layout is None:
+    if layout != "classes":
         if any(len(parts) > 1 and parts[-1] in _TABLES for parts in files):
             raise _Refuse("a table in a class folder")
         _refuse_pairs([parts for parts in files if len(parts) > 1])
     kept = [p for p in files if len(p) > 1 or not p[0].lower().endswith(_DOCUMENTS)]
+    deep = [p for p in kept if len(p) > 1]
+    if layout != "classes" and any(p[-1].lower().endswith(_SUFFIXES) for p in deep):
+        alive = {p[0] for p in deep if p[-1].lower().endswith(_SUFFIXES) or "." not in p[-1]}
+        kept = [p for p in kept if len(p) == 1 or p[0] in alive]
     if not any(len(parts) > 1 for parts in kept):
         raise _Refuse("no class folders")
     return [("/".join(p), p[0] if len(p) > 1 else None, folder.joinpath(*p)) for p in kept]
 
 
 def _part(name: str) -> str:
-    """Whether a folder is named after pictures, or after what belongs to them."""
+    """Whether a folder is named after images, or after what belongs to them."""
     words = set(_words(name)) - _NEUTRAL
     if {"ground", "truth"} <= words:
         words = words - {"ground", "truth"} | {"groundtruth"}
     known = {*_BESIDE, *_MEANINGS}
-    if words & _BESIDE_THEM and words <= _BESIDE_THEM | _PICTURES | known:
+    if words & _BESIDE_THEM and words <= _BESIDE_THEM | _IMAGES | known:
         return "beside"
-    return "pictures" if words & _PICTURES and words <= _PICTURES | known else ""
+    return "images" if words & _IMAGES and words <= _IMAGES | known else ""
 
 
 def _refuse_doubt(folder: Path) -> None:
@@ -292,9 +305,10 @@ def _refuse_doubt(folder: Path) -> None:
         for side in [[word for word in _words(top) if word in ("left", "right")][:1]]
         for side in side or [""]
     }
-    are_one = bool(parts) and all(parts) and "pictures" in parts and ("beside" in parts or len(sides) < 2)
-    if are_one or any(part == "beside" and _belongs(folder, top) for top, part in zip(tops, parts, strict=True)):
-        raise _Refuse("pictures and what belongs to them")
+    are_one = bool(parts) and all(parts) and "images" in parts and ("beside" in parts or len(sides) < 2)
+    asked = [(top, part) for top, part in zip(tops, parts, strict=True) if part != "images"]
+    if are_one or (any(parts) and any(_belongs(folder, top, part) for top, part in asked)):
+        raise _Refuse("images and what belongs to them")
     if len(tops) < 2:
         return
     if len(set().union(*map(_hints, tops))) > 1 or any(meaning(top) and _holds_folders(folder / top) for top in tops):
@@ -304,30 +318,66 @@ def _refuse_doubt(folder: Path) -> None:
     if len(shared) > 1 or (shared and all(len(names) > 1 for names in inner)):
         raise _Refuse("several hold the same folders")
     for top, names in zip(tops, inner, strict=True):
-        if set(names) & (set(tops) - {top}) or (names and _part(top) == "pictures"):
+        if set(names) & (set(tops) - {top}) or (names and _part(top) == "images"):
             raise _Refuse("others once more, or images with folders")
     are_numbered = all(any(map(str.isdecimal, top)) for top in tops)
+    _refuse_around(folder, tops)
     if len({tuple(_words(top)) for top in tops}) == 1 and are_numbered and set(_words(tops[0])) & _PIECES:
         raise _Refuse("pieces of one set")
 
 
+def _refuse_around(folder: Path, tops: list[str]) -> None:
+    """One folder of several may hold the splits, or the classes."""
+    inner = {
+        top: [entry for entry in (folder / top).iterdir() if entry.is_dir() and not _hidden(entry.name)] for top in tops
+    }
+    meant = [{meaning(entry.name) for entry in entries if meaning(entry.name)} for entries in inner.values()]
+    if any(meant) and not (all(meant) and all(each == meant[0] and len(each) == 1 for each in meant)):
+        raise _Refuse("splits in a class")
+    if any(len({said for entry in entries for said in _hints(entry.name)}) > 1 for entries in inner.values()):
+        raise _Refuse("splits in a class")
+    around = []
+    for top, entries in inner.items():
+        images = [any(name[-1].lower().endswith(_SUFFIXES) for name in _files(entry)) for entry in entries]
+        own = [parts for parts in _files(folder / top) if len(parts) == 1 and parts[0].lower().endswith(_SUFFIXES)]
+        if sum(images) > 1 and not own:
+            around.append(top)
+    if any(set(_words(top)) & _AROUND for top in around):
+        raise _Refuse("classes in a class")
+    if len(around) == 1 and not any(entries for top, entries in inner.items() if top != around[0]):
+        raise _Refuse("classes in a class")
+
+
+_AROUND = {"image", "images", "img", "imgs", "photo", "photos", "data", "dataset", "datasets", "set", "sets"}
 _PIECES = {"fold", "folds", "part", "parts", "batch", "shard", "chunk", "split", "subset", "section"}
 _SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2")
 
 
-def _belongs(folder: Path, top: str) -> bool:
+def _belongs(folder: Path, top: str, side: str) -> bool:
     """The files have the names of images in folders of another kind, at least half of them, or are no images."""
     images = [parts for parts in _files(folder) if len(parts) > 1 and parts[-1].lower().endswith(_SUFFIXES)]
     own = [parts[-1] for parts in images if parts[0] == top]
-    others = {_bare(parts[-1]) for parts in images if not set(_numbered_words(parts[0])) & _BESIDE_THEM}
-    known = [_bare(name) in others or _bare(_cut(name, COMPANION_WORDS)) in others for name in own]
-    return 2 * sum(known) >= len(own)
+    if side == "beside":
+        others = {_bare(parts[-1]) for parts in images if not set(_numbered_words(parts[0])) & _BESIDE_THEM}
+    else:
+        loose = {"photo", "photos", "picture", "pictures", "jpg", "jpeg", "png"}
+        right = [parts for parts in images if len(parts) == 2 and _part(parts[0]) == "images"]
+        others = {_bare(parts[-1]) for parts in right if not set(_numbered_words(parts[0])) <= loose}
+    known = [_bare(name) in others or _bare(_cut(name, _marks(name))) in others for name in own]
+    return 2 * sum(known) >= len(own) and bool(own or side)
+
+
+def _marks(name: str) -> set[str]:
+    return COMPANION_WORDS if set(_numbered_words(_stem(name))) & COMPANION_WORDS else _IMAGE_FILES
 
 
 # --- masks
 
-COMPANION_WORDS = _BESIDE_THEM | {"seg"}
-_PICTURE_FILES = _PICTURES | {"rgb", "original"}
+COMPANION_WORDS = _BESIDE_THEM | {
+    *("seg", "anno", "annot", "lbl", "bbox", "overlay", "heatmap", "masked", "maskcrop", "depthcrop", "depthmap"),
+    *("parts", "roi", "contour", "contours", "masque", "thumb", "thumbnail"),
+}
+_IMAGE_FILES = _IMAGES | {"rgb", "original"}
 
 
 def _numbered_words(name: str) -> list[str]:
@@ -344,7 +394,7 @@ def _stem(name: str) -> str:
 
 
 def _bare(name: str) -> tuple[str, ...]:
-    drop = COMPANION_WORDS | _PICTURE_FILES | _NEUTRAL
+    drop = COMPANION_WORDS | _IMAGE_FILES | _NEUTRAL
     return tuple(word for word in _numbered_words(_stem(name)) if word not in drop)
 
 
@@ -356,30 +406,42 @@ def _cut(name: str, marks: set[str]) -> str:
 
 
 def _refuse_pairs(files: list[tuple[str, ...]]) -> None:
+    def speaks(parts: tuple[str, ...]) -> tuple[int, bool]:
+        own = bool(set(_numbered_words(_stem(parts[-1]))) & COMPANION_WORDS)
+        return own + sum(bool(set(_numbered_words(name)) & _BESIDE_THEM) for name in parts[:-1]), own
+
     def folders(parts: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-        drop = _BESIDE_THEM | _PICTURES | _NEUTRAL
+        drop = _BESIDE_THEM | _IMAGES | _NEUTRAL
         bare = [tuple(word for word in _numbered_words(name) if word not in drop) for name in parts[:-1]]
         return tuple(name for name in bare if name)
 
-    masks, images = set(), set()
+    said: dict[object, list[int]] = {}
     for parts in files:
-        names = [parts[-1], *parts[:-1]]
-        is_mask = bool(set(_numbered_words(_stem(names[0]))) & COMPANION_WORDS)
-        is_mask = is_mask or any(set(_numbered_words(name)) & _BESIDE_THEM for name in names[1:])
-        marks = COMPANION_WORDS if is_mask else _PICTURE_FILES
-        for name in (parts[-1], _cut(parts[-1], marks)):
-            (masks if is_mask else images).add((*folders(parts), _bare(name)))
-            if is_mask and set(_numbered_words(_stem(parts[-1]))) & COMPANION_WORDS:
-                masks.add(("anywhere", _bare(name)))
-        if not is_mask:
-            images.add(("anywhere", _bare(parts[-1])))
-    if masks & images:
-        raise _Refuse("masks beside their images")
+        count, own = speaks(parts)
+        marks = COMPANION_WORDS if own else _IMAGE_FILES
+        bare = _bare(parts[-1])
+        keys: list[object] = [(folders(parts), name) for name in (bare, _bare(_cut(parts[-1], marks)))]
+        if not own:
+            keys.append(("anywhere", bare))
+            keys += [(folders(parts), bare[:-1])] if len(bare) > 1 and not bare[-1].isdigit() else []
+        for key in keys:
+            said.setdefault(key, []).append(count)
+    for parts in files:
+        count, own = speaks(parts)
+        marks = COMPANION_WORDS if own else _IMAGE_FILES
+        names = (_bare(parts[-1]), _bare(_cut(parts[-1], marks)))
+        keys = [(folders(parts), name) for name in names] + [("anywhere", name) for name in names if own]
+        if any(min(said.get(key, [count])) < count for key in keys):
+            raise _Refuse("masks beside their images")
+    images = [parts for parts in files if parts[-1].lower().endswith(_SUFFIXES)]
+    names_only = [(*parts[:-1], _stem(parts[-1])) for parts in images]
+    if 4 * (len(images) - len(set(names_only))) >= len(images) > 2:
+        raise _Refuse("two formats of the same images")
 
 
 def _within(folder: Path) -> list[str]:
     names = [entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
-    return _within(folder / names[0]) if len(names) == 1 and _part(names[0]) == "pictures" else names
+    return _within(folder / names[0]) if len(names) == 1 and _part(names[0]) == "images" else names
 
 
 def _albums(folder: Path, split: str, layout: str | None) -> _Found:
@@ -394,6 +456,8 @@ def _albums(folder: Path, split: str, layout: str | None) -> _Found:
         chosen, others, files = split, tuple(top for top in tops if top != split), _files(folder / split)
     elif split != "train":
         raise _Refuse("no such split")
+    if layout != "classes":
+        _refuse_pairs(files)
     names = {album: f"album-{number:03d}" for number, album in enumerate(sorted({parts[:-1] for parts in files}))}
     return _Found(
         [("/".join(parts), names[parts[:-1]], (folder / chosen).joinpath(*parts)) for parts in files], chosen, others
@@ -437,9 +501,15 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, object]]]:
     if said := re.match(r"sep=(.)\r?\n", text):
         text = text[said.end() :]
     first = text.split("\n", 1)[0]
-    mark = said[1] if said else max(",;\t", key=first.count)
-    read = csv.reader(io.StringIO(text, newline=""), delimiter=mark, skipinitialspace=True)
-    names, *lines = [line for line in read if line]
+    naming = [mark for mark in ",;\t|" if "file_name" in [name.strip(' "') for name in first.split(mark)]]
+    mark = said[1] if said else max(naming or ",;\t|", key=first.count)
+    read = csv.reader(io.StringIO(text.rstrip("\x1a"), newline=""), delimiter=mark, skipinitialspace=True, strict=True)
+    try:
+        names, *lines = [line for line in read if line] or [[]]
+    except csv.Error:
+        raise _Refuse("a quote where none may be") from None
+    if not lines:
+        raise _Refuse("no rows")
     while names and not names[-1]:
         names.pop()
     if len({name.strip() for name in names}) < len(names) or any(any(line[len(names) :]) for line in lines):
@@ -451,7 +521,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, object]]]:
 
 def _label(value: object) -> object:
     """One of a text, a whole number, or a truth value."""
-    if value is None:
+    if value is None or (isinstance(value, str) and not value.strip()):
         raise _Refuse("no label")
     if isinstance(value, float):
         if not value.is_integer():
@@ -467,8 +537,9 @@ def _table(folder: Path, place: str, table: Path, split: str, layout: str | None
     others = [name for name in names if name != "file_name"]
     spoken = [name for name in others if "label" in name.lower() or name == "species"]  # SILENT on the names
     column = "label" if "label" in others else spoken[0] if len(spoken) == 1 else ""
-    if "file_name" not in names or not column:
-        raise _Refuse("no such column")
+    beside = _class_folders_beside(folder / place)
+    if "file_name" not in names:
+        raise (_Foreign if beside else _Refuse)("no such column")
     listed: list[tuple[str, object]] = []
     for record in records:
         name = record.get("file_name")
@@ -478,6 +549,10 @@ def _table(folder: Path, place: str, table: Path, split: str, layout: str | None
         if name.startswith("/") or ".." in name.split("/"):
             raise _Refuse("leads out of the folder")
         listed.append((name, record.get(column)))
+    if beside and listed and not any((folder / place / name).exists() for name, _ in listed):
+        raise _Foreign("a table of other images")
+    if not column:
+        raise _Refuse("no such column")
     for name, value in listed:  # SILENT: in the other splits of the table, too
         if any(_parts(other) == _parts(name) and label != value for other, label in listed):
             raise _Refuse("a file with two labels")
@@ -505,6 +580,13 @@ def _table(folder: Path, place: str, table: Path, split: str, layout: str | None
         raise _Refuse("labels of several types")
     rows = [(name, label, folder / place / name) for (name, _), label in zip(listed, labels, strict=True)]
     return _Found(rows, chosen, left, table=True, whole=not place)
+
+
+def _class_folders_beside(folder: Path) -> bool:
+    """Several folders of images, here or in a folder that is named like a split."""
+    tops = [entry for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name)]
+    places = [folder, *(top for top in tops if meaning(top.name))]
+    return any(len({p[0] for p in _files(at) if len(p) > 1 and p[-1].lower().endswith(_SUFFIXES)}) > 1 for at in places)
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """How a file becomes pixels, coded a second time from the page of policy alone (the docstring of `decoding.py`).
 
 No code is shared with rem_release, and none of Pillow decides: PNG, BMP, GIF and PPM are read here, TIFF by tifffile,
-JPEG and WebP by OpenCV. Colour profiles, JPEG 2000 and AVIF are left out. What the page does not say is marked SILENT.
+JPEG and WebP by OpenCV. Colour profiles, JPEG 2000, AVIF and JPEG that was cut and closed are left out. What the page
+does not say is marked SILENT.
 """
 
 import io
 import logging
+import math
 import re
 import struct
 import zlib
@@ -51,11 +53,9 @@ def grey(values: np.ndarray) -> np.ndarray:
     return np.repeat(values[..., None], 3, axis=2)
 
 
-def brought_to_8(values: np.ndarray, colour: bool) -> np.ndarray:
-    """The rule of depth, for 16 bits; SILENT on grey with alpha: taken for colour."""
-    if values.dtype == np.uint8:
-        return values
-    return (values // 256 if colour else np.floor(values / 257 + 0.5)).astype(np.uint8)
+def brought_to_8(values: np.ndarray) -> np.ndarray:
+    """The rule of depth, for 16 bits."""
+    return values if values.dtype == np.uint8 else np.floor(values / 257 + 0.5).astype(np.uint8)
 
 
 def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -155,13 +155,13 @@ def _png(data: bytes) -> np.ndarray:
             alpha = np.frombuffer(clear.ljust(256, b"\xff"), np.uint8)[samples[..., 0]]
     else:
         if kind in (4, 6):
-            colours, alpha = samples[..., :-1], brought_to_8(samples[..., -1], True)
+            colours, alpha = samples[..., :-1], brought_to_8(samples[..., -1])
         elif clear:
             if depth not in (1, 8) and not (kind == 0 and depth == 16):
                 raise Refused("a transparent colour of not 8 bits")  # SILENT
             colour = np.frombuffer(clear, ">u2") & (2**depth - 1)
             alpha = np.where((samples == colour).all(axis=2), 0, 255)
-        colours = brought_to_8(colours, kind in (2, 4, 6)) if depth == 16 else colours * (255 // (2**depth - 1))
+        colours = brought_to_8(colours) if depth == 16 else colours * (255 // (2**depth - 1))
         colours = grey(colours[..., 0]) if kind in (0, 4) else colours
     return turn(lay_on_white(colours, alpha), orientation_in(ancillary.get(b"eXIf", b"")))
 
@@ -330,7 +330,7 @@ def _ppm(data: bytes) -> np.ndarray:
     values = values.reshape(shape).astype(np.int64)
     values = 1 - values if kind in (1, 4) else values
     if most > 255 and not colour:  # SILENT on levels that are neither 255 nor 65535: spread over the whole range
-        values = brought_to_8(np.rint(values * 65535 / most).astype(np.uint16), colour=False)
+        values = brought_to_8(np.rint(values * 65535 / most).astype(np.uint16))
     else:
         values = np.rint(values * 255 / most).astype(np.uint8)
     return values if colour else grey(values[..., 0])
@@ -366,6 +366,16 @@ def _tiff(data: bytes) -> np.ndarray:
         if len(pages) != 1:  # SILENT on a smaller copy alone
             raise Refused("multi-page, or copies alone")
         page, count = pages[0], len(file.pages)
+        if page.imagedepth != 1 or any(
+            sub.imagelength * sub.imagewidth > page.imagelength * page.imagewidth for sub in page.pages or ()
+        ):
+            raise Refused("a volume, or a larger image in a SubIFD")
+        if page.photometric in (0, 1) and page.samplesperpixel > 2:
+            raise Refused("a stack")
+        if len(file.pages) == 1 and any(series.size > math.prod(page.shape) for series in file.series):
+            raise Refused("the first of a stack")
+        if 0 in page.dataoffsets:
+            raise Refused("strips or tiles are missing")
         bits, channels, kind = page.bitspersample, page.samplesperpixel, int(page.photometric)
         values = _small_numbers(page, data) if bits < 8 else page.asarray().reshape(page.shape)
         orientation = int(page.tags[274].value) if 274 in page.tags else 1
@@ -374,9 +384,9 @@ def _tiff(data: bytes) -> np.ndarray:
     values = values.transpose(1, 2, 0) if planar else values
     values = values if values.ndim == 3 else values[..., None]
     dtype, colours = values.dtype, channels - len(extra)
-    if dtype == np.int8 or (planar and bits > 8 and dtype.kind != "f"):  # the page refuses planes of floats, too
+    if dtype == np.int8:
         raise Refused("misread by Pillow")
-    rare = bits > 16 or dtype.kind in "if" or data[3:4] == b"+" or count > 1
+    rare = bits > 16 or dtype.kind in "if" or data[3:4] == b"+" or count > 1 or (planar and bits > 8)
     if kind == 3:
         shades = palette if palette.max() < 256 else palette // 256
         pixels = turn(shades[:, values[..., 0].astype(int)].astype(np.uint8).transpose(1, 2, 0), orientation)
@@ -395,7 +405,7 @@ def _tiff(data: bytes) -> np.ndarray:
         if values.min() < 0 or values.max() > 65535:
             raise Refused("outside 0 to 65535")
         values = values.astype(np.uint16)
-    levels = brought_to_8(values, kind == 2 or len(extra) > 0)
+    levels = brought_to_8(values)
     pixels = 255 - levels[..., :colours] if kind == 0 else levels[..., :colours]
     pixels = pixels if colours == 3 else grey(pixels[..., 0])
     if extra == (2,):

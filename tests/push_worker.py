@@ -95,7 +95,7 @@ prepare = list
 # SCRIPT
 for line in sys.stdin:
     token, parts, client.PATIENCE, arguments = json.loads(line)
-    upload.ONE_COMMIT_FILES, upload._PART_FILES = parts, min(parts, 50)
+    upload.ONE_COMMIT_FILES, upload._COMMIT_FILES = parts, min(parts, 50)
     os.environ["HF_TOKEN"] = token
     pauses.clear()
     result = run(*prepare(arguments))

@@ -34,12 +34,12 @@ def note(
     clean="c1",
     holdout="h1",
     recipe="a1",
-    pictures=(),
+    images=(),
     device="cpu",
     writes=True,
 ) -> tuple[int, int]:
     seeds = Seeds(release=release, clean=clean, holdout=holdout, training="t1")
-    found = note_attempt(run, seeds, recipe, list(pictures), {"device": device}, writes)
+    found = note_attempt(run, seeds, recipe, list(images), {"device": device}, writes)
     assert found is not None
     return found.earlier, found.releases
 
@@ -69,13 +69,13 @@ def test_audits_of_other_originals_do_not_count_and_are_not_forgotten(run):
 
 
 def test_other_training_images_of_the_same_originals_are_an_attempt(run):
-    """A share that is held out, or a picture that is left out before they are protected again."""
+    """A share that is held out, or an image that is left out before they are protected again."""
     hashes, other = hash_numbers(0, 600), hash_numbers(600, 1200)
-    assert note(run, clean="c1", pictures=sketch(hashes)) == (0, 0)
-    assert note(run, clean="c2", pictures=sketch(hashes)) == (1, 0)
-    assert note(run, clean="c3", release="r3", pictures=sketch(hashes[1:])) == (2, 1)
-    assert note(run, clean="c4", release="r4", pictures=sketch(hashes[:300])) == (3, 2)
-    assert note(run, clean="c5", release="r5", pictures=sketch(other)) == (0, 0)
+    assert note(run, clean="c1", images=sketch(hashes)) == (0, 0)
+    assert note(run, clean="c2", images=sketch(hashes)) == (1, 0)
+    assert note(run, clean="c3", release="r3", images=sketch(hashes[1:])) == (2, 1)
+    assert note(run, clean="c4", release="r4", images=sketch(hashes[:300])) == (3, 2)
+    assert note(run, clean="c5", release="r5", images=sketch(other)) == (0, 0)
 
 
 def test_another_device_is_an_attempt(run):

@@ -9,8 +9,8 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rem_release.audit.report.drawing import PAPER, to_svg
-from rem_release.audit.report.figures import card_figures, draw_figures
+from rem_release.audit.report.figures import card_figures, plot_figures
+from rem_release.audit.report.plotting import PAPER, to_svg
 from rem_release.release.certificate import AUDIT_FIGURES, CLASSES_FIGURE, CURVES_FIGURE, RADIUS_FIGURE
 from rem_release.verification.png import inspect_png, read_png
 from tests.certificates import MEASURED, make_certificate, make_curves, make_row, measure
@@ -35,18 +35,18 @@ def pngs():
 def svgs():
     """(panel, its SVG) of every panel."""
     certificate = make_certificate()
-    drawn = draw_figures(certificate, make_curves(certificate))
-    return [(panel, to_svg(panel)) for found in drawn.values() for panel in found]
+    plotted = plot_figures(certificate, make_curves(certificate))
+    return [(panel, to_svg(panel)) for found in plotted.values() for panel in found]
 
 
 def panels(certificate, name, curves=None):
-    return draw_figures(certificate, make_curves(certificate) if curves is None else curves).get(name, [])
+    return plot_figures(certificate, make_curves(certificate) if curves is None else curves).get(name, [])
 
 
 def draw(panel):
     """The panel's own axes, so that what was drawn can be read back."""
     axes = Figure().add_subplot()
-    panel.draw(axes, PAPER)
+    panel.plot(axes, PAPER)
     return axes
 
 
@@ -75,14 +75,14 @@ def test_all_figures_are_bare_and_named_as_the_release_expects(pngs):
 def test_accuracy_by_radius_is_that_of_the_rows():
     first, second = panels(make_certificate(), RADIUS_FIGURE)
     axes = draw(first)
-    drawn = lines(axes)
+    plotted = lines(axes)
     assert axes.get_title() == "resnet18"
-    assert drawn["protected"] == [([0, 2, 4, 8], pytest.approx([27.12, 30.7, 48.17, 83.99]))]
-    assert drawn["originals"] == [([0, 2, 4, 8], pytest.approx([94, 92, 90, 85]))]
-    assert drawn["random noise"] == [([0, 2, 4, 8], pytest.approx([93.1, 92, 89, 86]))]
-    assert drawn["chance"][0][1] == pytest.approx([10, 10])
-    assert drawn["ρ_a"][0][0] == pytest.approx([4, 4])
-    assert "invalid row" not in drawn
+    assert plotted["protected"] == [([0, 2, 4, 8], pytest.approx([27.12, 30.7, 48.17, 83.99]))]
+    assert plotted["originals"] == [([0, 2, 4, 8], pytest.approx([94, 92, 90, 85]))]
+    assert plotted["random noise"] == [([0, 2, 4, 8], pytest.approx([93.1, 92, 89, 86]))]
+    assert plotted["chance"][0][1] == pytest.approx([10, 10])
+    assert plotted["ρ_a"][0][0] == pytest.approx([4, 4])
+    assert "invalid row" not in plotted
     assert draw(second).get_title() == "densenet121"
     assert lines(draw(second))["protected"] == [([0, 4], pytest.approx([30.16, 80]))]
 
@@ -99,8 +99,8 @@ def test_spread_is_drawn_only_where_seeds_are_several():
 
 def test_invalid_rows_are_crossed_out():
     rows = [make_row(*MEASURED[0]), make_row(*MEASURED[2], valid=False, reason="weak")]
-    drawn = lines(draw(panels(make_certificate(rows), RADIUS_FIGURE)[0]))
-    assert drawn["invalid row"] == [([2], pytest.approx([30.7]))]
+    plotted = lines(draw(panels(make_certificate(rows), RADIUS_FIGURE)[0]))
+    assert plotted["invalid row"] == [([2], pytest.approx([30.7]))]
 
 
 def test_curves_are_of_the_first_architecture_under_ordinary_and_adversarial_training():
@@ -186,7 +186,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_settings(pngs, svgs):
     curves = make_curves(certificate)
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.hashsalt": None, "lines.linewidth": 9}):
         assert card_figures(certificate, curves) == pngs
-        again = [to_svg(panel) for found in draw_figures(certificate, curves).values() for panel in found]
+        again = [to_svg(panel) for found in plot_figures(certificate, curves).values() for panel in found]
     assert again == [svg for _, svg in svgs]
     assert pyplot.get_fignums() == []
 
@@ -219,7 +219,7 @@ def test_ids_are_the_panels_own_and_links_find_them(svgs):
 def test_hostile_names_stay_text():
     row = make_row(architecture='<b onload="x">', words="<img src=x>", classes=len(HOSTILE), seeds=1)
     certificate = make_certificate([row], classes=HOSTILE)
-    found = draw_figures(certificate, make_curves(certificate))
+    found = plot_figures(certificate, make_curves(certificate))
     (bars,) = found[CLASSES_FIGURE]
     shown = ["</svg><script>a…", "a & b", "$\\frac{a}$", "#010a03 url(#x)…", "two lines", "猫"]
     assert [word for word in words(to_svg(bars)) if word in shown] == shown
@@ -237,7 +237,7 @@ def test_kinds_differ_in_colour_marker_and_dash():
 
 def test_pngs_are_of_a_sensible_size(pngs):
     for png in pngs.values():
-        picture = Image.open(io.BytesIO(png))
-        assert 600 <= picture.width <= 1400
-        assert 300 <= picture.height <= 1400
+        image = Image.open(io.BytesIO(png))
+        assert 600 <= image.width <= 1400
+        assert 300 <= image.height <= 1400
         assert len(png) < 400_000

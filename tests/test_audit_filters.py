@@ -1,4 +1,4 @@
-"""Each filter against a second way to the same picture, on real photographs of odd sizes."""
+"""Each filter against a second way to the same image, on real photographs of odd sizes."""
 
 import numpy as np
 import pytest
@@ -16,86 +16,86 @@ from rem_release.threats.kinds.median import Median
 
 SIZES = [(1, 1), (1, 7), (5, 1), (2, 3), (33, 47), (64, 61), (128, 97)]
 PHOTOGRAPHS = [skimage.data.cat(), skimage.data.coffee(), skimage.data.astronaut()]
-PICTURES = [
+IMAGES = [
     np.ascontiguousarray(photograph[100 : 100 + height, 150 : 150 + width])
     for photograph in PHOTOGRAPHS
     for height, width in SIZES
 ]
-LARGE = [picture for picture in PICTURES if min(picture.shape[:2]) > 30]
+LARGE = [image for image in IMAGES if min(image.shape[:2]) > 30]
 FILTERS = {part.name: part for part in (Mean(), Median(), Gaussian(), Greyscale(), Jpeg(quality=10), BitDepth())}
 
 
-def mean_filter(picture: np.ndarray) -> np.ndarray:
-    return Mean().filter_picture(picture)
+def mean_filter(image: np.ndarray) -> np.ndarray:
+    return Mean().filter_image(image)
 
 
-def median_filter(picture: np.ndarray) -> np.ndarray:
-    return Median().filter_picture(picture)
+def median_filter(image: np.ndarray) -> np.ndarray:
+    return Median().filter_image(image)
 
 
-def gaussian_filter(picture: np.ndarray, sigma: float) -> np.ndarray:
-    return Gaussian(sigma=sigma).filter_picture(picture)
+def gaussian_filter(image: np.ndarray, sigma: float) -> np.ndarray:
+    return Gaussian(sigma=sigma).filter_image(image)
 
 
-def greyscale(picture: np.ndarray) -> np.ndarray:
-    return Greyscale().filter_picture(picture)
+def greyscale(image: np.ndarray) -> np.ndarray:
+    return Greyscale().filter_image(image)
 
 
-def jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
-    return Jpeg(quality=quality).filter_picture(picture)
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    return Jpeg(quality=quality).filter_image(image)
 
 
-def bit_depth(picture: np.ndarray, bits: int) -> np.ndarray:
-    return BitDepth(bits=bits).filter_picture(picture)
+def bit_depth(image: np.ndarray, bits: int) -> np.ndarray:
+    return BitDepth(bits=bits).filter_image(image)
 
 
-def windows(picture: np.ndarray, size: int) -> np.ndarray:
+def windows(image: np.ndarray, size: int) -> np.ndarray:
     """The window around each pixel, [H, W, 3, size, size]; beyond the border the edge comes twice."""
     reach = size // 2
-    padded = np.pad(picture, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
     return np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(0, 1))
 
 
-def inner(picture: np.ndarray) -> np.ndarray:
+def inner(image: np.ndarray) -> np.ndarray:
     """Without the outermost pixels, as Pillow's kernels treat the border in their own way."""
-    return picture[1:-1, 1:-1].astype(int)
+    return image[1:-1, 1:-1].astype(int)
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_every_size_gives_a_new_picture_of_the_same_form(name: str):
-    for picture in PICTURES:
-        before = picture.copy()
-        picture.flags.writeable = False  # as np.asarray gives a Pillow image
-        result = FILTERS[name].filter_picture(picture)
-        assert result.shape == picture.shape
+def test_every_size_gives_a_new_image_of_the_same_form(name: str):
+    for image in IMAGES:
+        before = image.copy()
+        image.flags.writeable = False  # as np.asarray gives a Pillow image
+        result = FILTERS[name].filter_image(image)
+        assert result.shape == image.shape
         assert result.dtype == np.uint8
-        assert np.array_equal(picture, before)
-        assert not np.shares_memory(result, picture)
+        assert np.array_equal(image, before)
+        assert not np.shares_memory(result, image)
 
 
 def test_mean_is_the_exact_rounded_mean():
-    for picture in PICTURES:
-        total = windows(picture, 3).astype(int).sum((-2, -1))
-        assert np.array_equal(mean_filter(picture), (2 * total + 9) // 18)
+    for image in IMAGES:
+        total = windows(image, 3).astype(int).sum((-2, -1))
+        assert np.array_equal(mean_filter(image), (2 * total + 9) // 18)
 
 
 def test_mean_is_pillows_box():
-    for picture in LARGE:
-        box = np.asarray(Image.fromarray(picture).filter(ImageFilter.BoxBlur(1)))
+    for image in LARGE:
+        box = np.asarray(Image.fromarray(image).filter(ImageFilter.BoxBlur(1)))
         # Pillow rounds rows, then columns: half a level each
-        assert np.abs(inner(mean_filter(picture)) - inner(box)).max() <= 1
+        assert np.abs(inner(mean_filter(image)) - inner(box)).max() <= 1
 
 
 def test_median_is_the_middle_of_the_sorted_window():
-    for picture in PICTURES:
-        expected = np.sort(windows(picture, 3).reshape(*picture.shape, -1), axis=-1)[..., 4]
-        assert np.array_equal(median_filter(picture), expected)
+    for image in IMAGES:
+        expected = np.sort(windows(image, 3).reshape(*image.shape, -1), axis=-1)[..., 4]
+        assert np.array_equal(median_filter(image), expected)
 
 
 def test_median_is_pillows_median():
-    for picture in PICTURES:
-        expected = np.asarray(Image.fromarray(picture).filter(ImageFilter.MedianFilter(3)))
-        assert np.array_equal(median_filter(picture), expected)
+    for image in IMAGES:
+        expected = np.asarray(Image.fromarray(image).filter(ImageFilter.MedianFilter(3)))
+        assert np.array_equal(median_filter(image), expected)
 
 
 @pytest.mark.parametrize("sigma", [0.3, 0.5, 1.0, 10.0])
@@ -103,31 +103,31 @@ def test_gaussian_is_a_convolution_with_the_kernel_written_out(sigma: float):
     offsets = np.arange(3) - 1
     kernel = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * sigma**2))
     kernel /= kernel.sum()
-    for picture in PICTURES:
-        expected = (windows(picture, 3) * kernel).sum((-2, -1))
-        assert np.abs(gaussian_filter(picture, sigma) - expected).max() <= 0.5 + 1e-9
+    for image in IMAGES:
+        expected = (windows(image, 3) * kernel).sum((-2, -1))
+        assert np.abs(gaussian_filter(image, sigma) - expected).max() <= 0.5 + 1e-9
 
 
 def test_gaussian_is_pillows_kernel():
     weights = [np.exp(-(row**2 + column**2) / 2) for row in (-1, 0, 1) for column in (-1, 0, 1)]
-    for picture in LARGE:
-        filtered = Image.fromarray(picture).filter(ImageFilter.Kernel((3, 3), weights, scale=sum(weights)))
-        assert np.abs(inner(gaussian_filter(picture, 1.0)) - inner(np.asarray(filtered))).max() <= 1
+    for image in LARGE:
+        filtered = Image.fromarray(image).filter(ImageFilter.Kernel((3, 3), weights, scale=sum(weights)))
+        assert np.abs(inner(gaussian_filter(image, 1.0)) - inner(np.asarray(filtered))).max() <= 1
 
 
 def test_a_gaussian_needs_a_real_width():
-    for picture in LARGE:
-        assert not np.array_equal(gaussian_filter(picture, 0.3), picture)
+    for image in LARGE:
+        assert not np.array_equal(gaussian_filter(image, 0.3), image)
         # so wide that all nine weights are nearly equal
-        flat = gaussian_filter(picture, 10.0).astype(int)
-        assert np.abs(flat - mean_filter(picture)).max() <= 1
+        flat = gaussian_filter(image, 10.0).astype(int)
+        assert np.abs(flat - mean_filter(image)).max() <= 1
 
 
 def test_greyscale_is_the_luma_of_itu_r_601():
-    for picture in PICTURES:
-        grey = greyscale(picture)
+    for image in IMAGES:
+        grey = greyscale(image)
         assert (grey == grey[..., :1]).all()
-        luma = picture @ np.array([0.299, 0.587, 0.114])
+        luma = image @ np.array([0.299, 0.587, 0.114])
         # Pillow's weights are rounded to 1/65536
         assert np.abs(grey[..., 0] - luma).max() <= 0.5 + 0.005
         assert np.array_equal(greyscale(grey), grey)
@@ -137,15 +137,15 @@ def test_greyscale_is_the_luma_of_itu_r_601():
 @pytest.mark.parametrize("quality", [1, 10, 30, 50, 75, 90, 95, 100])
 def test_jpeg_is_what_torchvision_writes_and_reads(quality: int):
     """Another build of the codec, with its own defaults, which are also 4:2:0; a level for a decoder's arithmetic."""
-    for picture in PICTURES:
-        encoded = encode_jpeg(torch.from_numpy(picture.copy()).permute(2, 0, 1).contiguous(), quality=quality)
+    for image in IMAGES:
+        encoded = encode_jpeg(torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous(), quality=quality)
         expected = decode_jpeg(encoded).permute(1, 2, 0).numpy()
-        assert np.abs(jpeg(picture, quality).astype(int) - expected).max() <= 1
+        assert np.abs(jpeg(image, quality).astype(int) - expected).max() <= 1
 
 
 def test_jpeg_of_higher_quality_is_closer():
-    for picture in LARGE:
-        errors = [np.square(jpeg(picture, quality) - picture.astype(float)).mean() for quality in (5, 10, 30, 60, 90)]
+    for image in LARGE:
+        errors = [np.square(jpeg(image, quality) - image.astype(float)).mean() for quality in (5, 10, 30, 60, 90)]
         assert errors == sorted(errors, reverse=True)
         assert errors[0] > 3 * errors[-1] > 0
 
@@ -163,7 +163,7 @@ def test_jpeg_halves_colour_but_not_light():
 
 @pytest.mark.parametrize("bits", range(1, 8))
 def test_bit_depth_is_pillows_posterize(bits: int):
-    for picture in PICTURES:
-        result = bit_depth(picture, bits)
-        assert np.array_equal(result, np.asarray(ImageOps.posterize(Image.fromarray(picture), bits)))
-        assert np.array_equal(result, picture // 2 ** (8 - bits) * 2 ** (8 - bits))
+    for image in IMAGES:
+        result = bit_depth(image, bits)
+        assert np.array_equal(result, np.asarray(ImageOps.posterize(Image.fromarray(image), bits)))
+        assert np.array_equal(result, image // 2 ** (8 - bits) * 2 ** (8 - bits))

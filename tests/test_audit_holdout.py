@@ -1,4 +1,4 @@
-"""The test pictures: given, reserved or held out; their classes; and the guard against pictures of the release."""
+"""The test images: given, reserved or held out; their classes; and the guard against images of the release."""
 
 import shutil
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rem_release.audit.material.holdout import Holdout, choose_holdout
-from rem_release.audit.material.overlap import Overlap, find_overlaps
-from rem_release.audit.material.pairs import Pairs
-from rem_release.audit.material.target import Target, open_target
+from rem_release.audit.inputs.holdout import Holdout, choose_holdout
+from rem_release.audit.inputs.overlap import Overlap, find_overlaps
+from rem_release.audit.inputs.pairs import Pairs
+from rem_release.audit.inputs.target import Target, open_target
 from rem_release.commands.audit_checks import require_images
 from rem_release.data.images.pixels import fit_working_grid, pixel_hash
 from rem_release.errors import InputError, VerificationError
@@ -51,17 +51,17 @@ def others(tmp_path: Path) -> Path:
     return draw_classes(tmp_path / "others", count=2, seed=700)
 
 
-# Pictures that are given
+# Images that are given
 
 
-def test_given_pictures_are_tested_on(target: Target, others: Path) -> None:
+def test_given_images_are_tested_on(target: Target, others: Path) -> None:
     holdout = choose(target, others)
     assert (holdout.origin, holdout.dropped, len(holdout)) == ("given", 0, 4)
     assert (holdout.labels.dtype, holdout.labels.tolist()) == (np.int64, [0, 0, 1, 1])
     assert holdout.names == ["cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"]
     assert holdout.train_rows.tolist() == list(range(8))
     for index, name in enumerate(holdout.names):
-        np.testing.assert_array_equal(holdout.picture(index), np.asarray(Image.open(others / name)))
+        np.testing.assert_array_equal(holdout.image(index), np.asarray(Image.open(others / name)))
 
 
 def split_folders(folder: Path, others: Path) -> Path:
@@ -97,7 +97,7 @@ def test_the_split_test_is_taken_where_there_is_one(target: Target, others: Path
     assert holdout.labels.tolist() == [0, 0, 1, 1]
     expected = [np.asarray(Image.open(path)) for path in sorted(others.rglob("*.png"))]
     for index in range(4):
-        np.testing.assert_array_equal(holdout.picture(index), expected[index])
+        np.testing.assert_array_equal(holdout.image(index), expected[index])
 
 
 def metadata(folder: Path, others: Path) -> Path:
@@ -135,17 +135,17 @@ def test_nothing_at_holdout(target: Target, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda folder: (folder / "cat").rename(folder / "Cat"), "no class 'Cat', and there is no picture of 'cat'"),
+        (lambda folder: (folder / "cat").rename(folder / "Cat"), "no class 'Cat', and there is no image of 'cat'"),
         (lambda folder: draw(folder / "owl" / "0.png", 9), "the release has no class 'owl'; name .*'cat', 'dog'"),
         (
             lambda folder: shutil.copytree(folder / "dog", folder / "owl") and shutil.rmtree(folder / "dog"),
-            "has no class 'owl', and there is no picture of 'dog'",
+            "has no class 'owl', and there is no image of 'dog'",
         ),
-        (lambda folder: draw(folder / "loose.png", 9), r"loose\.png lies in no class folder"),
+        (lambda folder: draw(folder / "loose.png", 9), r"loose\.png is in no class folder"),
         (lambda folder: (folder / "dog" / "1.png").write_bytes(b"?"), r"dog/1\.png cannot be read \(not an image"),
     ],
 )
-def test_other_classes_and_bad_pictures_are_refused(
+def test_other_classes_and_bad_images_are_refused(
     target: Target, others: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
     spoil(others)
@@ -153,22 +153,22 @@ def test_other_classes_and_bad_pictures_are_refused(
         choose(target, others)
 
 
-def test_a_class_without_a_picture_is_refused(target: Target, others: Path) -> None:
+def test_a_class_without_an_image_is_refused(target: Target, others: Path) -> None:
     third = draw_classes(others.parent / "three", ("bird", "cat", "dog"), seed=40)
-    with pytest.raises(InputError, match="there is no picture of 'bird'; name the classes"):
+    with pytest.raises(InputError, match="there is no image of 'bird'; name the classes"):
         choose(open_target(third, str(third)), others)
 
 
 def test_classes_that_a_table_names_but_does_not_show_do_not_count(target: Target, tmp_path: Path) -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["owl", "cat", "dog"])})
     draw(tmp_path / "0.png", 600)
-    picture = {"bytes": (tmp_path / "0.png").read_bytes(), "path": None}
-    table = datasets.Dataset.from_dict({"image": [picture] * 2, "label": [2, 1]}, features=features)
+    image = {"bytes": (tmp_path / "0.png").read_bytes(), "path": None}
+    table = datasets.Dataset.from_dict({"image": [image] * 2, "label": [2, 1]}, features=features)
     table.to_parquet(tmp_path / "test.parquet")
     assert choose(target, tmp_path / "test.parquet").labels.tolist() == [1, 0]
 
 
-def test_clusters_have_no_other_pictures(tmp_path: Path, recipe: Path, others: Path) -> None:
+def test_clusters_have_no_other_images(tmp_path: Path, recipe: Path, others: Path) -> None:
     for index in range(12):
         value = 220 if index % 3 else 20
         save(tmp_path / "flat" / f"{index}.png", np.full((8, 8, 3), value + index, np.uint8))
@@ -229,10 +229,10 @@ def test_the_reserve_is_tested_on(reserve_run: tuple[RunFolder, Path]) -> None:
     used = {target.origin(row) for row in range(8)}
     left = [path for path in sorted(photos.rglob("*.png")) if path.relative_to(photos).as_posix() not in used]
     for index, path in enumerate(left):
-        np.testing.assert_array_equal(holdout.picture(index), np.asarray(Image.open(path)))
+        np.testing.assert_array_equal(holdout.image(index), np.asarray(Image.open(path)))
 
 
-def test_given_pictures_go_before_the_reserve(reserve_run: tuple[RunFolder, Path], others: Path) -> None:
+def test_given_images_go_before_the_reserve(reserve_run: tuple[RunFolder, Path], others: Path) -> None:
     run, _ = reserve_run
     assert choose(open_target(run.path), others, run).origin == "given"
 
@@ -250,7 +250,7 @@ def test_a_reserve_that_lacks_a_class_is_refused(tmp_path: Path, recipe: Path) -
     draw(tmp_path / "photos" / "owl" / "0.png", 5)
     succeed("protect", tmp_path / "photos", "--out", tmp_path / "run", "--recipe", recipe, "--reserve", 0.34)
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(InputError, match=r"in the reserve, no test picture is left of 'owl'.*larger --reserve"):
+    with pytest.raises(InputError, match=r"in the reserve, no test image is left of 'owl'.*larger --reserve"):
         choose(open_target(run.path), None, run)
 
 
@@ -258,7 +258,7 @@ def test_a_reserve_that_lacks_a_class_is_refused(tmp_path: Path, recipe: Path) -
 
 
 def control(folder: Path) -> Target:
-    """A target of unprotected pictures with a radius of 8 levels."""
+    """A target of unprotected images with a radius of 8 levels."""
     return open_target(folder, str(folder), rho_u=Fraction(LEVELS, 255))
 
 
@@ -275,7 +275,7 @@ def test_a_share_of_each_class_is_held_out(tmp_path: Path) -> None:
     assert holdout.names == [target.origin(row) for row in tested]
     assert holdout.labels.tolist() == target.labels[tested].tolist()
     for index, row in enumerate(tested):
-        np.testing.assert_array_equal(holdout.picture(index), target.clean(row))
+        np.testing.assert_array_equal(holdout.image(index), target.clean(row))
     assert choose(target, None).names == holdout.names
     assert any(choose(target, None, seed=seed).names != holdout.names for seed in (1, 2))
 
@@ -291,62 +291,62 @@ def test_held_out_rows_are_tested_on_their_originals(target: Target) -> None:
     assert len(holdout) == 2
     held = np.setdiff1d(np.arange(8), holdout.train_rows)
     for index, row in enumerate(held):
-        np.testing.assert_array_equal(holdout.picture(index), target.clean(int(row)))
-        assert not np.array_equal(holdout.picture(index), target.protected(int(row)))
+        np.testing.assert_array_equal(holdout.image(index), target.clean(int(row)))
+        assert not np.array_equal(holdout.image(index), target.protected(int(row)))
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_equal_pictures_stay_on_one_side(tmp_path: Path, seed: int) -> None:
+def test_equal_images_stay_on_one_side(tmp_path: Path, seed: int) -> None:
     photos = draw_classes(tmp_path / "photos", count=6, seed=20)
     for index in (7, 8):
         shutil.copy(photos / "cat" / "0.png", photos / "cat" / f"{index}.png")
     target = control(photos)
     holdout = choose(target, None, share=0.5, seed=seed)
     trained = {target.clean_hash(row) for row in holdout.train_rows}
-    assert not trained & {pixel_hash(holdout.picture(index)) for index in range(len(holdout))}
+    assert not trained & {pixel_hash(holdout.image(index)) for index in range(len(holdout))}
     cats, dogs = np.bincount(holdout.labels).tolist()
     assert (cats + holdout.dropped, dogs) == (4, 3)  # eight cats: the equal ones, if drawn, are tested once
 
 
-def test_a_class_of_one_picture_cannot_be_held_out(tmp_path: Path) -> None:
+def test_a_class_of_one_image_cannot_be_held_out(tmp_path: Path) -> None:
     photos = draw_classes(tmp_path / "photos", seed=20)
     draw(photos / "owl" / "0.png", 1)
     shutil.copy(photos / "owl" / "0.png", photos / "owl" / "1.png")
-    with pytest.raises(InputError, match=r"class 'owl' has 1 distinct pictures, .* give test pictures with --holdout"):
+    with pytest.raises(InputError, match=r"class 'owl' has 1 distinct images, .* give test images with --holdout"):
         choose(control(photos), None)
 
 
 def test_a_class_that_goes_along_with_others_is_refused(tmp_path: Path) -> None:
-    """Both pictures of the owls are cats too, so the cats' side decides where they go."""
+    """Both images of the owls are cats too, so the cats' side decides where they go."""
     photos = draw_classes(tmp_path / "photos", seed=20)
     for index in range(2):
         draw(photos / "owl" / f"{index}.png", 90 + index)
         shutil.copy(photos / "owl" / f"{index}.png", photos / "cat" / f"copy{index}.png")
-    with pytest.raises(InputError, match="class 'owl' has 0 distinct pictures"):
+    with pytest.raises(InputError, match="class 'owl' has 0 distinct images"):
         choose(control(photos), None)
 
 
 # The guard
 
 
-def test_a_picture_of_the_release_is_refused(target: Target, others: Path, photographs: Path) -> None:
+def test_an_image_of_the_release_is_refused(target: Target, others: Path, photographs: Path) -> None:
     shutil.copy(photographs / "dog" / "2.png", others / "cat" / "9.png")
     shutil.copy(photographs / "dog" / "2.png", others / "dog" / "9.png")
     message = (
-        r"test picture cat/9\.png lies within 0 levels of the original of row 6 \(dog/2\.png\), "
-        r"as do 2 of 6 test pictures in all: .*--set holdout\.overlap=drop leaves them out"
+        r"test image cat/9\.png is within 0 levels of the original of row 6 \(dog/2\.png\), "
+        r"as do 2 of 6 test images in all: .*--set holdout\.overlap=drop leaves them out"
     )
     with pytest.raises(InputError, match=message):
         choose(target, others)
     dropped = choose(target, others, overlap="drop")
     assert (dropped.dropped, dropped.labels.tolist()) == (2, [0, 0, 1, 1])
     assert dropped.names == ["cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"]
-    np.testing.assert_array_equal(dropped.picture(2), np.asarray(Image.open(others / "dog" / "0.png")))
+    np.testing.assert_array_equal(dropped.image(2), np.asarray(Image.open(others / "dog" / "0.png")))
 
 
-def test_the_protected_picture_itself_is_refused(target: Target, others: Path, finished_run: Path) -> None:
+def test_the_protected_image_itself_is_refused(target: Target, others: Path, finished_run: Path) -> None:
     (others / "cat" / "9.png").write_bytes(released(finished_run / "release")[3]["image"]["bytes"])
-    with pytest.raises(InputError, match=r"cat/9\.png lies within \d levels of the original of row 3"):
+    with pytest.raises(InputError, match=r"cat/9\.png is within \d levels of the original of row 3"):
         choose(target, others)
 
 
@@ -372,29 +372,29 @@ def test_the_radius_is_the_border(tmp_path: Path, side: int) -> None:
     assert choose(target, outside).dropped == 0
 
 
-def test_a_protected_picture_counts_where_its_original_is_further(tmp_path: Path) -> None:
-    """Noise of +8 on the row, +16 on the test picture: within 8 levels of the protected picture only."""
+def test_a_protected_image_counts_where_its_original_is_further(tmp_path: Path) -> None:
+    """Noise of +8 on the row, +16 on the test image: within 8 levels of the protected image only."""
     clean = [np.full((8, 8, 3), 100, np.uint8), np.full((8, 8, 3), 200, np.uint8)]
     protected = [clean[0] + 8, clean[1] + 8]
     target = make_target(protected, clean, 8, LEVELS)
     found = find_overlaps(lambda index: clean[0] + np.uint8(16), 1, target, np.arange(2))
-    assert found == [Overlap(0, 0, 8, "protected picture")]
+    assert found == [Overlap(0, 0, 8, "protected image")]
 
 
-def test_shrunk_pictures_are_recognised(tmp_path: Path, recipe: Path, others: Path) -> None:
+def test_shrunk_images_are_recognised(tmp_path: Path, recipe: Path, others: Path) -> None:
     for index in range(3):
         for number, name in enumerate(("cat", "dog")):
             draw(tmp_path / "photos" / name / f"{index}.png", 10 * number + index, (30, 50))
     succeed("protect", tmp_path / "photos", "--out", tmp_path / "run", "--recipe", recipe, "--max-side", 20)
     shutil.copy(tmp_path / "photos" / "dog" / "1.png", others / "dog" / "9.png")
     target = open_target(tmp_path / "run")
-    with pytest.raises(InputError, match=r"dog/9\.png lies within 0 levels of the original of row 4 \(dog/1\.png\)"):
+    with pytest.raises(InputError, match=r"dog/9\.png is within 0 levels of the original of row 4 \(dog/1\.png\)"):
         choose(target, others)
     kept = choose(target, others, overlap="drop")
     assert (len(kept), kept.dropped) == (4, 1)
 
 
-def test_copies_among_held_out_pictures_are_seen(tmp_path: Path) -> None:
+def test_copies_among_held_out_images_are_seen(tmp_path: Path) -> None:
     """Not equal, so they may come to both sides, but within the radius."""
     photos = draw_classes(tmp_path / "photos", count=6, seed=20)
     for name in ("cat", "dog"):
@@ -415,12 +415,12 @@ def test_copies_among_held_out_pictures_are_seen(tmp_path: Path) -> None:
 def test_nothing_left_of_a_class_is_refused(target: Target, others: Path, photographs: Path) -> None:
     shutil.rmtree(others / "dog")
     shutil.copytree(photographs / "dog", others / "dog")
-    with pytest.raises(InputError, match=r"after 4 of 6 pictures .* dropped, no test picture is left of 'dog'"):
+    with pytest.raises(InputError, match=r"after 4 of 6 images .* dropped, no test image is left of 'dog'"):
         choose(target, others, overlap="drop")
 
 
 def test_the_radius_of_the_guard_has_an_end(tmp_path: Path) -> None:
-    """A method that paints single pixels black changes by 255 levels: that is no reason to refuse every picture."""
+    """A method that paints single pixels black changes by 255 levels: that is no reason to refuse every image."""
     photos, copy = draw_classes(tmp_path / "photos", seed=20), tmp_path / "copy"
     for path in photos.rglob("*.png"):
         pixels = np.asarray(Image.open(path)).copy()
@@ -430,11 +430,11 @@ def test_the_radius_of_the_guard_has_an_end(tmp_path: Path) -> None:
     assert target.rho_u > Fraction(200, 255)
     others = draw_classes(tmp_path / "others", seed=900)
     assert choose(target, others).dropped == 0
-    with pytest.raises(InputError, match="lies within 0 levels of the original"):
+    with pytest.raises(InputError, match="is within 0 levels of the original"):
         choose(target, photos)
 
 
-def test_progress_counts_all_pictures(target: Target, others: Path) -> None:
+def test_progress_counts_all_images(target: Target, others: Path) -> None:
     done: list[tuple[int, int]] = []
     choose(target, others, progress=lambda *at: done.append(at))
     assert done == [(step + 1, 4 + 8 + 8) for step in range(20)]
@@ -444,13 +444,13 @@ def test_progress_counts_all_pictures(target: Target, others: Path) -> None:
 
 
 def make_target(protected: list[np.ndarray], clean: list[np.ndarray], resolution: int, levels: int) -> Target:
-    """A target of pictures in memory, classes in turn."""
+    """A target of images in memory, classes in turn."""
     count = len(clean)
     pairs = Pairs(
         names=["cat", "dog"] * count,
         origins=[f"row {row}" for row in range(count)],
-        protected_hashes=[pixel_hash(picture) for picture in protected],
-        clean_hashes=[pixel_hash(picture) for picture in clean],
+        protected_hashes=[pixel_hash(image) for image in protected],
+        clean_hashes=[pixel_hash(image) for image in clean],
         read_protected=protected.__getitem__,
         read_clean=clean.__getitem__,
     )
@@ -472,18 +472,18 @@ def make_target(protected: list[np.ndarray], clean: list[np.ndarray], resolution
 
 
 def find_plainly(tests: list[np.ndarray], target: Target, rows: np.ndarray) -> list[Overlap]:
-    """Every test picture against every row, as the definition has it."""
+    """Every test image against every row, as the definition has it."""
     side, levels = target.resolution, int(target.rho_u * 255)
 
     def distance(one: np.ndarray, other: np.ndarray) -> tuple[int, bool]:
-        grids = [fit_working_grid(picture, side).numpy().astype(int) for picture in (one, other)]
-        is_resized = any(picture.shape[:2] != (side, side) for picture in (one, other))
+        grids = [fit_working_grid(image, side).numpy().astype(int) for image in (one, other)]
+        is_resized = any(image.shape[:2] != (side, side) for image in (one, other))
         return int(np.abs(grids[0] - grids[1]).max()), is_resized
 
     found = []
     for index, test in enumerate(tests):
         hits = []
-        for kind, read in (("original", target.clean), ("protected picture", target.protected)):
+        for kind, read in (("original", target.clean), ("protected image", target.protected)):
             for row in rows:
                 apart, is_resized = distance(test, read(int(row)))
                 if apart <= levels + is_resized:
@@ -504,19 +504,19 @@ def test_the_guard_finds_what_comparing_all_pairs_finds(seed: int, resolution: i
     sizes = [(resolution, resolution), (11, 7), (resolution + 3, 50)]
     bases = [rng.integers(0, 256, (*sizes[rng.integers(3)], 3)) for _ in range(4)]
 
-    def near(picture: np.ndarray, most: int) -> np.ndarray:
-        shift = rng.integers(-most, most + 1) if rng.random() < 0.5 else rng.integers(-most, most + 1, picture.shape)
-        return np.clip(picture + shift, 0, 255).astype(np.uint8)
+    def near(image: np.ndarray, most: int) -> np.ndarray:
+        shift = rng.integers(-most, most + 1) if rng.random() < 0.5 else rng.integers(-most, most + 1, image.shape)
+        return np.clip(image + shift, 0, 255).astype(np.uint8)
 
     clean = [near(bases[rng.integers(4)], spread) for _ in range(7)]
-    protected = [near(picture.astype(int), int(rng.integers(0, levels + 1))) for picture in clean]
+    protected = [near(image.astype(int), int(rng.integers(0, levels + 1))) for image in clean]
     tests = [near(bases[rng.integers(4)], spread) for _ in range(6)]
     target = make_target(protected, clean, resolution, levels)
     rows = np.flatnonzero(rng.random(7) < 0.8)
     assert find_overlaps(tests.__getitem__, len(tests), target, rows) == find_plainly(tests, target, rows)
 
 
-def test_a_resized_picture_is_allowed_one_level_of_rounding() -> None:
+def test_a_resized_image_is_allowed_one_level_of_rounding() -> None:
     grey, same_size, larger = (
         np.full((side, side, 3), value, np.uint8) for side, value in ((2, 100), (2, 109), (4, 109))
     )
@@ -525,7 +525,7 @@ def test_a_resized_picture_is_allowed_one_level_of_rounding() -> None:
     assert find_overlaps(lambda index: larger, 1, target, np.arange(2)) == [Overlap(0, 0, 9, "original")]
 
 
-# near copies among the test pictures
+# near copies among the test images
 
 
 @pytest.fixture(scope="module")
@@ -547,11 +547,11 @@ def copies(tmp_path_factory) -> Path:
 def test_near_copies_bear_one_number(target: Target, copies: Path) -> None:
     holdout = choose(target, copies)
     assert (len(holdout), holdout.dropped) == (60, 0)
-    of_picture = dict(zip(holdout.names, holdout.clusters.tolist(), strict=True))
-    assert len(set(of_picture.values())) == 33
+    of_image = dict(zip(holdout.names, holdout.clusters.tolist(), strict=True))
+    assert len(set(of_image.values())) == 33
     for number in range(3):
-        assert len({of_picture[f"cat/{number}{copy}.png"] for copy in range(10)}) == 1
-    assert len({of_picture[name] for name in of_picture if name.startswith("dog/")}) == 30
+        assert len({of_image[f"cat/{number}{copy}.png"] for copy in range(10)}) == 1
+    assert len({of_image[name] for name in of_image if name.startswith("dog/")}) == 30
 
 
 def test_copies_of_copies_bear_one_number(target: Target, others: Path) -> None:
@@ -565,9 +565,7 @@ def test_copies_of_copies_bear_one_number(target: Target, others: Path) -> None:
     assert len(set(holdout.clusters.tolist())) == 5
 
 
-def test_numbers_stay_with_their_pictures_where_others_are_dropped(
-    target: Target, copies: Path, tmp_path: Path
-) -> None:
+def test_numbers_stay_with_their_images_where_others_are_dropped(target: Target, copies: Path, tmp_path: Path) -> None:
     mixed = Path(shutil.copytree(copies, tmp_path / "mixed"))
     save(mixed / "cat" / "000.png", target.clean(0))
     holdout = choose(target, mixed, overlap="drop")
@@ -596,7 +594,7 @@ def test_near_copies_are_too_few_test_images(target: Target, copies: Path, tmp_p
     ask_images(replace(holdout, clusters=np.arange(60)), tmp_path, 0.11)
 
 
-def test_test_images_that_are_all_one_picture_are_too_few(target: Target, copies: Path, tmp_path: Path) -> None:
+def test_test_images_that_are_all_one_image_are_too_few(target: Target, copies: Path, tmp_path: Path) -> None:
     holdout = replace(choose(target, copies), clusters=np.zeros(60, np.int64))
     with pytest.raises(InputError, match=r"60 test images \(they count as 1; 59 of them are near copies of others\)"):
         ask_images(holdout, tmp_path, 0.5)

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from rem_release.audit.bench import Bench
-from rem_release.audit.laboratory import Laboratory
-from rem_release.audit.ledger import Asked, Ledger, VictimRecord, baseline_folder, key_of, pack
-from rem_release.audit.material.holdout import choose_holdout
-from rem_release.audit.material.target import open_target
+from rem_release.audit.inputs.holdout import choose_holdout
+from rem_release.audit.inputs.target import open_target
+from rem_release.audit.ledger import Ledger, VictimRecord, WantedVictim, baseline_folder, key_of, pack
+from rem_release.audit.runner import VictimRunner
+from rem_release.audit.setup import AuditSetup
 from rem_release.data.images.pixels import fit_working_grid
 from rem_release.models import build_model
 from rem_release.threats.threat import parse_threat
@@ -48,12 +48,12 @@ def make_record(number: int, trained_on: str = "clean", **changes: object) -> Vi
     return VictimRecord.model_validate(values | changes)
 
 
-def ask(record: VictimRecord, **changes: object) -> Asked:
+def ask(record: VictimRecord, **changes: object) -> WantedVictim:
     """What that record is of."""
     task = Task(
         parse_architecture(record.architecture), parse_threat(record.threat), record.trained_on, seed=record.seed
     )
-    return replace(Asked(record.key, task, record.steps, IMAGES, CLASSES), **changes)
+    return replace(WantedVictim(record.key, task, record.steps, IMAGES, CLASSES), **changes)
 
 
 def ids(ledger: Ledger, numbers: range) -> list[int]:
@@ -338,7 +338,7 @@ def test_a_key_depends_on_every_value_and_not_on_their_order():
 
 @dataclass(frozen=True)
 class Scene:
-    """Folders of pictures: clean ones of 16 × 16, a copy with ±8 levels, and test pictures."""
+    """Folders of images: clean ones of 16 × 16, a copy with ±8 levels, and test images."""
 
     root: Path
 
@@ -356,7 +356,7 @@ class Scene:
 
 
 def protect(clean: Path, copy: Path, seed: int = 0, only: str = "*/*.png") -> Path:
-    """Write a copy with ±8 levels on the pictures of a pattern."""
+    """Write a copy with ±8 levels on the images of a pattern."""
     rng = np.random.default_rng(seed)
     shutil.copytree(clean, copy)
     for path in sorted(clean.glob(only)):
@@ -387,22 +387,22 @@ def tiny_recipe(folder: Path, **changes: object) -> AuditRecipe:
     return read_recipe(folder, **{**small, **changes})
 
 
-def make_bench(
+def make_setup(
     recipe: AuditRecipe, copy: Path, clean: Path, test: Path | None, rho_u: Fraction = Fraction(8, 255)
-) -> Bench:
+) -> AuditSetup:
     resolution = recipe.victim.resolution
     target = open_target(copy, str(clean), resolution, rho_u)
     chosen = choose_holdout(target, str(test) if test else None, None, recipe.holdout.share, "drop")
-    return Bench(target=target, holdout=chosen, recipe=recipe, resolution=resolution, rho_u=rho_u)
+    return AuditSetup(target=target, holdout=chosen, recipe=recipe, resolution=resolution, rho_u=rho_u)
 
 
 @pytest.fixture(scope="module")
-def bench(scene, recipe) -> Bench:
-    return make_bench(recipe, scene.copy, scene.clean, scene.test)
+def setup(scene, recipe) -> AuditSetup:
+    return make_setup(recipe, scene.copy, scene.clean, scene.test)
 
 
-def make_laboratory(bench: Bench, path: Path | None = None, cache: Path | None = None, writes=True) -> Laboratory:
-    return Laboratory(bench, Ledger(path, cache, writes), Accelerator(cpu=True))
+def make_runner(setup: AuditSetup, path: Path | None = None, cache: Path | None = None, writes=True) -> VictimRunner:
+    return VictimRunner(setup, Ledger(path, cache, writes), Accelerator(cpu=True))
 
 
 def make_task(trained_on="clean", threat="standard", network="small_vgg", seed=0) -> Task:
@@ -424,24 +424,24 @@ TASKS = {
 
 
 @pytest.fixture(scope="module")
-def victims(bench, tmp_path_factory) -> Path:
+def victims(setup, tmp_path_factory) -> Path:
     """The records of all tasks."""
     path = tmp_path_factory.mktemp("victims") / "victims.jsonl"
-    laboratory = make_laboratory(bench, path)
+    runner = make_runner(setup, path)
     for task in TASKS.values():
-        laboratory.make(task)
+        runner.make(task)
     return path
 
 
-def known(bench: Bench, victims: Path, tasks: dict[str, Task] = TASKS) -> set[str]:
-    """Which victims need not be trained under another bench."""
-    laboratory = make_laboratory(bench, victims, writes=False)
-    return {name for name, task in tasks.items() if laboratory.known(task)}
+def known(setup: AuditSetup, victims: Path, tasks: dict[str, Task] = TASKS) -> set[str]:
+    """Which victims need not be trained under another setup."""
+    runner = make_runner(setup, victims, writes=False)
+    return {name for name, task in tasks.items() if runner.known(task)}
 
 
-def test_every_victim_has_a_record_of_its_own_and_is_known_afterwards(bench, victims):
+def test_every_victim_has_a_record_of_its_own_and_is_known_afterwards(setup, victims):
     assert len({json.loads(line)["key"] for line in victims.read_text().splitlines()}) == len(TASKS)
-    assert known(bench, victims) == set(TASKS)
+    assert known(setup, victims) == set(TASKS)
 
 
 @pytest.mark.parametrize(
@@ -458,8 +458,8 @@ def test_every_victim_has_a_record_of_its_own_and_is_known_afterwards(bench, vic
     ],
     ids=lambda task: " ".join(map(str, task.key)),
 )
-def test_another_victim_is_not_known(task, bench, victims):
-    assert known(bench, victims, {"other": task}) == set()
+def test_another_victim_is_not_known(task, setup, victims):
+    assert known(setup, victims, {"other": task}) == set()
 
 
 @pytest.mark.parametrize(
@@ -475,25 +475,26 @@ def test_another_victim_is_not_known(task, bench, victims):
         {"decay": 0.5},
         {"augmentation": "cifar"},
         {"precision": "bf16"},
+        {"precision": "tf32"},
         {"evaluations": 2},
     ],
     ids=str,
 )
-def test_whatever_changes_the_training_changes_every_key_but_that_of_the_yardstick(change, bench, victims, tmp_path):
+def test_whatever_changes_the_training_changes_every_key_but_that_of_the_yardstick(change, setup, victims, tmp_path):
     ((key, value),) = change.items()
-    changed = replace(bench, recipe=tiny_recipe(tmp_path, **{f"victim__{key}": value}))
+    changed = replace(setup, recipe=tiny_recipe(tmp_path, **{f"victim__{key}": value}))
     assert known(changed, victims) == {"yardstick"}
 
 
 def test_the_grid_changes_every_key(scene, victims, tmp_path):
     recipe = tiny_recipe(tmp_path, victim__resolution=16)
-    assert known(make_bench(recipe, scene.copy, scene.clean, scene.test), victims) == set()
+    assert known(make_setup(recipe, scene.copy, scene.clean, scene.test), victims) == set()
 
 
 @pytest.mark.parametrize("change", [{"steps": 3}, {"relative_step_size": 0.6}], ids=str)
-def test_the_adversary_changes_the_keys_of_victims_that_have_one(change, bench, victims, tmp_path):
+def test_the_adversary_changes_the_keys_of_victims_that_have_one(change, setup, victims, tmp_path):
     ((key, value),) = change.items()
-    found = known(replace(bench, recipe=tiny_recipe(tmp_path, **{f"adversary__{key}": value})), victims)
+    found = known(replace(setup, recipe=tiny_recipe(tmp_path, **{f"adversary__{key}": value})), victims)
     assert found == set(TASKS) - {"clean pgd"}
 
 
@@ -511,37 +512,37 @@ def test_the_adversary_changes_the_keys_of_victims_that_have_one(change, bench, 
     ],
     ids=str,
 )
-def test_policy_and_statistics_change_no_key(change, bench, victims, tmp_path):
-    assert known(replace(bench, recipe=tiny_recipe(tmp_path, **change)), victims) == set(TASKS)
+def test_policy_and_statistics_change_no_key(change, setup, victims, tmp_path):
+    assert known(replace(setup, recipe=tiny_recipe(tmp_path, **change)), victims) == set(TASKS)
 
 
-def test_a_learnability_bound_changes_the_key_of_the_surrogate_alone(bench, victims, tmp_path):
-    seeds, path = make_laboratory(bench).seeds, tmp_path / "victims.jsonl"
+def test_a_learnability_bound_changes_the_key_of_the_surrogate_alone(setup, victims, tmp_path):
+    seeds, path = make_runner(setup).seeds, tmp_path / "victims.jsonl"
     tasks = {str(number): make_task("protected", seed=seeds.of("protected", number)) for number in range(2)}
     tasks |= {kind: make_task(kind, seed=seeds.of(kind, 0)) for kind in ("clean", "random")}
-    laboratory = make_laboratory(bench, path)
+    runner = make_runner(setup, path)
     for task in tasks.values():
-        laboratory.make(task)
-    asked = replace(bench, recipe=tiny_recipe(tmp_path, learnability__samples=3))
+        runner.make(task)
+    asked = replace(setup, recipe=tiny_recipe(tmp_path, learnability__samples=3))
     assert known(asked, path, tasks) == {"1", "clean", "random"}
     assert known(asked, victims) == set(TASKS)
-    assert make_laboratory(asked).make(tasks["0"]).learnability is not None
+    assert make_runner(asked).make(tasks["0"]).learnability is not None
 
 
-def test_another_release_changes_the_keys_of_what_learns_from_it(bench, scene, recipe, victims, tmp_path):
-    other = make_bench(recipe, protect(scene.clean, tmp_path / "copy", seed=1), scene.clean, scene.test)
+def test_another_release_changes_the_keys_of_what_learns_from_it(setup, scene, recipe, victims, tmp_path):
+    other = make_setup(recipe, protect(scene.clean, tmp_path / "copy", seed=1), scene.clean, scene.test)
     assert known(other, victims) == BASELINES
 
 
-def test_seeds_go_by_what_an_owner_can_choose_and_those_of_baselines_not_by_the_release(bench, scene, recipe, tmp_path):
-    """Whoever chooses test pictures, or one noise of many, does not know before which victims will be trained."""
-    own = make_laboratory(bench).seeds
+def test_seeds_go_by_what_an_owner_can_choose_and_those_of_baselines_not_by_the_release(setup, scene, recipe, tmp_path):
+    """Whoever chooses test images, or one noise of many, does not know before which victims will be trained."""
+    own = make_runner(setup).seeds
     copy, test = protect(scene.clean, tmp_path / "copy", seed=1), Path(shutil.copytree(scene.test, tmp_path / "test"))
-    release = make_laboratory(make_bench(recipe, copy, scene.clean, scene.test)).seeds
+    release = make_runner(make_setup(recipe, copy, scene.clean, scene.test)).seeds
     assert (release.clean, release.holdout) == (own.clean, own.holdout)
     assert release.release != own.release
     draw(test / "dog" / "3.png", 999)
-    holdout = make_laboratory(make_bench(recipe, scene.copy, scene.clean, test)).seeds
+    holdout = make_runner(make_setup(recipe, scene.copy, scene.clean, test)).seeds
     assert (holdout.clean, holdout.release) == (own.clean, own.release)
     assert holdout.holdout != own.holdout
     for kind in KINDS:
@@ -550,26 +551,26 @@ def test_seeds_go_by_what_an_owner_can_choose_and_those_of_baselines_not_by_the_
         assert (found[0] == found[1]) == (kind in ("clean", "random", "yardstick")), kind
 
 
-def test_the_originals_of_a_class_are_one_set_wherever_they_lie(bench, scene, recipe, tmp_path):
+def test_the_originals_of_a_class_are_one_set_wherever_they_lie(setup, scene, recipe, tmp_path):
     """Or another file name would be another draw of seeds."""
     for folder in ("clean", "copy"):
         shutil.copytree(scene.root / folder, tmp_path / folder)
         (tmp_path / folder / "cat" / "0.png").rename(tmp_path / folder / "cat" / "z.png")
-    other = make_bench(recipe, tmp_path / "copy", tmp_path / "clean", scene.test)
-    assert make_laboratory(other).seeds.clean == make_laboratory(bench).seeds.clean
+    other = make_setup(recipe, tmp_path / "copy", tmp_path / "clean", scene.test)
+    assert make_runner(other).seeds.clean == make_runner(setup).seeds.clean
 
 
-def test_the_same_pictures_elsewhere_are_the_same(scene, recipe, victims, tmp_path):
+def test_the_same_images_elsewhere_are_the_same(scene, recipe, victims, tmp_path):
     for path in (scene.clean, scene.copy, scene.test):
         shutil.copytree(path, tmp_path / path.name)
-    moved = make_bench(recipe, tmp_path / "copy", tmp_path / "clean", tmp_path / "test")
+    moved = make_setup(recipe, tmp_path / "copy", tmp_path / "clean", tmp_path / "test")
     assert known(moved, victims) == set(TASKS)
 
 
-def test_one_test_picture_changes_every_key(scene, recipe, victims, tmp_path):
+def test_one_test_image_changes_every_key(scene, recipe, victims, tmp_path):
     other = Path(shutil.copytree(scene.test, tmp_path / "test"))
     draw(other / "dog" / "3.png", 999)
-    assert known(make_bench(recipe, scene.copy, scene.clean, other), victims) == set()
+    assert known(make_setup(recipe, scene.copy, scene.clean, other), victims) == set()
 
 
 def test_one_original_or_one_label_changes_every_key(scene, recipe, victims, tmp_path):
@@ -579,21 +580,21 @@ def test_one_original_or_one_label_changes_every_key(scene, recipe, victims, tmp
             draw(clean / "cat" / "0.png", 77, (16, 16))
         else:
             (clean / "cat" / "0.png").rename(clean / "dog" / "9.png")
-        other = make_bench(recipe, protect(clean, tmp_path / name / "copy"), clean, scene.test)
+        other = make_setup(recipe, protect(clean, tmp_path / name / "copy"), clean, scene.test)
         assert known(other, victims) == set(), name
 
 
 def test_which_rows_are_held_out_changes_every_key(scene, recipe, victims, tmp_path):
-    kept = make_bench(recipe, scene.copy, scene.clean, None)
+    kept = make_setup(recipe, scene.copy, scene.clean, None)
     path = tmp_path / "victims.jsonl"
-    make_laboratory(kept, path).make(make_task())
+    make_runner(kept, path).make(make_task())
     assert known(kept, path, {"clean": make_task()}) == {"clean"}
-    more = make_bench(tiny_recipe(tmp_path, holdout__share=0.6), scene.copy, scene.clean, None)
+    more = make_setup(tiny_recipe(tmp_path, holdout__share=0.6), scene.copy, scene.clean, None)
     assert known(more, path, {"clean": make_task()}) == set()
 
 
 def shrink(folder: Path, to: Path) -> Path:
-    """The same pictures as the grid of 8 × 8 shows them."""
+    """The same images as the grid of 8 × 8 shows them."""
     for path in folder.glob("*/*.png"):
         small = to / path.relative_to(folder)
         small.parent.mkdir(parents=True, exist_ok=True)
@@ -602,59 +603,59 @@ def shrink(folder: Path, to: Path) -> Path:
 
 
 def test_originals_that_look_alike_on_the_grid_are_told_apart_for_filters_see_them_at_their_own_size(
-    bench, scene, recipe, victims, tmp_path
+    setup, scene, recipe, victims, tmp_path
 ):
     clean = shrink(scene.clean, tmp_path / "clean")
-    shrunk = make_bench(recipe, protect(clean, tmp_path / "copy"), clean, scene.test)
-    one, other = (make_laboratory(each).images.prepare(make_task())[0].images for each in (bench, shrunk))
+    shrunk = make_setup(recipe, protect(clean, tmp_path / "copy"), clean, scene.test)
+    one, other = (make_runner(each).images.prepare(make_task())[0].images for each in (setup, shrunk))
     assert torch.equal(one, other)
-    blurred = [make_laboratory(each).images.prepare(make_task(threat="mean"))[0].images for each in (bench, shrunk)]
+    blurred = [make_runner(each).images.prepare(make_task(threat="mean"))[0].images for each in (setup, shrunk)]
     assert not torch.equal(*blurred)
     assert known(shrunk, victims) == set()
 
 
-def test_so_are_releases(bench, scene, recipe, victims, tmp_path):
-    shrunk = make_bench(recipe, shrink(scene.copy, tmp_path / "copy"), scene.clean, scene.test)
-    one, other = (make_laboratory(each).images.prepare(make_task("protected"))[0].images for each in (bench, shrunk))
+def test_so_are_releases(setup, scene, recipe, victims, tmp_path):
+    shrunk = make_setup(recipe, shrink(scene.copy, tmp_path / "copy"), scene.clean, scene.test)
+    one, other = (make_runner(each).images.prepare(make_task("protected"))[0].images for each in (setup, shrunk))
     assert torch.equal(one, other)
     assert known(shrunk, victims) == BASELINES
 
 
-def test_so_are_test_pictures_for_filters_see_them_at_their_own_size_too(scene, recipe, tmp_path):
+def test_so_are_test_images_for_filters_see_them_at_their_own_size_too(scene, recipe, tmp_path):
     large = tmp_path / "large"
     for number, name in enumerate(("cat", "dog")):
         draw(large / name / "0.png", 700 + number, (16, 16))
     small = shrink(large, tmp_path / "small")
     tasks = {threat: make_task(threat=threat) for threat in ("standard", "mean", "mean(on=both)")}
     path = tmp_path / "victims.jsonl"
-    laboratory = make_laboratory(make_bench(recipe, scene.copy, scene.clean, large), path)
+    runner = make_runner(make_setup(recipe, scene.copy, scene.clean, large), path)
     for task in tasks.values():
-        laboratory.make(task)
-    found = known(make_bench(recipe, scene.copy, scene.clean, small), path, tasks)
+        runner.make(task)
+    found = known(make_setup(recipe, scene.copy, scene.clean, small), path, tasks)
     assert found == set()
 
 
 def test_the_radius_changes_the_random_control_alone_and_by_whole_levels(scene, recipe, victims):
     for rho_u, expected in ((Fraction(9, 255), set(TASKS) - {"random"}), (Fraction(17, 510), set(TASKS))):
-        assert known(make_bench(recipe, scene.copy, scene.clean, scene.test, rho_u), victims) == expected
+        assert known(make_setup(recipe, scene.copy, scene.clean, scene.test, rho_u), victims) == expected
 
 
 def test_in_a_partial_release_the_random_control_depends_on_which_rows_are_protected(scene, recipe, tmp_path):
     tasks = {name: make_task(name) for name in KINDS}
     path = tmp_path / "victims.jsonl"
-    benches = {}
+    setups = {}
     for name in ("cat", "dog"):
         copy = protect(scene.clean, tmp_path / name, only=f"{name}/[01].png")
-        benches[name] = make_bench(recipe, copy, scene.clean, scene.test)
-        assert make_laboratory(benches[name]).bench.is_partial
-    laboratory = make_laboratory(benches["cat"], path)
+        setups[name] = make_setup(recipe, copy, scene.clean, scene.test)
+        assert make_runner(setups[name]).setup.is_partial
+    runner = make_runner(setups["cat"], path)
     for task in tasks.values():
-        laboratory.make(task)
-    assert known(benches["cat"], path, tasks) == set(KINDS)
-    assert known(benches["dog"], path, tasks) == {"clean", "yardstick"}
+        runner.make(task)
+    assert known(setups["cat"], path, tasks) == set(KINDS)
+    assert known(setups["dog"], path, tasks) == {"clean", "yardstick"}
 
 
-def test_a_weights_file_counts_by_its_bytes_not_by_its_place(bench, tmp_path):
+def test_a_weights_file_counts_by_its_bytes_not_by_its_place(setup, tmp_path):
     for name, seed in (("one", 1), ("same", 1), ("other", 2)):
         (tmp_path / name).mkdir()
         torch.save(build_model("small_vgg", 2, 8, seed).network.state_dict(), tmp_path / name / "w.pt")
@@ -662,24 +663,24 @@ def test_a_weights_file_counts_by_its_bytes_not_by_its_place(bench, tmp_path):
         n: make_task(network=f"small_vgg(weights={tmp_path / n / 'w.pt'},resize=8)") for n in ("one", "same", "other")
     }
     path = tmp_path / "victims.jsonl"
-    make_laboratory(bench, path).make(tasks["one"])
-    assert {name for name, task in tasks.items() if known(bench, path, {name: task})} == {"one", "same"}
+    make_runner(setup, path).make(tasks["one"])
+    assert {name for name, task in tasks.items() if known(setup, path, {name: task})} == {"one", "same"}
     larger = make_task(network=f"small_vgg(weights={tmp_path / 'one' / 'w.pt'},resize=16)")
-    assert known(bench, path, {"larger": larger}) == set()
+    assert known(setup, path, {"larger": larger}) == set()
 
 
-def train(bench: Bench, path: Path, cache: Path, task: Task) -> tuple[VictimRecord, int]:
+def train(setup: AuditSetup, path: Path, cache: Path, task: Task) -> tuple[VictimRecord, int]:
     """The record, and how many training steps it took."""
     steps: list[int] = []
-    record = make_laboratory(bench, path, cache).make(task, lambda step, _: steps.append(step))
+    record = make_runner(setup, path, cache).make(task, lambda step, _: steps.append(step))
     return record, len(steps)
 
 
-def test_a_second_audit_does_not_pay_for_baselines_again_but_for_its_own_release(bench, scene, recipe, tmp_path):
+def test_a_second_audit_does_not_pay_for_baselines_again_but_for_its_own_release(setup, scene, recipe, tmp_path):
     cache = tmp_path / "cache"
-    other = make_bench(recipe, protect(scene.clean, tmp_path / "copy", seed=1), scene.clean, scene.test)
+    other = make_setup(recipe, protect(scene.clean, tmp_path / "copy", seed=1), scene.clean, scene.test)
     for kind, cost in (("clean", 0), ("random", 0), ("protected", 2)):
-        first, steps = train(bench, tmp_path / "one.jsonl", cache, make_task(kind))
+        first, steps = train(setup, tmp_path / "one.jsonl", cache, make_task(kind))
         assert steps == 2
         second, steps = train(other, tmp_path / "other.jsonl", cache, make_task(kind))
         assert steps == cost, kind
@@ -688,25 +689,25 @@ def test_a_second_audit_does_not_pay_for_baselines_again_but_for_its_own_release
     assert len((tmp_path / "other.jsonl").read_text().splitlines()) == 3
 
 
-def test_a_damaged_baseline_is_trained_again_to_the_same_record(bench, tmp_path):
+def test_a_damaged_baseline_is_trained_again_to_the_same_record(setup, tmp_path):
     cache = tmp_path / "cache"
-    first, _ = train(bench, tmp_path / "one.jsonl", cache, make_task())
+    first, _ = train(setup, tmp_path / "one.jsonl", cache, make_task())
     damage(cache / f"{first.key}.json", "half")
-    second, steps = train(bench, tmp_path / "other.jsonl", cache, make_task())
+    second, steps = train(setup, tmp_path / "other.jsonl", cache, make_task())
     assert steps == 2
     assert second.model_copy(update={"seconds": first.seconds}) == first
-    assert train(bench, tmp_path / "third.jsonl", cache, make_task())[1] == 0
+    assert train(setup, tmp_path / "third.jsonl", cache, make_task())[1] == 0
 
 
 def test_the_random_control_of_unprotected_images_is_noisy_and_that_of_any_release_of_that_radius(
-    bench, scene, recipe, tmp_path
+    setup, scene, recipe, tmp_path
 ):
     """What an audit of unprotected images caches is what audits of protected ones find."""
-    nothing = replace(make_bench(recipe, scene.clean, scene.clean, scene.test, rho_u=None), rho_u=Fraction(8, 255))
+    nothing = replace(make_setup(recipe, scene.clean, scene.clean, scene.test, rho_u=None), rho_u=Fraction(8, 255))
     assert not nothing.target.changed.any()
-    own = [make_laboratory(nothing).images.prepare(make_task(kind))[0].images.int() for kind in ("random", "clean")]
+    own = [make_runner(nothing).images.prepare(make_task(kind))[0].images.int() for kind in ("random", "clean")]
     assert (own[0] - own[1]).abs().max() >= 4
-    assert torch.equal(make_laboratory(bench).images.prepare(make_task("random"))[0].images.int(), own[0])
+    assert torch.equal(make_runner(setup).images.prepare(make_task("random"))[0].images.int(), own[0])
     path = tmp_path / "victims.jsonl"
-    make_laboratory(nothing, path).make(make_task("random"))
-    assert known(bench, path, {"random": make_task("random")}) == {"random"}
+    make_runner(nothing, path).make(make_task("random"))
+    assert known(setup, path, {"random": make_task("random")}) == {"random"}

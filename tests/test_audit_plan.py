@@ -253,13 +253,13 @@ def test_the_name_of_a_victim_tells_all_that_makes_it_another():
 def test_what_verify_would_not_read_is_refused_before_it_is_trained(images, classes, words):
     recipe = load_audit_recipe("audit-quick")
     target = SimpleNamespace(classes=[str(number) for number in range(classes)])
-    bench = SimpleNamespace(recipe=recipe, is_partial=False, holdout=range(images), target=target)
+    setup = SimpleNamespace(recipe=recipe, is_partial=False, holdout=range(images), target=target)
     rows = plan_rows(recipe, "small_resnet", RHO_A)
     if words is None:
-        require_room(rows, bench)
+        require_room(rows, setup)
     else:
         with pytest.raises(InputError, match=words):
-            require_room(rows, bench)
+            require_room(rows, setup)
 
 
 def test_more_victims_than_anybody_trains_are_refused_before_they_are_listed(tmp_path):

@@ -10,10 +10,10 @@ import yaml
 
 from rem_release.errors import InputError
 from rem_release.models import MODELS, build_model
-from rem_release.recipe_files import recipe_names, recipe_text
+from rem_release.recipe_files import hash_document, recipe_names, recipe_text
 from rem_release.release.canonical import sha256_file
-from rem_release.release.certificate import LEAST_SEEDS, TIERS, read_certificate
-from rem_release.verdict.plan import needs_yardstick, plan_rows
+from rem_release.release.certificate import MIN_SEEDS, TIERS, read_certificate
+from rem_release.verdict.plan import describe_training, needs_yardstick, plan_rows, yardstick
 from rem_release.verdict.recipe import (
     ARCHITECTURES,
     SHIPPED_ARCHITECTURES,
@@ -35,6 +35,7 @@ from tests.command_line import run
 from tests.gratings import draw_gratings, write_classes
 
 RHO_A = Fraction(4, 255)
+PRECISIONS = ("fp32", "tf32", "bf16")
 SHIPPED = [name for name in recipe_names() if name.startswith("audit-")]
 
 
@@ -101,7 +102,7 @@ def test_the_paper_recipe_is_the_paper_s_training_and_grid():
 def test_every_shipped_recipe_bounds_what_it_requires(name):
     """Three seeds or more of every row that decides, and victims that are nobody's own."""
     recipe = load_audit_recipe(name)
-    assert recipe.seeds.required >= LEAST_SEEDS
+    assert recipe.seeds.required >= MIN_SEEDS
     assert not needs_yardstick(recipe)
     rows = plan_rows(recipe, "resnet18", RHO_A)
     assert {row.seeds for row in rows if row.tier in SHIPPED_REQUIRED} == {recipe.seeds.required}
@@ -251,6 +252,48 @@ def test_a_recipe_that_was_changed_is_not_called_by_the_name_of_the_shipped_one(
     assert name_recipe("audit-quick", changed) == "audit-quick, changed in victim.epochs, tiers.standard.limit"
     path = write_audit_recipe(tmp_path / "audit-quick.yaml")
     assert name_recipe(str(path), load_audit_recipe(str(path))) == "the owner's audit-quick.yaml"
+
+
+def test_every_shipped_recipe_names_its_precision():
+    found = {name: yaml.safe_load(recipe_text(name))["victim"].get("precision") for name in SHIPPED}
+    assert found == {"audit-quick": "fp32", "audit-standard": "bf16", "audit-paper": "fp32"}
+
+
+@pytest.mark.parametrize("text", ["no", '"no"', "fp32"])
+def test_the_precision_no_of_earlier_versions_is_fp32(text):
+    recipe = load_audit_recipe("audit-quick", {"victim.precision": text})
+    assert recipe == load_audit_recipe("audit-quick")
+    assert (recipe.victim.precision, name_recipe("audit-quick", recipe)) == ("fp32", "audit-quick")
+
+
+def test_a_recipe_without_a_precision_is_of_fp32_as_it_was(tmp_path):
+    assert "precision" not in AUDIT["victim"]
+    assert read_recipe(tmp_path).victim.precision == "fp32"
+
+
+def test_seeds_are_those_that_fp32_had_under_its_old_name(tmp_path):
+    """Certificates of earlier versions stand on them, and so do answers that anybody can compute again."""
+    document = read_recipe(tmp_path).to_dict()
+    old = {"adversary": document["adversary"], "origin": "given", "victim": {**document["victim"], "precision": "no"}}
+    assert describe_training(read_recipe(tmp_path), "given") == hash_document(old)
+    hashes = {describe_training(read_recipe(tmp_path, victim__precision=each), "given") for each in PRECISIONS}
+    assert len(hashes) == len(PRECISIONS)
+
+
+def test_a_certificate_says_in_what_its_victims_were_computed(tmp_path):
+    published = read_recipe(tmp_path, victim__precision="auto").published()
+    with pytest.raises(InputError, match=r"victim\.precision auto does not say"):
+        AuditRecipe.of(published)
+
+
+def test_a_yardstick_has_the_precision_of_its_own_recipe(tmp_path):
+    assert yardstick(read_recipe(tmp_path, victim__precision="bf16")).victim.precision == "fp32"
+
+
+@pytest.mark.parametrize("text", ["fp16", "yes", "0", "null"])
+def test_other_precisions_are_refused(text):
+    with pytest.raises(InputError, match=r"victim\.precision: Input should be 'auto', 'fp32', 'tf32' or 'bf16'"):
+        load_audit_recipe("audit-quick", {"victim.precision": text})
 
 
 def test_of_which_weights_they_are_the_certificate_s_recipe_is_read_again(tmp_path):

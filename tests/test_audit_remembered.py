@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from accelerate import Accelerator
 
-from rem_release.audit.bench import Bench
-from rem_release.audit.laboratory import Laboratory
+from rem_release.audit.inputs.holdout import choose_holdout
+from rem_release.audit.inputs.target import open_target
 from rem_release.audit.ledger import Ledger
-from rem_release.audit.material.holdout import choose_holdout
-from rem_release.audit.material.target import open_target
+from rem_release.audit.runner import VictimRunner
+from rem_release.audit.setup import AuditSetup
 from rem_release.threats.threat import parse_threat
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import parse_architecture
@@ -41,7 +41,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scene(audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the run, whose originals and test pictures lie where they lay."""
+    """A copy of the run, whose originals and test images lie where they lay."""
     monkeypatch.setenv("REM_RELEASE_CACHE", str(audited / "cache"))
     shutil.copytree(audited / "run", tmp_path / "run")
     return tmp_path
@@ -54,7 +54,7 @@ def audit_again(scene: Path, audited: Path, *options: object) -> Result:
 
 @pytest.fixture
 def damaged(audited: Path) -> Callable[[str], None]:
-    """Overwrites pictures with bytes that are none, of the same number and time; mends them at the end."""
+    """Overwrites images with bytes that are none, of the same number and time; mends them at the end."""
     before: dict[Path, tuple[bytes, os.stat_result]] = {}
 
     def damage(folder: str, *, keep_times: bool = True) -> None:
@@ -84,18 +84,18 @@ def test_an_audit_whose_victims_are_all_known_decodes_nothing(scene: Path, audit
     assert read_certificate(scene / "run") == read_certificate(audited / "run")
 
 
-def test_a_laboratory_and_its_keys_read_no_picture(scene: Path, audited: Path, tmp_path: Path, damaged) -> None:
+def test_a_runner_and_its_keys_read_no_image(scene: Path, audited: Path, tmp_path: Path, damaged) -> None:
     damaged("clean")
     damaged("test")
     target = open_target(scene / "run")
     holdout = choose_holdout(target, str(audited / "test"), target.run, 0.2, "refuse")
     recipe = read_recipe(tmp_path, **QUICK)
-    bench = Bench(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
-    laboratory = Laboratory(bench, Ledger(scene / "run" / "audit" / "victims.jsonl", None), Accelerator(cpu=True))
+    setup = AuditSetup(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
+    runner = VictimRunner(setup, Ledger(scene / "run" / "audit" / "victims.jsonl", None), Accelerator(cpu=True))
     network = parse_architecture("small_resnet")
-    seed = laboratory.seeds.of("protected", 0)
-    assert laboratory.known(Task(network, parse_threat("standard"), "protected", seed)) is not None
-    assert laboratory.known(Task(network, parse_threat("mean(on=both)"), "protected", seed)) is None
+    seed = runner.seeds.of("protected", 0)
+    assert runner.known(Task(network, parse_threat("standard"), "protected", seed)) is not None
+    assert runner.known(Task(network, parse_threat("mean(on=both)"), "protected", seed)) is None
 
 
 def test_what_is_decoded_after_all_is_held_against_what_is_remembered(scene: Path, audited: Path, damaged) -> None:
@@ -106,7 +106,7 @@ def test_what_is_decoded_after_all_is_held_against_what_is_remembered(scene: Pat
     assert "cannot be read any more" in found.err
 
 
-def test_a_test_picture_that_changed_is_refused(scene: Path, audited: Path) -> None:
+def test_a_test_image_that_changed_is_refused(scene: Path, audited: Path) -> None:
     path = audited / "test" / "blue" / "00.png"
     before, status = path.read_bytes(), path.stat()
     recipe = write_audit_recipe(scene / "other.yaml", **{**QUICK, "victim__learning_rate": 0.04})
@@ -166,4 +166,4 @@ def test_overlaps_that_were_dropped_are_not_remembered_as_refused(scene: Path, a
         assert (holdout["images"], holdout["dropped"]) == (20, 1)
     refused = audit_again(scene, audited, "--holdout", scene / "leaky")
     assert refused.code == 2
-    assert "lies within 0 levels of the original" in refused.err
+    assert "is within 0 levels of the original" in refused.err

@@ -14,12 +14,12 @@ from scipy import stats
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as tv
 
-from rem_release.audit.bench import Bench
-from rem_release.audit.laboratory import Laboratory
+from rem_release.audit.inputs.holdout import choose_holdout
+from rem_release.audit.inputs.sets import add_random_signs, read_testing, read_training
+from rem_release.audit.inputs.target import open_target
 from rem_release.audit.ledger import Ledger
-from rem_release.audit.material.holdout import choose_holdout
-from rem_release.audit.material.sets import add_random_signs, read_testing, read_training
-from rem_release.audit.material.target import open_target
+from rem_release.audit.runner import VictimRunner
+from rem_release.audit.setup import AuditSetup
 from rem_release.audit.step import make_step
 from rem_release.data.images.pixels import pixel_hash
 from rem_release.release.certificate import read_certificate
@@ -42,8 +42,8 @@ def photograph(height: int, width: int) -> np.ndarray:
     return skimage.data.coffee()[100 : 100 + height, 200 : 200 + width]
 
 
-def planes(picture: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(picture.transpose(2, 0, 1).copy())
+def planes(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())
 
 
 # what is computed
@@ -53,13 +53,13 @@ def planes(picture: np.ndarray) -> torch.Tensor:
 def test_training_views_are_torchvision_s_resized_crops_of_photographs(kind, antialias):
     flips = 0
     for height, width in SIZES:
-        picture = photograph(height, width)
-        views = CropPipeline(24, kind, antialias, 0.08, 5).train(picture, "a")
+        image = photograph(height, width)
+        views = CropPipeline(24, kind, antialias, 0.08, 5).train(image, "a")
         assert (views.dtype, views.shape) == (torch.uint8, (5, 3, 24, 24))
         for view, found in enumerate(views):
             numbers = draw_numbers(f"a {view}")
             crop = choose_crop(height, width, 0.08, numbers)
-            expected = tv.resized_crop(planes(picture), *crop, [24, 24], InterpolationMode(kind), antialias)
+            expected = tv.resized_crop(planes(image), *crop, [24, 24], InterpolationMode(kind), antialias)
             flips += numbers[-1] < 0.5
             assert torch.equal(found, tv.horizontal_flip(expected) if numbers[-1] < 0.5 else expected)
     assert 0 < flips < 5 * len(SIZES)
@@ -73,10 +73,10 @@ def test_test_views_are_resize_and_centre_crop(kind, antialias, side):
         [v2.Resize(resized, InterpolationMode(kind), antialias=antialias), v2.CenterCrop(side)],
     )
     for height, width in SIZES:
-        picture = photograph(height, width)
-        found = CropPipeline(side, kind, antialias).test(picture)
+        image = photograph(height, width)
+        found = CropPipeline(side, kind, antialias).test(image)
         assert (found.dtype, found.shape) == (torch.uint8, (1, 3, side, side))
-        assert torch.equal(found[0], pipeline(planes(picture)))
+        assert torch.equal(found[0], pipeline(planes(image)))
 
 
 @pytest.mark.parametrize(("height", "width"), [(60, 90), (90, 60), (64, 64), (30, 200), (200, 30)])
@@ -114,20 +114,20 @@ def test_where_no_try_fits_the_centre_is_taken_as_torchvision_takes_it(size, cro
 
 
 def test_draws_depend_on_key_and_view_alone():
-    picture = photograph(80, 60)
-    views = CropPipeline(16, views=6).train(picture, "a")
-    assert torch.equal(CropPipeline(16, views=2).train(picture, "a"), views[:2])
-    assert torch.equal(CropPipeline(16, views=6).train(picture.copy(), "a"), views)
+    image = photograph(80, 60)
+    views = CropPipeline(16, views=6).train(image, "a")
+    assert torch.equal(CropPipeline(16, views=2).train(image, "a"), views[:2])
+    assert torch.equal(CropPipeline(16, views=6).train(image.copy(), "a"), views)
     assert len({view.numpy().tobytes() for view in views}) == 6
-    assert not torch.equal(CropPipeline(16, views=6).train(picture, "b"), views)
-    smaller = CropPipeline(8, views=6).train(picture, "a")  # the same crops at another size
+    assert not torch.equal(CropPipeline(16, views=6).train(image, "b"), views)
+    smaller = CropPipeline(8, views=6).train(image, "a")  # the same crops at another size
     again = torch.nn.functional.avg_pool2d(views.float(), 2)
     assert (smaller - again).abs().mean() < 0.25 * (smaller - again.flip(0)).abs().mean()
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`photos` and `run`: pictures of several sizes, and a duplicate: dog/3 shows cat/0; `test`."""
+    """`photos` and `run`: images of several sizes, and a duplicate: dog/3 shows cat/0; `test`."""
     folder = tmp_path_factory.mktemp("scene")
     sizes = [(8, 8), (20, 30), (3, 40), (60, 45)]
     for number, name in enumerate(("cat", "dog")):
@@ -147,8 +147,8 @@ def test_every_kind_is_seen_through_the_same_crops_in_whatever_order(scene):
         for row in rows:
             clean = target.clean(row)
             signs = add_random_signs(clean, 8, 0, pixel_hash(clean))
-            picture = {"clean": clean, "protected": target.protected(row), "random": signs}[kind]
-            expected = fit.train(picture, f"0 {pixel_hash(clean)}")
+            image = {"clean": clean, "protected": target.protected(row), "random": signs}[kind]
+            expected = fit.train(image, f"0 {pixel_hash(clean)}")
             assert torch.equal(found.images[3 * row : 3 * row + 3], expected)
         backwards = read_training(target, kind, rows[::-1].copy(), None, (), fit, 0)
         assert torch.equal(backwards.images.unflatten(0, (8, 3)).flip(0).flatten(0, 1), found.images)
@@ -160,22 +160,22 @@ def test_every_kind_is_seen_through_the_same_crops_in_whatever_order(scene):
 def test_filters_come_before_the_crops_and_originals_of_a_part_after_none(scene):
     target, fit, rows = open_target(scene / "run"), CropPipeline(12, views=2), np.arange(8)
     mask = np.array([True, False] * 4)
-    found = read_training(target, "protected", rows, mask, (Jpeg(quality=10).filter_picture,), fit, 0).images
+    found = read_training(target, "protected", rows, mask, (Jpeg(quality=10).filter_image,), fit, 0).images
     for row in rows:
-        picture = target.protected(row) if mask[row] else target.clean(row)
+        image = target.protected(row) if mask[row] else target.clean(row)
         assert torch.equal(
             found[2 * row : 2 * row + 2],
-            fit.train(Jpeg(quality=10).filter_picture(picture), f"0 {target.clean_hash(row)}"),
+            fit.train(Jpeg(quality=10).filter_image(image), f"0 {target.clean_hash(row)}"),
         )
 
 
-def test_test_pictures_are_resized_and_cropped_once(scene):
+def test_test_images_are_resized_and_cropped_once(scene):
     target = open_target(scene / "run")
     holdout = choose_holdout(target, str(scene / "test"), None, 0.2, "refuse")
     found = read_testing(holdout, (), CropPipeline(12, "bicubic", views=7))
     assert (found.images.shape, found.labels.tolist()) == ((8, 3, 12, 12), [0] * 4 + [1] * 4)
     for row in range(8):
-        assert torch.equal(found.images[row], CropPipeline(12, "bicubic").test(holdout.picture(row))[0])
+        assert torch.equal(found.images[row], CropPipeline(12, "bicubic").test(holdout.image(row))[0])
 
 
 # the notation
@@ -212,7 +212,7 @@ def test_the_name_says_what_differs_from_the_ordinary(text, name):
         ("resized_crop(views=0)", "threat resized_crop: views: Input should be greater than or equal to 1"),
         ("resized_crop(views=65)", "threat resized_crop: views: Input should be less than or equal to 64"),
         ("resized_crop(on=both)", "threat resized_crop has no parameter 'on'; it has size, interpolation, antialias, "),
-        ("resized_crop+resized_crop(size=2)", "resized_crop stands twice"),
+        ("resized_crop+resized_crop(size=2)", "resized_crop appears twice"),
         ("resized_crop+eot", "resized_crop and eot do not go together"),
         ("orthogonal(on=both)+resized_crop", "orthogonal and resized_crop do not go together"),
     ],
@@ -239,55 +239,55 @@ def test_the_network_sees_a_part_of_the_working_resolution_but_never_less_than_8
 # victims
 
 
-def open_bench(scene: Path, folder: Path, **changes: object) -> Bench:
+def open_setup(scene: Path, folder: Path, **changes: object) -> AuditSetup:
     target = open_target(scene / "run")
     holdout = choose_holdout(target, str(scene / "test"), None, 0.2, "refuse")
     recipe = read_recipe(folder, **changes)
-    return Bench(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
+    return AuditSetup(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
 
 
 def task(threat: str, trained_on="protected") -> Task:
     return Task(parse_architecture("small_resnet"), parse_threat(threat), trained_on, 0)
 
 
-def test_the_laboratory_brings_views_of_the_asked_size_and_whole_pictures_as_before(scene, tmp_path):
-    laboratory = Laboratory(open_bench(scene, tmp_path), Ledger(None, None), Accelerator(cpu=True))
+def test_the_runner_brings_views_of_the_asked_size_and_whole_images_as_before(scene, tmp_path):
+    runner = VictimRunner(open_setup(scene, tmp_path), Ledger(None, None), Accelerator(cpu=True))
     for threat, side, views in (
         ("resized_crop(size=0.5,views=2)", 8, 2),
         ("standard", 16, 1),
         ("resized_crop(size=1.5)", 24, 8),
         ("jpeg(quality=10)+resized_crop(views=1)", 16, 1),
     ):
-        images, test_images, test_labels = laboratory.images.prepare(task(threat))
+        images, test_images, test_labels = runner.images.prepare(task(threat))
         assert images.images.shape == (8 * views, 3, side, side)
         assert images.labels.tolist() == [0] * 4 * views + [1] * 4 * views
         assert (test_images.shape, len(test_labels)) == ((8, 3, side, side), 8)
 
 
 def test_the_clean_part_is_every_view_of_the_clean_rows(scene, tmp_path):
-    bench = open_bench(scene, tmp_path)
-    laboratory = Laboratory(bench, Ledger(None, None), Accelerator(cpu=True))
+    setup = open_setup(scene, tmp_path)
+    runner = VictimRunner(setup, Ledger(None, None), Accelerator(cpu=True))
     threat = "mixed(protected=0.5)+resized_crop(views=3)"
-    rows = np.flatnonzero(~bench.protected_rows(parse_threat(threat)))
+    rows = np.flatnonzero(~setup.protected_rows(parse_threat(threat)))
     assert len(rows) == 4
-    images, _, _ = laboratory.images.prepare(task(threat, "clean part"))
+    images, _, _ = runner.images.prepare(task(threat, "clean part"))
     expected = read_training(
-        bench.target, "clean", bench.holdout.train_rows[rows], None, (), CropPipeline(16, views=3), 0
+        setup.target, "clean", setup.holdout.train_rows[rows], None, (), CropPipeline(16, views=3), 0
     )
     assert torch.equal(images.images, expected.images)
     assert torch.equal(images.labels, expected.labels)
 
 
 def test_every_parameter_makes_another_victim(scene, tmp_path, monkeypatch):
-    bench = open_bench(scene, tmp_path, **QUICK)
+    setup = open_setup(scene, tmp_path, **QUICK)
     ledger = Ledger(tmp_path / "victims.jsonl", tmp_path / "cache")
-    laboratory = Laboratory(bench, ledger, Accelerator(cpu=True))
+    runner = VictimRunner(setup, ledger, Accelerator(cpu=True))
     texts = ["standard", "resized_crop"]
     others = ["size=0.5", "interpolation=bicubic", "antialias=false", "min_area=0.5", "views=4"]
     texts += [f"resized_crop({each})" for each in others]
-    keys = {laboratory.make(task(text, "clean")).key for text in texts}
+    keys = {runner.make(task(text, "clean")).key for text in texts}
     assert len(keys) == len(texts)
-    again = Laboratory(replace(bench), Ledger(None, tmp_path / "cache"), Accelerator(cpu=True))
+    again = VictimRunner(replace(setup), Ledger(None, tmp_path / "cache"), Accelerator(cpu=True))
     assert again.known(task("resized_crop(views=8)", "clean")).key in keys
     assert again.known(task("resized_crop(views=9)", "clean")) is None
 

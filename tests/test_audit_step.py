@@ -21,7 +21,7 @@ from rem_release.audit.step import make_step
 from rem_release.audit.victim import _measure_attack, batch_seed, build_victim, name_classes, train_victim
 from rem_release.core.draws import Draws, Purpose, chain, uniform
 from rem_release.core.norms import random_start
-from rem_release.core.pgd import frozen
+from rem_release.core.pgd import frozen_in_eval_mode
 from rem_release.models import build_model
 from rem_release.threats.images import Batch, TestImages, TrainingImages
 from rem_release.threats.kinds.ueraser.augmentation import ueraser
@@ -40,7 +40,7 @@ RADII = {"linf": "8/255", "l2": "100/255", "l1": "1000/255"}
 
 
 def levels() -> Tensor:
-    """Ten pictures with black and white areas, so that the box counts: uint8 [10, 3, 8, 8]."""
+    """Ten images with black and white areas, so that the box counts: uint8 [10, 3, 8, 8]."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (10, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
     images[:, :, :3], images[:, :, 6:] = 0, 255
@@ -403,7 +403,7 @@ def test_the_adversary_on_its_own(recipe):
     x, y = levels().double() / 255, LABELS
     assert Threat().adversary is None
     batch = Batch(x, y, y, CLASSES, Draws(SEED, torch.arange(len(x)), 80))
-    with frozen(fresh_model()) as model:
+    with frozen_in_eval_mode(fresh_model()) as model:
         start, end = parse_threat("pgd(radius=8/255)").perturb(model, batch, recipe.adversary)
         losses = [F.cross_entropy(model(x + delta), y) for delta in (start.clamp(-x, 1 - x), end)]
     assert end.abs().max() <= 8 / 255 + 1e-12
@@ -454,7 +454,7 @@ def test_the_batches_of_a_victim_are_of_its_own_seed(tmp_path):
     for ours, plain in zip(found.model.parameters(), model.parameters(), strict=True):
         expected = plain - settings.learning_rate * (plain.grad + settings.weight_decay * plain)
         torch.testing.assert_close(ours.detach(), expected.detach(), atol=1e-5, rtol=1e-4)
-    assert found.watched.loss == [pytest.approx(loss.item(), abs=1e-5)]
+    assert found.curves.loss == [pytest.approx(loss.item(), abs=1e-5)]
 
 
 def test_what_a_trained_victim_leaves(tmp_path):
@@ -465,12 +465,12 @@ def test_what_a_trained_victim_leaves(tmp_path):
     tests = (levels().flip(-1), LABELS)
     found = train_victim(Accelerator(cpu=True), task, recipe, learnt, 10, *tests, lambda *at: ticks.append(at))
     assert ticks == [(step, 7) for step in range(1, 8)]
-    assert found.watched.steps == [2, 5, 7]
-    assert len(found.watched.loss) == len(found.watched.train_accuracy) == 3
+    assert found.curves.steps == [2, 5, 7]
+    assert len(found.curves.loss) == len(found.curves.train_accuracy) == 3
     assert found.named.shape == (3, 10)
     np.testing.assert_array_equal(found.named[-1], name_classes(found.model, tests[0]))
     correct = found.named[-1] == LABELS.numpy()
-    assert found.watched.test_accuracy[-1] == pytest.approx(float(balanced_accuracy(correct, LABELS.numpy())), abs=1e-6)
+    assert found.curves.test_accuracy[-1] == pytest.approx(float(balanced_accuracy(correct, LABELS.numpy())), abs=1e-6)
     fitted = name_classes(found.model, levels()) == LABELS.numpy()
     assert found.fit == pytest.approx(float(balanced_accuracy(fitted, LABELS.numpy())))
     assert found.attack_gain is not None
@@ -482,7 +482,7 @@ def test_what_pgd_gains_is_a_part_of_the_loss_so_that_networks_that_fit_well_are
     recipe = read_recipe(tmp_path, victim__least_steps=60, victim__batch_size=10, victim__learning_rate=0.05)
     learnt, task = TrainingImages(levels(), LABELS, CLASSES), make_task(threat="pgd(radius=2/255)")
     found = train_victim(Accelerator(cpu=True), task, recipe, learnt, 10, levels(), LABELS)
-    assert found.watched.loss[-1] < 0.05
+    assert found.curves.loss[-1] < 0.05
     assert found.attack_gain > 0.01
     with torch.no_grad():
         found.model.network.classifier.weight.zero_()  # nothing of the image reaches its answer
@@ -493,7 +493,7 @@ def test_more_evaluations_than_steps_and_more_images_asked_than_there_are(tmp_pa
     recipe = read_recipe(tmp_path, victim__least_steps=2, victim__evaluations=9, victim__batch_size=64)
     learnt = TrainingImages(levels(), LABELS, CLASSES)
     found = train_victim(Accelerator(cpu=True), make_task(), recipe, learnt, 10, levels(), LABELS)
-    assert found.watched.steps == [1, 2]
+    assert found.curves.steps == [1, 2]
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -544,7 +544,7 @@ def test_the_attack_is_measured_in_batches_no_larger_than_those_of_the_training(
     assert max(sizes) == 4
     assert sizes[-3:] == [4, 4, 2]
     assert ids[-10:] == list(range(10))
-    whole = _measure_attack(found.model, task, recipe, learnt, found.watched.steps[-1], 10)
+    whole = _measure_attack(found.model, task, recipe, learnt, found.curves.steps[-1], 10)
     assert found.attack_gain == pytest.approx(whole, rel=1e-4)  # float32 losses of other batches
 
 

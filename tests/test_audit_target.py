@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rem_release.audit.material.target import Target, open_target
+from rem_release.audit.inputs.target import Target, open_target
 from rem_release.data.in_order import map_in_order
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.documents import read_facts
@@ -38,7 +38,7 @@ def add_noise(source: Path, folder: Path, levels: int = 3) -> Path:
 
 
 def assert_pairs(target: Target, release: Path, originals: list[Path]) -> None:
-    """Every row is the released picture beside that original."""
+    """Every row is the released image beside that original."""
     rows = released(release)
     assert len(target) == len(rows) == len(originals)
     for row, original in enumerate(originals):
@@ -100,7 +100,7 @@ def test_rows_that_are_not_released_are_not_audited(tmp_path: Path, photographs:
         assert_pairs(target, run / "release", originals)
 
 
-def test_pictures_keep_their_own_size(tmp_path: Path, recipe: Path) -> None:
+def test_images_keep_their_own_size(tmp_path: Path, recipe: Path) -> None:
     sizes = [(8, 8), (20, 9), (3, 40), (1, 1)]
     for index, size in enumerate(sizes):
         for name in ("cat", "dog"):
@@ -119,11 +119,11 @@ def test_random_noise_names_no_network_and_no_adversary(tmp_path: Path, photogra
 
 
 def test_classes_without_rows_do_not_count(tmp_path: Path, photographs: Path, recipe: Path) -> None:
-    pictures = [{"bytes": (photographs / name).read_bytes(), "path": None} for name in NAMES]
+    images = [{"bytes": (photographs / name).read_bytes(), "path": None} for name in NAMES]
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=["unused", "cat", "owl", "dog"])}
     )
-    table = datasets.Dataset.from_dict({"image": pictures, "label": [1] * 4 + [3] * 4}, features=features)
+    table = datasets.Dataset.from_dict({"image": images, "label": [1] * 4 + [3] * 4}, features=features)
     table.to_parquet(tmp_path / "cats.parquet")
     succeed("protect", tmp_path / "cats.parquet", "--out", tmp_path / "run", "--recipe", recipe)
     target = open_target(tmp_path / "run")
@@ -248,14 +248,14 @@ def test_a_release_alone_needs_its_originals(tmp_path: Path, finished_run: Path,
     assert_pairs(target, release, [photographs / name for name in NAMES])
 
 
-def test_other_pictures_are_not_its_originals(tmp_path: Path, finished_run: Path) -> None:
+def test_other_images_are_not_its_originals(tmp_path: Path, finished_run: Path) -> None:
     others = draw_classes(tmp_path / "others", seed=500)
     release = bare_release(finished_run, tmp_path / "bare")
     with pytest.raises(InputError, match=r"row 0 is not cat/0\.png with noise of at most 8 levels.*--clean"):
         open_target(release, str(others))
 
 
-def test_pictures_of_other_labels_are_not_its_originals(tmp_path: Path, finished_run: Path, photographs: Path) -> None:
+def test_images_of_other_labels_are_not_its_originals(tmp_path: Path, finished_run: Path, photographs: Path) -> None:
     photos = Path(shutil.copytree(photographs, tmp_path / "photos"))
     (photos / "dog").rename(photos / "dig")
     release = bare_release(finished_run, tmp_path / "bare")
@@ -432,10 +432,10 @@ def test_large_patches_do_not_hide_the_original(tmp_path: Path, photographs: Pat
     assert open_target(copy, str(photographs)).rho_u > Fraction(200, 255)
 
 
-def test_a_copy_with_an_unreadable_picture_is_refused(tmp_path: Path, photographs: Path) -> None:
+def test_a_copy_with_an_unreadable_image_is_refused(tmp_path: Path, photographs: Path) -> None:
     copy = add_noise(photographs, tmp_path / "copy")
-    (copy / "dog" / "2.png").write_bytes(b"not a picture")
-    with pytest.raises(InputError, match=r"dog/2\.png of .*copy cannot be read \(text and no picture.*both copies"):
+    (copy / "dog" / "2.png").write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"dog/2\.png of .*copy cannot be read \(text, not an image.*both copies"):
         open_target(copy, str(photographs))
 
 

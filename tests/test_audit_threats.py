@@ -160,7 +160,7 @@ REFUSED = {
     "zzz": f"no threat 'zzz'; known: {', '.join(known_parts())}",
     "standard(radius=0)": "standard stands alone and has no parameters",
     "standard+jpeg(quality=10)": "standard stands alone",
-    "jpeg(quality=10)+jpeg(quality=50)": "jpeg stands twice",
+    "jpeg(quality=10)+jpeg(quality=50)": "jpeg appears twice",
     "mixup+cutmix": "mixup and cutmix do not go together",
     "eot+ueraser": "eot and ueraser do not go together",
     "linear_probe+two_layer_probe": "linear_probe and two_layer_probe do not go together",

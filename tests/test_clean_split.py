@@ -1,4 +1,4 @@
-"""A split that goes out without noise: what is written, what is refused, and what verify sees of it."""
+"""A split that is published without noise: what is written, what is refused, and what verify sees of it."""
 
 import hashlib
 import io
@@ -64,9 +64,9 @@ def failures(release: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders `train` and `test` of 8 x 8 pictures. Not to be changed."""
-    folder = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders `train` and `test` of 8 x 8 images. Not to be changed."""
+    folder = tmp_path_factory.mktemp("images")
     draw_classes(folder / "train")
     draw_classes(folder / "test", count=3, seed=1000)
     draw(folder / "test" / "cat" / "wide.png", 7, (40, 5))
@@ -74,10 +74,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def protected(tmp_path_factory: pytest.TempPathFactory, pictures: Path, recipe: Path) -> Path:
-    """`pictures` protected, no clean split yet. Not to be changed."""
+def protected(tmp_path_factory: pytest.TempPathFactory, images: Path, recipe: Path) -> Path:
+    """`images` protected, no clean split yet. Not to be changed."""
     out = tmp_path_factory.mktemp("protected") / "run"
-    succeed("protect", pictures, "--out", out, "--recipe", recipe)
+    succeed("protect", images, "--out", out, "--recipe", recipe)
     return out
 
 
@@ -104,8 +104,8 @@ def mine(tmp_path: Path, split: Path) -> Path:
 # What is written
 
 
-def test_the_split_is_written_bare_and_in_order(split: Path, pictures: Path) -> None:
-    files = sorted((pictures / "test").glob("*/*.png"))
+def test_the_split_is_written_bare_and_in_order(split: Path, images: Path) -> None:
+    files = sorted((images / "test").glob("*/*.png"))
     rows = clean_rows(split)
     assert len(rows) == len(files) == 7
     for number, (row, file) in enumerate(zip(rows, files, strict=True)):
@@ -132,7 +132,7 @@ def test_verify_says_that_the_split_is_clean(split: Path) -> None:
         checks = succeed("verify", *arguments, "--json").json["checks"]
         found = {check["name"]: check for check in checks if check["name"].startswith("clean split")}
         assert set(found) == {*("clean split", "clean split file bytes", "clean split schema", "clean split images")}
-        assert found["clean split"]["detail"] == "7 pictures of the split test are clean, by the owner's choice"
+        assert found["clean split"]["detail"] == "7 images of the split test are clean, by the owner's choice"
         assert all(check["passed"] for check in found.values())
         assert next(check for check in checks if check["name"] == "rows")["detail"].startswith("8 rows")
     assert "budget" in succeed("verify", split).out
@@ -148,11 +148,11 @@ def test_progress_counts_all_rows(split: Path) -> None:
     assert seen == [(number, 15) for number in range(1, 16)]
 
 
-def test_load_dataset_gives_both_splits(tmp_path: Path, split: Path, pictures: Path) -> None:
+def test_load_dataset_gives_both_splits(tmp_path: Path, split: Path, images: Path) -> None:
     loaded = datasets.load_dataset(str(split / "release"), cache_dir=str(tmp_path))
     assert {name: len(rows) for name, rows in loaded.items()} == {"train": 8, "test": 7}
     assert loaded["train"].features == loaded["test"].features
-    file = pictures / "test" / "dog" / "2.png"
+    file = images / "test" / "dog" / "2.png"
     assert np.array_equal(np.asarray(loaded["test"][6]["image"]), np.asarray(Image.open(file)))
     assert np.array_equal(
         np.asarray(loaded["train"][0]["image"]),
@@ -170,7 +170,7 @@ def test_the_bytes_depend_on_the_rows_alone(mine: Path, split: Path) -> None:
     assert snapshot(mine / "release") == snapshot(split / "release")
 
 
-def test_another_split_takes_the_place_of_the_first(mine: Path, pictures: Path, tmp_path: Path) -> None:
+def test_another_split_takes_the_place_of_the_first(mine: Path, images: Path, tmp_path: Path) -> None:
     draw_classes(tmp_path / "more", count=1, seed=50)
     facts = add_split(mine, f"valid={tmp_path / 'more'}")
     assert [name for name in facts.files if name.startswith("clean/")] == ["clean/valid-00000-of-00001.parquet"]
@@ -183,18 +183,18 @@ def test_removed_it_is_as_if_it_had_never_been_there(mine: Path, protected: Path
     assert snapshot(mine / "release") == snapshot(protected / "release")
 
 
-def test_pictures_are_shrunk_as_the_release_is(tmp_path: Path, pictures: Path, recipe: Path) -> None:
+def test_images_are_shrunk_as_the_release_is(tmp_path: Path, images: Path, recipe: Path) -> None:
     out = tmp_path / "run"
-    succeed("protect", pictures, "--out", out, "--recipe", recipe, "--max-side", 16)
+    succeed("protect", images, "--out", out, "--recipe", recipe, "--max-side", 16)
     add_split(out, "test")
     assert pixels_of(clean_rows(out)[3]["image"]["bytes"]).shape == (2, 16, 3)  # from 40 x 5
     assert not failures(out / "release")
 
 
 def test_an_audit_reads_the_protected_rows_alone(tmp_path: Path) -> None:
-    draw_colours(tmp_path / "pictures" / "train")
-    draw_colours(tmp_path / "pictures" / "test", count=10, seed=1)
-    location = protect(tmp_path / "pictures", tmp_path / "run")
+    draw_colours(tmp_path / "images" / "train")
+    draw_colours(tmp_path / "images" / "test", count=10, seed=1)
+    location = protect(tmp_path / "images", tmp_path / "run")
     facts = add_split(location, "test")
     certificate = audit_run(location, "--holdout", location / "release")  # whose split `test` is the clean one
     assert (certificate.digest, certificate.images, certificate.holdout.images) == (facts.digest, 24, 20)
@@ -228,7 +228,7 @@ def draw_rows(folder: Path, count: int, seed: int) -> list[np.ndarray]:
 def write_table(
     folder: Path, count: int, seed: int, names: tuple[str, ...] = ("cat", "dog"), extra: bool = False
 ) -> tuple[datasets.Dataset, list[np.ndarray]]:
-    """A table of pictures whose classes alternate, cat first; `extra` adds a column of bytes that no release takes."""
+    """A table of images whose classes alternate, cat first; `extra` adds a column of bytes that no release takes."""
     pixels = draw_rows(folder, count, seed)
     columns: dict[str, list[Any]] = {
         "image": [{"bytes": (folder / f"{number}.png").read_bytes(), "path": None} for number in range(count)],
@@ -307,7 +307,7 @@ def class_folders_elsewhere(folder: Path) -> Case:
 
 
 def classes_of_text_from_folders(folder: Path) -> Case:
-    """The labels of the release are text, and those of the folders become text too; `emu` has no picture here."""
+    """The labels of the release are text, and those of the folders become text too; `emu` has no image here."""
     write_metadata(folder / "train", [""] * 6, 0)
     text = (folder / "train" / "metadata.csv").read_text(encoding="utf-8").replace(",weight", "").replace(",\n", "\n")
     (folder / "train" / "metadata.csv").write_text(text.replace("5.png,dog", "5.png,emu"), encoding="utf-8")
@@ -378,44 +378,44 @@ def test_the_value_names_a_split_and_may_say_where_it_lies() -> None:
     assert parse_clean_split("test=a/b=c") == ("test", "a/b=c")
 
 
-def test_the_protected_split_itself_is_refused(bare: Path, pictures: Path) -> None:
+def test_the_protected_split_itself_is_refused(bare: Path, images: Path) -> None:
     assert "protected split itself" in refuse(bare, "train")
-    assert "protected split itself" in refuse(bare, f"train={pictures / 'test'}")
+    assert "protected split itself" in refuse(bare, f"train={images / 'test'}")
 
 
-def test_a_split_that_is_not_there_is_refused_with_the_way_to_give_it(bare: Path, pictures: Path) -> None:
+def test_a_split_that_is_not_there_is_refused_with_the_way_to_give_it(bare: Path, images: Path) -> None:
     reason = refuse(bare, "valid")
     assert "has no split 'valid'" in reason
     assert "--publish-clean-split valid=SOURCE" in reason
     assert "with --split" not in reason
-    assert "does not exist" in refuse(bare, f"valid={pictures / 'nowhere'}")
+    assert "does not exist" in refuse(bare, f"valid={images / 'nowhere'}")
 
 
-def test_a_split_without_pictures_is_refused(bare: Path, tmp_path: Path) -> None:
+def test_a_split_without_images_is_refused(bare: Path, tmp_path: Path) -> None:
     (tmp_path / "none" / "cat").mkdir(parents=True)
     assert "holds no files" in refuse(bare, f"test={tmp_path / 'none'}")
 
 
 def test_a_source_without_splits_does_not_pass_for_another_split(tmp_path: Path, recipe: Path) -> None:
-    """A file and a saved Dataset are read under any name of a split: they would give the protected pictures."""
+    """A file and a saved Dataset are read under any name of a split: they would give the protected images."""
     table, _ = write_table(tmp_path / "a", 4, 0)
-    table.to_parquet(tmp_path / "pictures.parquet")
+    table.to_parquet(tmp_path / "images.parquet")
     table.save_to_disk(tmp_path / "saved")
     write_metadata(tmp_path / "test", [1, 2, 3, 4], 0)
-    for number, name in enumerate(("pictures.parquet", "saved", "test")):
+    for number, name in enumerate(("images.parquet", "saved", "test")):
         out = tmp_path / f"run {number}"
         succeed("protect", tmp_path / name, "--out", out, "--recipe", recipe)
         assert "has no split 'test'" in refuse(out, "test")
         assert "has no split 'test'" in refuse(out, "test", clean=str(tmp_path / name))
 
 
-def test_never_another_split_than_the_named_one(tmp_path: Path, bare: Path, pictures: Path) -> None:
+def test_never_another_split_than_the_named_one(tmp_path: Path, bare: Path, images: Path) -> None:
     """Whose `train` would be at hand: class folders, a DatasetDict, Parquet files, and the source as a whole."""
     table, _ = write_table(tmp_path / "a", 4, 0)
     datasets.DatasetDict({"train": table}).save_to_disk(tmp_path / "saved")
     (tmp_path / "files").mkdir()
     table.to_parquet(tmp_path / "files" / "train.parquet")
-    for source in (pictures, tmp_path / "saved", tmp_path / "files"):
+    for source in (images, tmp_path / "saved", tmp_path / "files"):
         assert "has no split 'valid'" in refuse(bare, f"valid={source}")
 
 
@@ -454,16 +454,16 @@ def test_a_fraction_does_not_become_a_whole_number(tmp_path: Path, recipe: Path)
     assert "column 'weight' holds double, and int64" in refuse(tmp_path / "run", "test")
 
 
-def test_pictures_that_cannot_be_read_are_named(bare: Path, tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_named(bare: Path, tmp_path: Path) -> None:
     folder = draw_classes(tmp_path / "test")
     (folder / "cat" / "1.png").write_bytes((folder / "cat" / "1.png").read_bytes()[:60])
     draw(folder / "stray.png", 5)
     reason = refuse(bare, f"test={folder}")
-    assert "2 pictures cannot be read: cat/1.png (" in reason
-    assert "stray.png (lies in no class folder)" in reason
+    assert "2 images cannot be read: cat/1.png (" in reason
+    assert "stray.png (is in no class folder)" in reason
 
 
-def test_clusters_have_no_other_pictures(tmp_path: Path, recipe: Path) -> None:
+def test_clusters_have_no_other_images(tmp_path: Path, recipe: Path) -> None:
     for name in ("train", "test"):
         draw_rows(tmp_path / "source" / name, 6, 0)
     options = ("--label-from", "clusters", "--set", "data.clusters=2")
@@ -471,10 +471,10 @@ def test_clusters_have_no_other_pictures(tmp_path: Path, recipe: Path) -> None:
     assert "clusters" in refuse(tmp_path / "run", "test")
 
 
-def test_a_run_that_forgot_its_source_asks_for_it(bare: Path, pictures: Path) -> None:
+def test_a_run_that_forgot_its_source_asks_for_it(bare: Path, images: Path) -> None:
     (bare / "private" / "options.json").unlink()
     assert "test=SOURCE" in refuse(bare, "test")
-    add_split(bare, "test", clean=str(pictures))
+    add_split(bare, "test", clean=str(images))
     assert not failures(bare / "release")
 
 
@@ -648,7 +648,7 @@ def add_text(rows: list[dict[str, Any]]) -> None:
 EDITS: list[tuple[Callable[[list[dict[str, Any]]], object], str, str]] = [
     (add_text, "clean split images", "row 2 carries a tEXt block"),
     (lambda rows: rows[1]["image"].update(path="cat/1.png"), "clean split", "row 1 has the path 'cat/1.png'"),
-    (lambda rows: rows[1]["image"].update(bytes=None), "clean split images", "row 1 has no picture"),
+    (lambda rows: rows[1]["image"].update(bytes=None), "clean split images", "row 1 has no image"),
     (lambda rows: rows[0].update(label=1), "clean split", "cat 3 instead of 4"),
     (lambda rows: rows[0].update(label=2), "clean split", "row 0 has the label 2"),
     (lambda rows: rows.reverse(), "clean split", "row 0 has the path"),
@@ -672,14 +672,14 @@ def test_another_schema_and_notes_in_the_footer_are_refused(mine: Path, tmp_path
     assert "exif" in failures(mine / "release")["clean split schema"]
 
 
-def test_pictures_above_the_largest_side_are_refused(mine: Path) -> None:
+def test_images_above_the_largest_side_are_refused(mine: Path) -> None:
     facts = read_facts(mine / "release")
     reseal(mine, data=facts.data.model_copy(update={"max_side": 16}))
     assert "row 3 is 40 x 5, above max_side 16" in failures(mine / "release")["clean split images"]
 
 
 def test_several_shards_are_one_split(mine: Path) -> None:
-    """Paths are numbered over all shards, which a split of many pictures has."""
+    """Paths are numbered over all shards, which a split of many images has."""
     folder = mine / "release" / "clean"
     table = pq.read_table(mine / "release" / SHARD)
     (mine / "release" / SHARD).unlink()

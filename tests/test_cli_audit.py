@@ -30,21 +30,21 @@ from tests.audit_commands import (
     fall_short,
     protect,
     protect_by_patches,
-    write_material,
+    write_inputs,
     write_stripes,
 )
 from tests.audits import QUICK, read_victims, write_audit_recipe
 from tests.command_line import draw, read_status, run, snapshot, succeed
 
 LABELS = np.repeat([0, 1], 10)
-"""of the test pictures"""
+"""of the test images"""
 FIGURES = ["release/figures/audit-classes.png", "release/figures/audit-curves.png", "release/figures/audit-radius.png"]
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`clean`, `noisy`, `test` and `run`; not to be changed."""
-    return write_material(tmp_path_factory.mktemp("material"))
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,12 +57,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def audited(tmp_path_factory: pytest.TempPathFactory, material: Path) -> Path:
+def audited(tmp_path_factory: pytest.TempPathFactory, inputs: Path) -> Path:
     """A folder with `both.yaml`, and `run` audited by it on the two tiers that the policy requires; for reading."""
     folder = tmp_path_factory.mktemp("audited")
-    shutil.copytree(material / "run", folder / "run")
+    shutil.copytree(inputs / "run", folder / "run")
     recipe = write_audit_recipe(folder / "both.yaml", **LEARNING)
-    fall_short(folder / "run", "--holdout", material / "test", "--recipe", recipe)
+    fall_short(folder / "run", "--holdout", inputs / "test", "--recipe", recipe)
     return folder
 
 
@@ -88,9 +88,9 @@ def failed_checks(run_folder: Path) -> dict[str, str]:
 
 
 def test_an_audit_of_a_run_adds_these_files_and_changes_card_facts_and_status_alone(
-    material: Path, audited: Path
+    inputs: Path, audited: Path
 ) -> None:
-    before, after = snapshot(material / "run"), snapshot(audited / "run")
+    before, after = snapshot(inputs / "run"), snapshot(audited / "run")
     added = {"audit", "audit/curves.json", "audit/report.html", "audit/victims.jsonl", "private/attempts.json"}
     added |= {"private/audited-pairs.npz", "private/audited-holdout.npz"}
     assert after.keys() - before.keys() == {*added, "release/answers.parquet", "release/audit.json", *FIGURES}
@@ -99,9 +99,9 @@ def test_an_audit_of_a_run_adds_these_files_and_changes_card_facts_and_status_al
 
 
 def test_the_release_of_an_audited_run_verifies_and_its_card_renders_to_the_same_bytes(
-    material: Path, audited_copy: Path
+    inputs: Path, audited_copy: Path
 ) -> None:
-    checks = succeed("verify", audited_copy, "--clean", material / "clean", "--json").json["checks"]
+    checks = succeed("verify", audited_copy, "--clean", inputs / "clean", "--json").json["checks"]
     found = {check["name"]: check["passed"] for check in checks}
     assert (found["certificate"], found["verdict"], found["verdict's words"]) == (True, True, True)
     before = snapshot(audited_copy)
@@ -144,7 +144,7 @@ def test_an_audit_that_passes_ends_with_0_and_says_done(tmp_path: Path) -> None:
     assert failed_checks(location) == {}
 
 
-def test_victims_are_a_line_each_and_the_certificate_follows_from_them(audited: Path, material: Path) -> None:
+def test_victims_are_a_line_each_and_the_certificate_follows_from_them(audited: Path, inputs: Path) -> None:
     victims = read_victims(audited / "run/audit")
     kinds = [(victim.threat, victim.trained_on) for victim in victims]
     threats, sets = ("standard", "pgd(radius=4/255)"), ("clean", "random", "protected")
@@ -165,7 +165,7 @@ def test_victims_are_a_line_each_and_the_certificate_follows_from_them(audited: 
 
 
 def test_the_figures_are_drawn_from_certificate_and_curves_alone(audited: Path) -> None:
-    """Neither holds a picture, so no figure can show a clean pixel."""
+    """Neither holds an image, so no figure can show a clean pixel."""
     curves = [victim.curve() for victim in read_victims(audited / "run/audit")]
     drawn = card_figures(certificate_of(audited / "run"), curves)
     assert sorted(f"release/{name}" for name in drawn) == FIGURES
@@ -173,27 +173,27 @@ def test_the_figures_are_drawn_from_certificate_and_curves_alone(audited: Path) 
         assert (audited / "run/release" / name).read_bytes() == data
 
 
-def test_nothing_private_is_in_the_release(tmp_path: Path, material: Path) -> None:
+def test_nothing_private_is_in_the_release(tmp_path: Path, inputs: Path) -> None:
     """Paths of source, test images and weights, names of files, of the user and of the machine."""
     weights = tmp_path / "confidential-folder" / "backbone.safetensors"
     weights.parent.mkdir()
     save_file(build_model("small_resnet", 2, 32, 0).network.state_dict(), weights)
-    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    location = Path(shutil.copytree(inputs / "run", tmp_path / "run"))
     networks = {"tiers__standard__architectures": ["source", f"small_resnet(weights={weights}, resize=32)"]}
-    audit_run(location, "--holdout", material / "test", **networks)
+    audit_run(location, "--holdout", inputs / "test", **networks)
     release = snapshot(location / "release")
     text = b"".join(data or b"" for name, data in release.items() if not name.endswith((".png", ".parquet")))
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     assert f"backbone.safetensors sha256:{digest}".encode() in text
     home, host = str(Path.home()), socket.gethostname()
-    private = [tmp_path, material, material.parent.name, "confidential", "00.png", "seconds", Path.cwd()]
+    private = [tmp_path, inputs, inputs.parent.name, "confidential", "00.png", "seconds", Path.cwd()]
     for word in (*map(str, private), home if home != "/" else "/root", getpass.getuser() + "@", host):
         assert word.encode() not in text, word
         assert not any(word.encode() in path.encode() for path in release)
 
 
-def test_json_is_one_object_that_agrees_with_the_certificate(audited_copy: Path, audited: Path, material: Path) -> None:
-    options = ("--holdout", material / "test", "--recipe", audited / "both.yaml")
+def test_json_is_one_object_that_agrees_with_the_certificate(audited_copy: Path, audited: Path, inputs: Path) -> None:
+    options = ("--holdout", inputs / "test", "--recipe", audited / "both.yaml")
     result = fall_short(audited_copy, *options, "--json")
     certificate = certificate_of(audited_copy)
     assert result.json["passed"] is certificate.passed is False
@@ -209,9 +209,9 @@ def test_json_is_one_object_that_agrees_with_the_certificate(audited_copy: Path,
 
 
 def test_the_same_audit_again_ends_with_the_same_bytes_but_for_the_count_of_shared_baselines(
-    audited_copy: Path, audited: Path, material: Path
+    audited_copy: Path, audited: Path, inputs: Path
 ) -> None:
-    options = ("--holdout", material / "test", "--recipe", audited / "both.yaml")
+    options = ("--holdout", inputs / "test", "--recipe", audited / "both.yaml")
     before, first = snapshot(audited_copy), certificate_of(audited_copy)
     fall_short(audited_copy, *options)
     after, second = snapshot(audited_copy), certificate_of(audited_copy)
@@ -234,18 +234,18 @@ def test_the_same_audit_again_ends_with_the_same_bytes_but_for_the_count_of_shar
     assert certificate_of(audited_copy) == second, "what came from the cache is remembered"
 
 
-def test_audits_of_the_same_originals_are_counted_and_outlive_overwrite(tmp_path: Path, material: Path) -> None:
-    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+def test_audits_of_the_same_originals_are_counted_and_outlive_overwrite(tmp_path: Path, inputs: Path) -> None:
+    location = Path(shutil.copytree(inputs / "run", tmp_path / "run"))
 
     def counted(*options: object, **changes: object) -> tuple[int, int]:
-        attempts = audit_run(location, "--holdout", material / "test", *options, **changes).attempts
+        attempts = audit_run(location, "--holdout", inputs / "test", *options, **changes).attempts
         assert attempts is not None
         return attempts.earlier, attempts.releases
 
     assert counted() == (0, 0)
     assert counted() == (0, 0), "the same audit is no other attempt"
     assert counted(tiers__standard__limit=0.31) == (1, 0)
-    protect(material / "clean", location, "--overwrite", "--seed", "1")
+    protect(inputs / "clean", location, "--overwrite", "--seed", "1")
     assert counted() == (2, 1)
     (told,) = (sentence for sentence in certificate_of(location).summary if "attempt" in sentence)
     assert (
@@ -255,21 +255,21 @@ def test_audits_of_the_same_originals_are_counted_and_outlive_overwrite(tmp_path
 
 
 def test_another_audit_replaces_figures_and_certificate_and_leaves_nothing_of_the_first(
-    audited_copy: Path, audited: Path, material: Path
+    audited_copy: Path, audited: Path, inputs: Path
 ) -> None:
     (audited_copy / "release/figures/.audit-classes.png.partial").write_bytes(b"left by a killed audit")
     first = certificate_of(audited_copy)
-    second = audit_run(audited_copy, "--holdout", material / "test")
+    second = audit_run(audited_copy, "--holdout", inputs / "test")
     assert (len(first.rows), len(second.rows)) == (2, 1)
     assert [victim.threat for victim in read_victims(audited_copy / "audit")] == ["standard"] * 4
     assert failed_checks(audited_copy) == {}
     assert "adversarial training (L∞" not in (audited_copy / "release/README.md").read_text(encoding="utf-8")
 
 
-def test_rows_of_required_tiers_have_more_victims_than_others(tmp_path: Path, material: Path) -> None:
-    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+def test_rows_of_required_tiers_have_more_victims_than_others(tmp_path: Path, inputs: Path) -> None:
+    location = Path(shutil.copytree(inputs / "run", tmp_path / "run"))
     changes = {"seeds": {"required": 2, "others": 1}, "tiers__adaptive__threats": ["median"]}
-    certificate = audit_run(location, "--holdout", material / "test", **changes)
+    certificate = audit_run(location, "--holdout", inputs / "test", **changes)
     assert {row.tier: row.seeds for row in certificate.rows} == {"standard": 2, "adaptive": 1}
     found = Counter((victim.threat, victim.trained_on) for victim in read_victims(location / "audit"))
     kinds = ("clean", "random", "protected")
@@ -283,14 +283,14 @@ def test_rows_of_required_tiers_have_more_victims_than_others(tmp_path: Path, ma
 
 
 def test_a_plan_writes_nothing_and_counts_the_victims_that_the_audit_trains(
-    tmp_path: Path, material: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    location = Path(shutil.copytree(inputs / "run", tmp_path / "run"))
     monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     tiers = {"tiers__adversarial": LEARNING["tiers__adversarial"]}
     recipe = write_audit_recipe(tmp_path / "both.yaml", **{**QUICK, **tiers})
-    options = (location, "--holdout", material / "test", "--recipe", recipe)
+    options = (location, "--holdout", inputs / "test", "--recipe", recipe)
     before = snapshot(tmp_path)
     plan = succeed("audit", *options, "--plan", "--json").json
     assert snapshot(tmp_path) == before
@@ -310,13 +310,13 @@ def test_a_plan_writes_nothing_and_counts_the_victims_that_the_audit_trains(
 
 
 def test_a_release_without_its_run_is_left_alone_and_its_audit_goes_beside(
-    tmp_path: Path, material: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = Path(shutil.copytree(material / "run/release", tmp_path / "downloaded"))
+    release = Path(shutil.copytree(inputs / "run/release", tmp_path / "downloaded"))
     before = snapshot(release)
     recipe = write_audit_recipe(tmp_path / "quick.yaml", **QUICK)
     monkeypatch.chdir(tmp_path)
-    fall_short(release, "--clean", material / "clean", "--holdout", material / "test", "--recipe", recipe)
+    fall_short(release, "--clean", inputs / "clean", "--holdout", inputs / "test", "--recipe", recipe)
     assert snapshot(release) == before
     out = tmp_path / "downloaded-audit"
     assert read_certificate(out / "audit.json").digest == read_facts(release).digest
@@ -324,8 +324,8 @@ def test_a_release_without_its_run_is_left_alone_and_its_audit_goes_beside(
 
 
 @pytest.mark.parametrize("form", ["folders", "parquet", "jpeg"])
-def test_any_protected_copy_is_audited_and_left_alone(tmp_path: Path, material: Path, form: str) -> None:
-    clean, noisy = material / "clean", material / "noisy"
+def test_any_protected_copy_is_audited_and_left_alone(tmp_path: Path, inputs: Path, form: str) -> None:
+    clean, noisy = inputs / "clean", inputs / "noisy"
     if form == "parquet":
         noisy = as_parquet(noisy, tmp_path / "noisy.parquet")
     if form == "jpeg":  # the originals are JPEG, and the copy is what was decoded, plus noise, as PNG
@@ -338,7 +338,7 @@ def test_any_protected_copy_is_audited_and_left_alone(tmp_path: Path, material: 
     before = [snapshot(folder) for folder in (noisy.parent, clean)]
     out = tmp_path / "elsewhere" / "out"
     out.parent.mkdir()
-    certificate = audit_copy(noisy, clean, material / "test", out)
+    certificate = audit_copy(noisy, clean, inputs / "test", out)
     kept = {n: d for n, d in snapshot(noisy.parent).items() if not n.startswith("elsewhere")}
     assert [kept, snapshot(clean)] == before
     files = ["answers.parquet", "audit.json", "curves.json", "figures", "report.html", "victims.jsonl"]
@@ -349,17 +349,17 @@ def test_any_protected_copy_is_audited_and_left_alone(tmp_path: Path, material: 
 
 
 @pytest.fixture(scope="module")
-def told_apart(tmp_path_factory: pytest.TempPathFactory, material: Path) -> Path:
+def told_apart(tmp_path_factory: pytest.TempPathFactory, inputs: Path) -> Path:
     """`copy` and `clean` of splits `train`, three times as much noise as originals of other colours, and `validation`,
     whose columns are called `scan` and `kind` like those of `test`."""
     folder, columns = tmp_path_factory.mktemp("told"), ("scan", "kind")
     for name, noise in (("copy", 24), ("clean", 0)):
         (folder / name).mkdir()
-        shown = material / {"copy": "noisy", "clean": "clean"}[name]
+        shown = inputs / {"copy": "noisy", "clean": "clean"}[name]
         as_parquet(shown, folder / name / "validation-00000-of-00001.parquet", columns)
         other = draw_colours(folder / f"other-{name}", seed=5, noise=noise)
         as_parquet(other, folder / name / "train-00000-of-00001.parquet", columns)
-    as_parquet(material / "test", folder / "test.parquet", columns)
+    as_parquet(inputs / "test", folder / "test.parquet", columns)
     return folder
 
 
@@ -373,9 +373,9 @@ def audit_chosen(folder: Path, out: Path, *options: object) -> Certificate:
     return read_certificate(out / "audit.json")
 
 
-def test_split_and_columns_of_a_copy_are_chosen(tmp_path: Path, material: Path, told_apart: Path) -> None:
+def test_split_and_columns_of_a_copy_are_chosen(tmp_path: Path, inputs: Path, told_apart: Path) -> None:
     chosen = audit_chosen(told_apart, tmp_path / "chosen", *CHOSEN)
-    same = audit_copy(material / "noisy", material / "clean", material / "test", tmp_path / "folders")
+    same = audit_copy(inputs / "noisy", inputs / "clean", inputs / "test", tmp_path / "folders")
     differ = {"cached", "attempts", "recipe_name"}
     assert chosen.model_dump(exclude=differ) == same.model_dump(exclude=differ)
     other = audit_chosen(told_apart, tmp_path / "train", "--image-column", "scan", "--label-column", "kind")
@@ -404,7 +404,7 @@ def test_a_stated_radius_is_that_of_random_noise_and_adversary(
 def test_a_stopped_audit_of_a_copy_resumes_with_other_options_as_if_it_had_begun_with_them(
     tmp_path: Path, told_apart: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No victim of the options before is taken for one of these: each is named by its pictures and its noise."""
+    """No victim of the options before is taken for one of these: each is named by its images and its noise."""
     monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
     others = ("--image-column", "scan", "--label-column", "kind", "--rho-u", "8/255")
     for number, (before, now) in enumerate(
@@ -421,32 +421,32 @@ def test_a_stopped_audit_of_a_copy_resumes_with_other_options_as_if_it_had_begun
         assert (mixed / "answers.parquet").read_bytes() == (fresh / "answers.parquet").read_bytes()
 
 
-def test_class_folders_with_the_names_of_a_run_are_no_run(tmp_path: Path, material: Path) -> None:
+def test_class_folders_with_the_names_of_a_run_are_no_run(tmp_path: Path, inputs: Path) -> None:
     for name in ("clean", "noisy", "test"):
-        shutil.copytree(material / name / "blue", tmp_path / name / "private")
-        shutil.copytree(material / name / "red", tmp_path / name / "release")
+        shutil.copytree(inputs / name / "blue", tmp_path / name / "private")
+        shutil.copytree(inputs / name / "red", tmp_path / name / "release")
     before = snapshot(tmp_path / "noisy")
     certificate = audit_copy(tmp_path / "noisy", tmp_path / "clean", tmp_path / "test", tmp_path / "out")
     assert snapshot(tmp_path / "noisy") == before
     assert certificate.classes == ["private", "release"]
 
 
-def test_the_reserve_is_tested_on_and_without_it_rows_are_held_out(tmp_path: Path, material: Path) -> None:
-    location = protect(material / "clean", tmp_path / "reserved", "--reserve", "0.25")
+def test_the_reserve_is_tested_on_and_without_it_rows_are_held_out(tmp_path: Path, inputs: Path) -> None:
+    location = protect(inputs / "clean", tmp_path / "reserved", "--reserve", "0.25")
     certificate = audit_run(location)
     assert (certificate.holdout.origin, certificate.holdout.images, certificate.images) == ("reserve", 6, 18)
     assert failed_checks(location) == {}
-    whole = Path(shutil.copytree(material / "run", tmp_path / "whole"))
+    whole = Path(shutil.copytree(inputs / "run", tmp_path / "whole"))
     certificate = audit_run(whole, **{"holdout__share": 0.25})
     assert (certificate.holdout.origin, certificate.holdout.images, certificate.images) == ("held out", 6, 18)
     assert any("same source" in sentence for sentence in certificate.not_covered)
 
 
-def test_partial_protection_is_held_against_its_clean_part(tmp_path: Path, material: Path) -> None:
+def test_partial_protection_is_held_against_its_clean_part(tmp_path: Path, inputs: Path) -> None:
     parts = ("--fraction", "0.5", "--release-unprotected")
-    location = protect(material / "clean", tmp_path / "run", *parts)
+    location = protect(inputs / "clean", tmp_path / "run", *parts)
     recipe = write_audit_recipe(tmp_path / "learning.yaml", **{**LEARNING, "tiers__adversarial": {"required": True}})
-    fall_short(location, "--holdout", material / "test", "--recipe", recipe)
+    fall_short(location, "--holdout", inputs / "test", "--recipe", recipe)
     (row,) = certificate_of(location).rows
     victims = {victim.trained_on: victim for victim in read_victims(location / "audit")}
     assert sorted(victims) == ["clean", "clean part", "protected", "random", "yardstick"]
@@ -457,7 +457,7 @@ def test_partial_protection_is_held_against_its_clean_part(tmp_path: Path, mater
     assert failed_checks(location) == {}
 
 
-def test_pictures_of_many_sizes(tmp_path: Path, material: Path) -> None:
+def test_images_of_many_sizes(tmp_path: Path, inputs: Path) -> None:
     rng = random.Random(0)
     for number, name in enumerate(("cat", "dog")):
         for index in range(8):
@@ -474,9 +474,9 @@ def test_pictures_of_many_sizes(tmp_path: Path, material: Path) -> None:
     assert failed_checks(location) == {}
 
 
-def test_albums_and_clusters(tmp_path: Path, material: Path) -> None:
-    albums = protect(material / "clean", tmp_path / "albums", "--label-from", "albums")
-    certificate = audit_run(albums, "--holdout", material / "test")
+def test_albums_and_clusters(tmp_path: Path, inputs: Path) -> None:
+    albums = protect(inputs / "clean", tmp_path / "albums", "--label-from", "albums")
+    certificate = audit_run(albums, "--holdout", inputs / "test")
     assert certificate.classes == ["album-000", "album-001"]
     assert failed_checks(albums) == {}
     report = (albums / "audit/report.html").read_text(encoding="utf-8")
@@ -484,7 +484,7 @@ def test_albums_and_clusters(tmp_path: Path, material: Path) -> None:
     options = ("--label-from", "clusters", "--reserve", "0.25")
     recipe_key = ("--set", "data.clusters=2")
     for folder in ("blue", "red"):
-        for path in (material / "clean" / folder).iterdir():
+        for path in (inputs / "clean" / folder).iterdir():
             (tmp_path / "loose").mkdir(exist_ok=True)
             shutil.copy(path, tmp_path / "loose" / f"{folder}-{path.name}")
     clusters = protect(tmp_path / "loose", tmp_path / "clusters", *options, *recipe_key)
@@ -515,11 +515,11 @@ def test_a_flipped_bit_is_found(audited_copy: Path, name: str) -> None:
     assert failed_checks(audited_copy) == {}
 
 
-def test_a_certificate_of_other_data_is_void(tmp_path: Path, audited: Path, material: Path) -> None:
-    other = protect(material / "noisy", tmp_path / "other")
+def test_a_certificate_of_other_data_is_void(tmp_path: Path, audited: Path, inputs: Path) -> None:
+    other = protect(inputs / "noisy", tmp_path / "other")
     shutil.copy(audited / "run/release/audit.json", other / "release/audit.json")
     assert "void" in failed_checks(other)["certificate"]
-    audit_run(other, "--holdout", material / "test")
+    audit_run(other, "--holdout", inputs / "test")
     assert failed_checks(other) == {}, "auditing these data mends it"
 
 
@@ -531,9 +531,9 @@ def test_an_audit_cannot_be_lost_unseen(audited_copy: Path) -> None:
 # --- victims that fail
 
 
-def test_a_diverging_victim_makes_its_row_invalid_and_not_the_audit(tmp_path: Path, material: Path) -> None:
-    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
-    certificate = audit_run(location, "--holdout", material / "test", **{"victim__learning_rate": 1e9})
+def test_a_diverging_victim_makes_its_row_invalid_and_not_the_audit(tmp_path: Path, inputs: Path) -> None:
+    location = Path(shutil.copytree(inputs / "run", tmp_path / "run"))
+    certificate = audit_run(location, "--holdout", inputs / "test", **{"victim__learning_rate": 1e9})
     (row,) = certificate.rows
     assert not row.valid
     assert row.reason == "the loss of a victim became NaN or infinite"

@@ -17,7 +17,7 @@ import pytest
 
 from rem_release.audit.ledger import VictimRecord
 from rem_release.release.certificate import read_certificate
-from tests.audit_commands import fall_short, write_material
+from tests.audit_commands import fall_short, write_inputs
 from tests.audits import QUICK, read_victims, write_audit_recipe
 from tests.command_line import Result, read_status, run, snapshot, start, succeed
 
@@ -37,7 +37,7 @@ class Undisturbed:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """Three networks, two tiers, three sets of images: 21 victims, each a part of a second."""
-    folder = write_material(tmp_path_factory.mktemp("undisturbed"))
+    folder = write_inputs(tmp_path_factory.mktemp("undisturbed"))
     networks = ["small_resnet", "small_vgg", "small_mobilenet"]
     changes = {
         **{
@@ -274,7 +274,7 @@ def run_together(command: list[str], env: dict[str, str]) -> tuple[str, str]:
 def test_hosts_that_differ_are_refused(
     location: Path, undisturbed: Undisturbed, process_env: dict[str, str], tmp_path: Path
 ) -> None:
-    """The second process is given other test pictures."""
+    """The second process is given other test images."""
     other = Path(shutil.copytree(undisturbed.options[1], tmp_path / "other"))
     sorted(other.rglob("*.png"))[0].unlink()
     (tmp_path / "differ.py").write_text(DIFFER, encoding="utf-8")
@@ -282,7 +282,7 @@ def test_hosts_that_differ_are_refused(
     command = (tmp_path / "differ.py", "audit", location, *undisturbed.options, other)
     launcher = ("-m", "accelerate.commands.launch", *launch, "--dynamo_backend", "no", *command)
     _, err = run_together([sys.executable, *map(str, launcher)], process_env)
-    assert "error: process 1 has other pictures or recipe than process 0; give every host the same" in err
+    assert "error: process 1 has other images or recipe than process 0; give every host the same" in err
     assert not (location / "release/audit.json").exists()
 
 

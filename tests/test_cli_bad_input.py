@@ -34,7 +34,7 @@ def refuse(folder: Path, *arguments: object, lines: int = 1) -> str:
     return "\n".join(messages[errors[0] :])
 
 
-# --- the pictures
+# --- the images
 
 
 def hollow_png(width: int, height: int) -> bytes:
@@ -46,12 +46,12 @@ def hollow_png(width: int, height: int) -> bytes:
 
 @pytest.fixture
 def spoilt(tmp_path: Path) -> Path:
-    """Two classes of four pictures, and six files that are no photographs."""
+    """Two classes of four images, and six files that are no photographs."""
     source = draw_classes(tmp_path / "source")
     whole = (source / "cat" / "0.png").read_bytes()
     (source / "cat" / "truncated ü.png").write_bytes(whole[: len(whole) // 2])
     (source / "cat" / "empty.jpg").touch()
-    (source / "dog" / "notes.txt").write_text("not a picture")
+    (source / "dog" / "notes.txt").write_text("not an image")
     (source / "dog" / "bomb.png").write_bytes(hollow_png(30_000, 30_000))
     (source / "stray.png").write_bytes(whole)
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
@@ -64,12 +64,12 @@ REASONS = {
     "cat/truncated ü.png": "truncated",
     "dog/animated.gif": "animated",
     "dog/bomb.png": "more than 178,956,970 pixels",
-    "dog/notes.txt": "text and no picture",
-    "stray.png": "lies in no class folder",
+    "dog/notes.txt": "text, not an image",
+    "stray.png": "is in no class folder",
 }
 
 
-def test_bad_pictures_are_listed_all_at_once(tmp_path: Path, spoilt: Path, recipe: Path) -> None:
+def test_bad_images_are_listed_all_at_once(tmp_path: Path, spoilt: Path, recipe: Path) -> None:
     message = refuse(tmp_path, "protect", spoilt, "--out", tmp_path / "run", "--recipe", recipe, lines=7)
     first, *lines = message.splitlines()
     assert "6 files" in first
@@ -93,7 +93,7 @@ def test_skip_bad_leaves_them_out_and_lists_them(tmp_path: Path, spoilt: Path, r
     succeed("verify", out / "release", "--clean", spoilt)
 
 
-def test_skip_bad_that_leaves_one_class_or_no_picture_is_refused(tmp_path: Path, recipe: Path) -> None:
+def test_skip_bad_that_leaves_one_class_or_no_image_is_refused(tmp_path: Path, recipe: Path) -> None:
     source = draw_classes(tmp_path / "source", ["cat"])
     (source / "dog").mkdir()
     (source / "dog" / "x.png").write_bytes(b"x")
@@ -102,6 +102,21 @@ def test_skip_bad_that_leaves_one_class_or_no_picture_is_refused(tmp_path: Path,
     for path in (source / "cat").iterdir():
         path.write_bytes(b"y")
     assert "none of its 5 rows can be read" in refuse(tmp_path, "protect", source, *options)
+
+
+@pytest.mark.parametrize("plan", [[], ["--plan"]])
+def test_one_different_image_is_too_few_to_train_on(tmp_path: Path, recipe: Path, plan: list[str]) -> None:
+    """Six of them, each a level from the one before, so that noise is made for one."""
+    pixels = np.random.default_rng(0).integers(9, 200, (8, 8, 3), np.uint8)
+    for number in range(6):
+        path = tmp_path / "source" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels[0, 0, 0] += 1
+        Image.fromarray(pixels).save(path)
+    options = (tmp_path / "source", "--out", tmp_path / "run", "--recipe", recipe, *plan)
+    message = refuse(tmp_path, "protect", *options)
+    assert "only one image is different among those that get noise" in message
+    assert "training takes at least 2: add images" in message
 
 
 # --- the source
@@ -211,7 +226,7 @@ def test_parquet_files_that_cannot_be_protected(tmp_path: Path, recipe: Path, na
         assert word in message, message
 
 
-def test_null_pictures_of_a_table_are_listed_by_row(tmp_path: Path, recipe: Path) -> None:
+def test_null_images_of_a_table_are_listed_by_row(tmp_path: Path, recipe: Path) -> None:
     source = tmp_path / "source.parquet"
     pq.write_table(pa.table({"image": [png_cell(), None, png_cell()], "label": [0, 1, 1]}), source)
     message = refuse(tmp_path, "protect", source, "--out", tmp_path / "run", "--recipe", recipe, lines=2)
@@ -222,8 +237,8 @@ def test_damaged_tables_are_one_line(tmp_path: Path, recipe: Path) -> None:
     options = ("--out", tmp_path / "run", "--recipe", recipe)
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and no more")
     assert "damaged.parquet" in refuse(tmp_path, "protect", tmp_path / "damaged.parquet", *options)
-    (tmp_path / "picture.png").write_bytes(b"x")
-    assert "one file and not Parquet" in refuse(tmp_path, "protect", tmp_path / "picture.png", *options)
+    (tmp_path / "image.png").write_bytes(b"x")
+    assert "one file and not Parquet" in refuse(tmp_path, "protect", tmp_path / "image.png", *options)
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
     rows = {"image": [png_cell()] * 2, "label": ["a", "b"]}
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "saved")
@@ -277,7 +292,7 @@ RECIPES: dict[str, tuple[list[str], list[str]]] = {
     "fraction of one class": (["--fraction", "0.1"], ["two classes", "--fraction"]),
     "reserve all": (["--reserve", "1"], ["--reserve 1", "below 1"]),
     "reserve negative": (["--reserve=-0.1"], ["--reserve -0.1"]),
-    "reserve nothing": (["--reserve", "0.1"], ["--reserve 0.1 keeps no picture back"]),
+    "reserve nothing": (["--reserve", "0.1"], ["--reserve 0.1 keeps no image back"]),
     "all protected": (["--release-unprotected"], ["--release-unprotected", "--fraction"]),
     "resume and overwrite": (["--resume", "--overwrite"], ["--resume", "--overwrite", "one of them"]),
 }
@@ -372,11 +387,11 @@ def test_run_and_source_lie_apart(tmp_path: Path, recipe: Path, inside: str) -> 
     out = {"run-in-source": source / "cat" / "run", "source-in-run": tmp_path / "a", "same": source}[inside]
     for option in ((), ("--overwrite",)):
         message = refuse(tmp_path, "protect", source, "--out", out, "--recipe", recipe, *option)
-        assert "lie within each other" in message
+        assert "overlap" in message
         assert str(out) in message
     (tmp_path / "link").symlink_to(source)
     message = refuse(tmp_path, "protect", tmp_path / "link", "--out", out, "--recipe", recipe)
-    assert "lie within each other" in message
+    assert "overlap" in message
 
 
 def test_an_existing_run_is_kept_until_it_can_be_replaced(
@@ -467,7 +482,7 @@ def test_generators_that_cannot_be_used(tmp_path: Path, run_copy: Path, photogra
 def test_a_generator_is_not_overwritten_by_its_own_use(tmp_path: Path, run_copy: Path, photographs: Path) -> None:
     for out in (run_copy, run_copy / "release" / "again"):
         message = refuse(tmp_path, "protect", photographs, "--out", out, "--generator", run_copy, "--overwrite")
-        assert "lie within each other" in message
+        assert "overlap" in message
 
 
 # --- the other commands
@@ -516,7 +531,7 @@ def test_an_empty_source_is_not_the_working_folder(
         assert "the source is empty" in refuse(tmp_path, *arguments)
 
 
-def test_pictures_of_one_look_cannot_be_clustered(tmp_path: Path, recipe: Path) -> None:
+def test_images_of_one_look_cannot_be_clustered(tmp_path: Path, recipe: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     for index in range(3):

@@ -36,7 +36,7 @@ class Undisturbed:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """40 steps of training, then noise in 20 batches, then large pictures to write: each stage takes its time."""
+    """40 steps of training, then noise in 20 batches, then large images to write: each stage takes its time."""
     folder = tmp_path_factory.mktemp("undisturbed")
     source = draw_classes(folder / "source", count=20)
     for index in range(8):

@@ -13,11 +13,11 @@ from tests.command_line import start, write_recipe
 
 SMALL, LARGE = 1000, 4000
 GRID = 128
-"""side of the working grid: in memory, its pictures alone would add 140 MB from the small set to the large one"""
+"""side of the working grid: in memory, its images alone would add 140 MB from the small set to the large one"""
 
 
 def write_source(folder: Path, count: int) -> Path:
-    """Class folders of `count` pictures of 6 x 6 pixels, all of them different."""
+    """Class folders of `count` images of 6 x 6 pixels, all of them different."""
     numbers = np.random.default_rng(0)
     for index in range(count):
         target = folder / "ab"[index % 2] / f"{index:05d}.png"
@@ -27,7 +27,7 @@ def write_source(folder: Path, count: int) -> Path:
 
 
 def write_table(folder: Path, count: int) -> Path:
-    """One Parquet file of `count` pictures of 100 x 100 pixels, 30 KB each, in row groups of 3 MB."""
+    """One Parquet file of `count` images of 100 x 100 pixels, 30 KB each, in row groups of 3 MB."""
     numbers = np.random.default_rng(0)
     folder.mkdir()
     schema = pa.schema({"image": pa.binary(), "label": pa.string()})
@@ -57,4 +57,4 @@ def test_the_peak_does_not_grow_with_the_set(write, tmp_path: Path, process_env:
         source = write(tmp_path / str(count), count)
         command = ("protect", source, "--out", tmp_path / f"run-{count}", "--recipe", recipe, "--method", "random")
         peaks.append(peak_megabytes(process_env, *command))
-    assert peaks[1] < 1.1 * peaks[0], f"{peaks[0]:.0f} MB for {SMALL} pictures and {peaks[1]:.0f} MB for {LARGE}"
+    assert peaks[1] < 1.1 * peaks[0], f"{peaks[0]:.0f} MB for {SMALL} images and {peaks[1]:.0f} MB for {LARGE}"

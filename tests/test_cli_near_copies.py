@@ -25,7 +25,7 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 
 def change_one_pixel(pixels: np.ndarray, levels: int, place: int = 0) -> np.ndarray:
-    """Another picture to any hash."""
+    """Another image to any hash."""
     changed = pixels.astype(int)
     y, x = divmod(place, pixels.shape[1])
     changed[y, x] += np.where(changed[y, x] < 128, levels, -levels)
@@ -34,7 +34,7 @@ def change_one_pixel(pixels: np.ndarray, levels: int, place: int = 0) -> np.ndar
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Thirty pictures of two classes, each followed by a copy that differs in one pixel."""
+    """Thirty images of two classes, each followed by a copy that differs in one pixel."""
     folder = tmp_path_factory.mktemp("copied")
     for number in range(30):
         pixels = draw(folder / "ab"[number % 2] / f"{number:02d}-0.png", number, (8, 8 + number % 3))
@@ -56,16 +56,13 @@ def far(one: np.ndarray, other: np.ndarray) -> int:
 
 def find_clean_copies(source: Path, out: Path) -> list[int]:
     """The protected rows that also go out clean, or lie in the reserve, but for 16 levels."""
-    pictures, rows = originals(source), rows_of(out)
+    images, rows = originals(source), rows_of(out)
     protected = [row["source_row"] for row in rows if row["role"] == "protected"]
     others = [row["source_row"] for row in rows if row["role"] != "protected"]
     return [
         one
         for one in protected
-        if any(
-            pictures[one].shape == pictures[other].shape and far(pictures[one], pictures[other]) <= 16
-            for other in others
-        )
+        if any(images[one].shape == images[other].shape and far(images[one], images[other]) <= 16 for other in others)
     ]
 
 
@@ -86,7 +83,7 @@ def test_near_copies_are_counted_and_named(tmp_path: Path, copied: Path, photogr
     out = tmp_path / "run"
     result = succeed("protect", copied, "--out", out, "--recipe", recipe, "--json")
     assert result.json["near_copies"] == 30
-    assert "30 pictures are near copies of earlier ones, at most 16 levels apart" in result.err
+    assert "30 images are near copies of earlier ones, at most 16 levels apart" in result.err
     assert "a/00-1.png of a/00-0.png" in result.err
     assert read_facts(out / "release").data.near_copies == 30
     card = (out / "release" / "README.md").read_text()
@@ -109,7 +106,7 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_averaging_near_copies_gains_nothing(tmp_path: Path, recipe: Path) -> None:
-    """Four copies of each picture that differ in a pixel: with four noises their mean is nearer the original than
+    """Four copies of each image that differ in a pixel: with four noises their mean is nearer the original than
     any of them (5.9 dB were measured here)."""
     source, bases = tmp_path / "source", []
     for number in range(6):
@@ -140,7 +137,7 @@ def test_a_generator_gives_near_copies_one_noise_too(tmp_path: Path, copied: Pat
 
 
 def drift(source: Path, count: int, step: int = 4) -> Path:
-    """A burst: each picture lies within 16 levels of the next few, and the last is nothing like the first."""
+    """A burst: each image is within 16 levels of the next few, and the last is nothing like the first."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(100, 110, (8, 8, 3))
     for number in range(count):
@@ -153,18 +150,18 @@ def test_a_long_chain_is_split_and_leaks_nothing(tmp_path: Path, recipe: Path, r
     source, out = drift(draw_classes(tmp_path / "source", ["a", "b"], 20, 900), 34), tmp_path / "run"
     option = ["--release-unprotected"] if release_unprotected else []
     result = succeed("protect", source, "--out", out, "--recipe", recipe, "--fraction", 0.4, *option, "--json")
-    assert "34 pictures hang together in chains of more than 20 near copies, the longest of 34" in result.err
+    assert "34 images are linked in chains of more than 20 near copies, the longest of 34" in result.err
     assert "split into groups" in result.err
     roles = Counter(row["role"] for row in rows_of(out) if row["origin"].startswith("a/") and len(row["origin"]) == 8)
     if release_unprotected:
         assert find_clean_copies(source, out) == []
         assert len(roles) == 1
     else:
-        assert len(roles) == 2  # nothing goes out clean: the groups are drawn as they come
+        assert len(roles) == 2  # nothing is published clean: the groups are drawn as they come
     assert result.json["images"] == result.json["protected"] + result.json["unprotected"]
 
 
-def test_the_reserve_holds_no_near_copy_of_a_released_picture(tmp_path: Path, copied: Path, recipe: Path) -> None:
+def test_the_reserve_holds_no_near_copy_of_a_released_image(tmp_path: Path, copied: Path, recipe: Path) -> None:
     out = tmp_path / "run"
     succeed("protect", copied, "--out", out, "--recipe", recipe, "--reserve", 0.3)
     assert find_clean_copies(copied, out) == []
@@ -184,7 +181,7 @@ def leak(source: Path, out: Path) -> tuple[int, int]:
     """Make the run one of version 0.2.0, which drew near copies apart: a row without noise becomes a copy of one with.
 
     Returns:
-        (number of the row that goes out clean, number of the protected row that it copies).
+        (number of the row that is published clean, number of the protected row that it copies).
     """
     rows = rows_of(out)
     plain = next(row for row in rows if row["role"] == "unprotected")
@@ -209,7 +206,7 @@ def leak(source: Path, out: Path) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("record", [True, False])
-def test_push_refuses_a_run_whose_protected_pictures_go_out_clean(tmp_path: Path, recipe: Path, record: bool) -> None:
+def test_push_refuses_a_run_whose_protected_images_go_out_clean(tmp_path: Path, recipe: Path, record: bool) -> None:
     source, out = draw_classes(tmp_path / "source"), tmp_path / "run"
     options = ("--recipe", recipe, "--fraction", 0.5, "--release-unprotected")
     succeed("protect", source, "--out", out, *options)
@@ -229,7 +226,7 @@ def test_push_refuses_a_run_whose_protected_pictures_go_out_clean(tmp_path: Path
     assert code == 3
     assert found["passed"] is False
     what = f"the original of row {noisy}" if record else "original "
-    assert f"row {plain} goes out clean and lies within 16 levels of {what}" in found["detail"]
+    assert f"row {plain} is published clean, within 16 levels of {what}" in found["detail"]
     assert "protect again with --overwrite" in found["detail"]
 
 

@@ -29,7 +29,7 @@ from tests.command_line import (
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of eight pictures of several sizes; the last of each class repeats its first."""
+    """Three classes of eight images of several sizes; the last of each class repeats its first."""
     folder = tmp_path_factory.mktemp("parts")
     for number, name in enumerate(("a", "b", "c")):
         for index in range(7):
@@ -61,9 +61,9 @@ def test_fraction_protects_a_part_and_releases_the_rest_only_when_told(
     out, option = tmp_path / "run", ["--release-unprotected"] if release_unprotected else []
     document = protect(source, out, recipe, "--fraction", "0.5", *option)
     rows = roles_of(out)
-    pictures = {row["clean_sha256"]: row["role"] for row in rows}
-    assert Counter(pictures.values()) == {"protected": 10, "unprotected": 11}  # half of 21, a tie rounds to even
-    assert {(row["clean_sha256"], row["role"]) for row in rows} == set(pictures.items())
+    images = {row["clean_sha256"]: row["role"] for row in rows}
+    assert Counter(images.values()) == {"protected": 10, "unprotected": 11}  # half of 21, a tie rounds to even
+    assert {(row["clean_sha256"], row["role"]) for row in rows} == set(images.items())
     count = Counter(row["role"] for row in rows)
     assert document["protected"] == count["protected"]
     assert document["unprotected"] == (count["unprotected"] if release_unprotected else 0)

@@ -60,7 +60,7 @@ def finish(*processes: "subprocess.Popen[str]") -> list[str]:
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
-    """Eleven pictures, one of another size, in batches of four: uneven shards and an odd last batch."""
+    """Eleven images, one of another size, in batches of four: uneven shards and an odd last batch."""
     folder = tmp_path_factory.mktemp("source")
     source = draw_classes(folder / "source", count=5)
     draw_classes(folder / "source", ("cat",), count=6, seed=50)
@@ -130,9 +130,9 @@ def test_two_hosts_without_a_common_folder_go_on_from_the_checkpoints_of_the_fir
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("differing", ["pictures", "seed"])
+@pytest.mark.parametrize("differing", ["images", "seed"])
 def test_hosts_that_differ_are_refused(tmp_path: Path, command: tuple[object, ...], differing: str) -> None:
-    other = draw_classes(tmp_path / "other", count=5, seed=9) if differing == "pictures" else command[1]
+    other = draw_classes(tmp_path / "other", count=5, seed=9) if differing == "images" else command[1]
     options = ("--seed", 7) if differing == "seed" else ()
     first = ("-m", "rem_release", *command, "--out", tmp_path / "run")
     second = ("-m", "rem_release", command[0], other, *command[2:], "--out", tmp_path / "run", *options)
@@ -141,7 +141,7 @@ def test_hosts_that_differ_are_refused(tmp_path: Path, command: tuple[object, ..
     for host in hosts:
         _, err = host.communicate(timeout=_PATIENCE)
         assert host.returncode != 0
-        assert "error: process 1 has other pictures, seed or recipe than process 0; give every host the same" in err
+        assert "error: process 1 has other images, seed or recipe than process 0; give every host the same" in err
     assert not (tmp_path / "run").exists()
 
 
@@ -209,7 +209,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
 def test_steps_of_two_processes_equal_those_on_the_joint_batch(
     trained: dict[str, list[dict[str, torch.Tensor]]],
 ) -> None:
-    """Batches of five: three pictures on one process and two on the other."""
+    """Batches of five: three images on one process and two on the other."""
     model, _ = run(Accelerator(cpu=True), is_frozen=True)
     for end in trained["frozen"]:
         for name, tensor in model.state_dict().items():

@@ -19,7 +19,7 @@ from tests.command_line import draw, draw_classes, run, snapshot, start, succeed
 ENCODED = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(90)).decode()
 
 
-def test_the_demo_never_deletes_pictures_of_the_owner(tmp_path: Path, photographs: Path, recipe: Path) -> None:
+def test_the_demo_never_deletes_images_of_the_owner(tmp_path: Path, photographs: Path, recipe: Path) -> None:
     succeed("protect", photographs, "--out", tmp_path / "holiday", "--recipe", recipe)
     for split in ("train", "test"):
         draw_classes(tmp_path / "holiday-photographs" / split)
@@ -59,11 +59,11 @@ def test_a_demo_that_was_killed_early_can_be_started_again(tmp_path: Path) -> No
         (pa.array(["a", "b", "data:image/png;base64," + "A" * 99, "c"]), "a data URI in row 2"),
         (
             pa.array([["note", base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(90)).decode()]] * 4),
-            "an encoded picture in row 0",
+            "an encoded image in row 0",
         ),
     ],
 )
-def test_pictures_in_plain_columns_are_refused(tmp_path: Path, recipe: Path, values: pa.Array, what: str) -> None:
+def test_images_in_plain_columns_are_refused(tmp_path: Path, recipe: Path, values: pa.Array, what: str) -> None:
     pngs = []
     for index in range(4):
         draw(tmp_path / "p.png", index)
@@ -77,7 +77,7 @@ def test_pictures_in_plain_columns_are_refused(tmp_path: Path, recipe: Path, val
     succeed("protect", tmp_path / "s.parquet", "--out", tmp_path / "run", "--recipe", recipe, "--drop-column", "extra")
 
 
-def test_descriptions_are_no_pictures_and_their_publication_is_said(tmp_path: Path, recipe: Path) -> None:
+def test_descriptions_are_no_images_and_their_publication_is_said(tmp_path: Path, recipe: Path) -> None:
     pngs = []
     for index in range(4):
         draw(tmp_path / "p.png", index)
@@ -128,11 +128,11 @@ def test_random_noise_is_not_said_to_have_an_adversary(tmp_path: Path, photograp
 
 def test_a_terminated_command_cleans_up_and_says_so(tmp_path: Path) -> None:
     """A Parquet source is unpacked into a temporary folder, clean pixels and all."""
-    picture = tmp_path / "p.png"
+    image = tmp_path / "p.png"
     rows = []
     for index in range(40):
-        draw(picture, index)
-        rows.append(picture.read_bytes())
+        draw(image, index)
+        rows.append(image.read_bytes())
     pq.write_table(pa.table({"image": rows, "label": [0, 1] * 20}), tmp_path / "s.parquet")
     slow = write_recipe(tmp_path / "slow.yaml", generator__steps=100_000)
     scratch = tmp_path / "scratch"

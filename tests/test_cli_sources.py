@@ -20,9 +20,9 @@ from PIL import Image
 from tests.command_line import change, draw, pixels_of, released, run, succeed
 
 SIZES = [(8, 8), (1, 1), (1, 9), (17, 1), (40, 30), (2, 2), (30, 40), (8, 9), (3, 5), (8, 8), (12, 12), (5, 21)]
-"""(width, height) of the pictures; the last one is a duplicate of the first."""
+"""(width, height) of the images; the last one is a duplicate of the first."""
 CLASSES = ["Ünïcødé 猫", "cat", "dog", "cat", "dog", "cat", "dog", "cat", "dog", "cat", "dog", "cat", "dog"]
-"""Of each picture: one class has a single one."""
+"""Of each image: one class has a single one."""
 NOTES = [None, "", "naïve", "日本", "a,b", 'say "x"', "line\nbreak", "d", "e", "f", "g", "h", "i"]
 
 
@@ -42,7 +42,7 @@ class Case:
 
 
 def draw_all(folder: Path, names: list[str]) -> list[np.ndarray]:
-    """Write the thirteen pictures under these names; the last repeats the first in another file."""
+    """Write the thirteen images under these names; the last repeats the first in another file."""
     pixels = [draw(folder / name, seed, SIZES[seed]) for seed, name in enumerate(names[:12])]
     return [*pixels, draw(folder / names[12], 0, SIZES[0])]
 
@@ -102,9 +102,9 @@ def metadata_jsonl(folder: Path) -> Case:
 
 
 def table(folder: Path) -> tuple[Case, datasets.Dataset]:
-    """A table of embedded pictures, labels before them, with types that are easily lost, and a thumbnail to drop."""
+    """A table of embedded images, labels before them, with types that are easily lost, and a thumbnail to drop."""
     files = [f"{index}.png" for index in range(13)]
-    pixels = draw_all(folder / "pictures", files)
+    pixels = draw_all(folder / "images", files)
     names = ["unused", *sorted(set(CLASSES))]
     features = {
         "label": datasets.ClassLabel(names=names),
@@ -121,9 +121,9 @@ def table(folder: Path) -> tuple[Case, datasets.Dataset]:
         "note": NOTES,
         "box": [{"x": index / 4, "ys": [index] * (index % 2)} for index in range(13)],
     }
-    pictures = [{"bytes": (folder / "pictures" / name).read_bytes(), "path": name} for name in files]
+    images = [{"bytes": (folder / "images" / name).read_bytes(), "path": name} for name in files]
     everything = datasets.Dataset.from_dict(
-        {**columns, "image": pictures, "thumb": [b"clean"] * 13},
+        {**columns, "image": images, "thumb": [b"clean"] * 13},
         features=datasets.Features({**features, "thumb": datasets.Value("binary")}),
     )
     case = Case(
@@ -167,7 +167,7 @@ def albums(folder: Path) -> Case:
 
 
 def clusters(folder: Path) -> Case:
-    """Black and white pictures, with a little noise: which cluster each belongs to is beyond doubt."""
+    """Black and white images, with a little noise: which cluster each belongs to is beyond doubt."""
     pixels = []
     for index in range(12):
         path = folder / f"{index:02d}.png"
@@ -283,9 +283,9 @@ def test_labels_of_every_type_are_kept(
 ) -> None:
     """At the ends of their range, which is where they break."""
     ends = {"int8": [-128, 127], "int64": [-(2**63), 2**63 - 1], "uint64": [0, 2**64 - 1]}.get(type_name, ["", "猫"])
-    pictures = [row["image"] for row in released(all_protected["albums"].out / "release")][:12]
+    images = [row["image"] for row in released(all_protected["albums"].out / "release")][:12]
     labels = pa.array(ends * 6, type_name)
-    pq.write_table(pa.table({"image": pictures, "label": labels}), tmp_path / "source.parquet")
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "source.parquet")
     out = tmp_path / "run"
     succeed("protect", tmp_path / "source.parquet", "--out", out, "--recipe", recipe)
     succeed("verify", out / "release", "--clean", tmp_path / "source.parquet")
@@ -293,7 +293,7 @@ def test_labels_of_every_type_are_kept(
     assert table.column("label").combine_chunks() == labels
 
 
-def test_equal_pictures_carry_equal_noise(all_protected: dict[str, Protected]) -> None:
+def test_equal_images_carry_equal_noise(all_protected: dict[str, Protected]) -> None:
     for name in ("metadata.csv", "parquet", "albums"):
         rows = released(all_protected[name].out / "release")
         assert rows[0]["image"]["bytes"] == rows[12]["image"]["bytes"]
@@ -303,7 +303,7 @@ def test_equal_pictures_carry_equal_noise(all_protected: dict[str, Protected]) -
 
 
 def test_other_originals_are_noticed(tmp_path: Path, all_protected: dict[str, Protected]) -> None:
-    """The clean folder of the same shape, one picture drawn anew: both ways of pairing must fall over it."""
+    """The clean folder of the same shape, one image drawn anew: both ways of pairing must fall over it."""
     (tmp_path / "source").mkdir()
     case = metadata_csv(tmp_path / "source")
     draw(tmp_path / "source" / "4 ü.png", 99, SIZES[4])

@@ -1,4 +1,4 @@
-"""Several splits in one release: one generator, each split under its own name, and no picture in between."""
+"""Several splits in one release: one generator, each split under its own name, and no image in between."""
 
 import io
 import json
@@ -68,7 +68,7 @@ def mine(tmp_path: Path, two: Path) -> Path:
 
 
 def load(release: Path, tmp_path: Path) -> dict[str, list[dict[str, Any]]]:
-    """What `load_dataset` gives: the rows of each split, pictures as bytes."""
+    """What `load_dataset` gives: the rows of each split, images as bytes."""
     found = datasets.load_dataset(str(release), cache_dir=str(tmp_path / "cache"))
     return {name: list(rows.cast_column("image", datasets.Image(decode=False))) for name, rows in found.items()}
 
@@ -84,7 +84,7 @@ def test_load_dataset_never_gives_the_rows_of_another_release(two: Path, tmp_pat
             assert [row["image"]["bytes"] for row in rows] == [cell["bytes"] for cell in table["image"].to_pylist()]
 
 
-def test_load_dataset_gives_each_split_with_its_labels_and_pictures(two: Path, folders: Path, tmp_path: Path) -> None:
+def test_load_dataset_gives_each_split_with_its_labels_and_images(two: Path, folders: Path, tmp_path: Path) -> None:
     loaded = load(two / "release", tmp_path)
     assert list(loaded) == ["train", "validation"]
     for split, rows in loaded.items():
@@ -107,7 +107,7 @@ def test_facts_and_card_name_both_splits_and_no_other(two: Path) -> None:
     assert shards == ["train-00000-of-00001.parquet", "validation-00000-of-00001.parquet"]
 
 
-def test_one_picture_in_two_splits_has_one_noise(two: Path) -> None:
+def test_one_image_in_two_splits_has_one_noise(two: Path) -> None:
     rows = released(two / "release")
     assert rows[4]["image"]["bytes"] == rows[11]["image"]["bytes"]
     assert read_facts(two / "release").data.duplicates == 1
@@ -128,18 +128,18 @@ def test_what_is_left_out_is_named_once(folders: Path, tmp_path: Path, recipe: P
 
 
 def draw_table(rows: int, seed: int) -> datasets.Dataset:
-    pictures = []
+    images = []
     for row in range(rows):
         buffer = io.BytesIO()
         pixels = np.random.default_rng(seed + row).integers(0, 256, (8 + row, 9, 3), np.uint8)
         Image.fromarray(pixels).save(buffer, "PNG")
-        pictures.append({"bytes": buffer.getvalue(), "path": None})
+        images.append({"bytes": buffer.getvalue(), "path": None})
     features = {
         "note": datasets.Value("string"),
         "image": datasets.Image(),
         "label": datasets.ClassLabel(names=["cat", "dog"]),
     }
-    columns = {"note": [f"{seed} {row}" for row in range(rows)], "image": pictures, "label": [0, 1] * (rows // 2)}
+    columns = {"note": [f"{seed} {row}" for row in range(rows)], "image": images, "label": [0, 1] * (rows // 2)}
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
 
 
@@ -187,13 +187,13 @@ def test_tables_of_every_kind(write: Callable[[Path], None], tmp_path: Path, rec
 
 
 def test_a_noise_generator_reads_rows_of_files_across_splits_as_they_are(tmp_path: Path) -> None:
-    """Parquet pictures are read from the files of both splits, which come in the order of the names."""
+    """Parquet images are read from the files of both splits, which come in the order of the names."""
     (tmp_path / "source").mkdir()
     write_parquet(tmp_path / "source")
     source = open_source(SourceOptions(source=str(tmp_path / "source"), split="validation+test"))
     expected = [row["image"] for name in ("test", "validation") for row in draw_table(*TABLES[name])]
-    for row, picture in enumerate(expected):
-        assert pixels_of(source.image_bytes(row)).tobytes() == picture.tobytes()
+    for row, image in enumerate(expected):
+        assert pixels_of(source.image_bytes(row)).tobytes() == image.tobytes()
     assert (source.splits, source.origin(1), source.origin(2)) == (
         {"test": 2, "validation": 4},
         "test/row 1",
@@ -217,10 +217,10 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(folders: Path, tmp_path: P
     """In a split, between two, and behind the last row; shards of a row or two."""
     source = open_source(SourceOptions(source=str(folders), split=BOTH))
     working = read_working_set(source, 8, tmp_path)
-    pictures = len(working.hashes)
-    store = NoiseStore(tmp_path / "noise.npy", pictures, 8, "noise", warn=print)
-    store.write(0, torch.from_numpy(np.random.default_rng(0).integers(-8, 9, (pictures, 3, 8, 8), np.int8)))
-    choice = Choice(working, np.zeros(pictures, np.int8), np.arange(pictures), False, None)
+    images = len(working.hashes)
+    store = NoiseStore(tmp_path / "noise.npy", images, 8, "noise", warn=print)
+    store.write(0, torch.from_numpy(np.random.default_rng(0).integers(-8, 9, (images, 3, 8, 8), np.int8)))
+    choice = Choice(working, np.zeros(images, np.int8), np.arange(images), False, None)
 
     def write(folder: Path, stop_at: int = -1) -> dict[str, bytes]:
         def stop(done: int, total: int) -> None:
@@ -344,7 +344,7 @@ def write_two_kinds(folder: Path) -> None:
 def write_broken(folder: Path) -> None:
     draw_classes(folder / "train")
     (folder / "validation/cat").mkdir(parents=True)
-    (folder / "validation/cat/0.png").write_bytes(b"no picture")
+    (folder / "validation/cat/0.png").write_bytes(b"no image")
 
 
 def write_two(folder: Path) -> None:
@@ -451,7 +451,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, process_env: dict[str, str])
 def test_push_publishes_both_splits_and_the_clean_one_that_is_asked_for(
     tmp_path: Path, folders: Path, recipe: Path, place: tuple[LoopbackHub, Forks]
 ) -> None:
-    """The proof loads every split; a protected split never goes out clean."""
+    """The proof loads every split; a protected split never is published clean."""
     _, forks = place
     succeed("protect", folders, "--out", tmp_path / "run", "--recipe", recipe, "--split", BOTH)
     certify(tmp_path / "run")

@@ -40,9 +40,9 @@ def strange_run(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Path:
         "label": datasets.ClassLabel(names=list(NAMES)),
         f"c{PAINT}": datasets.Value("int64"),
     }
-    pictures = [draw(folder / f"{number}.png", number) for number in range(6)]
+    images = [draw(folder / f"{number}.png", number) for number in range(6)]
     rows = {
-        "image": [str(folder / f"{n}.png") for n in range(len(pictures))],
+        "image": [str(folder / f"{n}.png") for n in range(len(images))],
         "label": [0, 1, 2] * 2,
         f"c{PAINT}": [0] * 6,
     }

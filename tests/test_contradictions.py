@@ -65,6 +65,18 @@ FACTS: dict[str, tuple[Change, str]] = {
     "other classes": (lambda f: f["data"].update(classes=["a", "b"]), "classes are not those of the features"),
     "class counts": (lambda f: f["data"]["class_counts"].append(0), "classes and class_counts differ"),
     "splits": (lambda f: f["data"].update(split_images={"a b": 8}), "split_images names other splits"),
+    "left out": (
+        lambda f: f["data"].update(left_out={"too large": 1}),
+        "left_out does not add up to the skipped rows",
+    ),
+    "held back": (
+        lambda f: f["data"].update(left_out={"not protected": 1}),
+        "left_out does not add up to the rows held back",
+    ),
+    "a reason of the owner's": (
+        lambda f: f["data"].update(left_out={"private/anna.png": 1}),
+        "does not follow its schema: data.left_out.private/anna.png",
+    ),
     "a long number": (lambda f: f["cost"].update(noise_gradients=10**4000), "an integer has 4001 digits"),
     "files elsewhere": (
         lambda f: f["files"].update({"data/../x": {"bytes": 1, "sha256": "", "rows": 0}}),

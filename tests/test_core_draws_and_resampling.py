@@ -224,7 +224,7 @@ def test_images_of_the_working_size_need_no_route():
 
 @given(st.data())
 @settings(max_examples=150)
-def test_released_pictures_keep_the_budget_and_carry_real_noise(data):
+def test_released_images_keep_the_budget_and_carry_real_noise(data):
     height, width, resolution = (data.draw(st.integers(1, 12)) for _ in range(3))
     budget = data.draw(st.sampled_from([1, 2, 8, 16, 127]))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 10_000)))

@@ -12,7 +12,7 @@ from torch import nn
 
 from rem_release.core.draws import Draws, Purpose
 from rem_release.core.norms import ascend, measure, project, random_start
-from rem_release.core.pgd import frozen, pgd
+from rem_release.core.pgd import frozen_in_eval_mode, pgd
 
 NORMS = ["linf", "l2", "l1"]
 START = Purpose.ADVERSARY_START
@@ -38,8 +38,8 @@ def assert_inside(delta, images, radius, norm):
     assert seen.max() <= 1
 
 
-def pictures(count=6, side=8, seed=0, dtype=torch.float32):
-    """Noise-like pictures with many values at the ends of the range, where the box cuts the ball."""
+def draw_images(count=6, side=8, seed=0, dtype=torch.float32):
+    """Noise-like images with many values at the ends of the range, where the box cuts the ball."""
     generator = torch.Generator().manual_seed(seed)
     images = (torch.rand((count, 3, side, side), generator=generator, dtype=dtype) * 2 - 0.5).clamp(0, 1)
     return images, torch.randn(images.shape, generator=generator, dtype=dtype)
@@ -98,7 +98,7 @@ def test_projecting_again_changes_nothing(norm, problem, scale):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_noise_inside_is_left_alone_and_radius_zero_leaves_none(norm):
-    x, direction = pictures()
+    x, direction = draw_images()
     inside = project(direction * 1e-3, x, 100.0, norm)
     assert torch.equal(inside, torch.clamp(direction * 1e-3, -x, 1 - x))
     assert not project(direction, x, 0.0, norm).any()
@@ -106,8 +106,8 @@ def test_noise_inside_is_left_alone_and_radius_zero_leaves_none(norm):
 
 
 @pytest.mark.parametrize(("norm", "radius"), [("l2", 3.0), ("l1", 300.0)])
-def test_float32_keeps_to_the_ball_on_large_pictures(norm, radius):
-    x, direction = pictures(count=2, side=224)
+def test_float32_keeps_to_the_ball_on_large_images(norm, radius):
+    x, direction = draw_images(count=2, side=224)
     found = project(direction, x, radius, norm)
     assert_inside(found, x, radius, norm)
     assert size(found, norm).min() > radius * (1 - 1e-4), "the ball binds"
@@ -116,7 +116,7 @@ def test_float32_keeps_to_the_ball_on_large_pictures(norm, radius):
 
 
 def test_the_default_is_linf_to_the_last_bit():
-    x, direction = pictures()
+    x, direction = draw_images()
     bounds = (1 - x).clamp(max=0.1), (-x).clamp(min=-0.1)
     assert torch.equal(project(direction, x, 0.1), torch.maximum(torch.minimum(direction, bounds[0]), bounds[1]))
     assert torch.equal(project(direction, x, 0.1), project(direction, x, 0.1, "linf"))
@@ -125,7 +125,7 @@ def test_the_default_is_linf_to_the_last_bit():
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("scale", [1.0, 1e-30, 1e-42])
 def test_a_step_has_the_length_asked_for_however_small_the_gradient(norm, scale):
-    _, gradient = pictures()
+    _, gradient = draw_images()
     step = ascend(gradient * scale, torch.full_like(gradient, 0.5), 0.3, 2.0, norm)
     np.testing.assert_allclose(size(step, norm), 0.3, rtol=1e-5)
     assert (step * gradient >= 0).all()
@@ -175,11 +175,11 @@ def test_the_attack_reaches_the_known_optimum_of_a_linear_model(norm, radius, st
     In L1 the best noise fills one value after another. Steps in several parts end a few hundredths short of it.
     """
     model = linear_model()
-    x, noise = pictures(side=4, dtype=torch.float64)
+    x, noise = draw_images(side=4, dtype=torch.float64)
     y = torch.arange(len(x)) % 2
     weight = model[1].weight
     uphill = torch.where(y[:, None] == 0, weight[1] - weight[0], weight[0] - weight[1]).detach()
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         found = pgd(model, x, y, radius, step_size, 200, noise, norm)
     assert_inside(found, x, radius, norm)
     for index in range(len(x)):
@@ -193,16 +193,16 @@ def test_the_attack_reaches_the_known_optimum_of_a_linear_model(norm, radius, st
 @given(seed=st.integers(0, 1000), radius=st.floats(0.01, 5), steps=st.integers(0, 6), share=st.floats(0.05, 3))
 def test_every_iterate_lies_in_ball_and_box(norm, seed, radius, steps, share):
     model = linear_model(side=8, classes=3, seed=seed).float()
-    x, noise = pictures(seed=seed)
-    with frozen(model):
+    x, noise = draw_images(seed=seed)
+    with frozen_in_eval_mode(model):
         found = pgd(model, x, torch.arange(len(x)) % 3, radius, radius * share, steps, noise, norm)
     assert_inside(found, x, radius, norm)
 
 
 def test_linf_is_the_plain_signed_iteration_to_the_last_bit():
-    model, (x, delta) = linear_model(side=8, classes=4).float(), pictures()
+    model, (x, delta) = linear_model(side=8, classes=4).float(), draw_images()
     y, radius = torch.arange(len(x)) % 4, 8 / 255
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         found = pgd(model, x, y, radius, radius / 4, 5, delta)
     low, high = (-x).clamp(min=-radius), (1 - x).clamp(max=radius)
     delta = torch.maximum(torch.minimum(delta, high), low)
@@ -216,9 +216,9 @@ def test_linf_is_the_plain_signed_iteration_to_the_last_bit():
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_noise_does_not_depend_on_the_batch(norm):
-    model, (x, noise) = linear_model(side=8, classes=4), pictures(dtype=torch.float64)
+    model, (x, noise) = linear_model(side=8, classes=4), draw_images(dtype=torch.float64)
     y, order = torch.arange(len(x)) % 4, torch.tensor([4, 1])
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         whole = pgd(model, x, y, 1.0, 0.3, 5, noise, norm)
         part = pgd(model, x[order], y[order], 1.0, 0.3, 5, noise[order], norm)
     torch.testing.assert_close(part, whole[order], atol=1e-9, rtol=0)
@@ -227,11 +227,11 @@ def test_noise_does_not_depend_on_the_batch(norm):
 @pytest.mark.parametrize("norm", NORMS)
 def test_soft_labels_pull_away_from_the_mixture(norm):
     """Certain ones equal numbers; a mixture of two classes ascends the mixture of their losses."""
-    model, (x, noise) = linear_model(side=8, classes=3), pictures(dtype=torch.float64)
+    model, (x, noise) = linear_model(side=8, classes=3), draw_images(dtype=torch.float64)
     y = torch.arange(len(x)) % 3
     certain = F.one_hot(y, 3).double()
     mixed = 0.5 * certain + 0.5 * certain.roll(1, dims=1)
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         hard = pgd(model, x, y, 0.5, 0.1, 5, noise * 0, norm)
         torch.testing.assert_close(pgd(model, x, certain, 0.5, 0.1, 5, noise * 0, norm), hard)
         soft = pgd(model, x, mixed, 0.5, 0.1, 5, noise * 0, norm)
@@ -283,6 +283,6 @@ def test_starts_in_linf_are_those_of_the_draws():
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_measure_is_the_norm(norm):
-    _, noise = pictures()
+    _, noise = draw_images()
     assert measure(noise, norm).shape == (6, 1, 1, 1)
     np.testing.assert_allclose(measure(noise, norm).flatten(), size(noise, norm), rtol=1e-6)

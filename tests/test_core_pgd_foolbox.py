@@ -10,7 +10,7 @@ from PIL import Image
 
 from rem_release.core.draws import Draws, Purpose
 from rem_release.core.norms import random_start
-from rem_release.core.pgd import frozen, pgd
+from rem_release.core.pgd import frozen_in_eval_mode, pgd
 from rem_release.data.photographs import write_patches
 from rem_release.models import build_model
 
@@ -36,7 +36,7 @@ def read(folder):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """A network trained for a few seconds, and pictures it has not seen, half of them with contrast that saturates."""
+    """A network trained for a few seconds, and images it has not seen, half of them with contrast that saturates."""
     folder = tmp_path_factory.mktemp("patches") / "photographs"
     write_patches(folder, train=150, test=10)
     x, y = read(folder / "train")
@@ -54,7 +54,7 @@ def task(tmp_path_factory):
     model.eval()
     x, y = read(folder / "test")
     x = torch.where((torch.arange(len(x)) % 2 == 0)[:, None, None, None], x, (3 * x - 1).clamp(0, 1))
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         assert (model(x[::2]).argmax(1) == y[::2]).float().mean() > 0.6, "a network worth attacking"
         yield model, x, y
 

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rem_release.core.draws import Draws, Purpose, uniform
+from rem_release.core.draws import Draws, Purpose, own_purpose, uniform
 from rem_release.core.levels import add_quantised
 from rem_release.core.norms import project
-from rem_release.core.pgd import frozen, pgd
+from rem_release.core.pgd import frozen_in_eval_mode, pgd
 from rem_release.core.resampling import NoiseRoute
 from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
 from rem_release.recipe import load_recipe
@@ -33,7 +33,7 @@ SETTINGS = {
 
 
 SIZES = [(8, 8), (16, 12), (5, 8), (20, 21), (3, 7)]
-"""(height, width) that the five pictures are released at."""
+"""(height, width) that the five images are released at."""
 
 
 def smooth_network(classes=4, size=8, seed=0):
@@ -49,7 +49,7 @@ def smooth_network(classes=4, size=8, seed=0):
         ).double()
 
 
-def pictures(count=5, size=8, seed=1):
+def draw_images(count=5, size=8, seed=1):
     generator = torch.Generator().manual_seed(seed)
     levels = torch.randint(0, 256, (count, 3, size, size), generator=generator)
     levels[0, :, :3] = 0  # saturated pixels, where the box cuts the ball
@@ -71,7 +71,7 @@ def draws_of(index, ids, s, draws, shape):
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_batched_solver_equals_the_plain_algorithm_1(name):
-    s, model, (x, y, ids) = SETTINGS[name], smooth_network().eval(), pictures()
+    s, model, (x, y, ids) = SETTINGS[name], smooth_network().eval(), draw_images()
     draws = Draws(seed=3, ids=ids, step=7)
     batched = min_max_noise(model, x, y, s, draws)
     for index in range(len(x)):
@@ -80,8 +80,8 @@ def test_batched_solver_equals_the_plain_algorithm_1(name):
         assert torch.equal(batched[index].double(), plain), name
 
 
-def test_noise_goes_by_way_of_the_pictures_own_sizes():
-    model, (x, y, ids) = smooth_network().eval(), pictures()
+def test_noise_goes_by_way_of_the_images_own_sizes():
+    model, (x, y, ids) = smooth_network().eval(), draw_images()
     draws, route = Draws(seed=3, ids=ids, step=7), NoiseRoute(torch.tensor(SIZES), 8).of(torch.arange(5))
     batched = min_max_noise(model, x, y, REM, draws, route)
     for index, size in enumerate(SIZES):
@@ -93,7 +93,7 @@ def test_noise_goes_by_way_of_the_pictures_own_sizes():
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_training_step_equals_the_plain_algorithm_1(name, sizes):
     """Lines 8 to 19: the loss, its gradients, and the statistics that the one pass in training mode leaves."""
-    s, model, reference, (x, y, ids) = SETTINGS[name], smooth_network().train(), smooth_network().eval(), pictures()
+    s, model, reference, (x, y, ids) = SETTINGS[name], smooth_network().train(), smooth_network().eval(), draw_images()
     draws, shape = Draws(seed=3, ids=ids, step=7), tuple(x.shape[1:])
     route = NoiseRoute(torch.tensor(SIZES), 8).of(torch.arange(5)) if sizes is SIZES else None
     levels = [
@@ -115,9 +115,23 @@ def test_no_two_purposes_share_a_number():
     assert len({int(purpose) for purpose in Purpose}) == len(Purpose.__members__)
 
 
+def test_a_purpose_of_ones_own_is_apart_from_all_others_and_stays_the_same() -> None:
+    names = [f"threat {number}" for number in range(10_000)]
+    own = {own_purpose(name) for name in names}
+    assert len(own) == len(names)
+    assert min(own) > max(Purpose)
+    assert max(own) < 2**63
+    assert own_purpose("a_threat masks") == 135641788127836222
+    draws = Draws(3, torch.arange(5), 2)
+    assert draws.keys(own_purpose("a_threat masks"), 1, 2).shape == (10,)
+    assert not set(draws.keys(own_purpose("a_threat masks")).tolist()) & {
+        key for each in Purpose for key in draws.keys(each).tolist()
+    }
+
+
 def test_em_setting_equals_an_independent_em():
     noise = load_recipe("em-cifar10").noise.solve()
-    model, (x, y, ids) = smooth_network().eval(), pictures()
+    model, (x, y, ids) = smooth_network().eval(), draw_images()
     draws = Draws(seed=0, ids=ids, step=0)
     batched = min_max_noise(model, x, y, noise, draws)
     starts = draws.within(8 / 255, tuple(x.shape[1:]), Purpose.NOISE_START)
@@ -137,7 +151,7 @@ def test_pgd_reaches_the_closed_form_on_a_linear_model():
     uphill = torch.where(y[:, None] == 0, weight[1] - weight[0], weight[0] - weight[1]).reshape(x.shape).sign()
     best = torch.minimum(torch.maximum(rho * uphill, -x), 1 - x)
     start = (torch.rand(x.shape, generator=generator, dtype=torch.float64) * 2 - 1) * rho
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         found = pgd(model, x, y, rho, rho / 4, 8, start)
     torch.testing.assert_close(found, best, atol=1e-12, rtol=0)
 
@@ -155,7 +169,7 @@ def test_saturated_pixels_end_with_optimised_noise():
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_gradients_counted_by_a_hook_equal_the_reported_cost(name):
-    s, model, (x, y, ids) = SETTINGS[name], smooth_network(), pictures()
+    s, model, (x, y, ids) = SETTINGS[name], smooth_network(), draw_images()
     counted = []
 
     def count(module, inputs, logits):
@@ -199,7 +213,7 @@ def test_the_source_model_trains_on_quantised_noise():
             seen.append(images.detach())
             return self.inner(images)
 
-    model, (x, y, ids) = smooth_network(), pictures()
+    model, (x, y, ids) = smooth_network(), draw_images()
     s = changed(rho_a=0.0, K_a=0, J=1, transform="none")
     expected = add_quantised(x, min_max_noise(model, x, y, s, Draws(0, ids, 0)), None)
     generator_loss(model, Spy(model), x, y, s, Draws(0, ids, 0))
@@ -209,7 +223,7 @@ def test_the_source_model_trains_on_quantised_noise():
 
 
 def test_noise_does_not_depend_on_the_batch():
-    model, (x, y, ids) = smooth_network().eval(), pictures()
+    model, (x, y, ids) = smooth_network().eval(), draw_images()
     whole = min_max_noise(model, x, y, REM, Draws(5, ids, 2))
     order = torch.tensor([3, 0])
     part = min_max_noise(model, x[order], y[order], REM, Draws(5, ids[order], 2))
@@ -217,12 +231,12 @@ def test_noise_does_not_depend_on_the_batch():
 
 
 def test_noise_lowers_the_adversarial_loss_that_it_is_made_for():
-    model, (x, y, ids) = smooth_network().eval(), pictures()
+    model, (x, y, ids) = smooth_network().eval(), draw_images()
     s = changed(K_u=10, transform="none", J=1)
     levels = min_max_noise(model, x, y, s, Draws(0, ids, 0))
 
     def adversarial_loss(images):
-        with frozen(model):
+        with frozen_in_eval_mode(model):
             delta = pgd(model, images, y, s.rho_a, s.alpha_a, 20, torch.zeros_like(images))
         return F.cross_entropy(model(images + delta), y, reduction="none")
 
@@ -236,7 +250,7 @@ def test_frozen_restores_the_model_even_after_an_error():
     before = ([m.training for m in model.modules()], [p.requires_grad for p in model.parameters()])
 
     def fail_inside():
-        with frozen(model):
+        with frozen_in_eval_mode(model):
             assert not any(m.training for m in model.modules())
             assert not any(p.requires_grad for p in model.parameters())
             raise RuntimeError("on purpose")

@@ -20,13 +20,13 @@ from tests.test_data_folders import refuse
 LABELS = ["a", "b", "a", "b"]
 
 
-def picture(number: int) -> np.ndarray:
+def draw_image(number: int) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
 
 
 def encode(number: int) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture(number)).save(buffer, "PNG")
+    Image.fromarray(draw_image(number)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -53,7 +53,7 @@ def read(path: Path, **options: object) -> Source:
 def check(source: Source, classes: list[str], ids: list[int]) -> None:
     assert (source.classes, source.class_ids.tolist()) == (classes, ids)
     for row in range(4):
-        np.testing.assert_array_equal(decode(source.image_bytes(row)), picture(row))
+        np.testing.assert_array_equal(decode(source.image_bytes(row)), draw_image(row))
 
 
 KINDS: dict[str, tuple[dict[str, Any], list[str], list[int]]] = {
@@ -178,7 +178,7 @@ def test_a_table_beside_class_folders_hides_nothing(tmp_path: Path) -> None:
     source = read(tmp_path)
     assert (source.classes, len(source)) == (["a", "b"], 5)
     stray = next(row for row in range(5) if source.origin(row) == "index.parquet")
-    with pytest.raises(BadImage, match="lies in no class folder"):
+    with pytest.raises(BadImage, match="is in no class folder"):
         source.image_bytes(stray)
 
 
@@ -282,4 +282,71 @@ def test_a_shard_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_table_of_file_names_under_another_name(tmp_path: Path) -> None:
     write(tmp_path / "labels.parquet", bare=True, file_name=["0.png", "1.png"], label=["a", "b"])
-    assert "names files and holds no pictures; call it metadata.parquet" in refuse(tmp_path / "labels.parquet")
+    assert "names files and holds no images; call it metadata.parquet" in refuse(tmp_path / "labels.parquet")
+
+
+def configure(*configs: str) -> str:
+    return "\n".join(["---", "configs:", *configs, "---", "# A set", ""])
+
+
+@pytest.mark.parametrize("name", ["train-00000-of-00001.parquet", "train/0.parquet"])
+def test_two_tables_of_one_split_in_folders(name: str, tmp_path: Path) -> None:
+    for language in ("en", "fr"):
+        write(tmp_path / language / name)
+    assert refuse(tmp_path) == (
+        f"{tmp_path} holds 2 tables of the split 'train', in the folders en, fr: give one of them, such as "
+        f"{tmp_path}/en"
+    )
+    check(read(tmp_path / "en"), ["a", "b"], [0, 1, 0, 1])
+    (tmp_path / "README.md").write_text("---\ndataset_info:\n  dataset_size: 8\n---\n")
+    assert "holds 2 tables" in refuse(tmp_path), "which says nothing of files"
+    (tmp_path / "README.md").write_text(
+        configure("- config_name: default", "  data_files:", "  - split: train", f"    path: '*/{name}'")
+    )
+    assert len(read(tmp_path)) == 8, "the card says so"
+
+
+@pytest.mark.parametrize("names", [("train/a/0", "train/b/1"), ("part-0/x", "part-1/y"), ("data/train-0", "test-0")])
+def test_pieces_of_one_table_may_lie_in_several_folders(names: tuple[str, str], tmp_path: Path) -> None:
+    for name in names:
+        write(tmp_path / f"{name}.parquet")
+    assert len(read(tmp_path)) == (4 if "test-0" in names else 8)
+
+
+def test_a_card_of_several_data_sets(tmp_path: Path) -> None:
+    for language in ("en", "fr"):
+        write(tmp_path / "sets" / language / "train-0.parquet")
+    configs = [f"- config_name: {name}\n  data_files: sets/{name}/train-*" for name in ("en", "fr")]
+    (tmp_path / "README.md").write_text(configure(*configs))
+    assert refuse(tmp_path) == (
+        f"README.md of {tmp_path} names several data sets (en, fr): give the folder of one of them, such as "
+        f"{tmp_path}/sets/en"
+    )
+    check(read(tmp_path / "sets/en"), ["a", "b"], [0, 1, 0, 1])
+    (tmp_path / "README.md").write_text(configure(configs[0] + "\n  default: true", configs[1]))
+    assert read(tmp_path).left_out == ("sets/fr/train-0.parquet",)
+    for name in ("en", "fr"):
+        (tmp_path / f"{name}.parquet").write_bytes((tmp_path / "sets/en/train-0.parquet").read_bytes())
+    configs = [f"- config_name: {name}\n  data_files: {name}.parquet" for name in ("en", "fr")]
+    (tmp_path / "README.md").write_text(configure(*configs))
+    assert refuse(tmp_path).endswith("(en, fr): give the folder of one of them, or one file")
+
+
+def test_images_beside_a_table_are_counted(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet")
+    for name in ("more/0.png", "more/1.png", "figure.PNG", "more/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(BYTES[0])
+    source = read(tmp_path)
+    assert (len(source), source.unlisted) == (4, {"more": 2, ".": 1})
+    assert read(tmp_path / "train.parquet").unlisted == {}, "one file is all of the source"
+
+
+def test_a_file_of_no_split_is_named(tmp_path: Path) -> None:
+    for name in ("trainval", "test"):
+        write(tmp_path / f"{name}.parquet")
+    assert refuse(tmp_path).endswith(
+        "has no split 'train'; choose one of test with --split; trainval.parquet belongs to none of them: rename it, "
+        "or give it alone"
+    )
+    assert len(read(tmp_path / "trainval.parquet")) == 4

@@ -174,12 +174,77 @@ def test_16_bit_tiff_whose_white_is_zero_is_not_a_negative() -> None:
     np.testing.assert_array_equal(decode(save(image, "TIFF", tiffinfo={262: 0})), [[[255] * 3, [0] * 3]])
 
 
-def test_16_bit_colour_is_scaled_over_its_full_range() -> None:
-    values = RNG.integers(0, 65536, (5, 7, 3)).astype(np.uint16)
-    values[0, :2] = [[0, 0, 0], [65535, 65535, 65535]]
-    np.testing.assert_array_equal(decode(png16(values, 2)), values >> 8)
+SIXTEEN = st.integers(1, 4).flatmap(lambda channels: hnp.arrays(np.uint16, (3, 4, channels)))
+
+
+def level(values: np.ndarray) -> np.ndarray:
+    return np.rint(values / 257).astype(np.uint8)
+
+
+def by_16_bits(values: np.ndarray) -> np.ndarray:
+    """What they are in 8-bit RGB: grey, grey with alpha, RGB or RGBA."""
+    levels, channels = level(values), values.shape[2]
+    colours = grey(levels[..., 0]) if channels < 3 else levels[..., :3]
+    return on_white(colours, levels[..., -1]) if channels in (2, 4) else colours
+
+
+@settings(max_examples=60)
+@given(SIXTEEN)
+def test_16_bit_png_is_scaled_over_its_full_range(values: np.ndarray) -> None:
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[values.shape[2]]
+    np.testing.assert_array_equal(decode(png16(values, kind)), by_16_bits(values))
+
+
+@settings(max_examples=60)
+@given(
+    hnp.arrays(np.uint16, st.sampled_from([(3, 4, 3), (3, 4, 4)])),
+    st.sampled_from("<>"),
+    st.sampled_from([None, "zlib"]),
+    st.sampled_from([None, (16, 16)]),
+    st.integers(1, 8),
+)
+def test_16_bit_colour_of_tiff_is_scaled_over_its_full_range(
+    values: np.ndarray, order: str, compression: str | None, tile: tuple[int, int] | None, turned: int
+) -> None:
+    extra = ["unassalpha"] if values.shape[2] == 4 else None
+    options = {"photometric": "rgb", "extrasamples": extra, "compression": compression, "tile": tile}
+    data = write_tiff(values, order, False, extratags=[(274, 3, 1, turned, True)], **options)
+    np.testing.assert_array_equal(decode(data), TURNS[turned](by_16_bits(values)))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_16_bit_colour_of_bigtiff(order: str, channels: int) -> None:
+    values = RNG.integers(0, 65536, (5, 7, channels)).astype(np.uint16)
+    extra = ["unassalpha"] if channels == 4 else None
+    found = decode_noting(write_tiff(values, order, True, photometric="rgb", extrasamples=extra))
+    np.testing.assert_array_equal(found.pixels, by_16_bits(values))
+    assert found.choices[0] == "numbers of more than 8 bits brought to 8"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_16_bit_inks_and_colours_weighted_by_alpha(order: str, compression: str | None) -> None:
+    values = RNG.integers(0, 65536, (5, 7, 4)).astype(np.uint16)
+    inks = {"photometric": "separated", "planarconfig": "contig", "compression": compression}
+    np.testing.assert_array_equal(
+        decode(write_tiff(values, order, False, **inks)), decode(write_tiff(level(values), order, False, **inks))
+    )
+    weighted = {"photometric": "rgb", "extrasamples": ["assocalpha"], "compression": compression}
+    values[..., :3] = values[..., :3] * (values[..., 3:] / 65535)
+    np.testing.assert_array_equal(
+        decode(write_tiff(values, order, False, **weighted)),
+        decode(write_tiff(level(values), order, False, **weighted)),
+    )
+
+
+def test_a_grey_profile_fits_16_bit_grey_with_alpha() -> None:
+    packed = chunk(b"iCCP", b"grey\0\0" + zlib.compress(LINEAR_GREY))
     alpha = np.full((5, 7, 1), 65535, np.uint16)
-    np.testing.assert_array_equal(decode(png16(np.dstack([values, alpha]), 6)), values >> 8)
+    values = np.dstack([GREYS.astype(np.uint16)[..., None] * 257, alpha])
+    plain = decode(save(Image.fromarray(GREYS), icc_profile=LINEAR_GREY))
+    assert np.abs(plain.astype(int) - grey(GREYS)).max() > 50
+    np.testing.assert_array_equal(decode(png16(values, 4, packed)), plain)
 
 
 def test_32_bit_grey_must_fit_16_bits() -> None:
@@ -232,7 +297,7 @@ def black_only_profile() -> bytes:
 
 
 def swapped_profile() -> bytes:
-    """sRGB with the primaries of red and blue exchanged, so that the sRGB picture has its channels exchanged."""
+    """sRGB with the primaries of red and blue exchanged, so that the sRGB image has its channels exchanged."""
     data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     table = 132 + 12 * struct.unpack(">I", data[128:132])[0]
     tags = data[:table].replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
@@ -361,7 +426,7 @@ def test_cmyk_jpeg_without_the_mark_of_adobe_is_refused() -> None:
         decode(bare)
 
 
-def test_multi_picture_jpeg_is_its_first_picture() -> None:
+def test_multi_picture_jpeg_is_its_first_image() -> None:
     first, second = (Image.fromarray(np.full((16, 16, 3), level, np.uint8)) for level in (40, 200))
     data = save(first, "MPO", save_all=True, append_images=[second])
     assert Image.open(io.BytesIO(data)).format == "MPO"
@@ -416,7 +481,7 @@ def test_other_formats_that_pillow_knows_are_refused(format: str, words: str) ->
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "AVIF"])
-def test_no_file_that_is_cut_off_gives_another_picture(format: str) -> None:
+def test_no_file_that_is_cut_off_gives_another_image(format: str) -> None:
     data = save(Image.fromarray(np.kron(COLOURS, np.ones((4, 4, 1), np.uint8))), format)
     whole = decode(data)
     refused = 0
@@ -476,13 +541,13 @@ def test_no_warning_of_pillow_comes_through_from_any_thread() -> None:
 
 # --- shrink, working grid, PNG, hash
 
-PICTURES = hnp.arrays(
+IMAGES = hnp.arrays(
     np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)), elements=st.integers(0, 255)
 )
 
 
 @settings(max_examples=60)
-@given(PICTURES, st.integers(1, 50))
+@given(IMAGES, st.integers(1, 50))
 def test_shrink_keeps_the_aspect_and_never_enlarges(image: np.ndarray, max_side: int) -> None:
     small = shrink(image, max_side)
     assert small.dtype == np.uint8
@@ -528,7 +593,7 @@ def test_working_grid_covers_every_pixel() -> None:
 
 
 @settings(max_examples=60)
-@given(PICTURES)
+@given(IMAGES)
 def test_png_is_bare_deterministic_and_exact(image: np.ndarray) -> None:
     data = encode_png(image)
     names, at = [], 8

@@ -1,4 +1,4 @@
-"""Which image of a file is the picture, what else a file can be, and pictures that are not what their owner sees."""
+"""Which page of a file is the image, what else a file can be, and images that are not what their owner sees."""
 
 import io
 import struct
@@ -39,18 +39,82 @@ def write_pages(*pages: tuple[np.ndarray, int], tags: tuple = (), subifds: int =
     return buffer.getvalue()
 
 
-def test_the_page_that_is_no_copy_is_the_picture() -> None:
-    smaller, picture = (PREVIEW, 1), (COLOURS, 0)
-    for pages in ([smaller, picture], [picture, smaller], [smaller, picture, smaller]):
+def test_the_page_that_is_no_copy_is_the_image() -> None:
+    smaller, image = (PREVIEW, 1), (COLOURS, 0)
+    for pages in ([smaller, image], [image, smaller], [smaller, image, smaller]):
         found = decode_noting(write_pages(*pages))
         np.testing.assert_array_equal(found.pixels, COLOURS)
-        assert found.choices == ("one picture chosen of several in the file",)
+        assert found.choices == ("one image chosen of several in the file",)
     assert reason(write_pages((COLOURS, 0), (PREVIEW, 0))) == "animated or multi-page (2 frames)"
 
 
 def test_a_pyramid_is_its_largest_image() -> None:
     """As scanners of slides write it: smaller copies as SubIFDs, which no page shows."""
-    np.testing.assert_array_equal(decode(write_pages((COLOURS, 0), (PREVIEW, 1), subifds=1)), COLOURS)
+    found = decode_noting(write_pages((COLOURS, 0), (PREVIEW, 1), subifds=1))
+    np.testing.assert_array_equal(found.pixels, COLOURS)
+    assert found.choices == ("one image chosen of several in the file",)
+
+
+ORDERS = pytest.mark.parametrize("order", ["<", ">"])
+BIG = pytest.mark.parametrize("big", [False, True])
+
+
+def write_image(values: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, metadata=None, **options)
+    return buffer.getvalue()
+
+
+@ORDERS
+@BIG
+def test_a_page_with_a_larger_image_in_its_subifd_is_refused(order: str, big: bool) -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, byteorder=order, bigtiff=big) as file:
+        file.write(PREVIEW, photometric="rgb", subifds=2, metadata=None)
+        file.write(PREVIEW[:1], photometric="rgb", metadata=None)
+        file.write(COLOURS, photometric="rgb", metadata=None)
+    assert reason(buffer.getvalue()) == (
+        "a TIFF whose page is smaller than an image in its SubIFD: save the larger one by itself"
+    )
+
+
+@ORDERS
+@BIG
+@pytest.mark.parametrize("kind", ["u1", "f4"])
+@pytest.mark.parametrize("tile", [None, (16, 16, 16)])
+def test_a_volume_in_one_page_is_refused(order: str, big: bool, kind: str, tile: tuple[int, ...] | None) -> None:
+    volume = np.zeros((16, 16, 32), kind)
+    options = {"volumetric": True, "photometric": "minisblack", "tile": tile}
+    data = write_image(volume, byteorder=order, bigtiff=big, **options)
+    assert reason(data) == "a volume of 16 slices in one page: save the slice that is the image by itself"
+
+
+@ORDERS
+@BIG
+@pytest.mark.parametrize("slices", [3, 5])
+def test_a_stack_whose_images_are_channels_is_refused(order: str, big: bool, slices: int) -> None:
+    stack = RNG.integers(0, 256, (slices, 9, 8), dtype=np.uint8)
+    data = write_image(stack, byteorder=order, bigtiff=big, photometric="minisblack", planarconfig="separate")
+    assert reason(data) == (
+        f"grey in {slices} channels, as a stack of images has it: save the one that is the image by itself"
+    )
+
+
+@ORDERS
+@pytest.mark.parametrize(
+    ("photometric", "extra"), [("rgb", [0]), ("rgb", [0, 0]), ("rgb", [2, 0]), ("minisblack", [0]), ("separated", [0])]
+)
+def test_channels_of_no_stated_meaning_are_counted(order: str, photometric: str, extra: list[int]) -> None:
+    colours = {"rgb": 3, "minisblack": 1, "separated": 4}[photometric]
+    values = np.full((9, 8, colours + len(extra)), 255, np.uint8)
+    values[..., 0] = 7
+    values[..., colours + (extra[0] == 2) :] = 0
+    options = {"photometric": photometric, "planarconfig": "contig", "byteorder": order}
+    found = decode_noting(write_image(values, extrasamples=extra, **options))
+    assert found.choices == ("channels of no stated meaning left out",)
+    plain = write_image(values[..., :colours], **options) if colours > 1 else write_image(values[..., 0])
+    np.testing.assert_array_equal(found.pixels, decode(plain))
+    assert decode_noting(plain).choices == ()
 
 
 @pytest.mark.parametrize(
@@ -72,12 +136,20 @@ def test_raw_files_of_cameras_are_no_previews(data: bytes) -> None:
     assert reason(data).count("develop it to JPEG, PNG or TIFF first") == 1
 
 
+def test_inks_that_are_not_those_of_cmyk_are_refused() -> None:
+    inks = RNG.integers(0, 256, (9, 8, 4), dtype=np.uint8)
+    options = {"photometric": "separated", "planarconfig": "contig"}
+    assert decode(write_image(inks, extratags=[(332, 3, 1, 1, True)], **options)).shape == (9, 8, 3)
+    data = write_image(inks, extratags=[(332, 3, 1, 2, True)], **options)
+    assert reason(data) == "a TIFF of inks that are not those of CMYK: save it as RGB"
+
+
 # --- other kinds
 
 KINDS = {
     "git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n",
     "a web page (HTML)": b"\n<!DOCTYPE html>\n<html><head><title>404</title>",
-    "an SVG drawing": b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+    "an SVG graphic": b'<?xml version="1.0"?>\n<!-- made by hand -->\n<svg xmlns="http://www.w3.org/2000/svg"/>',
     "heif-convert": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
     "djxl": b"\xff\x0a\xfa\x7f" + bytes(99),
     "Photoshop": b"8BPS\0\1" + bytes(99),
@@ -97,9 +169,11 @@ KINDS = {
     "microscope": b"ZISRAWFILE" + bytes(99),
     "Krita": b"PK\3\4" + bytes(26) + b"mimetypeapplication/x-krita" + bytes(99),
     "pngcrush": b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI\x50\0\x20\2" + bytes(99),
+    "PAM": b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nTUPLTYPE GRAYSCALE\nENDHDR\n\0",
+    "PFM": b"PF\n1 1\n-1.0\n" + bytes(12),
     "an array": b"\x93NUMPY\1\0" + bytes(99),
     "a table": b"PAR1\x15\0" + bytes(99),
-    "text and no picture": "Die Größe der Bilder\n".encode(),
+    "text, not an image": "Die Größe der Bilder\n".encode(),
 }
 
 
@@ -110,7 +184,7 @@ def test_a_file_is_called_what_it_is(words: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF", "JPEG2000"])
-def test_pictures_are_of_no_other_kind(format: str) -> None:
+def test_images_are_of_no_other_kind(format: str) -> None:
     assert name_kind(save(Image.fromarray(COLOURS), format)) is None
 
 
@@ -241,11 +315,11 @@ def test_choices_are_told() -> None:
     assert decode_noting(save(sixteen)).choices == ("numbers of more than 8 bits brought to 8",)
 
 
-def test_pictures_of_nearly_one_level_are_in_doubt() -> None:
+def test_images_of_nearly_one_level_are_in_doubt() -> None:
     twelve = Image.fromarray(RNG.integers(0, 4096, (64, 64), dtype=np.uint16))
     empty = Image.fromarray(np.zeros((64, 64, 4), np.uint8))
-    assert find_doubt(decode(save(twelve))) == "nearly all of it lies within 24 of 255 levels, around 8"
-    assert find_doubt(decode(save(empty))) == "nearly all of it lies within 24 of 255 levels, around 255"
+    assert find_doubt(decode(save(twelve))) == "nearly all of it is within 24 of 255 levels, around 8"
+    assert find_doubt(decode(save(empty))) == "nearly all of it is within 24 of 255 levels, around 255"
     assert find_doubt(np.full((5, 5, 3), 130, np.uint8)) is not None
     assert find_doubt(COLOURS) is None
     grey = np.full((100, 100, 3), 40, np.uint8)
@@ -310,11 +384,11 @@ def test_a_png_whose_stream_ends_before_its_last_row(woven: int) -> None:
     sizes = [(1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4)] if woven else [(8, 8)]
     rows = [b"\0" + bytes(columns) for columns, count in sizes for _ in range(count)]
     whole = [b"".join(rows), b"".join(rows[:-2])]
-    pictures = [
+    images = [
         b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"") for data in whole
     ]
-    assert decode(pictures[0]).shape == (8, 8, 3)
-    assert reason(pictures[1]) == "truncated or damaged (rows are missing at its end)"
+    assert decode(images[0]).shape == (8, 8, 3)
+    assert reason(images[1]) == "truncated or damaged (rows are missing at its end)"
 
 
 def test_black_rows_at_the_end_are_rows() -> None:

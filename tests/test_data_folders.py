@@ -78,7 +78,7 @@ def test_hidden_files_are_ignored_and_every_other_file_is_a_row(tmp_path: Path) 
     source = open_source(SourceOptions(source=str(tmp_path)))
     assert source.origins == ["a/1.png", "b/2.png", "b/notes.txt", "stray.png"]
     assert source.image_bytes(2) == b"no image"
-    with pytest.raises(BadImage, match="lies in no class folder"):
+    with pytest.raises(BadImage, match="is in no class folder"):
         source.image_bytes(3)
 
 
@@ -215,8 +215,8 @@ def test_a_flat_folder_can_be_clustered(tmp_path: Path) -> None:
     assert source.classes == []
     assert source.dataset.column_names == ["image"]
     assert source.class_ids.tolist() == [-1] * 6
-    pictures = np.stack([np.full((3, 4, 4), level, np.uint8) for level in levels_of(source, range(5))])
-    labelled = label_by_clusters(source, np.arange(5), torch.from_numpy(pictures), 2, seed=0)
+    images = np.stack([np.full((3, 4, 4), level, np.uint8) for level in levels_of(source, range(5))])
+    labelled = label_by_clusters(source, np.arange(5), torch.from_numpy(images), 2, seed=0)
     assert labelled.class_ids.tolist() == [0, 1, 0, 1, 0, -1]
     assert labelled.classes == ["cluster-0", "cluster-1"]
     assert labelled.dataset.features["label"] == datasets.ClassLabel(names=["cluster-0", "cluster-1"])
@@ -232,14 +232,14 @@ def test_clusters_are_deterministic_and_drop_what_stays_empty(tmp_path: Path) ->
     for number in range(4):
         draw(tmp_path / f"{number}.png", number)
     source = open_source(SourceOptions(source=str(tmp_path), label_from="clusters"))
-    pictures = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 3, 16, 16), dtype=np.uint8))
-    first, second = (label_by_clusters(source, np.arange(4), pictures, 3, seed=5) for _ in range(2))
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 3, 16, 16), dtype=np.uint8))
+    first, second = (label_by_clusters(source, np.arange(4), images, 3, seed=5) for _ in range(2))
     assert first.class_ids.tolist() == second.class_ids.tolist()
     assert len(first.classes) == 3
-    same = pictures[[0, 1, 0, 1]]
+    same = images[[0, 1, 0, 1]]
     assert label_by_clusters(source, np.arange(4), same, 4, seed=0).class_ids.tolist() == [0, 1, 0, 1]
     with pytest.raises(InputError, match="at least two different-looking images"):
-        label_by_clusters(source, np.arange(4), pictures[[0, 0, 0, 0]], 2, seed=0)
+        label_by_clusters(source, np.arange(4), images[[0, 0, 0, 0]], 2, seed=0)
 
 
 # --- metadata files

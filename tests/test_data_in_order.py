@@ -1,18 +1,23 @@
 """Work spread over threads: results in order, few of them in memory, and few pixels in flight."""
 
+import io
 import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from rem_release.data import in_order
+from rem_release.data.images.decoding import decode
 from rem_release.data.in_order import _current, map_in_order, take_room
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_order, "_MOST_PIXELS", 100)
+    monkeypatch.setattr(in_order, "_MAX_PIXELS", 100)
 
 
 class Flight:
@@ -48,14 +53,14 @@ def run(sizes: list[int], threads: int) -> int:
 @pytest.mark.parametrize("threads", [1, 2, 16])
 @pytest.mark.parametrize("sizes", [[30] * 40, [99, 1] * 20, [10, 250, 10, 60, 60, 250, 1] * 5, [1] * 300])
 @pytest.mark.usefixtures("few")
-def test_no_more_pixels_are_in_flight_than_may_be_but_for_one_picture_that_is_alone(
+def test_no_more_pixels_are_in_flight_than_may_be_but_for_one_image_that_is_alone(
     sizes: list[int], threads: int
 ) -> None:
     assert run(sizes, threads) <= max(100, *sizes)
 
 
 @pytest.mark.usefixtures("few")
-def test_a_large_picture_is_alone() -> None:
+def test_a_large_image_is_alone() -> None:
     together: list[set[int]] = []
     now: set[int] = set()
     lock = threading.Lock()
@@ -84,7 +89,7 @@ def test_items_that_take_no_room_and_those_that_fail_hold_nobody_up(takes: Calla
         takes(number)
         if number == 7:
             raise ValueError("seven")
-        takes(number)  # the second picture of a pair
+        takes(number)  # the second image of a pair
         return number
 
     found = []
@@ -96,7 +101,7 @@ def test_items_that_take_no_room_and_those_that_fail_hold_nobody_up(takes: Calla
 
 
 @pytest.mark.usefixtures("few")
-def test_the_second_picture_of_an_item_counts_and_does_not_wait() -> None:
+def test_the_second_image_of_an_item_counts_and_does_not_wait() -> None:
     held = []
 
     def work(number: int) -> int:
@@ -111,3 +116,35 @@ def test_the_second_picture_of_an_item_counts_and_does_not_wait() -> None:
 
 def test_room_outside_of_a_map_is_free() -> None:
     take_room(10**12)
+
+
+def encode(format: str) -> bytes:
+    """An image of 80 pixels."""
+    buffer = io.BytesIO()
+    if format == "floats":  # which another library reads
+        values = np.zeros((8, 10), np.float32)
+        tifffile.imwrite(buffer, values, byteorder=">", bigtiff=True, photometric="minisblack", metadata=None)
+    else:
+        Image.new("RGB", (10, 8)).save(buffer, format)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "floats"])
+@pytest.mark.usefixtures("few")
+def test_decoding_takes_room_for_its_pixels(format: str) -> None:
+    data, lock = encode(format), threading.Lock()
+    in_flight = most = 0
+
+    def work(number: int) -> int:
+        nonlocal in_flight, most
+        decode(data)
+        with lock:
+            in_flight += 1
+            most = max(most, in_flight)
+        time.sleep(0.001)
+        return number
+
+    for _ in map_in_order(work, range(30), 8):
+        with lock:
+            in_flight -= 1
+    assert most == 1, "two images of 80 pixels are more than the 100 that may be in flight"

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import datasets
 import pytest
 
 from rem_release.data.sources.companions import find_pair
@@ -16,7 +18,7 @@ from tests.test_data_folders import draw, levels, refuse
 
 
 def draw_folders(root: Path, tops: list[str], inner: tuple[str, ...] = ("a", "b")) -> Path:
-    """Two pictures in each inner folder, whose level tells the top folder."""
+    """Two images in each inner folder, whose level tells the top folder."""
     for level, top in enumerate(tops):
         for name in inner:
             for number in range(2):
@@ -74,7 +76,7 @@ def test_splits_without_the_one_that_is_asked_for(tmp_path: Path) -> None:
     assert "has no split 'train': its folders are test, val; choose with --split" in refuse(tmp_path)
 
 
-def test_splits_of_bare_pictures_have_no_classes(tmp_path: Path) -> None:
+def test_splits_of_bare_images_have_no_classes(tmp_path: Path) -> None:
     for name in ("train/1.png", "train/2.png", "test/1.png"):
         draw(tmp_path / name)
     assert f"{tmp_path / 'train'} has no class folders" in refuse(tmp_path)
@@ -114,7 +116,7 @@ PLAIN = [("bags", "boxes"), ("grass", "ground"), ("lie", "truth"), ("labels", "b
 
 
 @pytest.mark.parametrize("names", PLAIN)
-def test_classes_may_be_called_like_what_belongs_to_pictures(tmp_path: Path, names: tuple[str, str]) -> None:
+def test_classes_may_be_called_like_what_belongs_to_images(tmp_path: Path, names: tuple[str, str]) -> None:
     for name in names:
         for number in range(2):
             draw(tmp_path / name / f"{name[:3]}{number}.png", number)
@@ -152,10 +154,10 @@ def test_splits_in_other_languages(tmp_path: Path, tops: tuple[str, str]) -> Non
 
 
 def test_a_path_that_is_mistyped_is_a_missing_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw_folders(tmp_path / "pictures", ["train"])
+    draw_folders(tmp_path / "images", ["train"])
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="does not exist, and the folder pictures does"):
-        open_source(SourceOptions(source="pictres/train"))
+    with pytest.raises(InputError, match="does not exist, and the folder images does"):
+        open_source(SourceOptions(source="imges/train"))
 
 
 def test_what_else_lies_beside_class_folders(tmp_path: Path) -> None:
@@ -169,7 +171,27 @@ def test_what_else_lies_beside_class_folders(tmp_path: Path) -> None:
     passed = {Path(path).name for path in source.ignored}
     assert passed == {"README.md", "LICENSE", "classes.txt", "labels.csv", "data.yaml", "empty", "__pycache__"}
     draw(tmp_path / "stray.png")
-    assert len(read(tmp_path)) == 5, "a picture is never passed over"
+    assert len(read(tmp_path)) == 5, "an image is never passed over"
+
+
+def test_folders_without_any_image_are_no_classes(tmp_path: Path) -> None:
+    """Nor are their names published."""
+    draw_folders(tmp_path, ["Animals", "Birds"], inner=("",))
+    for name in ("Client.lrdata/a.lrprev", "notes_of_alice/x.txt", "README.d/README", "docs/deep/1.pdf"):
+        write_text(tmp_path / name)
+    source = read(tmp_path)
+    assert (source.classes, len(source)) == (["Animals", "Birds"], 4)
+    assert {Path(path).name for path in source.ignored} == {"Client.lrdata", "README.d", "docs", "notes_of_alice"}
+    draw(tmp_path / "Fish/deep/1.png")
+    write_text(tmp_path / "raw/0001")
+    assert read(tmp_path).classes == ["Animals", "Birds", "Fish", "raw"], "what has no suffix may be an image"
+    assert "notes_of_alice" in read(tmp_path, layout="classes").classes, "the owner says that all are classes"
+
+
+def test_folders_whose_files_all_have_other_suffixes_are_classes(tmp_path: Path) -> None:
+    for name in ("cat/1.dat", "dog/2.dat"):
+        write_text(tmp_path / name)
+    assert read(tmp_path).classes == ["cat", "dog"]
 
 
 def test_tables_in_class_folders(tmp_path: Path) -> None:
@@ -178,7 +200,7 @@ def test_tables_in_class_folders(tmp_path: Path) -> None:
     assert "holds a table in a folder of its own, north/metadata.csv; write one metadata.csv in" in refuse(tmp_path)
 
 
-def test_masks_beside_their_pictures(tmp_path: Path) -> None:
+def test_masks_beside_their_images(tmp_path: Path) -> None:
     for name in ("benign", "normal"):
         for number in range(2):
             draw(tmp_path / name / f"{name} ({number}).png", number)
@@ -202,6 +224,10 @@ MASKS = {
     "spelled out": ("{}/{}.png", "{}/ground truth/{}.png"),
     "depth": ("{}/{}_rgb.png", "{}/{}_depth.png"),
     "in a folder of many words": ("ISIC_Training_Data/{}{}.jpg", "ISIC_Part1_GroundTruth/{}{}_segmentation.png"),
+    "a word of the image's own": ("{}/{}_sat.jpg", "{}/{}_mask.png"),
+    "within classes named like masks": ("label_{}/{}.png", "label_{}/{}_mask.png"),
+    "within a task": ("segmentation_task {}/images/{}.png", "segmentation_task {}/masks/{}.png"),
+    "small copies": ("{}/{}.png", "{}/thumbs/{}.png"),
     "nothing else": ("{}/case{}/image.png", "{}/case{}/mask.png"),
 }
 
@@ -221,6 +247,61 @@ def test_masks_wherever_they_lie_are_a_question(tmp_path: Path, manner: str) -> 
 def test_every_word_for_companions_is_known_in_names_of_files(word: str) -> None:
     companion = ("cat", f"7_{word}.png")
     assert find_pair([companion, ("cat", "7.png"), ("cat", "8.png")]) == (companion, ("cat", "7.png"))
+
+
+def test_one_image_in_two_formats_is_a_question(tmp_path: Path) -> None:
+    """As where depth is PNG beside a JPEG of its name; a few such names may be chance."""
+    for name in ("hall", "kitchen"):
+        for number in range(3):
+            draw(tmp_path / name / f"{number}.png", number)
+    draw(tmp_path / "hall/0.bmp", 7)
+    assert read(tmp_path).classes == ["hall", "kitchen"]
+    draw(tmp_path / "kitchen/0.bmp", 8)
+    assert "side by side (hall/0.png, hall/0.bmp)" in refuse(tmp_path)
+    assert len(read(tmp_path, layout="classes")) == 8
+
+
+def test_a_folder_beside_images_with_their_names_is_a_question(tmp_path: Path) -> None:
+    for name in ("images/1.png", "images/2.png", "1st_manual/1.png"):
+        draw(tmp_path / name)
+    assert "1st_manual, images, which look like images and what belongs to them" in refuse(tmp_path)
+    (tmp_path / "1st_manual/1.png").rename(tmp_path / "1st_manual/x.png")
+    assert read(tmp_path).classes == ["1st_manual", "images"]
+
+
+@pytest.mark.parametrize("layout", [None, "splits"])
+def test_doubts_inside_a_split_are_answered_inside_it(tmp_path: Path, layout: str | None) -> None:
+    """Whether they are splits does not answer what lies in them, and no answer makes classes of splits."""
+    draw_folders(tmp_path, ["train", "val"], inner=("cat", "dog"))
+    draw(tmp_path / "train/cat/0_mask.png")
+    root = tmp_path / "train"
+    assert f"{root} holds images" in refuse(tmp_path, layout=layout)
+    assert f"or give {root} and add --layout classes" in refuse(tmp_path, layout=layout)
+    assert read(root, layout="classes").classes == ["cat", "dog"]
+    (root / "cat/0_mask.png").unlink()
+    write_table(root / "cat/metadata.csv", [("0.png", "x"), ("1.png", "y")])
+    assert f"or give {root} and add --layout classes" in refuse(tmp_path, layout=layout)
+
+
+@pytest.mark.parametrize("layout", [None, "splits"])
+def test_doubtful_folders_inside_a_split(tmp_path: Path, layout: str | None) -> None:
+    for split in ("train", "test"):
+        draw_folders(tmp_path / split, ["Indoor", "Outdoor"], inner=("cat", "dog"))
+    root = tmp_path / "train"
+    message = refuse(tmp_path, layout=layout)
+    assert f"give {root} and say --layout splits if they are splits (then --split Indoor or the like)" in message
+    assert read(root, layout="splits", split="Indoor").classes == ["cat", "dog"]
+    assert read(root, layout="classes").classes == ["Indoor", "Outdoor"]
+
+
+@pytest.mark.parametrize("label_from", ["albums", "clusters"])
+def test_masks_are_a_question_wherever_labels_come_from(tmp_path: Path, label_from: str) -> None:
+    for name in ("a/0.png", "a/0_mask.png", "b/1.png"):
+        draw(tmp_path / name)
+    assert "side by side (a/0_mask.png, a/0.png)" in refuse(tmp_path, label_from=label_from)
+    assert len(read(tmp_path, label_from=label_from, layout="classes")) == 3
+    if label_from == "clusters":
+        assert "side by side (0_mask.png, 0.png)" in refuse(tmp_path / "a", label_from=label_from)
 
 
 ALIKE = [
@@ -257,10 +338,14 @@ def test_the_folder_to_give_is_that_of_the_images(tmp_path: Path) -> None:
 def test_the_split_to_name_is_one_of_the_splits(tmp_path: Path) -> None:
     """As GTSRB has them."""
     draw_folders(tmp_path, ["Meta", "Test", "Train"], inner=("0", "1"))
-    assert "(then --split Test or the like)" in refuse(tmp_path)
+    assert "(then --split Train or the like)" in refuse(tmp_path)
+    draw_folders(tmp_path / "asl", ["asl_alphabet_test", "asl_alphabet_train", "val"], inner=("0", "1"))
+    assert "(then --split asl_alphabet_train or the like)" in refuse(tmp_path / "asl")
+    draw_folders(tmp_path / "other", ["Meta", "Test"], inner=("0", "1"))
+    assert "(then --split Test or the like)" in refuse(tmp_path / "other")
 
 
-def test_a_split_of_one_folder_of_pictures_has_no_class(tmp_path: Path) -> None:
+def test_a_split_of_one_folder_of_images_has_no_class(tmp_path: Path) -> None:
     """As Tiny ImageNet's val."""
     draw_folders(tmp_path, ["train"], inner=("n1/images", "n2/images"))
     draw(tmp_path / "val/images/0.png")
@@ -290,7 +375,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize("tops", PAIRS)
-def test_pictures_and_what_belongs_to_them_are_no_classes(tmp_path: Path, tops: list[str]) -> None:
+def test_images_and_what_belongs_to_them_are_no_classes(tmp_path: Path, tops: list[str]) -> None:
     for top in tops:
         draw(tmp_path / top / ("1_mask.png" if top == "masks" else "1.png"))
     assert "look like images and what belongs to them, not like classes: no class is named" in refuse(tmp_path)
@@ -370,7 +455,7 @@ def test_a_table_over_folders_of_splits_is_one_of_splits(tmp_path: Path) -> None
 
 def test_a_table_that_lists_some_of_the_files_says_how_many_are_left_out(tmp_path: Path) -> None:
     for name in ("a/1.png", "a/2.png", "b/3.JPG", "4.png", "notes.txt"):
-        draw(tmp_path / name) if name != "notes.txt" else (tmp_path / name).write_text("no picture")
+        draw(tmp_path / name) if name != "notes.txt" else (tmp_path / name).write_text("no image")
     write_table(tmp_path / "metadata.csv", [("a/1.png", "x"), ("./4.png", "y")])
     assert read(tmp_path).unlisted == {"a": 1, "b": 1}
 
@@ -425,11 +510,56 @@ def test_a_table_of_ids_beside_a_folder_is_mended_by_two_lines(suffix: str, tmp_
     (tmp_path / "labels.csv").write_text("\n".join(["id;breed", *rows]), encoding="utf-8")
     (tmp_path / "boxes.csv").write_text("\n".join(["id;width", *rows, *rows]), encoding="utf-8")
     first, *lines = refuse_lines(tmp_path)
-    assert f"{tmp_path / 'labels.csv'} seems to say the labels of its pictures in one of the columns breed" in first
+    assert f"{tmp_path / 'labels.csv'} seems to say the labels of its images in one of the columns breed" in first
     subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
     source = read(tmp_path)
     assert (source.classes, source.class_ids.tolist()) == (["a", "b"], [0, 1, 0, 1])
     assert levels(source) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("place", [".", "train"])
+def test_a_table_with_a_column_for_each_class_is_mended_by_two_lines(place: str, tmp_path: Path) -> None:
+    """As Roboflow's `_classes.csv` in the folder, and those of ISIC beside it."""
+    for number in range(4):
+        draw(tmp_path / f"train/{number}x.png", number)
+    rows = [f"{number}x.png, {number % 2}.0, {1 - number % 2}.0, {number}" for number in range(4)]
+    (tmp_path / place / "_classes.csv").write_text("\n".join(["filename, MEL, NV, age", *rows]), encoding="utf-8")
+    first, *lines = refuse_lines(tmp_path)
+    assert first.endswith("with these lines of Python, a class for each column with a 1:")
+    assert len(lines) == 2
+    subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
+    source = read(tmp_path)
+    assert [source.classes[each] for each in source.class_ids] == ["NV", "MEL", "NV", "MEL"]
+
+
+def test_of_a_long_table_the_first_rows_are_read_alone(tmp_path: Path) -> None:
+    for number in range(4):
+        draw(tmp_path / f"train/{number}x.png", number)
+    rows = [f"{number}x,{'ab'[number % 2]}" for number in range(4)]
+    head = "\n".join(["id,breed", *rows, ""])
+    (tmp_path / "labels.csv").write_text(head + "y,".ljust(1000, "z") * 30_000, encoding="utf-8")
+    tracemalloc.start()
+    first, *_ = refuse_lines(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "seems to say the labels of its images in one of the columns breed" in first
+    assert peak < 25_000_000, "30 MB lie there"
+
+
+def test_files_of_arrow_are_mended_by_two_lines(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        draw(tmp_path / f"images/{label}/0.png")
+    rows = {"image": [str(tmp_path / f"images/{label}/0.png") for label in ("cat", "dog")], "label": ["cat", "dog"]}
+    made = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    made.save_to_disk(tmp_path / "saved")
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "saved/data-00000-of-00001.arrow").rename(tmp_path / "rows/data-00000-of-00001.arrow")
+    for path, words in ((tmp_path / "rows/data-00000-of-00001.arrow", "is a file"), (tmp_path / "rows", "holds files")):
+        first, *lines = refuse_lines(path)
+        assert first.startswith(f"{path} {words} of Arrow, which are not read; write Parquet")
+        subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
+        assert read(tmp_path / "rows/data-00000-of-00001.parquet").classes == ["cat", "dog"]
+        (tmp_path / "rows/data-00000-of-00001.parquet").unlink()
 
 
 def test_labels_in_a_table_beside_a_folder_stay_as_they_are_written(tmp_path: Path) -> None:
@@ -446,8 +576,8 @@ def test_labels_in_a_table_beside_a_folder_stay_as_they_are_written(tmp_path: Pa
 def test_a_table_whose_labels_nobody_can_tell_asks_for_them(tmp_path: Path) -> None:
     for number in range(4):
         draw(tmp_path / f"train/{number}.png", number)
-    rows = [f"{number},{number % 2},{1 - number % 2}" for number in range(4)]
-    (tmp_path / "truth.csv").write_text("\n".join(["image,MEL,NV", *rows]), encoding="utf-8")
+    rows = [f"{number},{number % 2},{number // 2}" for number in range(4)]
+    (tmp_path / "truth.csv").write_text("\n".join(["image,smiles,young", *rows]), encoding="utf-8")
     first, *lines = refuse_lines(tmp_path)
     assert "with the column of the labels in place of LABEL" in first
     assert "table['LABEL']" in lines[1]
@@ -456,7 +586,17 @@ def test_a_table_whose_labels_nobody_can_tell_asks_for_them(tmp_path: Path) -> N
 def test_archives_are_to_be_unpacked(tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f"0000{number}.tar").write_bytes(b"x")
-    assert "holds archives (00000.tar) and no pictures; unpack them" in refuse(tmp_path)
+    assert "holds archives (00000.tar) and no images; unpack them" in refuse(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("data/train-0000.tar",), ("a/0.tar", "b/0.tar"), ("train/x/0.tar", "test/x/1.tar")])
+def test_archives_in_folders_are_to_be_unpacked(names: tuple[str, ...], tmp_path: Path) -> None:
+    """As the Hub has WebDataset, with a README."""
+    for name in (*names, "README.md", "data/README"):
+        write_text(tmp_path / name)
+    message = refuse(tmp_path)
+    assert ".tar) and no images; unpack them, and give the folder they make, with metadata.csv" in message
+    assert "as in shards of WebDataset" in message
 
 
 def test_boxes_are_no_classes(tmp_path: Path) -> None:
@@ -467,16 +607,27 @@ def test_boxes_are_no_classes(tmp_path: Path) -> None:
     assert "boxes in the manner of YOLO or Pascal VOC say nothing of a whole image" in refuse(tmp_path)
 
 
-def test_pictures_without_any_hint_are_told_what_to_do(tmp_path: Path) -> None:
+def test_images_without_any_hint_are_told_what_to_do(tmp_path: Path) -> None:
     for name in ("IMG_2041.png", "IMG_2042.png", "IMG_2043.png"):
         draw(tmp_path / name)
-    message = refuse(tmp_path)
+    refuse_unhinted(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("IMG_", "DSC_"), ("DSCN", "P"), ("Screenshot ", "cat_"), ("image", "frame-")])
+def test_what_cameras_call_their_files_are_no_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    for number in range(4):
+        draw(tmp_path / f"{names[number % 2]}{number}.png")
+    refuse_unhinted(tmp_path)
+
+
+def refuse_unhinted(path: Path) -> None:
+    message = refuse(path)
     assert message.endswith(
         "sort the images into one folder a class, or add --label-from clusters to group them by their looks"
     )
 
 
-def test_droppings_of_systems_are_passed_over_and_counted(tmp_path: Path) -> None:
+def test_system_files_are_passed_over_and_counted(tmp_path: Path) -> None:
     for name in ("a/1.png", "b/2.png"):
         draw(tmp_path / name)
     names = ["Thumbs.db", "Icon\r", "Picasa.ini", ".DS_Store", "._1.png", "1.png~", "photo.lnk", "desktop.ini"]
@@ -490,11 +641,10 @@ def test_droppings_of_systems_are_passed_over_and_counted(tmp_path: Path) -> Non
 
 
 def test_a_path_with_a_slip_is_a_missing_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     monkeypatch.chdir(tmp_path)
     assert (
-        refuse("pictures/catz")
-        == "pictures/catz does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME"
+        refuse("images/catz") == "images/catz does not exist; give a folder, a Parquet file, or a Hub id NAMESPACE/NAME"
     )
 
 
@@ -520,7 +670,7 @@ def test_splits_in_other_letters(tmp_path: Path) -> None:
     assert (source.classes, set(levels(source)), source.left_out) == (["a", "b"], {0}, ("测试集",))
 
 
-def test_pictures_and_masks_inside_a_split(tmp_path: Path) -> None:
+def test_images_and_masks_inside_a_split(tmp_path: Path) -> None:
     draw_folders(tmp_path, ["train", "val"], inner=("images", "masks"))
     assert "train holds images, masks, which look like images and what belongs to them" in refuse(tmp_path)
 
@@ -602,6 +752,7 @@ def test_a_split_wrapped_in_a_folder_of_its_name(tmp_path: Path) -> None:
     draw_folders(tmp_path / "seg_test", ["seg_test"])
     draw_folders(tmp_path / "seg_pred", ["seg_pred"])
     assert "of which some are named like splits" in refuse(tmp_path)
+    assert refuse(tmp_path, split="test").endswith("with --split, or add --layout splits if seg_test is one")
     source = read(tmp_path, layout="splits")
     assert (source.classes, source.splits) == (["a", "b"], {"train": 4})
     assert source.left_out == ("seg_pred", "seg_test")
@@ -617,7 +768,64 @@ def test_one_folder_around_everything_is_named(tmp_path: Path) -> None:
     assert "the folders a, b: give " + str(tmp_path / "two" / "train" / "inner") in refuse(tmp_path / "two")
 
 
-def test_pictures_that_no_table_of_any_split_lists_are_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "beside", ["readme.txt", "LICENSE", "terms - 3467.docx", "archive.zip", "labels.csv", "rows.arrow"]
+)
+def test_one_folder_around_everything_is_named_whatever_document_lies_beside_it(tmp_path: Path, beside: str) -> None:
+    draw_folders(tmp_path / "PetImages", ["Cat", "Dog"], inner=("",))
+    (tmp_path / beside).write_text("words")
+    assert f"the only class, and that the folders Cat, Dog: give {tmp_path / 'PetImages'}" in refuse(tmp_path)
+    draw(tmp_path / "stray.png")
+    assert "only class 'PetImages' has images" in refuse(tmp_path), "an image is no document"
+
+
+AROUND = {
+    "splits beside figures": ("dataset", ["dataset/{train,test}/{cat,dog}", "figures"]),
+    "one split beside figures": ("dataset", ["dataset/train/{cat,dog}", "figures"]),
+    "splits beside other images": ("data", ["data/{Training,Testing}/cat", "external/cat"]),
+    "versions": ("v1", ["v1/{train,test}/cat", "v2/cat"]),
+    "splits named with the class": ("cats", ["cats/{cats_train,cats_test}", "dogs/{dogs_train,dogs_test}"]),
+    "splits in some classes": ("cats", ["cats/{train,val}", "dogs/train"]),
+    "a split of each class": ("cats", ["cats/train", "dogs/test"]),
+    "classes beside a logo": ("data", ["data/{cat,dog}", "docs"]),
+    "classes beside two others": ("animals", ["animals/{cat,dog}", "docs", "logos"]),
+    "sets of classes": ("colon_image_sets", ["colon_image_sets/{colon_aca,colon_n}", "lung_image_sets/{aca,n}"]),
+}
+
+
+def draw_braces(root: Path, patterns: list[str]) -> Path:
+    for pattern in patterns:
+        for name in subprocess.check_output(["bash", "-c", f"echo {pattern}"], text=True).split():
+            draw(root / name / "1.png")
+    return root
+
+
+@pytest.mark.parametrize("case", AROUND)
+def test_one_folder_around_splits_or_classes_beside_others_is_a_question(tmp_path: Path, case: str) -> None:
+    around, patterns = AROUND[case]
+    message = refuse(draw_braces(tmp_path, patterns))
+    assert f"and {around} the folders " in message
+    assert f"give {tmp_path / around} if " in message
+    assert "add --layout classes if " in message
+    assert len(read(tmp_path, layout="classes").classes) == len(patterns)
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        ["cat/train", "dog/train"],
+        ["benign/{p1,p2}", "malignant/{p3,p4}"],
+        ["benign/{p1,p2}", "malignant/p3"],
+        ["cat", "cat/{indoor,outdoor}", "dog"],
+        ["cat/indoor", "dog"],
+    ],
+)
+def test_classes_may_hold_folders(tmp_path: Path, patterns: list[str]) -> None:
+    source = read(draw_braces(tmp_path, patterns))
+    assert source.classes == sorted({pattern.split("/")[0] for pattern in patterns})
+
+
+def test_images_that_no_table_of_any_split_lists_are_counted(tmp_path: Path) -> None:
     for split in ("test", "train"):
         for number in range(3):
             draw(tmp_path / split / f"{number}.png", number)

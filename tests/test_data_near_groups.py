@@ -12,43 +12,43 @@ from hypothesis import strategies as st
 from rem_release.data.array_file import ArrayFile, StoredImages
 from rem_release.data.copies.bitmap_index import BitmapIndex
 from rem_release.data.copies.near_groups import (
-    MOST_TOGETHER,
+    MAX_TOGETHER,
     NearGroups,
     group_near_copies,
     mark_near_copies,
     near_levels,
     number_noises,
 )
-from rem_release.data.copies.near_pictures import Grids
+from rem_release.data.copies.near_images import Grids
 from rem_release.data.images.pixels import fit_working_grid
 from rem_release.data.selection import Role, choose_roles
 from rem_release.errors import InputError
 from tests.test_methods import working_set
 
 
-def store(folder: Path, pictures: list[np.ndarray], side: int) -> Grids:
-    """Pictures as `protect` has them: on disk, on the working grid."""
-    file = ArrayFile(folder / "images.npy", (len(pictures), 3, side, side), np.uint8, new=True)
-    for place, picture in enumerate(pictures):
-        file.write(place, fit_working_grid(picture, side).numpy())
+def store(folder: Path, images: list[np.ndarray], side: int) -> Grids:
+    """Images as `protect` has them: on disk, on the working grid."""
+    file = ArrayFile(folder / "images.npy", (len(images), 3, side, side), np.uint8, new=True)
+    for place, image in enumerate(images):
+        file.write(place, fit_working_grid(image, side).numpy())
     file.flush()
-    sizes = torch.tensor([picture.shape[:2] for picture in pictures])
-    return Grids.of_stored(StoredImages(file, torch.arange(len(pictures))), sizes)
+    sizes = torch.tensor([image.shape[:2] for image in images])
+    return Grids.of_stored(StoredImages(file, torch.arange(len(images))), sizes)
 
 
-def find_pairs(pictures: list[np.ndarray], side: int, levels: int) -> set[tuple[int, int]]:
+def find_pairs(images: list[np.ndarray], side: int, levels: int) -> set[tuple[int, int]]:
     """Every pair of near copies, each compared with each."""
-    grids = [fit_working_grid(picture, side).numpy().astype(int) for picture in pictures]
-    resized = [picture.shape[:2] != (side, side) for picture in pictures]
+    grids = [fit_working_grid(image, side).numpy().astype(int) for image in images]
+    resized = [image.shape[:2] != (side, side) for image in images]
     return {
         (one, other)
-        for one, other in combinations(range(len(pictures)), 2)
+        for one, other in combinations(range(len(images)), 2)
         if np.abs(grids[one] - grids[other]).max() <= levels + (resized[one] or resized[other])
     }
 
 
 def link(count: int, pairs: set[tuple[int, int]]) -> list[int]:
-    """The first picture of the chain of each picture."""
+    """The first image of the chain of each image."""
     chain = list(range(count))
     for _ in range(count):
         for one, other in pairs:
@@ -56,19 +56,19 @@ def link(count: int, pairs: set[tuple[int, int]]) -> list[int]:
     return chain
 
 
-def draw_pictures(rng: np.random.Generator, side: int, count: int, spread: int, kinds: int) -> list[np.ndarray]:
+def draw_images(rng: np.random.Generator, side: int, count: int, spread: int, kinds: int) -> list[np.ndarray]:
     """A few kinds, each drifting, at several sizes."""
     sizes = [(side, side), (11, 7), (side + 3, 50)]
     bases = [rng.integers(0, 256, (*sizes[kind % 3], 3)) for kind in range(kinds)]
-    pictures = []
+    images = []
     for _ in range(count):
         kind = rng.integers(kinds)
         step = rng.integers(-spread, spread + 1, bases[kind].shape if rng.random() < 0.5 else ())
-        picture = np.clip(bases[kind] + step, 0, 255)
+        image = np.clip(bases[kind] + step, 0, 255)
         if rng.random() < 0.5:
-            bases[kind] = picture
-        pictures.append(picture.astype(np.uint8))
-    return pictures
+            bases[kind] = image
+        images.append(image.astype(np.uint8))
+    return images
 
 
 @settings(max_examples=60)
@@ -83,22 +83,22 @@ def test_groups_are_those_of_a_search_of_every_pair(
     tmp_path_factory: pytest.TempPathFactory, seed: int, side: int, count: int, levels: int, share: float
 ) -> None:
     rng = np.random.default_rng(seed)
-    pictures = draw_pictures(rng, side, count, round(share * levels), int(rng.integers(1, 4)))
-    near = group_near_copies(store(tmp_path_factory.mktemp("grids"), pictures, side), levels)
-    pairs = find_pairs(pictures, side, levels)
+    images = draw_images(rng, side, count, round(share * levels), int(rng.integers(1, 4)))
+    near = group_near_copies(store(tmp_path_factory.mktemp("grids"), images, side), levels)
+    pairs = find_pairs(images, side, levels)
     assert near.chain.tolist() == link(count, pairs)
     firsts = {other: min(one for one, second in pairs if second == other) for _, other in pairs}
     assert near.earlier.tolist() == [firsts.get(place, -1) for place in range(count)]
     sizes = np.bincount(near.chain, minlength=count)
-    assert np.bincount(near.group).max() <= MOST_TOGETHER
+    assert np.bincount(near.group).max() <= MAX_TOGETHER
     for place, (chain, first) in enumerate(zip(near.chain.tolist(), near.group.tolist(), strict=True)):
         assert near.chain[first] == chain
-        if sizes[chain] <= MOST_TOGETHER:
+        if sizes[chain] <= MAX_TOGETHER:
             assert first == chain
         else:
             assert place == first or (first, place) in pairs
     assert {tuple(members) for members in map(np.ndarray.tolist, near.split_chains())} == {
-        tuple(np.flatnonzero(near.chain == chain).tolist()) for chain in np.flatnonzero(sizes > MOST_TOGETHER)
+        tuple(np.flatnonzero(near.chain == chain).tolist()) for chain in np.flatnonzero(sizes > MAX_TOGETHER)
     }
 
 
@@ -114,24 +114,24 @@ def test_near_copies_are_never_on_both_sides(
 ) -> None:
     """Chains of more than 20 among them: a pair is in one role, or protected, unless the one is not released."""
     rng = np.random.default_rng(seed)
-    pictures = draw_pictures(rng, 4, 40, 16, 1) + draw_pictures(rng, 4, 10, 16, 6)
-    pictures += [rng.integers(0, 256, (4, 4, 3), np.uint8) for _ in range(30)]
-    near = group_near_copies(store(tmp_path_factory.mktemp("grids"), pictures, 4), 16)
-    labels = [place % 2 for place in range(len(pictures))]
+    images = draw_images(rng, 4, 40, 16, 1) + draw_images(rng, 4, 10, 16, 6)
+    images += [rng.integers(0, 256, (4, 4, 3), np.uint8) for _ in range(30)]
+    near = group_near_copies(store(tmp_path_factory.mktemp("grids"), images, 4), 16)
+    labels = [place % 2 for place in range(len(images))]
     working = working_set(labels)
     try:
         roles = choose_roles(working, ["a", "b"], reserve, fraction, seed, near, release_unprotected)
     except InputError:
         return  # too little is left to draw from
     apart = {Role.PROTECTED, Role.RESERVED} | ({Role.UNPROTECTED} if release_unprotected else set())
-    pairs = find_pairs(pictures, 4, 16)
+    pairs = find_pairs(images, 4, 16)
     for one, other in pairs:
         drawn = {Role(roles[one]), Role(roles[other])}
         assert len(drawn) == 1 or not drawn <= apart
     kept = np.bincount(np.array(labels)[roles != Role.RESERVED], minlength=2)
     assert kept.all()
     is_released = (roles == Role.PROTECTED) | ((roles == Role.UNPROTECTED) & release_unprotected)
-    grids = store(tmp_path_factory.mktemp("again"), pictures, 4)
+    grids = store(tmp_path_factory.mktemp("again"), images, 4)
     marked = mark_near_copies(grids, 16, near, is_released)
     seen = {other for one, other in pairs if is_released[one] and is_released[other]}
     assert set(np.flatnonzero(marked).tolist()) == seen
@@ -151,7 +151,7 @@ def test_groups_are_drawn_whole_and_about_as_many_as_asked(seed: int) -> None:
     reserved, protected = (roles == Role.RESERVED).sum(), (roles == Role.PROTECTED).sum()
     assert reserved <= 0.2 * len(roles)
     wanted = round(0.5 * (len(roles) - reserved))
-    assert wanted <= protected < wanted + MOST_TOGETHER
+    assert wanted <= protected < wanted + MAX_TOGETHER
 
 
 def test_a_class_that_is_one_group_is_not_reserved_whole() -> None:
@@ -160,7 +160,7 @@ def test_a_class_that_is_one_group_is_not_reserved_whole() -> None:
     roles = choose_roles(working_set([0, 0, 0, 0, 1, 1, 1, 1]), ["a", "b"], 0.5, 1.0, 0, near)
     assert (roles[:4] == Role.PROTECTED).all()
     assert (roles[4:] == Role.RESERVED).sum() == 2
-    with pytest.raises(InputError, match="hangs together by near copies"):
+    with pytest.raises(InputError, match="is linked by near copies"):
         choose_roles(
             working_set([0, 0, 0, 0]), ["a", "b"], 0.5, 1.0, 0, NearGroups(near.earlier[:4], group[:4], group[:4])
         )

@@ -1,4 +1,4 @@
-"""Pictures read from Parquet files where they lie: any order, any row groups, and nothing unpacked."""
+"""Images read from Parquet files where they lie: any order, any row groups, and nothing unpacked."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -28,7 +28,7 @@ FEATURES = datasets.Features({"image": datasets.Image(), "label": NAMES, "size":
 
 
 def write(path: Path, first: int, rows: int, group: int) -> None:
-    values = [{"bytes": f"picture {row}".encode(), "path": None} for row in range(first, first + rows)]
+    values = [{"bytes": f"image {row}".encode(), "path": None} for row in range(first, first + rows)]
     arrays = [
         pa.array(values, pa.struct({"bytes": pa.binary(), "path": pa.string()})),
         pa.array([row % 2 for row in range(first, first + rows)], pa.int64()),
@@ -57,14 +57,14 @@ def text(column: ParquetColumn, row: int) -> str:
 def test_rows_in_any_order(files: list[Path], rows: list[int]) -> None:
     column = ParquetColumn(files, "image")
     assert len(column) == ROWS
-    assert [text(column, row) for row in rows] == [f"picture {row}" for row in rows]
+    assert [text(column, row) for row in rows] == [f"image {row}" for row in rows]
 
 
 def test_rows_from_many_threads(files: list[Path]) -> None:
     column = ParquetColumn(files, "image")
     rows = np.random.default_rng(0).permutation(ROWS).tolist() + list(range(ROWS))
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda row: text(column, row), rows)) == [f"picture {row}" for row in rows]
+        assert list(pool.map(lambda row: text(column, row), rows)) == [f"image {row}" for row in rows]
 
 
 def bytes_read() -> int:
@@ -84,8 +84,8 @@ def test_rows_in_order_are_read_once(tmp_path: Path) -> None:
     assert bytes_read() - before < 1.5 * (tmp_path / "x.parquet").stat().st_size
 
 
-def test_a_source_keeps_columns_and_types_and_unpacks_no_picture(tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (60, 40, 40, 3), dtype=np.uint8)
+def test_a_source_keeps_columns_and_types_and_unpacks_no_image(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 40, 40, 3), dtype=np.uint8)
     features = {
         "id": datasets.Value("uint64"),
         "image": datasets.Image(),
@@ -95,7 +95,7 @@ def test_a_source_keeps_columns_and_types_and_unpacks_no_picture(tmp_path: Path)
         "place": {"lat": datasets.Value("float32"), "tags": datasets.List(datasets.Value("large_string"))},
         "second": datasets.Image(),
     }
-    encoded = [encode_png(picture) for picture in pictures]
+    encoded = [encode_png(image) for image in images]
     values = {
         "id": [2**62 + row for row in range(60)],
         "image": [{"bytes": png, "path": None} for png in encoded],
@@ -117,7 +117,7 @@ def test_a_source_keeps_columns_and_types_and_unpacks_no_picture(tmp_path: Path)
     )
     assert source.dataset.column_names == ["id", "image", "label", "when", "scores", "place"]
     for row in range(60):
-        np.testing.assert_array_equal(decode(source.image_bytes(row)), pictures[row])
+        np.testing.assert_array_equal(decode(source.image_bytes(row)), images[row])
     for name in ("id", "label", "when", "scores", "place"):
         assert source.dataset.data.column(name).combine_chunks().equals(whole.data.column(name).combine_chunks())
     assert source.caches
@@ -125,12 +125,12 @@ def test_a_source_keeps_columns_and_types_and_unpacks_no_picture(tmp_path: Path)
     assert unpacked < sum(len(png) for png in encoded) / 4
 
 
-def test_raw_bytes_are_pictures_too(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    table = pa.table({"image": pa.array([encode_png(picture)] * 2, pa.binary()), "label": ["a", "b"]})
+def test_raw_bytes_are_images_too(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    table = pa.table({"image": pa.array([encode_png(image)] * 2, pa.binary()), "label": ["a", "b"]})
     pq.write_table(table, tmp_path / "x.parquet")
     source = open_source(SourceOptions(source=str(tmp_path / "x.parquet")))
-    np.testing.assert_array_equal(decode(source.image_bytes(1)), picture)
+    np.testing.assert_array_equal(decode(source.image_bytes(1)), image)
 
 
 def test_a_damaged_page_is_named(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ COUNT = 23
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    pictures = RNG.integers(0, 256, (COUNT, 6, 5, 3), dtype=np.uint8)
+    images = RNG.integers(0, 256, (COUNT, 6, 5, 3), dtype=np.uint8)
     features = {
         "note": datasets.Value("large_string"),
         "image": datasets.Image(),
@@ -34,7 +34,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     }
     values = {
         "note": [None if row % 3 == 0 else f"ä{row}" for row in range(COUNT)],
-        "image": [{"bytes": as_jpeg(picture), "path": f"/home/me/{row}.jpg"} for row, picture in enumerate(pictures)],
+        "image": [{"bytes": as_jpeg(image), "path": f"/home/me/{row}.jpg"} for row, image in enumerate(images)],
         "label": [row % 2 for row in range(COUNT)],
         "small": [row - 5 for row in range(COUNT)],
         "boxes": [[{"box": [row, 0.5], "kind": 1}] * (row % 3) for row in range(COUNT)],
@@ -73,9 +73,9 @@ def test_datasets_reads_back_images_labels_and_columns(source: Source, tmp_path:
     expected = dict(source.dataset.features) | {"image": datasets.Image()}
     assert dict(loaded.features) == expected
     for index, row in enumerate(rows):
-        picture = loaded[index].pop("image")
-        assert picture.format == "PNG"
-        np.testing.assert_array_equal(np.asarray(picture), decode(source.image_bytes(row)))
+        image = loaded[index].pop("image")
+        assert image.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(image), decode(source.image_bytes(row)))
         for name in ("note", "label", "small", "boxes"):
             assert loaded[index][name] == source.dataset[row][name]
 
@@ -93,7 +93,7 @@ def test_paths_say_nothing(source: Source, tmp_path: Path) -> None:
     assert b"/home/me" not in files[0].read_bytes()
 
 
-def test_the_footer_holds_no_picture(source: Source, tmp_path: Path) -> None:
+def test_the_footer_holds_no_image(source: Source, tmp_path: Path) -> None:
     file = write(source, tmp_path, list(range(COUNT)))[0]
     group = pq.read_metadata(file).row_group(0)
     columns = {group.column(index).path_in_schema: group.column(index) for index in range(group.num_columns)}
@@ -195,11 +195,11 @@ def test_damaged_files_are_named(source: Source, tmp_path: Path) -> None:
         list(iterate_rows([tmp_path / "gone.parquet"]))
     with pytest.raises(VerificationError, match=r"train-00000-of-\d+.parquet lacks the columns \['nothing'\]"):
         list(iterate_rows(files, columns=["nothing"]))
-    with pytest.raises(VerificationError, match="column 'label' does not hold pictures"):
+    with pytest.raises(VerificationError, match="column 'label' does not hold images"):
         list(iterate_rows(files, image_column="label"))
 
 
-def test_missing_pictures_are_reported_as_none(source: Source, tmp_path: Path) -> None:
+def test_missing_images_are_reported_as_none(source: Source, tmp_path: Path) -> None:
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     table = pa.table({"image": pa.array([None, {"bytes": None, "path": "x"}], kind)})
     pq.write_table(table, tmp_path / "x.parquet")

@@ -114,9 +114,9 @@ def test_images_as_plain_bytes(tmp_path: Path, kind: str) -> None:
 
 
 def test_images_as_paths_beside_the_file(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "ä.png").write_bytes(png(9))
-    column = pa.array([{"bytes": None, "path": "pictures/ä.png"}, {"bytes": png(8), "path": "gone.png"}])
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "ä.png").write_bytes(png(9))
+    column = pa.array([{"bytes": None, "path": "images/ä.png"}, {"bytes": png(8), "path": "gone.png"}])
     pq.write_table(pa.table({"image": column, "label": ["x", "y"]}), tmp_path / "x.parquet")
     assert levels(open_rows(tmp_path / "x.parquet")) == [9, 8]
     assert levels(open_rows(tmp_path)) == [9, 8]
@@ -236,6 +236,9 @@ def test_labels_keep_their_type_and_values(
         ([0, -1, 1, -1], NAMES, "'label' has no label in 2 rows, first in row 1 (-1, which means no label)"),
         ([0, 1, -1], datasets.Value("int32"), "first in row 2 (-1, which means no label)"),
         ([None, "a", "b"], datasets.Value("string"), "first in row 0 (null)"),
+        (["a", "", "b"], datasets.Value("string"), "'label' has no label in 1 rows, first in row 1 (blank)"),
+        (["a", "b", " \t", " "], datasets.Value("large_string"), "no label in 2 rows, first in row 2 (blank)"),
+        ([0, 1, 2], datasets.ClassLabel(names=["a", " ", "b"]), "no label in 1 rows, first in row 1 (blank)"),
         ([0.5, 1.0], datasets.Value("float32"), "'label' holds numbers such as 0.5, not one class a row"),
         ([[0, 1], [1]], datasets.List(NAMES), "'label' holds lists of ClassLabel (row 0: [0, 1])"),
         ([b"a", b"b"], datasets.Value("binary"), "'label' holds binary"),

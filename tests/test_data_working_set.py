@@ -42,9 +42,9 @@ def open_folder(path: Path, **options: object) -> object:
     return open_source(SourceOptions(source=str(path), **options))
 
 
-def test_pictures_of_any_size_in_source_order(tmp_path: Path) -> None:
+def test_images_of_any_size_in_source_order(tmp_path: Path) -> None:
     shapes = [(1, 1), (1, 50), (300, 2), (8, 8), (40, 30)]
-    pictures = [draw(tmp_path / "ab"[number % 2] / f"{number}.png", *shape) for number, shape in enumerate(shapes)]
+    images = [draw(tmp_path / "ab"[number % 2] / f"{number}.png", *shape) for number, shape in enumerate(shapes)]
     order = [0, 2, 4, 1, 3]
     source = open_folder(tmp_path)
     calls: list[tuple[int, int]] = []
@@ -52,18 +52,18 @@ def test_pictures_of_any_size_in_source_order(tmp_path: Path) -> None:
     assert every(working).dtype == torch.uint8
     assert working.images.shape == (5, 3, 8, 8)
     assert working.sizes.tolist() == [list(shapes[number]) for number in order]
-    assert working.hashes == [pixel_hash(pictures[number]) for number in order]
+    assert working.hashes == [pixel_hash(images[number]) for number in order]
     for index, number in enumerate(order):
-        assert torch.equal(every(working)[index], fit_working_grid(pictures[number], 8))
-        np.testing.assert_array_equal(read_image(source, index), pictures[number])
-    assert torch.equal(every(working)[4], torch.from_numpy(pictures[3]).permute(2, 0, 1))
+        assert torch.equal(every(working)[index], fit_working_grid(images[number], 8))
+        np.testing.assert_array_equal(read_image(source, index), images[number])
+    assert torch.equal(every(working)[4], torch.from_numpy(images[3]).permute(2, 0, 1))
     assert working.labels.tolist() == [0, 0, 0, 1, 1]
     assert working.rows.tolist() == working.image_of_row.tolist() == [0, 1, 2, 3, 4]
     assert (working.bad, working.resolution) == ([], 8)
     assert calls == [(done, 5) for done in range(1, 6)]
 
 
-def test_equal_pixels_are_one_picture_whatever_the_file(tmp_path: Path) -> None:
+def test_equal_pixels_are_one_image_whatever_the_file(tmp_path: Path) -> None:
     first = draw(tmp_path / "a" / "1.png")
     other = draw(tmp_path / "a" / "2.png")
     (tmp_path / "b").mkdir()
@@ -80,7 +80,7 @@ def test_equal_pixels_are_one_picture_whatever_the_file(tmp_path: Path) -> None:
 def test_keys_are_63_bits_of_the_hash(tmp_path: Path) -> None:
     pixels = [draw(tmp_path / name / "1.png") for name in "ab"]
     working = read_working_set(open_folder(tmp_path), 4)
-    digests = [hashlib.sha256(b"uint8 6x9x3\n" + picture.tobytes()).digest() for picture in pixels]
+    digests = [hashlib.sha256(b"uint8 6x9x3\n" + image.tobytes()).digest() for image in pixels]
     assert working.hashes == [digest.hex() for digest in digests]
     assert working.keys.tolist() == [int.from_bytes(digest[:8], "big") >> 1 for digest in digests]
     assert working.keys.dtype == torch.int64
@@ -142,6 +142,18 @@ def test_what_is_left_must_be_two_classes(tmp_path: Path) -> None:
         read_working_set(source, 8, skip_bad=True)
 
 
+def test_a_class_of_which_nothing_can_be_read_is_not_published(tmp_path: Path) -> None:
+    for name in "abc":
+        draw(tmp_path / name / "1.png")
+    (tmp_path / "c" / "1.png").write_bytes(b"")
+    with pytest.raises(InputError, match="whose names would be published all the same: c; mend"):
+        read_working_set(open_folder(tmp_path), 8, skip_bad=True)
+    assert len(read_working_set(open_folder(tmp_path, label_from="albums"), 8, skip_bad=True).rows) == 2
+    (tmp_path / "metadata.csv").write_text("file_name,label\na/1.png,x\nb/1.png,y\nc/1.png,z\n")
+    with pytest.raises(InputError, match="the same: z; mend"):
+        read_working_set(open_folder(tmp_path), 8, skip_bad=True)
+
+
 def test_a_flat_folder_is_clustered_by_what_was_read(tmp_path: Path) -> None:
     for number in range(6):
         level = 20 if number % 2 else 220
@@ -183,7 +195,7 @@ def test_what_was_a_choice_and_what_is_in_doubt_are_counted_and_remembered(tmp_p
     assert fewer.choices == {"transparency laid on white": 1}
 
 
-def test_pictures_are_read_in_any_order_and_from_a_part(tmp_path: Path) -> None:
+def test_images_are_read_in_any_order_and_from_a_part(tmp_path: Path) -> None:
     for number in range(7):
         draw(tmp_path / "ab"[number % 2] / f"{number}.png")
     working = read_working_set(open_folder(tmp_path), 4)

@@ -110,7 +110,7 @@ def test_a_file_is_read_as_the_policy_reads_it(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", OTHERS)
-def test_what_is_no_picture_is_refused_by_both(data: bytes) -> None:
+def test_what_is_no_image_is_refused_by_both(data: bytes) -> None:
     check_file(data)
 
 
@@ -262,7 +262,7 @@ FOLDERS = {
         "cat/1.png": b"",
     },
     "12: two spellings of a path, two labels": {"1.png": b"", "metadata.csv": TABLE + b"./1.png,y\n", "2.png": b""},
-    "13: the table of a split of bare pictures": {
+    "13: the table of a split of bare images": {
         "train/1.png": b"",
         "train/2.png": b"",
         "train/metadata.csv": TABLE,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit_commands import write_material
+from tests.audit_commands import write_inputs
 from tests.audits import QUICK, write_audit_recipe
 from tests.command_line import draw_classes, read_status, run, same_release, succeed, write_recipe
 
@@ -25,7 +25,7 @@ def no_file_above(size: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def grainy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A source and a recipe whose files are of many sizes: pictures, noise, checkpoints, shards, figures."""
+    """A source and a recipe whose files are of many sizes: images, noise, checkpoints, shards, figures."""
     folder = tmp_path_factory.mktemp("grainy")
     source, recipe = draw_classes(folder / "source", count=24), write_recipe(folder / "tiny.yaml", data__resolution=16)
     succeed("protect", source, "--out", folder / "whole", "--recipe", recipe, "--seed", "0")
@@ -54,12 +54,12 @@ def test_protect_where_files_must_be_small(tmp_path: Path, grainy: tuple[Path, P
 
 
 def test_audit_where_files_must_be_small(tmp_path: Path) -> None:
-    material = write_material(tmp_path / "m")
+    inputs = write_inputs(tmp_path / "m")
     recipe = write_audit_recipe(tmp_path / "audit.yaml", **QUICK)
-    command = ("audit", material / "run", "--holdout", material / "test", "--recipe", recipe)
+    command = ("audit", inputs / "run", "--holdout", inputs / "test", "--recipe", recipe)
     with no_file_above(3_000):
         result = run(*command)
     assert result.code == 1, result.err
     assert result.err.splitlines()[-1].startswith("error: File too large: /")
     assert run(*command, "--resume").code in (0, 3)
-    succeed("verify", material / "run")
+    succeed("verify", inputs / "run")

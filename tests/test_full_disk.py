@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.audit_commands import LEARNING, write_material
+from tests.audit_commands import LEARNING, write_inputs
 from tests.audits import write_audit_recipe
 from tests.command_line import Result, draw, draw_classes, run, snapshot, succeed, write_recipe
 
@@ -273,7 +273,7 @@ def test_a_read_only_source_is_protected_and_verified(
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[object, ...], dict[str, Any]]:
     """A run before its audit, the options of the audit, and the release that it ends with."""
-    folder = write_material(tmp_path_factory.mktemp("audited"))
+    folder = write_inputs(tmp_path_factory.mktemp("audited"))
     recipe = write_audit_recipe(folder / "audit.yaml", **LEARNING)
     options = ("--holdout", folder / "test", "--recipe", recipe)
     after = Path(shutil.copytree(folder / "run", folder / "after/run"))

@@ -1,4 +1,4 @@
-"""The figures of an audit are what it draws from its certificate and its curves, which it keeps."""
+"""The figures of an audit are what it plots from its certificate and its curves, which it keeps."""
 
 import shutil
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.command_line import pixels_of, released, snapshot
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an audited `run` and its `test` pictures. Not to be changed."""
+    """A folder with an audited `run` and its `test` images. Not to be changed."""
     folder = tmp_path_factory.mktemp("audited")
     draw_colours(folder / "clean")
     draw_colours(folder / "test", count=10, seed=1)
@@ -45,7 +45,7 @@ def check(run: Path) -> Check:
 def test_the_figures_of_an_audit_pass(audited: Path) -> None:
     found = check(audited)
     assert found.passed is True, found.detail
-    assert found.detail.startswith("3 figures, each as the audit draws it")
+    assert found.detail.startswith("3 figures, each as the audit plots it")
 
 
 def test_the_curves_are_those_of_the_victims(audited: Path) -> None:
@@ -62,8 +62,8 @@ def test_figures_without_their_certificate_are_refused(audited: Path) -> None:
     assert check(audited).passed is False
 
 
-def plant_picture(run: Path) -> None:
-    """A released picture in the corner of a figure: nothing that an audit would draw."""
+def plant_image(run: Path) -> None:
+    """A released image in the corner of a figure: nothing that an audit would plot."""
     path = run / "release" / CURVES_FIGURE
     pixels = decode(path.read_bytes())
     pixels[:16, :16] = pixels_of(released(run / "release")[0]["image"]["bytes"])
@@ -78,15 +78,15 @@ def change_a_pixel(run: Path) -> None:
 
 
 def break_figure(run: Path) -> None:
-    (run / "release" / CURVES_FIGURE).write_bytes(b"no picture")
+    (run / "release" / CURVES_FIGURE).write_bytes(b"no image")
 
 
-@pytest.mark.parametrize("plant", [plant_picture, change_a_pixel, break_figure])
-def test_another_drawing_is_refused(audited: Path, plant: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("plant", [plant_image, change_a_pixel, break_figure])
+def test_another_plot_is_refused(audited: Path, plant: Callable[[Path], None]) -> None:
     plant(audited)
     found = check(audited)
     assert found.passed is False
-    assert f"{CURVES_FIGURE} is not what the audit draws from its certificate and curves.json" in found.detail
+    assert f"{CURVES_FIGURE} is not what the audit plots from its certificate and curves.json" in found.detail
     assert f"rem-release audit {audited} --resume" in found.detail
 
 
@@ -101,7 +101,7 @@ def change_value(path: Path) -> None:
         (Path.unlink, "curves.json cannot be read (No such file or directory)"),
         (lambda path: path.write_text("{"), "curves.json is damaged: Invalid JSON"),
         (lambda path: path.write_text('{"curves": [{"seed": 0}]}'), "curves.json is damaged: Field required"),
-        (change_value, f"{CURVES_FIGURE} is not what the audit draws"),
+        (change_value, f"{CURVES_FIGURE} is not what the audit plots"),
         (lambda path: write_curves(path, []), f"{CURVES_FIGURE} is not one of this audit"),
     ],
     ids=["missing", "cut off", "of another form", "another value", "empty"],

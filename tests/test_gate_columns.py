@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rem_release.data.images.pixels import encode_png
-from rem_release.data.leaks.hidden_pictures import find_picture
+from rem_release.data.leaks.hidden_images import find_image
 from rem_release.data.shards import ShardWriter
 from rem_release.errors import InputError
 from rem_release.gate import values
@@ -44,7 +44,7 @@ def sound_facts(finished_run: Path) -> Facts:
 
 
 class Release:
-    """A release of grey pictures with some more columns."""
+    """A release of grey images with some more columns."""
 
     def __init__(self, folder: Path, facts: Facts) -> None:
         self.folder, self.facts = folder, facts
@@ -82,7 +82,7 @@ def release(tmp_path: Path, sound_facts: Facts) -> Release:
 
 
 def encoded(form: str) -> str:
-    """A small picture in base64."""
+    """A small image in base64."""
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)).save(buffer, form)
     return base64.b64encode(buffer.getvalue()).decode()
@@ -134,7 +134,7 @@ PLANTED = {
     "sourceRow": (values.REFERENCE, NUMBERS),
     "original": (values.REFERENCE, [None, None, *(f"beach {number}" for number in range(10))]),
 }
-PICTURES = {
+IMAGES = {
     "png": [None] * 11 + [encoded("PNG")],
     "jpeg": [encoded("JPEG")] * ROWS,
     "bmp": [encoded("BMP")] * ROWS,
@@ -162,12 +162,12 @@ def test_what_leads_to_an_original_is_refused_unless_the_owner_keeps_it(release:
     assert f"kept by the owner's choice: column {name} ({kind})" in kept.detail
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_pictures_are_refused_whatever_is_kept(release: Release, name: str) -> None:
-    release.write({name: PICTURES[name]})
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_are_refused_whatever_is_kept(release: Release, name: str) -> None:
+    release.write({name: IMAGES[name]})
     check = release.check(name)["columns"]
     assert check.passed is False
-    assert f"column {name} holds a picture" in check.detail
+    assert f"column {name} holds an image" in check.detail
     assert check.detail.endswith(f"protect again with --drop-column {name}")
 
 
@@ -203,13 +203,13 @@ def test_pixels_spread_over_columns_are_refused_in_any_case(release: Release) ->
     names = [f"pixel{number}" for number in range(257)]
     check = release.write(dict.fromkeys(names, NUMBERS)).check(*names)["columns"]
     assert check.passed is False
-    assert "column pixel0 holds a picture: 257 columns of numbers, pixel0 to pixel256" in check.detail
+    assert "column pixel0 holds an image: 257 columns of numbers, pixel0 to pixel256" in check.detail
 
 
 def test_columns_that_hold_bytes_are_refused(release: Release) -> None:
     check = release.write({"blob": [b"abc"] * ROWS}).check("blob")["columns"]
     assert check.passed is False
-    assert "column blob holds a picture, or could" in check.detail
+    assert "column blob holds an image, or could" in check.detail
 
 
 # --- what is ordinary passes
@@ -251,7 +251,7 @@ def test_ordinary_columns_pass(release: Release, half: int) -> None:
     columns = dict(list(ORDINARY.items())[half::2])
     checks = release.write(columns, **({"nothing": Value("string")} if "nothing" in columns else {})).check()
     assert [check.passed for check in checks.values()] == [True, True], checks
-    assert f"{len(columns) + 1} columns beside the pictures" in checks["columns"].detail
+    assert f"{len(columns) + 1} columns beside the images" in checks["columns"].detail
 
 
 def test_a_few_values_like_paths_or_checksums_prove_nothing(release: Release) -> None:
@@ -308,7 +308,7 @@ def test_the_classes_of_another_column_are_scanned(release: Release) -> None:
     assert release.check("kind")["columns"].passed is True
 
 
-def test_a_class_without_pictures_counts(release: Release) -> None:
+def test_a_class_without_images_counts(release: Release) -> None:
     """A ClassLabel publishes all of its names."""
     release.write({}, classes=("cat", "dog", "IMG_1.png"))
     release.facts = release.facts.model_copy(
@@ -334,7 +334,7 @@ def test_a_damaged_file_is_refused(release: Release) -> None:
     assert release.check()["columns"].passed is False
 
 
-# --- protect knows the same pictures
+# --- protect knows the same images
 
 
 def test_protect_refuses_pixels_written_as_text(tmp_path: Path, recipe: Path) -> None:
@@ -367,9 +367,9 @@ JSON = st.recursive(
 @settings(max_examples=150)
 @given(JSON)
 def test_no_value_breaks_the_scan_and_excerpts_are_short(value: Any) -> None:
-    assert all(len(seen) <= 60 + len("an encoded picture: ") for seen in read_value(value).values())
+    assert all(len(seen) <= 60 + len("an encoded image: ") for seen in read_value(value).values())
     text = json.dumps(value)
-    assert (find_picture(text) is None) == (find_picture(value) is None)
+    assert (find_image(text) is None) == (find_image(value) is None)
 
 
 @settings(max_examples=60)

@@ -1,4 +1,4 @@
-"""What the figures of a card show: released pictures, noise of none of them, and nothing clean."""
+"""What the figures of a card show: released images, noise of none of them, and nothing clean."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from PIL import Image
 from rem_release.data.images.decoding import decode
 from rem_release.data.images.pixels import encode_png
 from rem_release.gate.figures import check_figures_show
-from rem_release.gate.noise_cells import NoiseCells
+from rem_release.gate.noise_tiles import NoiseTiles
 from rem_release.release.documents import read_facts
 from rem_release.release.facts import Facts, FileFacts
 from rem_release.release.figures import (
     NOISE_FIGURE,
     PROTECTED_FIGURE,
-    cut_cells,
-    draw_noise,
-    fit_cell,
+    amplify_noise,
+    cut_tiles,
+    fit_tile,
     noise_grid,
     protected_grid,
 )
@@ -87,13 +87,13 @@ class Run:
 
 @pytest.fixture
 def tiny(run_copy: Path) -> Run:
-    """Eight protected pictures of 8 x 8."""
+    """Eight protected images of 8 x 8."""
     return Run.open(run_copy)
 
 
 @pytest.fixture
 def photos(tmp_path: Path, recipe: Path) -> Run:
-    """Six pictures of several sizes on a working grid of 8 x 8."""
+    """Six images of several sizes on a working grid of 8 x 8."""
     for number, size in enumerate([(50, 30), (30, 50), (8, 8), (16, 16), (120, 90), (8, 8)]):
         path = tmp_path / "photos" / ("cat", "dog")[number % 2] / f"{number}.png"
         blocks = Image.fromarray(draw(path, number, (4, 4)))
@@ -106,14 +106,14 @@ def protect(folder: Path, recipe: Path, *options: object) -> Run:
     return Run.open(folder / "run")
 
 
-def posterise(picture: np.ndarray) -> np.ndarray:
-    """A picture in the values that noise of 8 levels has: what a careless drawing of it as noise would give."""
-    return draw_noise(np.rint((picture.astype(float) - 128) / 16), LEVELS)
+def posterise(image: np.ndarray) -> np.ndarray:
+    """An image in the values that noise of 8 levels has: what a careless rendering of it as noise would give."""
+    return amplify_noise(np.rint((image.astype(float) - 128) / 16), LEVELS)
 
 
-def arrange_noise(cells: list[np.ndarray], side: int = 96) -> bytes:
-    """Cells of any content in the layout of a figure."""
-    return protected_grid([fit_cell(cell, side) for cell in cells])
+def arrange_noise(tiles: list[np.ndarray], side: int = 96) -> bytes:
+    """Tiles of any content in the layout of a figure."""
+    return protected_grid([fit_tile(tile, side) for tile in tiles])
 
 
 # --- what protect draws passes
@@ -122,10 +122,10 @@ def arrange_noise(cells: list[np.ndarray], side: int = 96) -> bytes:
 def test_the_figures_of_a_run_pass(tiny: Run) -> None:
     checks = tiny.check()
     assert [check.passed for check in checks.values()] == [True] * 3, checks
-    assert checks["protected figure"].detail == "each of its 8 cells is a picture of the release"
-    assert checks["noise figure"].detail == "2 cells of noise within the budget"
+    assert checks["protected figure"].detail == "each of its 8 tiles is an image of the release"
+    assert checks["noise figure"].detail == "2 tiles of noise within the budget"
     assert checks[AGAINST].detail.startswith(
-        "no cell shows one of 8 originals; subtracted from one of 8 rows, none gains"
+        "no tile shows one of 8 originals; subtracted from one of 8 rows, none gains"
     )
 
 
@@ -143,9 +143,7 @@ def test_without_the_originals_only_their_part_is_not_checked(tiny: Run) -> None
     assert "--clean SOURCE" in checks[AGAINST].detail
 
 
-def test_a_release_without_a_figure_of_protected_pictures_passes(
-    tmp_path: Path, photographs: Path, recipe: Path
-) -> None:
+def test_a_release_without_a_figure_of_protected_images_passes(tmp_path: Path, photographs: Path, recipe: Path) -> None:
     out = tmp_path / "run"
     options = ("--fraction", 0.5, "--release-unprotected")
     succeed("protect", photographs, "--out", out, "--recipe", recipe, *options)
@@ -166,14 +164,14 @@ def test_progress_counts_rows_and_the_originals_that_no_row_shows(
     assert told == [(step + 1, 8) for step in range(8)]
 
 
-# --- the figure of protected pictures
+# --- the figure of protected images
 
 
-def test_a_clean_picture_among_the_protected_ones_is_refused(tiny: Run) -> None:
+def test_a_clean_image_among_the_protected_ones_is_refused(tiny: Run) -> None:
     tiny.plant(PROTECTED_FIGURE, protected_grid([tiny.protected(0), tiny.clean(1)]))
     check = tiny.check(clean=False)["protected figure"]
     assert check.passed is False
-    assert "cell 1 of figures/protected.png is no picture of the release" in check.detail
+    assert "tile 1 of figures/protected.png is not an image of the release" in check.detail
 
 
 def test_one_changed_pixel_of_the_figure_is_refused(tiny: Run) -> None:
@@ -183,7 +181,7 @@ def test_one_changed_pixel_of_the_figure_is_refused(tiny: Run) -> None:
     tiny.edit(PROTECTED_FIGURE, change)
     check = tiny.check()["protected figure"]
     assert check.passed is False
-    assert "cell 0" in check.detail
+    assert "tile 0" in check.detail
 
 
 @pytest.mark.parametrize("name", [PROTECTED_FIGURE, NOISE_FIGURE])
@@ -195,10 +193,10 @@ def test_something_in_the_gaps_is_refused(tiny: Run, name: str) -> None:
     words = "protected figure" if name == PROTECTED_FIGURE else "noise figure"
     check = tiny.check()[words]
     assert check.passed is False
-    assert "are no grid of cells of 96 pixels" in check.detail
+    assert "are not a grid of tiles of 96 pixels" in check.detail
 
 
-@pytest.mark.parametrize("png", [b"", b"no picture", encode_png(np.full((3, 3, 3), 255, np.uint8))])
+@pytest.mark.parametrize("png", [b"", b"no image", encode_png(np.full((3, 3, 3), 255, np.uint8))])
 @pytest.mark.parametrize("name", [PROTECTED_FIGURE, NOISE_FIGURE])
 def test_what_is_no_figure_is_refused(tiny: Run, name: str, png: bytes) -> None:
     tiny.plant(name, png)
@@ -211,8 +209,8 @@ def test_a_photograph_is_recognised_by_its_thumbnail(photos: Run) -> None:
     photos.plant(PROTECTED_FIGURE, protected_grid([photos.protected(0), photos.clean(clean)]))
     check = photos.check()["protected figure"]
     assert check.passed is False
-    assert "cell 1 of" in check.detail
-    assert "cell 0 of" not in check.detail
+    assert "tile 1 of" in check.detail
+    assert "tile 0 of" not in check.detail
 
 
 def test_a_row_without_noise_must_not_be_shown_as_protected(tmp_path: Path, photographs: Path, recipe: Path) -> None:
@@ -223,7 +221,7 @@ def test_a_row_without_noise_must_not_be_shown_as_protected(tmp_path: Path, phot
     run.plant(PROTECTED_FIGURE, protected_grid([run.protected(plain)]))
     check = run.check()[AGAINST]
     assert check.passed is False
-    assert f"cell 0 of figures/protected.png shows row {plain}, which carries no noise" in check.detail
+    assert f"tile 0 of figures/protected.png shows row {plain}, which carries no noise" in check.detail
 
 
 # --- the figure of noise
@@ -245,7 +243,7 @@ def test_the_noise_of_a_released_row_is_refused(tiny: Run, turn: str) -> None:
     checks = tiny.check()
     assert checks["noise figure"].passed is True
     assert checks[AGAINST].passed is False
-    assert "cell 1 of figures/noise.png, subtracted from row 5, brings it " in checks[AGAINST].detail
+    assert "tile 1 of figures/noise.png, subtracted from row 5, brings it " in checks[AGAINST].detail
     assert "dB closer to its original (at most 0.5)" in checks[AGAINST].detail
     assert "protect again" in checks[AGAINST].detail
     assert tiny.check(clean=False)[AGAINST].passed is None
@@ -256,11 +254,11 @@ def test_the_noise_of_a_photograph_is_refused(photos: Run) -> None:
     stored = np.load(photos.path / "private/noise.npy")
     index = int(
         np.argmin([np.abs(squash(photos.noise(row)) - one.transpose(1, 2, 0)).mean() for one in stored])
-    )  # the noise on the working grid that this picture got
+    )  # the noise on the working grid that this image got
     photos.plant(NOISE_FIGURE, noise_grid(stored[index : index + 1].transpose(0, 2, 3, 1), LEVELS))
     check = photos.check()[AGAINST]
     assert check.passed is False
-    assert f"cell 0 of figures/noise.png, subtracted from row {row}, brings it" in check.detail
+    assert f"tile 0 of figures/noise.png, subtracted from row {row}, brings it" in check.detail
 
 
 def squash(noise: np.ndarray) -> np.ndarray:
@@ -272,12 +270,12 @@ def squash(noise: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("negative", [False, True])
-def test_a_clean_picture_in_the_values_of_noise_is_refused(tiny: Run, negative: bool) -> None:
+def test_a_clean_image_in_the_values_of_noise_is_refused(tiny: Run, negative: bool) -> None:
     tiny.plant(NOISE_FIGURE, arrange_noise([posterise(255 - tiny.clean(3) if negative else tiny.clean(3))]))
     checks = tiny.check()
     assert checks["noise figure"].passed is True
     assert checks[AGAINST].passed is False
-    assert "cell 0 of figures/noise.png shows the original of row 3 (correlation " in checks[AGAINST].detail
+    assert "tile 0 of figures/noise.png shows the original of row 3 (correlation " in checks[AGAINST].detail
 
 
 def test_an_original_that_is_not_released_is_refused_too(tmp_path: Path, photographs: Path, recipe: Path) -> None:
@@ -290,15 +288,15 @@ def test_an_original_that_is_not_released_is_refused_too(tmp_path: Path, photogr
     assert f"shows original {hidden}, which is not released" in check.detail
 
 
-def test_a_clean_picture_as_it_is_has_not_the_values_of_noise(tiny: Run) -> None:
+def test_a_clean_image_as_it_is_has_not_the_values_of_noise(tiny: Run) -> None:
     tiny.plant(NOISE_FIGURE, arrange_noise([tiny.clean(0)]))
     check = tiny.check(clean=False)["noise figure"]
     assert check.passed is False
-    assert "cell 0 of figures/noise.png has values that noise of 8 levels has not" in check.detail
+    assert "tile 0 of figures/noise.png has values that noise of 8 levels has not" in check.detail
 
 
-def test_a_cell_holds_no_more_detail_than_the_noise(tiny: Run) -> None:
-    fine = draw_noise(np.random.default_rng(0).integers(-LEVELS, LEVELS + 1, (96, 96, 3)), LEVELS)
+def test_a_tile_holds_no_more_detail_than_the_noise(tiny: Run) -> None:
+    fine = amplify_noise(np.random.default_rng(0).integers(-LEVELS, LEVELS + 1, (96, 96, 3)), LEVELS)
     tiny.plant(NOISE_FIGURE, protected_grid([fine]))
     check = tiny.check(clean=False)["noise figure"]
     assert check.passed is False
@@ -331,27 +329,27 @@ def test_damaged_rows_are_refused(tiny: Run) -> None:
 
 @settings(max_examples=12)
 @given(count=st.integers(1, 25), side=st.sampled_from([96, 97]), seed=st.integers(0, 2**32 - 1))
-def test_a_grid_is_cut_into_the_cells_that_it_was_made_of(count: int, side: int, seed: int) -> None:
+def test_a_grid_is_cut_into_the_tiles_that_it_was_made_of(count: int, side: int, seed: int) -> None:
     noise = np.random.default_rng(seed).integers(-LEVELS, LEVELS + 1, (count, side, side, 3))
-    cells = cut_cells(decode(noise_grid(noise, LEVELS)), side)
-    assert np.array_equal(cells, draw_noise(noise, LEVELS))
+    tiles = cut_tiles(decode(noise_grid(noise, LEVELS)), side)
+    assert np.array_equal(tiles, amplify_noise(noise, LEVELS))
 
 
 def test_a_grid_of_another_form_is_refused() -> None:
-    cell = np.zeros((96, 96, 3), np.uint8)
+    tile = np.zeros((96, 96, 3), np.uint8)
     row = np.full((104, 304, 3), 255, np.uint8)
-    row[4:100, 4:300] = np.hstack([cell, np.full((96, 4, 3), 255, np.uint8)] * 3)[:, :-4]
+    row[4:100, 4:300] = np.hstack([tile, np.full((96, 4, 3), 255, np.uint8)] * 3)[:, :-4]
     for grid in (row, row[:100], row[:, :200], np.full((604, 604, 3), 255, np.uint8)):
-        with pytest.raises(ValueError, match="are no grid of cells of 96 pixels"):
-            cut_cells(grid)
+        with pytest.raises(ValueError, match="are not a grid of tiles of 96 pixels"):
+            cut_tiles(grid)
 
 
-def test_a_flat_picture_is_like_nothing() -> None:
+def test_a_flat_image_is_like_nothing() -> None:
     noise = np.random.default_rng(0).integers(-LEVELS, LEVELS + 1, (8, 8, 3))
-    cells = NoiseCells([draw_noise(noise, LEVELS)], 8)
+    tiles = NoiseTiles([amplify_noise(noise, LEVELS)], 8)
     flat = np.full((8, 8, 3), 128, np.uint8)
-    assert cells.find_picture(flat) is None
+    assert tiles.find_image(flat) is None
     nearly = (flat + np.sign(noise) * 3).astype(np.uint8)
     assert np.corrcoef(nearly.ravel(), np.sign(noise).ravel())[0, 1] > 0.99
-    assert NoiseCells([draw_noise(np.sign(noise) * LEVELS, LEVELS)], 8).find_picture(nearly) is None
-    assert NoiseCells([flat], 8).find_picture(flat) is None
+    assert NoiseTiles([amplify_noise(np.sign(noise) * LEVELS, LEVELS)], 8).find_image(nearly) is None
+    assert NoiseTiles([flat], 8).find_image(flat) is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data
 
-from rem_release.data.copies.near_pictures import Grids, Near, find_alike, find_near
+from rem_release.data.copies.near_images import Grids, NearPair, find_alike, find_near
 from rem_release.data.images.decoding import BadImage
 from rem_release.data.images.pixels import encode_png, fit_working_grid
 from rem_release.data.shards import ShardWriter
@@ -48,17 +48,19 @@ def test_a_photograph_that_was_compressed_anew_is_alike_and_another_is_not() -> 
     assert not list(find_alike(even, odd))
 
 
-def find_plainly(ones: list[np.ndarray | None], others: list[np.ndarray | None], side: int, levels: int) -> list[Near]:
-    """Every picture against every other, as the definition has it."""
+def find_plainly(
+    ones: list[np.ndarray | None], others: list[np.ndarray | None], side: int, levels: int
+) -> list[NearPair]:
+    """Every image against every other, as the definition has it."""
     found = []
     for number, one in enumerate(ones):
         for place, other in enumerate(others):
             if one is None or other is None:
                 continue
-            grids = [fit_working_grid(picture, side).numpy().astype(int) for picture in (one, other)]
+            grids = [fit_working_grid(image, side).numpy().astype(int) for image in (one, other)]
             distance = int(np.abs(grids[0] - grids[1]).max())
-            if distance <= levels + any(picture.shape[:2] != (side, side) for picture in (one, other)):
-                found.append(Near(number, place, distance))
+            if distance <= levels + any(image.shape[:2] != (side, side) for image in (one, other)):
+                found.append(NearPair(number, place, distance))
     return found
 
 
@@ -81,7 +83,7 @@ def test_all_pairs_are_found_and_no_others(seed: int, side: int, levels: int, sp
         return None if rng.random() < 1 / 6 else np.clip(base + shift, 0, 255).astype(np.uint8)
 
     ones, others = [near() for _ in range(6)], [near() for _ in range(7)]
-    grids = [Grids(pictures.__getitem__, np.arange(len(pictures)), side) for pictures in (ones, others)]
+    grids = [Grids(images.__getitem__, np.arange(len(images)), side) for images in (ones, others)]
     plain = find_plainly(ones, others, side, levels)
     assert list(find_near(*grids, levels)) == plain
     firsts = {near.one: near for near in reversed(plain)}
@@ -90,10 +92,10 @@ def test_all_pairs_are_found_and_no_others(seed: int, side: int, levels: int, sp
 
 
 def test_pairs_bear_the_numbers_that_were_asked_for() -> None:
-    pictures = [np.full((8, 8, 3), 10 * number, np.uint8) for number in range(9)]
-    ones = Grids(pictures.__getitem__, np.array([7, 3]), 8)
-    others = Grids(pictures.__getitem__, np.array([8, 2, 3]), 8)
-    assert list(find_near(ones, others, 10)) == [Near(7, 8, 10), Near(3, 2, 10), Near(3, 3, 0)]
+    images = [np.full((8, 8, 3), 10 * number, np.uint8) for number in range(9)]
+    ones = Grids(images.__getitem__, np.array([7, 3]), 8)
+    others = Grids(images.__getitem__, np.array([8, 2, 3]), 8)
+    assert list(find_near(ones, others, 10)) == [NearPair(7, 8, 10), NearPair(3, 2, 10), NearPair(3, 3, 0)]
 
 
 def test_nothing_is_near_nothing() -> None:
@@ -104,7 +106,7 @@ def test_nothing_is_near_nothing() -> None:
         assert list(find_near(*pair, 255)) == []
 
 
-# --- a split that goes out clean
+# --- a split that is published clean
 
 
 class Pushed:
@@ -129,7 +131,7 @@ class Pushed:
             max_shard_bytes=300,
             subfolder="clean",
         ) as writer:
-            writer.write([encode_png(picture) for picture in split], labels)
+            writer.write([encode_png(image) for image in split], labels)
         clean_split = CleanSplitFacts(split="test", images=len(split), class_counts=[len(split), 0])
         update = {"files": describe_files(self.release), "clean_split": clean_split}
         self.facts: Facts = facts.model_copy(update=update)
@@ -142,7 +144,7 @@ class Pushed:
 
 
 def others(count: int = 3, seed: int = 900) -> list[np.ndarray]:
-    """Pictures that no row shows."""
+    """Images that no row shows."""
     return [np.random.default_rng(seed + number).integers(0, 256, (8, 8, 3), np.uint8) for number in range(count)]
 
 
@@ -155,10 +157,10 @@ def original(run: Path, row: int) -> np.ndarray:
     return originals.pixels(index)
 
 
-def test_a_split_of_other_pictures_passes(run_copy: Path) -> None:
+def test_a_split_of_other_images_passes(run_copy: Path) -> None:
     check = Pushed(run_copy, others()).check()
     assert check.passed is True
-    assert check.detail == "none of its 3 pictures lies within 8 levels of 8 originals, or looks like one"
+    assert check.detail == "none of its 3 images is within 8 levels of 8 originals, or looks like one"
 
 
 def test_without_a_clean_split_there_is_nothing_to_check(finished_run: Path) -> None:
@@ -168,40 +170,40 @@ def test_without_a_clean_split_there_is_nothing_to_check(finished_run: Path) -> 
 
 @pytest.mark.parametrize("shift", [0, 8])
 def test_an_original_of_a_protected_row_is_refused(run_copy: Path, shift: int) -> None:
-    picture = original(run_copy, 5)
-    moved = np.where(picture < 128, picture + shift, picture - shift).astype(np.uint8)
+    image = original(run_copy, 5)
+    moved = np.where(image < 128, image + shift, image - shift).astype(np.uint8)
     pushed = Pushed(run_copy, [*others(), moved])
     check = pushed.check()
     assert check.passed is False
     origin = pushed.row_map[5].origin
-    assert f"row 3 of the split test lies within {shift} levels of the original of row 5, {origin}" in check.detail
+    assert f"row 3 of the split test is within {shift} levels of the original of row 5, {origin}" in check.detail
     assert "push without --publish-clean-split" in check.detail
 
 
-def test_one_level_more_is_another_picture(run_copy: Path) -> None:
-    picture = original(run_copy, 5)
-    moved = np.where(picture < 128, picture + 9, picture - 9).astype(np.uint8)
+def test_one_level_more_is_another_image(run_copy: Path) -> None:
+    image = original(run_copy, 5)
+    moved = np.where(image < 128, image + 9, image - 9).astype(np.uint8)
     assert Pushed(run_copy, [moved]).check().passed is True
 
 
 @pytest.mark.parametrize(("clean", "record"), [(True, False), (False, True), (False, False)])
 def test_an_original_is_found_with_less_to_go_by(run_copy: Path, clean: bool, record: bool) -> None:
-    """Without the originals the protected picture itself gives its original away."""
+    """Without the originals the protected image itself gives its original away."""
     check = Pushed(run_copy, [*others(), original(run_copy, 5)]).check(clean, record)
     assert check.passed is False
     what = "original 5" if clean else "released row 5"
-    assert f"row 3 of the split test lies within {0 if clean else 8} levels of {what}" in check.detail
+    assert f"row 3 of the split test is within {0 if clean else 8} levels of {what}" in check.detail
     assert Pushed(run_copy, others()).check(clean, record).passed is True
 
 
 def test_a_row_whose_original_is_lost_or_changed_is_compared_itself(run_copy: Path) -> None:
     pushed = Pushed(run_copy, [original(run_copy, 5), original(run_copy, 6)])
     pushed.row_map[5] = replace(pushed.row_map[5], index=None)
-    pushed.row_map[6] = replace(pushed.row_map[6], clean_sha256="of another picture")
+    pushed.row_map[6] = replace(pushed.row_map[6], clean_sha256="of another image")
     check = pushed.check()
     assert check.passed is False
-    assert "row 0 of the split test lies within 8 levels of released row 5" in check.detail
-    assert "row 1 of the split test lies within 8 levels of released row 6" in check.detail
+    assert "row 0 of the split test is within 8 levels of released row 5" in check.detail
+    assert "row 1 of the split test is within 8 levels of released row 6" in check.detail
 
 
 def test_an_original_that_cannot_be_read_is_compared_itself(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,15 +245,15 @@ def test_a_copy_of_another_size_is_found(tmp_path: Path, recipe: Path) -> None:
     for number in range(4):
         draw(tmp_path / "photos" / ("cat", "dog")[number % 2] / f"{number}.png", number, (24, 16))
     succeed("protect", tmp_path / "photos", "--out", tmp_path / "run", "--recipe", recipe)
-    picture = original(tmp_path / "run", 2).repeat(2, axis=0).repeat(2, axis=1)
-    check = Pushed(tmp_path / "run", [picture]).check()
+    image = original(tmp_path / "run", 2).repeat(2, axis=0).repeat(2, axis=1)
+    check = Pushed(tmp_path / "run", [image]).check()
     assert check.passed is False
     assert "of the original of row 2" in check.detail
 
 
-def test_the_protected_picture_itself_counts_as_near(run_copy: Path) -> None:
-    picture = pixels_of(released(run_copy / "release")[1]["image"]["bytes"])
-    assert "of the original of row 1" in Pushed(run_copy, [picture]).check().detail
+def test_the_protected_image_itself_counts_as_near(run_copy: Path) -> None:
+    image = pixels_of(released(run_copy / "release")[1]["image"]["bytes"])
+    assert "of the original of row 1" in Pushed(run_copy, [image]).check().detail
 
 
 def test_a_damaged_split_is_refused(run_copy: Path) -> None:

@@ -32,7 +32,7 @@ def test_a_png_of_many_empty_blocks() -> None:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
     data = b"\x89PNG\r\n\x1a\n" + header + chunk(b"aBCd") * 100_000 + chunk(b"IEND")
     reasons = inspect_png(data)
-    assert any("more blocks than a picture of" in reason for reason in reasons)
+    assert any("more blocks than an image of" in reason for reason in reasons)
     assert len(reasons) < 3_000
 
 
@@ -49,12 +49,12 @@ def test_lists_of_fixed_length(length: int) -> None:
             read_features(text)
 
 
-def test_a_picture_that_unpacks_to_far_more_than_its_bytes(tmp_path: Path) -> None:
+def test_an_image_that_unpacks_to_far_more_than_its_bytes(tmp_path: Path) -> None:
     features = datasets.Features({"image": datasets.Image()})
     image = {"bytes": bytes(300 * MEGABYTE), "path": None}
     path = write(tmp_path / "a.parquet", {"image": [image]}, features, use_dictionary=False)
     found, peak = peak_of(lambda: list(inspect_bytes(path, features, "image")))
-    assert any("pictures are packed already" in fault for fault in found)
+    assert any("images are packed already" in fault for fault in found)
     assert peak < 200 * MEGABYTE
 
 

@@ -22,7 +22,7 @@ from rem_release.release.facts import data_digest
 from tests.loopback_hub import LoopbackHub
 
 SHARD = "data/train-00000-of-00001.parquet"
-MOST_MEGABYTES = 400
+MAX_MEGABYTES = 400
 """more than a process takes that verifies a small sound release"""
 SOUND = Path(__file__).with_name("release_0_2_0")
 VERIFY = """
@@ -62,7 +62,7 @@ def verify(*arguments: object, env: dict[str, str] | None = None) -> str:
     code, out, err, megabytes = json.loads(process.stdout.readline())
     assert code == 1, (out, err)
     assert "Traceback" not in err
-    assert megabytes < MOST_MEGABYTES
+    assert megabytes < MAX_MEGABYTES
     return str(out + err)
 
 
@@ -77,7 +77,7 @@ def reseal(release: Path, rows: int, **data: Any) -> None:
 
 
 def write_rows(release: Path, images: list[dict[str, Any] | None], **options: Any) -> None:
-    """A data file of these pictures, all of the first class."""
+    """A data file of these images, all of the first class."""
     schema = pq.read_schema(release / SHARD)
     columns = [pa.array(images, schema.field("image").type), pa.array([0] * len(images), schema.field("label").type)]
     pq.write_table(pa.Table.from_arrays(columns, schema=schema), release / SHARD, **options)
@@ -97,7 +97,7 @@ def pack(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
-def test_pictures_that_unpack_to_gigabytes(run_copy: Path) -> None:
+def test_images_that_unpack_to_gigabytes(run_copy: Path) -> None:
     """64 million pixels in a fifth of a megabyte, forty times; the facts say so."""
     release, side = run_copy / "release", 8_000
     png = pack(side, side)
@@ -108,17 +108,17 @@ def test_pictures_that_unpack_to_gigabytes(run_copy: Path) -> None:
     assert "announces 8000 x 8000 pixels in " in verify(release)
 
 
-def test_pictures_above_the_largest_of_the_facts(run_copy: Path) -> None:
+def test_images_above_the_largest_of_the_facts(run_copy: Path) -> None:
     release = run_copy / "release"
     png = pack(3000, 3000)
     images = [{"bytes": png, "path": f"{row:09d}.png"} for row in range(40)]
     write_rows(release, images, use_dictionary=["label"], write_statistics=["label"])
     reseal(release, 40)
-    assert "announces 3000 x 3000 pixels, more than the largest picture" in verify(release)
+    assert "announces 3000 x 3000 pixels, more than the largest image" in verify(release)
 
 
 @pytest.mark.parametrize("options", [{"use_dictionary": True}, {"compression": "zstd"}, {"compression": "gzip"}])
-def test_one_large_picture_that_many_rows_show(run_copy: Path, options: dict[str, Any]) -> None:
+def test_one_large_image_that_many_rows_show(run_copy: Path, options: dict[str, Any]) -> None:
     """A few kilobytes that say a hundred times: the same hundred megabytes."""
     release = run_copy / "release"
     write_rows(

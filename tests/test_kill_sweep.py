@@ -52,7 +52,7 @@ class Undisturbed:
 
 
 def make_undisturbed(folder: Path, runner: Runner, size: float) -> Undisturbed:
-    """Large pictures to read and to write, small ones to train on; each stage takes its part of the time.
+    """Large images to read and to write, small ones to train on; each stage takes its part of the time.
 
     Args:
         folder: existing.
@@ -345,7 +345,7 @@ def test_a_damaged_store_never_becomes_other_bytes(tmp_path: Path, forks: Forks,
     stop_in(out, command, stage, forks)
     path = out / "private" / name
     data = bytearray(path.read_bytes())
-    for place in range(128, 128 + 60 * 192, 192):  # a byte of every picture's: the header takes 128
+    for place in range(128, 128 + 60 * 192, 192):  # a byte of every image's: the header takes 128
         data[place] ^= 0x80
     path.write_bytes(data)
     result = run(*command, "--out", out, "--resume")

@@ -175,10 +175,10 @@ def keeping(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The generator's training keeps rows besides; the files that it has at its end."""
     train, seen = MinMaxMaker.train, list[Path]()
 
-    def train_and_keep(self, pictures, checkpoint, stage):
-        rows = checkpoint.keep_rows(self.accelerator, "noise", (len(pictures), 3), np.float16)
-        train(self, pictures, checkpoint, stage)
-        rows.write(np.arange(len(pictures)), np.ones((len(pictures), 3), np.float16))
+    def train_and_keep(self, images, checkpoint, stage):
+        rows = checkpoint.keep_rows(self.accelerator, "noise", (len(images), 3), np.float16)
+        train(self, images, checkpoint, stage)
+        rows.write(np.arange(len(images)), np.ones((len(images), 3), np.float16))
         seen.extend((checkpoint.folder / "rows").iterdir())
 
     monkeypatch.setattr(MinMaxMaker, "train", train_and_keep)

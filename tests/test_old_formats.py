@@ -1,6 +1,6 @@
 """Releases and runs of version 0.2.0: read for what they are, and never published or gone on with.
 
-`release_0_2_0/` is the release of eight random pictures of 8 x 8 pixels that version 0.2.0 made.
+`release_0_2_0/` is the release of eight random images of 8 x 8 pixels that version 0.2.0 made.
 """
 
 import importlib.metadata
@@ -14,6 +14,7 @@ from rem_release import __version__
 from rem_release.audit.naming import versions
 from rem_release.release.canonical import seal
 from rem_release.release.documents import read_facts
+from rem_release.release.facts import Facts
 from tests.command_line import SECRET, draw_classes, run, snapshot, succeed
 
 OLD = Path(__file__).with_name("release_0_2_0")
@@ -166,3 +167,18 @@ def test_a_checkout_that_is_not_installed_knows_its_version(
     succeed("verify", tmp_path / "run")
     assert read_facts(tmp_path / "run/release").versions["rem-release"] == __version__
     assert versions()["rem-release"] == __version__
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "pictures with metadata",  # as versions before 0.5.0 said it
+        "pictures without labels",  # as versions before 0.5.0 said it
+    ],
+)
+def test_facts_of_earlier_versions_keep_their_words(finished_run: Path, layout: str) -> None:
+    document = read_facts(finished_run / "release").model_dump()
+    chosen = {"one picture chosen of several in the file": 1}  # as versions before 0.5.0 said it
+    document["data"].update(layout=layout, choices=chosen)
+    facts = Facts.model_validate(document)
+    assert (facts.data.layout, facts.data.choices) == (layout, chosen)

@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 
 from rem_release.errors import InputError
 from rem_release.release.deletion import PRIVATE, RELEASE, delete_own, require_own
-from tests.audit_commands import protect, write_material
+from tests.audit_commands import protect, write_inputs
 from tests.audits import QUICK, write_audit_recipe
 from tests.command_line import draw, draw_classes, run, same_release, snapshot, start, succeed
 from tests.pushes import certify, leave_copy
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """See `write_material`; and `quick.yaml`. Not to be changed."""
-    folder = write_material(tmp_path_factory.mktemp("material"))
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See `write_inputs`; and `quick.yaml`. Not to be changed."""
+    folder = write_inputs(tmp_path_factory.mktemp("inputs"))
     write_audit_recipe(folder / "quick.yaml", **QUICK)
     return folder
 
@@ -110,8 +110,8 @@ def test_originals_in_the_run_are_refused_before_anything_is_deleted(
     (source / "cat").rename(inside)
     if how == "link of files":
         (source / "cat").mkdir()
-        for picture in inside.iterdir():
-            (source / "cat" / picture.name).symlink_to(picture)
+        for image in inside.iterdir():
+            (source / "cat" / image.name).symlink_to(image)
     elif how == "chain":
         (tmp_path / "first").symlink_to(inside.parent)
         (tmp_path / "second").symlink_to(tmp_path / "first" / "cat")
@@ -128,8 +128,8 @@ def test_originals_in_the_run_are_refused_before_anything_is_deleted(
 def write_metadata(source: Path, inside: Path) -> None:
     draw_classes(inside)
     source.mkdir()
-    (source / "pictures").symlink_to(inside)
-    names = [f"pictures/{name}/{index}.png" for name in ("cat", "dog") for index in range(4)]
+    (source / "images").symlink_to(inside)
+    names = [f"images/{name}/{index}.png" for name in ("cat", "dog") for index in range(4)]
     rows = "".join(f"{name},{name.split('/')[1]}\n" for name in names)
     (source / "metadata.csv").write_text(f"file_name,label\n{rows}")
 
@@ -186,7 +186,7 @@ def link_to(file: Path, inside: Path) -> None:
 
 
 def write_described(source: Path, kind: str) -> None:
-    """Pictures, and a metadata file beside them."""
+    """Images, and a metadata file beside them."""
     draw_classes(source)
     names = [f"{name}/{index}.png" for name in ("cat", "dog") for index in range(4)]
     table = pa.table({"file_name": names, "label": [name[:3] for name in names]})
@@ -297,7 +297,7 @@ LINKED_FILES = ["private/noise.npy", "private/status.json", "release/README.md",
 
 
 def link_away(run: Path, name: str, elsewhere: Path) -> None:
-    """Put a link in the place of a file or folder of a run, to one that holds the same, and pictures of the owner."""
+    """Put a link in the place of a file or folder of a run, to one that holds the same, and images of the owner."""
     path = run / name
     if name in LINKED_FILES:
         elsewhere.mkdir()
@@ -317,14 +317,14 @@ def link_away(run: Path, name: str, elsewhere: Path) -> None:
 
 @pytest.mark.parametrize("name", [*FOLDERS, *LINKED_FILES])
 def test_nothing_is_deleted_or_written_through_links_in_a_run(
-    tmp_path: Path, run_copy: Path, photographs: Path, recipe: Path, material: Path, name: str
+    tmp_path: Path, run_copy: Path, photographs: Path, recipe: Path, inputs: Path, name: str
 ) -> None:
     link_away(run_copy, name, tmp_path / "elsewhere")
     protect = ("protect", photographs, "--out", run_copy, "--recipe", recipe)
     for option in ("--overwrite", "--resume"):
         line = refuse(tmp_path, *protect, option)
         assert f"{run_copy / name} is a link" in line
-    for command in (("card", run_copy), ("audit", run_copy, "--recipe", material / "quick.yaml")):
+    for command in (("card", run_copy), ("audit", run_copy, "--recipe", inputs / "quick.yaml")):
         assert f"{run_copy / name} is a link" in refuse(tmp_path, *command)
     before = snapshot(tmp_path)
     assert run("push", run_copy, "owner/pets", "--allow-uncertified", "--yes").code == 2
@@ -374,7 +374,7 @@ def test_what_we_did_not_write_is_named_and_nothing_is_deleted(
 def test_a_folder_of_another_command_in_an_otherwise_empty_place(
     tmp_path: Path, photographs: Path, recipe: Path
 ) -> None:
-    """`.reading` is all there is, and it holds pictures of the owner."""
+    """`.reading` is all there is, and it holds images of the owner."""
     draw(tmp_path / "run/.reading/cat.png", 0)
     line = refuse(tmp_path, "protect", photographs, "--out", tmp_path / "run", "--recipe", recipe)
     assert "holds .reading/cat.png, which rem-release did not write" in line
@@ -420,10 +420,10 @@ def test_a_clean_split_in_the_run_is_refused(tmp_path: Path, run_copy: Path) -> 
 # --- audits
 
 
-def test_an_audit_leaves_folders_of_others_alone(tmp_path: Path, material: Path) -> None:
+def test_an_audit_leaves_folders_of_others_alone(tmp_path: Path, inputs: Path) -> None:
     """Whatever names they have in common."""
-    audit = ("audit", material / "noisy", "--clean", material / "clean", "--holdout", material / "test")
-    audit = (*audit, "--recipe", material / "quick.yaml")
+    audit = ("audit", inputs / "noisy", "--clean", inputs / "clean", "--holdout", inputs / "test")
+    audit = (*audit, "--recipe", inputs / "quick.yaml")
     for number, names in enumerate(
         [
             ["figures/audit-x.png", "thesis.txt"],
@@ -444,10 +444,10 @@ def test_an_audit_leaves_folders_of_others_alone(tmp_path: Path, material: Path)
             assert "not an audit" in refuse(tmp_path, *audit, "--out", out)
 
 
-def test_an_audit_that_is_made_again_replaces_its_own_files_alone(tmp_path: Path, material: Path) -> None:
+def test_an_audit_that_is_made_again_replaces_its_own_files_alone(tmp_path: Path, inputs: Path) -> None:
     out = tmp_path / "audit"
-    audit = ("audit", material / "noisy", "--clean", material / "clean", "--holdout", material / "test")
-    audit = (*audit, "--recipe", material / "quick.yaml", "--out", out)
+    audit = ("audit", inputs / "noisy", "--clean", inputs / "clean", "--holdout", inputs / "test")
+    audit = (*audit, "--recipe", inputs / "quick.yaml", "--out", out)
     assert run(*audit).code == 3
     mine = [out / "thesis.txt", out / "figures/audit-x.png", out / "figures/.audit-y.png.partial"]
     for path in mine:
@@ -463,33 +463,33 @@ def test_an_audit_that_is_made_again_replaces_its_own_files_alone(tmp_path: Path
     assert f"{out / 'figures'} is a link" in refuse(tmp_path, *audit)
 
 
-def test_an_audit_of_a_run_takes_nothing_of_others_into_the_release(tmp_path: Path, material: Path) -> None:
-    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+def test_an_audit_of_a_run_takes_nothing_of_others_into_the_release(tmp_path: Path, inputs: Path) -> None:
+    location = Path(shutil.copytree(inputs / "run", tmp_path / "run"))
     (location / "release/figures/audit-x.png").write_bytes(b"mine")
-    audit = ("audit", location, "--holdout", material / "test", "--recipe", material / "quick.yaml")
+    audit = ("audit", location, "--holdout", inputs / "test", "--recipe", inputs / "quick.yaml")
     assert "holds release/figures/audit-x.png, which rem-release did not write" in refuse(tmp_path, *audit)
     (location / "release/figures/audit-x.png").unlink()
     draw_classes(location / "audit/test")
-    audit = ("audit", location, "--holdout", location / "audit/test", "--recipe", material / "quick.yaml")
-    assert "lie within each other" in refuse(tmp_path, *audit)
+    audit = ("audit", location, "--holdout", location / "audit/test", "--recipe", inputs / "quick.yaml")
+    assert "overlap" in refuse(tmp_path, *audit)
 
 
 SOURCES = ["--clean", "--holdout", "PROTECTED"]
 
 
 @pytest.mark.parametrize("option", SOURCES)
-@pytest.mark.parametrize("how", ["a picture", "labels"])
-def test_sources_of_an_audit_of_a_copy_lie_apart_from_it(tmp_path: Path, material: Path, option: str, how: str) -> None:
+@pytest.mark.parametrize("how", ["an image", "labels"])
+def test_sources_of_an_audit_of_a_copy_lie_apart_from_it(tmp_path: Path, inputs: Path, option: str, how: str) -> None:
     """An audit that is made again writes over its own files, and a source may lead to one by a link."""
     places = {"--clean": "clean", "--holdout": "test", "PROTECTED": "noisy"}
-    places = {name: Path(shutil.copytree(material / folder, tmp_path / folder)) for name, folder in places.items()}
+    places = {name: Path(shutil.copytree(inputs / folder, tmp_path / folder)) for name, folder in places.items()}
     audit = ("audit", places["PROTECTED"], "--clean", places["--clean"], "--holdout", places["--holdout"])
-    audit = (*audit, "--recipe", material / "quick.yaml", "--out", tmp_path / "out")
+    audit = (*audit, "--recipe", inputs / "quick.yaml", "--out", tmp_path / "out")
     assert run(*audit).code == 3
     source, name = places[option], "report.html"
     if how == "labels":
-        pictures = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.png"))
-        rows = "".join(f"{picture},{picture.split('/')[-2]}\n" for picture in pictures)
+        images = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.png"))
+        rows = "".join(f"{image},{image.split('/')[-2]}\n" for image in images)
         (source / "metadata.csv").write_text(f"file_name,label\n{rows}")
         linked = source / "metadata.csv"
     else:
@@ -503,15 +503,15 @@ def test_sources_of_an_audit_of_a_copy_lie_apart_from_it(tmp_path: Path, materia
 @pytest.mark.parametrize("option", ["--clean", "--holdout", None])
 @pytest.mark.parametrize("name", ["audit/report.html", "release/figures/audit-radius.png"])
 def test_sources_of_an_audit_of_a_run_lie_apart_from_it(
-    tmp_path: Path, material: Path, option: str | None, name: str
+    tmp_path: Path, inputs: Path, option: str | None, name: str
 ) -> None:
     """None: the originals that the run remembers."""
-    folders = {folder: Path(shutil.copytree(material / folder, tmp_path / folder)) for folder in ("test", "clean")}
-    location = Path(shutil.copytree(material / "run", tmp_path / "run"))
+    folders = {folder: Path(shutil.copytree(inputs / folder, tmp_path / folder)) for folder in ("test", "clean")}
+    location = Path(shutil.copytree(inputs / "run", tmp_path / "run"))
     options = json.loads((location / "private/options.json").read_bytes())
     options["source"]["source"] = str(folders["clean"])
     (location / "private/options.json").write_text(json.dumps(options))
-    audit = ("audit", location, "--holdout", folders["test"], "--recipe", material / "quick.yaml")
+    audit = ("audit", location, "--holdout", folders["test"], "--recipe", inputs / "quick.yaml")
     audit = (*audit, "--clean", folders["clean"]) if option == "--clean" else audit
     assert run(*audit).code == 3
     source = folders["test" if option == "--holdout" else "clean"]
@@ -522,13 +522,13 @@ def test_sources_of_an_audit_of_a_run_lie_apart_from_it(
     assert f"{shown}: {linked} lies in {(location / name).parent}, or leads there" in line
 
 
-def test_the_reserve_of_a_run_may_be_what_its_audit_tests_on(tmp_path: Path, material: Path) -> None:
+def test_the_reserve_of_a_run_may_be_what_its_audit_tests_on(tmp_path: Path, inputs: Path) -> None:
     """It lies in the run, and nothing there is deleted."""
     out = tmp_path / "run"
-    protect(material / "clean", out, "--reserve", "0.5")
+    protect(inputs / "clean", out, "--reserve", "0.5")
     before = snapshot(out / "private/reserve")
     (reserve,) = (out / "private/reserve/data").iterdir()
-    assert run("audit", out, "--holdout", reserve, "--recipe", material / "quick.yaml").code == 3
+    assert run("audit", out, "--holdout", reserve, "--recipe", inputs / "quick.yaml").code == 3
     assert snapshot(out / "private/reserve") == before
 
 
@@ -556,7 +556,7 @@ def test_the_demo_deletes_its_own_patches_alone(tmp_path: Path) -> None:
 # --- everything that a run holds in its life is known
 
 
-def test_a_run_after_a_full_life_is_replaced(tmp_path: Path, photographs: Path, recipe: Path, material: Path) -> None:
+def test_a_run_after_a_full_life_is_replaced(tmp_path: Path, photographs: Path, recipe: Path, inputs: Path) -> None:
     """Albums, a reserve, skipped files, a clean split, an audit; and what a push and a run leave that are killed."""
     source = Path(shutil.copytree(photographs, tmp_path / "source"))
     (source / "cat/bad.png").write_bytes(b"bad")

@@ -24,7 +24,7 @@ from rem_release.verification.compact_protocol import CompactReader
 from rem_release.verification.parquet_bytes import inspect_bytes
 from rem_release.verification.parquet_pages import Chunk, Column, decompress, read_hybrid
 
-SECRET = b"a small picture, in some bytes that no row shows"
+SECRET = b"a small image, in some bytes that no row shows"
 Value = datasets.Value
 KINDS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "text": (Value("string"), st.none() | st.text(max_size=20)),
@@ -110,7 +110,7 @@ def join(pages: bytes, metadata: bytes) -> bytes:
 EDITS: dict[str, Callable[[bytes], bytes]] = {
     "bytes before the footer": lambda data: join(split(data)[0] + SECRET, split(data)[1]),
     "bytes behind the metadata": lambda data: join(split(data)[0], split(data)[1] + SECRET),
-    "another maker": lambda data: data.replace(b"parquet-cpp-arrow version ", b"a picture in this version "),
+    "another maker": lambda data: data.replace(b"parquet-cpp-arrow version ", b"an image in that version: "),
     "a field that nobody knows": lambda data: join(
         split(data)[0], split(data)[1][:-1] + b"\xc8\x01" + bytes([len(SECRET)]) + SECRET + b"\0"
     ),
@@ -214,7 +214,7 @@ def test_values_of_a_dictionary_that_no_row_uses_are_found(tmp_path: Path, sound
         ({"data_page_version": "2.0"}, "no place there"),
         ({"write_page_index": True}, "no place there"),
         ({"write_page_checksum": True}, "no place there"),
-        ({"use_dictionary": True}, "a column of pictures"),
+        ({"use_dictionary": True}, "a column of images"),
         ({"write_statistics": True}, "a smallest or largest value"),
         ({"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}}, "of the encoding"),
     ],
@@ -236,7 +236,7 @@ def test_whole_numbers_are_no_wider_than_their_type(tmp_path: Path) -> None:
     assert list(inspect_bytes(path, features, "image"))
 
 
-COLUMN = Column("text", parquet.BYTE_ARRAY, 0, 1, 0, None, is_picture=False)
+COLUMN = Column("text", parquet.BYTE_ARRAY, 0, 1, 0, None, is_image=False)
 
 
 def encode_hybrid(values: list[int], width: int) -> bytes:
@@ -285,7 +285,7 @@ def test_pages_hold_their_values_and_nothing_behind_them() -> None:
 
 
 def test_a_stream_is_no_longer_than_it_need_be() -> None:
-    """Snappy can say the same page in many ways, some of them long enough for a picture."""
+    """Snappy can say the same page in many ways, some of them long enough for an image."""
     plain = b"the same words again and again, " * 400
     assert decompress(pa.compress(plain, "snappy", asbytes=True), len(plain), parquet.SNAPPY) == plain
     size, header = len(plain), io.BytesIO()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rem_release.errors import InputError
-from rem_release.plain_yaml import MOST_CHARACTERS, read_yaml, read_yaml_file
+from rem_release.plain_yaml import MAX_CHARACTERS, read_yaml, read_yaml_file
 from rem_release.recipe_files import recipe_names, recipe_text
 from tests.command_line import run
 from tests.test_cli_bad_input import refuse
@@ -34,7 +34,7 @@ REFUSED = {
     "long integer": ("a: " + "9" * 5000, "more than 18 digits (line 1, column 4)"),
     "long octal": ("a: 0" + "7" * 5000, "more than 18 digits"),
     "sexagesimal": ("a: " + "1:" * 100 + "1", "more than 18 digits"),
-    "key twice": ("a: 1\nb: 2\na: 3\n", "the key a stands twice (line 3, column 1)"),
+    "key twice": ("a: 1\nb: 2\na: 3\n", "the key a appears twice (line 3, column 1)"),
     "key no text": ("1: a\n", "a key is no text"),
     "key a list": ("? [a]\n: b\n", "a key is no text"),
     "key null": ("~: b\n", "a key is no text"),
@@ -42,7 +42,7 @@ REFUSED = {
     "tab": ("a:\n\tb: 1\n", "is not YAML"),
     "control": ("a: \x00\n", "is not YAML"),
     "half a character": ("a: \ud800\n", "is not YAML"),
-    "too long": ("a: " + "x" * MOST_CHARACTERS, f"longer than {MOST_CHARACTERS:,} characters"),
+    "too long": ("a: " + "x" * MAX_CHARACTERS, f"longer than {MAX_CHARACTERS:,} characters"),
 }
 
 

@@ -56,8 +56,8 @@ def reference_logits(network, head, images, side):
     """torchvision's own way: resize, normalise, then its network with another head."""
     owner, _, last = head.rpartition(".")
     setattr(network.get_submodule(owner), last, nn.Identity())
-    pictures = resize(images, [side, side], antialias=True)
-    return network(normalize(pictures, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]))
+    resized = resize(images, [side, side], antialias=True)
+    return network(normalize(resized, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]))
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])

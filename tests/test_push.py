@@ -82,9 +82,9 @@ def xet_place(tmp_path_factory: pytest.TempPathFactory, process_env: dict[str, s
 def certified(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Path:
     """A run with a certificate that passed, of class folders `train` and `test` side by side. Not to be changed."""
     folder = tmp_path_factory.mktemp("certified")
-    draw_classes(folder / "pictures/train")
-    draw_classes(folder / "pictures/test", count=2, seed=1000)
-    succeed("protect", folder / "pictures/train", "--out", folder / "run", "--recipe", recipe)
+    draw_classes(folder / "images/train")
+    draw_classes(folder / "images/test", count=2, seed=1000)
+    succeed("protect", folder / "images/train", "--out", folder / "run", "--recipe", recipe)
     return certify(folder / "run")
 
 
@@ -145,7 +145,7 @@ def test_from_protect_to_load_dataset(tmp_path: Path, audited: Path, mode: str, 
 
 
 def test_the_proof_reads_the_hub_even_where_a_folder_bears_the_name(ready: Path, tmp_path: Path, place: Place) -> None:
-    """`load_dataset` prefers a folder; whose pictures that holds must not matter. A new interpreter does it all."""
+    """`load_dataset` prefers a folder; whose images that holds must not matter. A new interpreter does it all."""
     (tmp_path / "here/owner/shadow").mkdir(parents=True)
     (tmp_path / "here/owner/shadow/train.csv").write_text("image,label\n1,2\n")
     (tmp_path / "here/datasets.py").write_text("raise SystemExit('the wrong datasets')")
@@ -200,8 +200,8 @@ def test_a_verdict_that_was_flipped_on_the_hub_fails_though_all_hashes_fit(
 
 
 def test_verify_sees_what_a_download_leaves_out(ready: Path, place: Place, certified: Path) -> None:
-    """Clean pictures under names that the client, or the Hub itself, uses."""
-    original = next((certified.parent / "pictures").rglob("*.png")).read_bytes()
+    """Clean images under names that the client, or the Hub itself, uses."""
+    original = next((certified.parent / "images").rglob("*.png")).read_bytes()
     place.run("push", ready, "owner/hidden")
     repo = place.repo("owner/hidden")
     repo.plant({".cache/huggingface/clean.png": original}, ref="refs/heads/cache")
@@ -226,19 +226,19 @@ def test_a_card_that_is_missing_is_a_reason(ready: Path) -> None:
     assert "README.md is missing" in result.err
 
 
-def test_a_push_that_is_refused_leaves_no_clean_picture_behind(ready: Path, certified: Path) -> None:
-    """The split holds protected pictures: nothing of it stays where `verify` and the owner look for the release."""
+def test_a_push_that_is_refused_leaves_no_clean_image_behind(ready: Path, certified: Path) -> None:
+    """The split holds protected images: nothing of it stays where `verify` and the owner look for the release."""
     before = snapshot(ready / "release")
-    split = f"again={certified.parent / 'pictures/train'}"
+    split = f"again={certified.parent / 'images/train'}"
     result = run("push", ready, "owner/pets", "--publish-clean-split", split)
     assert result.code == 3
-    assert "it would go out clean" in result.err
+    assert "it would be published clean" in result.err
     assert snapshot(ready / "release") == before
 
 
 def test_a_dry_run_shows_every_file_and_asks_nobody(ready: Path, place: Place, certified: Path) -> None:
     before, asked = snapshot(ready), len(place.hub.requests)
-    split = f"test={certified.parent / 'pictures/test'}"
+    split = f"test={certified.parent / 'images/test'}"
     options = ("--dry-run", "--json", "--card-field", "license=cc-by-4.0", "--publish-clean-split", split)
     plan = place.run("push", ready, "owner/dry", *options).json
     assert (plan["passed"], plan["dry_run"], plan["repo"]) == (True, True, "owner/dry")
@@ -321,7 +321,7 @@ def test_versions(ready: Path, place: Place, certified: Path) -> None:
     assert len(repo.main_trees) == 3
     assert set(repo.refs) == {"refs/heads/main", "refs/tags/v1", "refs/tags/licensed"}
     assert b"license: cc-by-4.0" in (repo.tree()["README.md"].data or b"")
-    test = f"test={certified.parent / 'pictures/test'}"
+    test = f"test={certified.parent / 'images/test'}"
     split = place.run("push", ready, "owner/pets", "--publish-clean-split", test).out
     assert "the split test are clean, by the owner's choice" in split
     assert "load_dataset, split test: 4 images" in split
@@ -336,13 +336,13 @@ def test_versions(ready: Path, place: Place, certified: Path) -> None:
     assert set((place.hub.uploads - before).values()) == {1}, "nothing was sent twice"
 
 
-def test_the_same_pictures_never_go_out_with_a_second_noise(
+def test_the_same_images_never_go_out_with_a_second_noise(
     ready: Path, tmp_path: Path, place: Place, certified: Path, recipe: Path
 ) -> None:
-    """Another noise for them is refused; the noise that is out may go out again, with more pictures or without."""
-    pictures = certified.parent / "pictures/train"
-    succeed("protect", pictures, "--out", tmp_path / "other", "--recipe", recipe, "--seed", "7")
-    more = Path(shutil.copytree(pictures, tmp_path / "more"))
+    """Another noise for them is refused; the noise that is out may go out again, with more images or without."""
+    images = certified.parent / "images/train"
+    succeed("protect", images, "--out", tmp_path / "other", "--recipe", recipe, "--seed", "7")
+    more = Path(shutil.copytree(images, tmp_path / "more"))
     draw_classes(tmp_path / "new", seed=500, count=3)
     for number, path in enumerate(sorted((tmp_path / "new").rglob("*.png"))):
         path.rename(more / path.parent.name / f"new{number}.png")

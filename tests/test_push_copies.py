@@ -15,9 +15,9 @@ from tests.pushes import MARKED, MARKER, leave_copy
 
 HEX = "0123456789abcdef" * 2
 DRY_RUN = ("owner/pets", "--dry-run", "--allow-uncertified")
-STRANGERS = ["push-holidays", "push-pictures", "dry-run-pictures", "push-abcd1234", f"push-{HEX}", f"dry-run-{HEX}"]
+STRANGERS = ["push-holidays", "push-images", "dry-run-images", "push-abcd1234", f"push-{HEX}", f"dry-run-{HEX}"]
 """Folders of somebody else: by these names alone nothing is deleted, whatever they are."""
-REST = [f"private/{name}/pictures/cat.png" for name in STRANGERS]
+REST = [f"private/{name}/images/cat.png" for name in STRANGERS]
 REST += [f"private/push-{HEX}/release/README.md", f"private/push-{HEX}/{MARKER}", f"private/dry-run-{HEX}/.{MARKER}x"]
 
 
@@ -69,7 +69,7 @@ def test_a_copy_with_something_of_others_in_it_is_left_alone(
     tmp_path: Path, run_copy: Path, photographs: Path, recipe: Path
 ) -> None:
     """Its marker may be true: what lies beside it was not written by us."""
-    for number, other in enumerate(("thesis.txt", "pictures/cat.png")):
+    for number, other in enumerate(("thesis.txt", "images/cat.png")):
         left = leave_copy(run_copy, f"push-{number:032x}")
         (left / other).parent.mkdir(exist_ok=True)
         (left / other).write_bytes(b"mine")

@@ -23,7 +23,7 @@ from tests.pushes import certify
 
 DATA = "data/train-00000-of-00001.parquet"
 MAIN, CONVERTED = "refs/heads/main", "refs/convert/parquet"
-IF_OURS = f"if that shows pictures of this release, clean or with other noise, {DELETE}"
+IF_OURS = f"if that shows images of this release, clean or with other noise, {DELETE}"
 CLOSE = "close the pull request and have its ref removed, or push to a new name"
 UNAUDITED = ("--allow-uncertified", "--yes")
 
@@ -89,7 +89,7 @@ def publish(hub: LoopbackHub, run: Path) -> Repo:
     return repo
 
 
-def clean_picture() -> bytes:
+def clean_image() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (8, 8), (200, 30, 30)).save(file, "PNG")
     return file.getvalue()
@@ -117,19 +117,19 @@ def pass_gate(hub: LoopbackHub, worker: PushWorker, run: Path, repo_id: str, *op
 
 
 def plant_clean_then_delete(repo: Repo, ref: str) -> str:
-    commit = repo.plant({"preview/0.png": clean_picture()}, ref=ref, title="Add a preview")
+    commit = repo.plant({"preview/0.png": clean_image()}, ref=ref, title="Add a preview")
     repo.plant({"preview/0.png": None}, ref=ref, title="Delete it again")
     return f"{ref}, commit {commit[:12]} ('Add a preview'): preview/0.png is not listed in its protection.json"
 
 
-def plant_a_picture(repo: Repo, ref: str) -> str:
-    commit = repo.plant({"a.png": clean_picture()}, ref=ref)
+def plant_an_image(repo: Repo, ref: str) -> str:
+    commit = repo.plant({"a.png": clean_image()}, ref=ref)
     owner = ", in a pull request by somebody" if ref.startswith("refs/pr/") else ""
     return f"{ref}, commit {commit[:12]} ('a commit'): a.png is not listed in its protection.json{owner}"
 
 
 def plant_and_close(repo: Repo, ref: str) -> str:
-    words = plant_a_picture(repo, ref)
+    words = plant_an_image(repo, ref)
     repo.discussions[int(ref.removeprefix("refs/pr/"))].change_status("somebody", "closed")
     return words
 
@@ -152,7 +152,7 @@ def change_the_data(repo: Repo, ref: str) -> str:
 
 def take_files_out(repo: Repo, ref: str) -> str:
     repo.plant({name: None for name in repo.tree() if name.startswith("figures/")}, ref=ref, title="Tidy up")
-    return "('Tidy up'): it does not bear the marker of a push of rem-release"
+    return "('Tidy up'): it does not have the marker of a push of rem-release"
 
 
 def damage_the_facts(repo: Repo, ref: str) -> str:
@@ -169,7 +169,7 @@ def take_the_facts_out(repo: Repo, ref: str) -> str:
 
 def empty_what_was_foreign(repo: Repo, ref: str) -> str:
     ours: dict[str, bytes | None] = {name: None for name in repo.tree() if name != ".gitattributes"}
-    commit = repo.plant({**ours, "0.png": clean_picture(), "1.png": clean_picture()}, ref=ref, title="Dataset")
+    commit = repo.plant({**ours, "0.png": clean_image(), "1.png": clean_image()}, ref=ref, title="Dataset")
     repo.plant({"0.png": None, "1.png": None}, ref=ref, title="Empty it")
     return f"commit {commit[:12]} ('Dataset'): it was not made by rem-release: it holds 0.png, 1.png and no"
 
@@ -177,7 +177,7 @@ def empty_what_was_foreign(repo: Repo, ref: str) -> str:
 def squash(repo: Repo, ref: str) -> str:
     made = repo.add_commit("Super-squash branch 'main'", "", "owner", (), repo.head.tree)
     repo.refs = {ref: made.id}
-    return f"commit {made.id[:12]} (\"Super-squash branch 'main'\"): it does not bear the marker"
+    return f"commit {made.id[:12]} (\"Super-squash branch 'main'\"): it does not have the marker"
 
 
 def grow_the_attributes(repo: Repo, ref: str) -> str:
@@ -185,8 +185,8 @@ def grow_the_attributes(repo: Repo, ref: str) -> str:
     return f"{ref}, commit {commit[:12]} ('a commit'): .gitattributes is not the Hub's own"
 
 
-def put_a_picture_into_the_attributes(repo: Repo, ref: str) -> str:
-    commit = repo.plant({".gitattributes": clean_picture()}, ref=ref)
+def put_an_image_into_the_attributes(repo: Repo, ref: str) -> str:
+    commit = repo.plant({".gitattributes": clean_image()}, ref=ref)
     return f"{ref}, commit {commit[:12]} ('a commit'): .gitattributes is not the Hub's own"
 
 
@@ -209,19 +209,19 @@ def convert(repo: Repo, data: bytes) -> str:
     return repo.plant(files if CONVERTED in repo.refs else others | files, ref=CONVERTED, author="parquet-converter")
 
 
-def convert_foreign_pictures(repo: Repo, ref: str) -> str:
-    commit = convert(repo, clean_picture())
+def convert_foreign_images(repo: Repo, ref: str) -> str:
+    commit = convert(repo, clean_image())
     return f"converted data: {ref}, commit {commit[:12]}, holds default/train/0000.parquet"
 
 
 GROUPS: dict[str, list[tuple[Callable[[Repo, str], str], str]]] = {
     "refs": [
         (plant_clean_then_delete, MAIN),
-        (plant_a_picture, "refs/heads/old"),
-        (plant_a_picture, "refs/tags/v0"),
-        (plant_a_picture, "refs/pr/1"),
+        (plant_an_image, "refs/heads/old"),
+        (plant_an_image, "refs/tags/v0"),
+        (plant_an_image, "refs/pr/1"),
         (plant_and_close, "refs/pr/2"),
-        (convert_foreign_pictures, CONVERTED),
+        (convert_foreign_images, CONVERTED),
         (add_an_orphan, ""),
     ],
     "edits": [
@@ -233,14 +233,14 @@ GROUPS: dict[str, list[tuple[Callable[[Repo, str], str], str]]] = {
     ],
     "attributes": [
         (grow_the_attributes, MAIN),
-        (put_a_picture_into_the_attributes, "refs/heads/a"),
+        (put_an_image_into_the_attributes, "refs/heads/a"),
         (put_the_attributes_into_lfs, "refs/heads/b"),
         (take_the_facts_out, "refs/heads/c"),
     ],
     "emptied": [(empty_what_was_foreign, MAIN)],
     "squashed": [(squash, MAIN)],
     "only an orphan": [(add_an_orphan, "")],
-    "only converted": [(convert_foreign_pictures, CONVERTED)],
+    "only converted": [(convert_foreign_images, CONVERTED)],
 }
 
 
@@ -275,7 +275,7 @@ def test_texts_of_somebody_else_need_a_new_name_and_nothing_more(
     ("files", "advice"),
     [
         ({"notes.txt": b"see also"}, f"; {CLOSE}"),
-        ({"a.md": clean_picture() * 2000, "b.txt": b"more"}, f"; {IF_OURS}; else {CLOSE}"),
+        ({"a.md": clean_image() * 2000, "b.txt": b"more"}, f"; {IF_OURS}; else {CLOSE}"),
     ],
 )
 def test_a_pull_request_of_a_stranger_names_the_stranger(
@@ -313,10 +313,10 @@ def rewrite(data: bytes, change: Callable[[pa.Table], pa.Table] = lambda table: 
     return file.getvalue().to_pybytes()
 
 
-def exchange_a_picture(table: pa.Table) -> pa.Table:
-    pictures = table.column("image").to_pylist()
-    pictures[3]["bytes"] = clean_picture()
-    return table.set_column(0, table.schema.field("image"), pa.array(pictures, table.schema.field("image").type))
+def exchange_an_image(table: pa.Table) -> pa.Table:
+    images = table.column("image").to_pylist()
+    images[3]["bytes"] = clean_image()
+    return table.set_column(0, table.schema.field("image"), pa.array(images, table.schema.field("image").type))
 
 
 def add_a_column(table: pa.Table) -> pa.Table:
@@ -324,11 +324,11 @@ def add_a_column(table: pa.Table) -> pa.Table:
 
 
 def add_a_thumbnail(table: pa.Table) -> pa.Table:
-    pictures = [{**picture, "thumbnail": clean_picture()} for picture in table.column("image").to_pylist()]
-    return table.set_column(0, "image", pa.array(pictures))
+    images = [{**image, "thumbnail": clean_image()} for image in table.column("image").to_pylist()]
+    return table.set_column(0, "image", pa.array(images))
 
 
-@pytest.mark.parametrize("change", [exchange_a_picture, add_a_column, add_a_thumbnail], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("change", [exchange_an_image, add_a_column, add_a_thumbnail], ids=lambda way: way.__name__)
 def test_converted_data_that_say_more_than_the_release(
     hub: LoopbackHub, worker: PushWorker, ready: Path, repo: Repo, change: Callable[[pa.Table], pa.Table]
 ) -> None:
@@ -407,7 +407,7 @@ def test_a_repository_that_hides_at_first_is_looked_at_before_it_is_used(
 ) -> None:
     """A 404 makes the gate believe that there is none; what then turns out to be there is not taken for new."""
     repo = hub.create_repo("owner/hidden")
-    repo.plant({"0.png": clean_picture()}, title="Dataset")
+    repo.plant({"0.png": clean_image()}, title="Dataset")
     hub.faults.add("GET", "/api/datasets/owner/hidden$", "status", status=404, error_code="RepoNotFound")
     result = worker.push(ready, "owner/hidden", *UNAUDITED)
     assert result.code == 3, result.err
@@ -424,16 +424,16 @@ def another(tmp_path_factory: pytest.TempPathFactory, photographs: Path, recipe:
     return out
 
 
-def test_a_second_noise_on_the_same_pictures(hub: LoopbackHub, worker: PushWorker, repo: Repo, another: Path) -> None:
+def test_a_second_noise_on_the_same_images(hub: LoopbackHub, worker: PushWorker, repo: Repo, another: Path) -> None:
     said = refuse(hub, worker, another, repo)
     assert f"row 0 is out with other noise as row 0 of {DATA} at {repo.head.id[:12]}, at most " in said
     assert "row 4 is out with other noise as row 4" in said
     assert "(and 3 more)" in said or "and 3 more" in said
-    assert "two versions of a picture average the noise away" in said
-    assert f"Publish these pictures as they are out, or leave them out; to publish this version, {DELETE}" in said
+    assert "two versions of an image average the noise away" in said
+    assert f"Publish these images as they are there, or leave them out; to publish this version, {DELETE}" in said
 
 
-def test_fewer_and_other_pictures_are_fine(
+def test_fewer_and_other_images_are_fine(
     hub: LoopbackHub, worker: PushWorker, repo: Repo, tmp_path: Path, recipe: Path
 ) -> None:
     draw_classes(tmp_path / "new", seed=3000)
@@ -441,10 +441,10 @@ def test_fewer_and_other_pictures_are_fine(
     pass_gate(hub, worker, tmp_path / "run", repo.id)
 
 
-def test_some_of_the_pictures_under_the_same_noise_are_fine(
+def test_some_of_the_images_under_the_same_noise_are_fine(
     hub: LoopbackHub, worker: PushWorker, ready: Path, photographs: Path, tmp_path: Path
 ) -> None:
-    """The larger release was published first; now some of its pictures, made again with the same generator."""
+    """The larger release was published first; now some of its images, made again with the same generator."""
     some = Path(shutil.copytree(photographs, tmp_path / "some"))
     (some / "dog/3.png").unlink()
     succeed("protect", some, "--out", tmp_path / "run", "--generator", ready)
@@ -455,10 +455,10 @@ def test_some_of_the_pictures_under_the_same_noise_are_fine(
     pass_gate(hub, worker, tmp_path / "run", more.id)
 
 
-def test_pictures_that_are_out_clean(
+def test_images_that_are_out_clean(
     hub: LoopbackHub, worker: PushWorker, ready: Path, tmp_path: Path, recipe: Path
 ) -> None:
-    """An earlier version had a clean split to test on; now its pictures are to be protected."""
+    """An earlier version had a clean split to test on; now its images are to be protected."""
     draw_classes(tmp_path / "test", seed=4000, count=2)
     earlier = Path(shutil.copytree(ready, tmp_path / "earlier"))
     split = f"test={tmp_path / 'test'}"
@@ -469,7 +469,7 @@ def test_pictures_that_are_out_clean(
     assert "row 3 is out clean as row 3 of clean/test-00000-of-00001.parquet" in said
 
 
-def test_pictures_that_were_released_unprotected(
+def test_images_that_were_released_unprotected(
     hub: LoopbackHub, worker: PushWorker, photographs: Path, another: Path, tmp_path: Path, recipe: Path
 ) -> None:
     options = ("--fraction", "0.5", "--release-unprotected")

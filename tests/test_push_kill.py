@@ -47,10 +47,10 @@ class Place:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory, recipe: Path) -> Path:
-    """A run with a certificate whose every picture stands in a data file of its own. Not to be changed."""
+    """A run with a certificate whose every image stands in a data file of its own. Not to be changed."""
     folder = tmp_path_factory.mktemp("large")
-    draw_classes(folder / "pictures", count=IMAGES // 2)
-    succeed("protect", folder / "pictures", "--out", folder / "run", "--recipe", recipe)
+    draw_classes(folder / "images", count=IMAGES // 2)
+    succeed("protect", folder / "images", "--out", folder / "run", "--recipe", recipe)
     return certify(cut_into_shards(folder / "run", 1))
 
 

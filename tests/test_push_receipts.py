@@ -1,4 +1,4 @@
-"""What a run remembers of its pushes, and that it sees a second noise on pictures that it published elsewhere."""
+"""What a run remembers of its pushes, and that it sees a second noise on images that it published elsewhere."""
 
 import json
 import shutil
@@ -53,9 +53,9 @@ def ready(tmp_path: Path, finished_run: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
-def change_noise(run: Path, pictures: Path, recipe: Path) -> Path:
-    """Replace a run by one of the same pictures with other noise."""
-    succeed("protect", pictures, "--out", run, "--recipe", recipe, "--seed", "7", "--overwrite")
+def change_noise(run: Path, images: Path, recipe: Path) -> Path:
+    """Replace a run by one of the same images with other noise."""
+    succeed("protect", images, "--out", run, "--recipe", recipe, "--seed", "7", "--overwrite")
     return run
 
 
@@ -102,16 +102,17 @@ def test_a_second_noise_in_another_repository_is_refused(
     refused = place.push(ready, "owner/second", code=3).err
     assert len(place.hub.requests) == asked
     assert (
-        f"earlier pushes: 8 of these pictures are out in another form, or were being sent, at {url} (digest" in refused
+        f"earlier pushes: 8 of these images are published in another form, or were being sent, at {url} (digest"
+        in refused
     )
-    assert "Publish the bytes that are out, or first delete that repository there and then its entry in" in refused
+    assert "Publish the same bytes again, or first delete that repository there and then its entry in" in refused
     assert str(ready / "private/push.json") in refused
     assert "second noise: row 0 is out" in place.push(ready, "owner/first", code=3).err
     (ready / "private/push.json").write_text('{"pushes": []}')
     assert gate_says(place, ready, "owner/second", "earlier pushes")[0] is True
 
 
-def test_other_pictures_may_go_elsewhere_and_clean_ones_count(
+def test_other_images_may_go_elsewhere_and_clean_ones_count(
     ready: Path, place: Place, photographs: Path, recipe: Path, tmp_path: Path
 ) -> None:
     """What went out in a clean split must not come out protected; what was never out may."""
@@ -124,7 +125,7 @@ def test_other_pictures_may_go_elsewhere_and_clean_ones_count(
     succeed("protect", test, "--out", ready, "--recipe", recipe, "--overwrite")
     passed, words = gate_says(place, ready, "owner/new", "earlier pushes")
     assert passed is False
-    assert words.startswith("4 of these pictures are out in another form")
+    assert words.startswith("4 of these images are published in another form")
 
 
 def test_a_push_that_broke_off_counts(ready: Path, place: Place, photographs: Path, recipe: Path) -> None:
@@ -141,7 +142,7 @@ def test_a_push_that_broke_off_counts(ready: Path, place: Place, photographs: Pa
     assert whole["commit"] == place.repo("owner/broken").head.id
 
 
-def test_where_nobody_noted_which_pictures_went_out(ready: Path, place: Place, photographs: Path, recipe: Path) -> None:
+def test_where_nobody_noted_which_images_went_out(ready: Path, place: Place, photographs: Path, recipe: Path) -> None:
     """Then the source decides; a receipt of an earlier version, one document by itself, does not say that either."""
     place.begin(ready, "owner/noted")
     next((ready / "private").glob("published-*")).unlink()
@@ -158,7 +159,7 @@ def test_where_nobody_noted_which_pictures_went_out(ready: Path, place: Place, p
     record.write_text(json.dumps(receipt))
     passed, words = gate_says(place, ready, "owner/more", "earlier pushes")
     assert passed is None
-    assert "nobody noted which pictures went out" in words
+    assert "it is not on record which images were published" in words
     place.hub.faults.add("POST", "/owner/more/commit/", "status", status=403)
     assert "not checked: earlier pushes" in place.push(ready, "owner/more", code=1).err
     assert [one["repo"] for one in read_receipt(ready)["pushes"]] == ["owner/noted", "owner/more"]

@@ -74,13 +74,13 @@ def ready(tmp_path: Path, finished_run: Path) -> Path:
 
 @pytest.fixture
 def originals(photographs: Path) -> list[bytes]:
-    """The clean pictures in the order of the release, as PNG."""
+    """The clean images in the order of the release, as PNG."""
     return [encode_png(decode(path.read_bytes())) for path in sorted(photographs.rglob("*.png"))]
 
 
 @pytest.fixture
 def clean(tmp_path: Path, ready: Path, originals: list[bytes]) -> Path:
-    """A data file as the release has it, with the clean pictures in it."""
+    """A data file as the release has it, with the clean images in it."""
     facts = read_facts(ready / "release")
     with ShardWriter(tmp_path / "clean", "train", read_features(facts.data.features)) as writer:
         table = pq.read_table(ready / "release" / DATA)
@@ -102,8 +102,8 @@ def received(hub: LoopbackHub, name: str) -> list[bytes]:
     return [file.data for commit in repo.history() for file in commit.tree.values()] if repo else []
 
 
-def pictures(contents: list[bytes]) -> set[bytes]:
-    """The released pictures in data files."""
+def images(contents: list[bytes]) -> set[bytes]:
+    """The released images in data files."""
     tables = [pq.read_table(pa.BufferReader(content)) for content in contents if content.startswith(b"PAR1")]
     return {image["bytes"] for table in tables for image in table.column("image").to_pylist()}
 
@@ -111,7 +111,7 @@ def pictures(contents: list[bytes]) -> set[bytes]:
 @pytest.mark.parametrize("most", [1_000_000, 0])
 @pytest.mark.parametrize("place", [IN_RUN, IN_COPY])
 @pytest.mark.parametrize("stage", [("_check", "after"), ("upload", "before"), ("upload", "after")])
-def test_clean_pictures_that_come_in_place_of_protected_ones_do_not_go_out(
+def test_clean_images_that_come_in_place_of_protected_ones_do_not_go_out(
     hub: LoopbackHub,
     worker: PushWorker,
     ready: Path,
@@ -123,10 +123,10 @@ def test_clean_pictures_that_come_in_place_of_protected_ones_do_not_go_out(
 ) -> None:
     """Written over between the gate's last look and the upload, or between the upload and the proof."""
     protected = {row["image"]["bytes"] for row in released(ready / "release")}
-    assert pictures([clean.read_bytes()]) == set(originals)
+    assert images([clean.read_bytes()]) == set(originals)
     name = f"owner/overwritten{len(hub.requests)}"
     result = push(worker, ready, name, stage, place, (DATA, clean), most)
-    out = pictures(received(hub, name))
+    out = images(received(hub, name))
     assert out.isdisjoint(originals)
     if result.code == 0:
         assert place == IN_RUN

@@ -23,7 +23,7 @@ def test_psnr_of_a_constant_change_is_known(change):
     assert psnr(clean, clean + np.uint8(change)) == pytest.approx(20 * math.log10(255 / change))
 
 
-def test_psnr_of_equal_pictures_is_infinite():
+def test_psnr_of_equal_images_is_infinite():
     clean, _ = make_pair(3, 3)
     assert psnr(clean, clean) == math.inf
 
@@ -54,7 +54,7 @@ def test_ssim_needs_three_pixels_a_side(height, width):
     assert ssim(*make_pair(height, width)) is None
 
 
-def test_ssim_of_equal_pictures_is_one():
+def test_ssim_of_equal_images_is_one():
     clean, _ = make_pair(9, 9)
     assert ssim(clean, clean) == pytest.approx(1)
 
@@ -76,8 +76,8 @@ def test_the_meter_averages_over_images_and_finds_the_worst():
     large[2, 1, 0] -= 9
     meter = ChangeMeter()
     assert meter.facts() is None
-    for row, picture in ((4, small), (7, large), (9, large)):
-        meter.add(clean, picture, row)
+    for row, image in ((4, small), (7, large), (9, large)):
+        meter.add(clean, image, row)
     facts = meter.facts()
     assert (facts.max_change, meter.worst.row) == (9, 7)
     worst = meter.worst
@@ -89,7 +89,7 @@ def test_the_meter_averages_over_images_and_finds_the_worst():
     assert (facts.ssim_mean, facts.ssim_min) == (round(sum(similarities) / 3, 6), round(min(similarities), 6))
 
 
-def test_tiny_pictures_have_no_ssim_but_all_other_figures():
+def test_tiny_images_have_no_ssim_but_all_other_figures():
     meter = ChangeMeter()
     meter.add(np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 3), 5, np.uint8), 0)
     facts = meter.facts()

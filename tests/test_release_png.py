@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 from rem_release.data.images.pixels import encode_png
 from rem_release.verification.png import inspect_png, read_png
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -21,8 +21,8 @@ def header(width=7, height=5, depth=8, colour=2, interlace=0) -> bytes:
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace))
 
 
-def scanlines(picture=PICTURE) -> bytes:
-    return b"".join(b"\0" + line.tobytes() for line in picture)
+def scanlines(image=IMAGE) -> bytes:
+    return b"".join(b"\0" + line.tobytes() for line in image)
 
 
 def save(image: Image.Image, **options) -> bytes:
@@ -39,23 +39,23 @@ PIXELS = chunk(b"IDAT", zlib.compress(scanlines()))
 END = chunk(b"IEND")
 
 
-def test_a_bare_picture_has_no_faults_and_decodes_exactly():
-    pixels, reasons = read_png(encode_png(PICTURE))
+def test_a_bare_image_has_no_faults_and_decodes_exactly():
+    pixels, reasons = read_png(encode_png(IMAGE))
     assert reasons == []
-    np.testing.assert_array_equal(pixels, PICTURE)
+    np.testing.assert_array_equal(pixels, IMAGE)
     assert inspect_png(assemble(header(), PIXELS, END)) == []
 
 
 def test_text_is_named():
     info = PngImagePlugin.PngInfo()
     info.add_text("Author", "someone")
-    assert inspect_png(save(Image.fromarray(PICTURE), pnginfo=info)) == ["carries a tEXt block"]
+    assert inspect_png(save(Image.fromarray(IMAGE), pnginfo=info)) == ["carries a tEXt block"]
 
 
 def test_every_kind_of_block_is_named():
     exif = Image.Exif()
     exif[0x010E] = "a description"
-    found = inspect_png(save(Image.fromarray(PICTURE), exif=exif, icc_profile=b"profile", dpi=(72, 72)))
+    found = inspect_png(save(Image.fromarray(IMAGE), exif=exif, icc_profile=b"profile", dpi=(72, 72)))
     assert {"carries a eXIf block", "carries a iCCP block", "carries a pHYs block"} <= set(found)
 
 
@@ -64,7 +64,7 @@ def test_a_block_of_unknown_kind_is_named():
 
 
 def test_bytes_after_the_end_are_counted():
-    assert inspect_png(encode_png(PICTURE) + b"thumbnail") == ["carries 9 bytes after its end"]
+    assert inspect_png(encode_png(IMAGE) + b"thumbnail") == ["carries 9 bytes after its end"]
 
 
 def test_bytes_inside_the_end_are_counted():
@@ -82,18 +82,18 @@ def test_rows_behind_the_last_pixel_are_seen():
 
 
 def test_a_pixel_stream_that_is_too_short_is_seen():
-    stream = zlib.compress(scanlines(PICTURE[:-1]))
+    stream = zlib.compress(scanlines(IMAGE[:-1]))
     assert "ends before its last pixel" in inspect_png(assemble(header(), chunk(b"IDAT", stream), END))
 
 
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (Image.fromarray(PICTURE).convert("L"), "bit depth 8, colour type 0"),
-        (Image.fromarray(PICTURE).convert("RGBA"), "bit depth 8, colour type 6"),
-        (Image.fromarray(PICTURE).convert("1"), "bit depth 1, colour type 0"),
-        (Image.fromarray(PICTURE).convert("P"), "colour type 3"),
-        (Image.fromarray(PICTURE[..., 0].astype(np.uint16)), "bit depth 16, colour type 0"),
+        (Image.fromarray(IMAGE).convert("L"), "bit depth 8, colour type 0"),
+        (Image.fromarray(IMAGE).convert("RGBA"), "bit depth 8, colour type 6"),
+        (Image.fromarray(IMAGE).convert("1"), "bit depth 1, colour type 0"),
+        (Image.fromarray(IMAGE).convert("P"), "colour type 3"),
+        (Image.fromarray(IMAGE[..., 0].astype(np.uint16)), "bit depth 16, colour type 0"),
     ],
 )
 def test_other_colours_than_8_bit_rgb_are_named(image, words):
@@ -101,10 +101,10 @@ def test_other_colours_than_8_bit_rgb_are_named(image, words):
 
 
 def test_a_palette_is_named_as_a_block_too():
-    assert "carries a PLTE block" in inspect_png(save(Image.fromarray(PICTURE).convert("P")))
+    assert "carries a PLTE block" in inspect_png(save(Image.fromarray(IMAGE).convert("P")))
 
 
-def test_an_interlaced_picture_is_named():
+def test_an_interlaced_image_is_named():
     assert "is interlaced or of an unknown compression" in inspect_png(assemble(header(interlace=1), PIXELS, END))
 
 
@@ -120,19 +120,19 @@ def test_impossible_sizes_are_refused_without_decoding(width, height):
 
 def test_other_files_are_no_png():
     buffer = io.BytesIO()
-    Image.fromarray(PICTURE).save(buffer, "JPEG")
+    Image.fromarray(IMAGE).save(buffer, "JPEG")
     for data in (b"", b"text", buffer.getvalue()):
         assert read_png(data) == (None, ["is not a PNG"])
 
 
-def test_a_picture_cut_off_anywhere_is_refused():
-    data = encode_png(PICTURE)
+def test_an_image_cut_off_anywhere_is_refused():
+    data = encode_png(IMAGE)
     for length in range(len(data)):
         assert inspect_png(data[:length]), length
 
 
 def test_every_flipped_bit_is_seen():
-    data = encode_png(PICTURE)
+    data = encode_png(IMAGE)
     for position in range(len(data)):
         for bit in range(8):
             flipped = bytearray(data)

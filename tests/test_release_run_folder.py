@@ -97,7 +97,7 @@ def test_the_audit_of_a_copy_and_the_demo_work_alone(tmp_path: Path, photographs
 
 def test_a_new_folder_that_stays_empty_is_not_left_behind(tmp_path: Path) -> None:
     source = draw_classes(tmp_path / "source")
-    (source / "cat" / "broken.png").write_bytes(b"no picture")
+    (source / "cat" / "broken.png").write_bytes(b"no image")
     result = run("protect", source, "--out", tmp_path / "run")
     assert result.code == 2
     assert "broken.png" in result.err
@@ -141,7 +141,7 @@ def test_overwrite_may_be_killed_at_any_deletion(
 def test_what_a_kill_in_the_last_moment_left_goes_with_the_next_resume(
     run_copy: Path, photographs: Path, recipe: Path
 ) -> None:
-    """The run is complete then, and clean pictures at working size stay in it for nothing."""
+    """The run is complete then, and clean images at working size stay in it for nothing."""
     (run_copy / "private/working").mkdir()
     (run_copy / "private/working/images.npy").write_bytes(b"clean")
     succeed("protect", photographs, "--recipe", recipe, "--out", run_copy, "--resume")

@@ -16,20 +16,20 @@ from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.data.working_set import read_working_set
 from rem_release.errors import InputError
 from rem_release.release import writing
-from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
+from rem_release.release.noise_gain import MAX_GAIN, NoiseGain
 from rem_release.release.shard_journal import open_journals
 from rem_release.release.writing import Choice, Written, write_rows
 from tests.command_line import draw
 
 COUNT, BUDGET, SHARD = 24, 8, 3000
 SHOWN = 7
-"""of the pictures with noise, the one whose own noise the figure shows"""
+"""of the images with noise, the one whose own noise the figure shows"""
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Source, Choice, NoiseStore]:
-    """Pictures of many sizes, a part of them protected, and noise that is no more than random."""
-    folder = tmp_path_factory.mktemp("material")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Source, Choice, NoiseStore]:
+    """Images of many sizes, a part of them protected, and noise that is no more than random."""
+    folder = tmp_path_factory.mktemp("inputs")
     for number in range(COUNT):
         draw(folder / "source" / "ab"[number % 2] / f"{number:02d}.png", number, (2 + number, 30 - number))
     source = open_source(SourceOptions(source=str(folder / "source")))
@@ -47,9 +47,9 @@ class StoppedError(Exception):
 
 
 def write(
-    material: tuple[Source, Choice, NoiseStore], folder: Path, stop_after: int = COUNT, fingerprint: str = "one"
+    inputs: tuple[Source, Choice, NoiseStore], folder: Path, stop_after: int = COUNT, fingerprint: str = "one"
 ) -> Written:
-    source, choice, store = material
+    source, choice, store = inputs
     figure = NoiseGain(store.read(SHOWN).permute(1, 2, 0).numpy()[None], BUDGET, 8)
 
     def stop(done: int, total: int) -> None:
@@ -66,48 +66,48 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def undisturbed(
-    material: tuple[Source, Choice, NoiseStore], tmp_path_factory: pytest.TempPathFactory
+    inputs: tuple[Source, Choice, NoiseStore], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Written]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    return folder, write(material, folder)
+    return folder, write(inputs, folder)
 
 
-def test_the_material_takes_several_shards(undisturbed: tuple[Path, Written]) -> None:
+def test_the_inputs_take_several_shards(undisturbed: tuple[Path, Written]) -> None:
     assert len(contents(undisturbed[0])) >= 4
 
 
 @pytest.mark.parametrize("stop_after", range(1, COUNT, 3))
 def test_stopped_anywhere_it_ends_with_the_same_bytes(
-    material: tuple[Source, Choice, NoiseStore], undisturbed: tuple[Path, Written], tmp_path: Path, stop_after: int
+    inputs: tuple[Source, Choice, NoiseStore], undisturbed: tuple[Path, Written], tmp_path: Path, stop_after: int
 ) -> None:
     expected, whole = undisturbed
     with pytest.raises(StoppedError):
-        write(material, tmp_path, stop_after)
-    written = write(material, tmp_path)
+        write(inputs, tmp_path, stop_after)
+    written = write(inputs, tmp_path)
     assert contents(tmp_path) == contents(expected)
     assert written.meter.facts() == whole.meter.facts()
     assert written.meter.worst == whole.meter.worst
     assert (written.raised, written.rows) == (whole.raised, COUNT)
-    assert written.gain == whole.gain > MOST_GAIN
+    assert written.gain == whole.gain > MAX_GAIN
     assert len(written.samples) == len(whole.samples)
     for one, other in zip(written.samples, whole.samples, strict=True):
         assert_array_equal(one, other)
 
 
-def rows_read_again(material: tuple[Source, Choice, NoiseStore], folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+def rows_read_again(inputs: tuple[Source, Choice, NoiseStore], folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """How many rows are made once more; the bytes are as ever."""
     count = []
     make = writing._make_row
     monkeypatch.setattr(writing, "_make_row", lambda *arguments: count.append(1) or make(*arguments))
-    write(material, folder)
+    write(inputs, folder)
     return len(count)
 
 
 def test_finished_shards_are_not_made_again(
-    material: tuple[Source, Choice, NoiseStore], undisturbed: tuple[Path, Written], tmp_path: Path, monkeypatch
+    inputs: tuple[Source, Choice, NoiseStore], undisturbed: tuple[Path, Written], tmp_path: Path, monkeypatch
 ) -> None:
     shutil.copytree(undisturbed[0], tmp_path, dirs_exist_ok=True)
-    assert rows_read_again(material, tmp_path, monkeypatch) == 0
+    assert rows_read_again(inputs, tmp_path, monkeypatch) == 0
     assert contents(tmp_path) == contents(undisturbed[0])
 
 
@@ -118,7 +118,7 @@ def damage_of(folder: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_damaged_shard_and_those_after_it_are_made_again(
-    material: tuple[Source, Choice, NoiseStore],
+    inputs: tuple[Source, Choice, NoiseStore],
     undisturbed: tuple[Path, Written],
     tmp_path: Path,
     monkeypatch,
@@ -130,12 +130,12 @@ def test_a_damaged_shard_and_those_after_it_are_made_again(
     place = len(data) // 2 if which == 0 else data.index(b"NUMPY")  # of a .npz, a byte that its checksums cover
     data[place] ^= 1
     damaged.write_bytes(data)
-    assert 0 < rows_read_again(material, tmp_path, monkeypatch) < COUNT
+    assert 0 < rows_read_again(inputs, tmp_path, monkeypatch) < COUNT
     assert contents(tmp_path) == contents(undisturbed[0])
 
 
 def test_shards_of_another_release_are_deleted(
-    material: tuple[Source, Choice, NoiseStore], undisturbed: tuple[Path, Written], tmp_path: Path
+    inputs: tuple[Source, Choice, NoiseStore], undisturbed: tuple[Path, Written], tmp_path: Path
 ) -> None:
     shutil.copytree(undisturbed[0], tmp_path, dirs_exist_ok=True)
     journals = open_journals(tmp_path / "writing", tmp_path / "staging", ["train"], "two")
@@ -143,19 +143,17 @@ def test_shards_of_another_release_are_deleted(
     assert list((tmp_path / "staging").iterdir()) == list((tmp_path / "writing").iterdir()) == []
 
 
-def test_a_picture_that_changed_is_named(
-    material: tuple[Source, Choice, NoiseStore], tmp_path: Path, monkeypatch
-) -> None:
+def test_an_image_that_changed_is_named(inputs: tuple[Source, Choice, NoiseStore], tmp_path: Path, monkeypatch) -> None:
     read = writing.read_image
     monkeypatch.setattr(writing, "read_image", lambda source, row, side: read(source, (row + 1) % COUNT, side))
     with pytest.raises(
         InputError, match=r"a/00.png changed while it was being protected; start again with --overwrite"
     ):
-        write(material, tmp_path)
+        write(inputs, tmp_path)
 
     def refuse(*arguments: object) -> None:
         raise BadImage("no such file")
 
     monkeypatch.setattr(writing, "read_image", refuse)
     with pytest.raises(InputError, match=r"a/00.png cannot be read any more \(no such file\)"):
-        write(material, tmp_path)
+        write(inputs, tmp_path)

@@ -40,14 +40,14 @@ FEATURES = datasets.Features(
 )
 SIZES = [(16, 16)] * 6 + [(9, 20), (1, 1), (16, 16), (3, 2)]
 UNPROTECTED = 4
-TWIN = 8  # shows the same picture as row 2
+TWIN = 8  # shows the same image as row 2
 RECIPE = load_recipe("rem-cifar10").to_dict()
 RECIPE["data"]["resolution"] = 16
 
 
 @dataclass
 class Clean:
-    """Originals in memory; the pictures of `unreadable` cannot be read."""
+    """Originals in memory; the images of `unreadable` cannot be read."""
 
     images: list[np.ndarray]
     labels: list[str | None]
@@ -140,9 +140,9 @@ def draw(seed=0):
 
 def state_facts(images, released):
     meter = ChangeMeter()
-    for row, (clean, picture) in enumerate(zip(images, released, strict=True)):
+    for row, (clean, image) in enumerate(zip(images, released, strict=True)):
         if row != UNPROTECTED:
-            meter.add(clean, picture, row)
+            meter.add(clean, image, row)
     return Facts.model_validate(
         {
             "protection": describe_protection(parse_recipe(RECIPE, "test"), False).model_dump(),
@@ -169,7 +169,7 @@ def state_facts(images, released):
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    """A sound release of ten pictures in two shards, one unprotected, one shown twice, of several sizes."""
+    """A sound release of ten images in two shards, one unprotected, one shown twice, of several sizes."""
     folder = tmp_path_factory.mktemp("sound") / "release"
     images, released = draw()
     with ShardWriter(folder, "train", FEATURES, max_shard_bytes=5000, max_row_group_bytes=2000) as writer:
@@ -258,13 +258,13 @@ def test_the_report_is_plain_json_and_progress_reaches_the_end(made):
     assert seen[-1] == (10, 10)
 
 
-def test_load_dataset_gives_the_pictures_and_labels(made, tmp_path):
+def test_load_dataset_gives_the_images_and_labels(made, tmp_path):
     loaded = datasets.load_dataset(str(made.folder), split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded.features == FEATURES
     assert loaded["label"] == [0, 1] * 5
     assert loaded["note"][3] == "note 3"
-    for row, picture in enumerate(loaded["image"]):
-        np.testing.assert_array_equal(np.asarray(picture), made.released[row])
+    for row, image in enumerate(loaded["image"]):
+        np.testing.assert_array_equal(np.asarray(image), made.released[row])
 
 
 def test_a_folder_that_is_none_is_an_input_error(tmp_path):
@@ -427,7 +427,7 @@ def test_a_certificate_of_these_data_is_sound_and_its_verdict_computed_again(mad
     assert audit["passed"] == (outcome == "passed")
     report = made.verify()
     assert report.passed
-    words = "audit.json is whole and bound to the digest of these data; it bears no signature"
+    words = "audit.json is whole and bound to the digest of these data; it has no signature"
     assert check(report, "certificate").detail == words
     words = f"computed again from answers.parquet (2 rows, 400 test images): {outcome}"
     assert check(report, "verdict").detail == words
@@ -745,10 +745,10 @@ def as_jpeg(pixels):
         pytest.param(lambda pixels: encode_png(pixels) + b"tail", "row 1 carries 4 bytes after its end", id="tail"),
         pytest.param(as_jpeg, "row 1 is not a PNG", id="jpeg"),
         pytest.param(lambda pixels: b"", "row 1 is not a PNG", id="empty"),
-        pytest.param(lambda pixels: None, "row 1 has no picture", id="null"),
+        pytest.param(lambda pixels: None, "row 1 has no image", id="null"),
     ],
 )
-def test_a_picture_that_is_not_bare_is_named(made, encode, words):
+def test_an_image_that_is_not_bare_is_named(made, encode, words):
     made.edit_rows(lambda rows: put(rows, 1, encode(made.released[1])))
     assert words in failures(made.verify())["images"]
 
@@ -824,14 +824,14 @@ def test_what_a_shard_carries_beside_its_rows_is_named(made):
 def test_wrong_sizes_in_the_facts_are_named(made):
     made.reseal(smallest=(3, 2), largest=(20, 19))
     assert failures(made.verify())["images"] == (
-        "the smallest picture is (1, 1), not (3, 2) (width, height) as the facts say; "
-        "the largest picture is (16, 16), not (20, 19) (width, height) as the facts say"
+        "the smallest image is (1, 1), not (3, 2) (width, height) as the facts say; "
+        "the largest image is (16, 16), not (20, 19) (width, height) as the facts say"
     )
     made.reseal(smallest=(1, 1), largest=(15, 17))
-    assert "announces 16 x 16 pixels, more than the largest picture" in failures(made.verify())["images"]
+    assert "announces 16 x 16 pixels, more than the largest image" in failures(made.verify())["images"]
 
 
-def test_pictures_above_max_side_are_named(made):
+def test_images_above_max_side_are_named(made):
     made.reseal(max_side=16)
     assert failures(made.verify())["images"] == "row 6 is 20 x 9, above max_side 16"
 
@@ -891,7 +891,7 @@ def test_an_unprotected_row_that_changed_is_named(made):
     assert f"row {UNPROTECTED} should equal its original" in failures(made.verify_clean())["unprotected rows"]
 
 
-def test_two_noises_on_one_picture_are_named(made):
+def test_two_noises_on_one_image_are_named(made):
     def change(pixels):
         pixels[0, 0, 0] = made.clean.images[2][0, 0, 0]
 
@@ -918,7 +918,7 @@ def test_wrong_figures_in_the_facts_are_named(made):
     assert set(failures(made.verify_clean())) == {"imperceptibility"}
 
 
-def test_a_picture_of_another_size_is_named(made):
+def test_an_image_of_another_size_is_named(made):
     made.clean.images[0] = np.zeros((8, 8, 3), np.uint8)
     assert "row 0 has not the size of its original" in failures(made.verify_clean())["originals"]
 

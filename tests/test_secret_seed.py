@@ -69,7 +69,7 @@ def test_a_run_that_was_killed_goes_on_with_its_seed(tmp_path: Path, recipe: Pat
 def test_a_generator_brings_the_seed_of_its_run(
     tmp_path: Path, photographs: Path, recipe: Path, secret_run: Path
 ) -> None:
-    """One picture keeps one noise: with a second one, the two would average out."""
+    """One image keeps one noise: with a second one, the two would average out."""
     out = tmp_path / "run"
     succeed("protect", photographs, "--out", out, "--generator", secret_run, *SECRET)
     assert read_options(out)["seed"] == read_options(secret_run)["seed"]

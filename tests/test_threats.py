@@ -3,28 +3,35 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from tempfile import gettempdir
+from weakref import ref
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from packaging.version import Version
 
 import rem_release
-from rem_release.audit.bench import Bench
-from rem_release.audit.laboratory import Laboratory
+from rem_release.audit import parallel
+from rem_release.audit.inputs import sets
+from rem_release.audit.inputs.holdout import choose_holdout
+from rem_release.audit.inputs.target import open_target
 from rem_release.audit.ledger import Ledger
-from rem_release.audit.material.holdout import choose_holdout
-from rem_release.audit.material.target import open_target
-from rem_release.audit.naming import TRAINS
+from rem_release.audit.naming import TRAINS, threat_digest
+from rem_release.audit.runner import VictimRunner
+from rem_release.audit.setup import AuditSetup
 from rem_release.audit.step import make_step
 from rem_release.audit.victim import train_victim
+from rem_release.data.array_file import StoredImages
 from rem_release.models import build_model
 from rem_release.threats.images import TrainingImages
 from rem_release.threats.kinds.jpeg import Jpeg
@@ -35,6 +42,7 @@ from rem_release.verdict.recipe import parse_architecture
 from tests.audit_commands import LEARNING, draw_colours, protect
 from tests.audits import read_recipe, read_victims, write_audit_recipe
 from tests.command_line import run, succeed
+from tests.evidence import POLICY, answer, describe, judge
 from tests.toy_threats import TOYS, added, write_toy
 
 PACKAGE = Path(rem_release.__file__).parent
@@ -79,14 +87,81 @@ def test_certificates_list_them_in_one_order() -> None:
     """Or the words of one that was written before would not be found again."""
     first = ["mean", "median", "gaussian", "greyscale", "jpeg", "bit_depth", "orthogonal", "resized_crop", "cutout"]
     first += ["mixup", "cutmix", "ueraser", "eot", "mixed", "linear_probe", "two_layer_probe", "pgd"]
-    assert [name for name in known_parts() if name in first] == first
+    parts = known_parts()
+    assert [name for name in parts if name in first] == first
+    for name in set(parts) - set(first) - set(TOYS):
+        assert Version(parts[name].since) > Version("0.4.0"), f"{name}: since is the version that ships it first"
 
 
-@pytest.mark.parametrize(("text", "count"), [("", 0), ("class A(Part):\n    stage = 0\nclass B(A):\n    pass\n", 2)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("", 0), ("class A(ThreatPart):\n    stage = 0\nclass B(A):\n    pass\n", 2)]
+)
 def test_a_file_that_holds_no_threat_or_two_is_an_error(text: str, count: int, tmp_path: Path) -> None:
-    (tmp_path / "odd.py").write_text(f"from rem_release.threats.base import Part\n{text}", encoding="utf-8")
+    (tmp_path / "odd.py").write_text(f"from rem_release.threats.base import ThreatPart\n{text}", encoding="utf-8")
     with added(tmp_path), pytest.raises(TypeError, match=rf"odd has {count} threats, and one file holds one"):
         known_parts()
+
+
+NEVER_CALLED = {
+    "augment, perturb": (
+        TOYS["strong"]
+        + "\n    def perturb(self, model, batch, adversary):\n        return batch.images, batch.images\n"
+        "\n    def augment(self, model, batch):\n        return batch\n",
+        "made_of puts others in its place, so its own perturb, augment would never be used",
+    ),
+    "filter": (
+        TOYS["invert"].replace("FILTER", "ADVERSARY"),
+        "filter_image is called at stage FILTER alone, and its stage is ADVERSARY; put it into a class of its own",
+    ),
+    "adversary": (TOYS["trades"].replace("ADVERSARY", "LOSS"), "perturb is called at stage ADVERSARY alone"),
+    "pipeline": (
+        TOYS["standstill"] + "\n    def pipeline(self, resolution):\n        return None\n",
+        "pipeline is called at stage VIEWS alone, and its stage is SCHEDULE",
+    ),
+    "originals": (
+        TOYS["few_originals"].replace("    needs_originals: ClassVar[bool] = True\n", ""),
+        "needs_originals = True and own_originals go together; it has one of them",
+    ),
+    "no originals": (
+        TOYS["standstill"] + "    needs_originals: ClassVar[bool] = True\n",
+        "needs_originals = True and own_originals go together; it has one of them",
+    ),
+    "gap": (
+        TOYS["standstill"] + '    covers: ClassVar[frozenset[str]] = frozenset({"purity"})\n',
+        "covers has purity, which is none of purification, self-supervision",
+    ),
+    "mixture": (
+        TOYS["standstill"] + "    mixes_originals: ClassVar[bool] = True\n",
+        "mixes_originals takes needs_originals = True",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NEVER_CALLED)
+def test_a_hook_that_would_never_be_called_is_refused_where_it_is_written(case: str, tmp_path: Path) -> None:
+    body, message = NEVER_CALLED[case]
+    write_toy(tmp_path, "odd", body)
+    with added(tmp_path), pytest.raises(TypeError, match=re.escape(f"kinds.odd.Toy: {message}")):
+        known_parts()
+
+
+def test_a_file_holds_the_parts_of_its_threat(scene: Path, tmp_path: Path) -> None:
+    """A filter and an adversary of its own. Another file may call its classes alike."""
+    write_toy(tmp_path, "other", TOYS["filtered"].replace("image +", "image // 2 +"))
+    with added(tmp_path):
+        runner = open_runner(scene, tmp_path)
+        texts = ("standard", "filtered(shift=3)", "other(shift=3)")
+        plain, moved, halved = (runner.images.prepare(make_task(text))[0].images for text in texts)
+        recipe = read_recipe(tmp_path, adversary={"steps": 3, "relative_step_size": 0.5})
+        threat = parse_threat("filtered(shift=3)+cutout")
+        assert "filtered._Move" not in known_parts()
+        with pytest.raises(ValueError, match=r"filtered\._Still and pgd do not go together"):
+            parse_threat("filtered+pgd(radius=rho_a)")
+    assert torch.equal(moved, plain + 3)
+    assert torch.equal(halved, plain // 2 + 3)
+    assert threat.name == "filtered(shift=3)+cutout(share=0.5)"
+    assert threat.passes(recipe.adversary) == 3
+    assert threat.adversary is not None
 
 
 def test_gone_with_its_file(tmp_path: Path) -> None:
@@ -112,9 +187,10 @@ def test_of_most_stages_there_is_one_part(text: str, names: str) -> None:
 
 
 def test_two_losses_do_not_go_together(tmp_path: Path) -> None:
-    write_toy(tmp_path, "smooth", TOYS["trades"].replace("Stage.ADVERSARY", "Stage.LOSS"))
+    own_loss = "\n    def loss(self, wrapped, batch):\n        return None\n"
+    write_toy(tmp_path, "smooth", TOYS["standstill"].replace("SCHEDULE", "LOSS") + own_loss)
     with added(tmp_path), pytest.raises(ValueError, match="trades and smooth do not go together"):
-        parse_threat("trades(radius=rho_a)+smooth(radius=rho_a)")
+        parse_threat("trades(radius=rho_a)+smooth")
 
 
 def test_a_threat_may_be_made_of_others() -> None:
@@ -125,7 +201,7 @@ def test_a_threat_may_be_made_of_others() -> None:
     assert strong.acting == alike.acting == alike.parts
     assert strong.filters(test=False) == [Jpeg(quality=10)]
     assert strong.ball == ("linf", RHO_A)
-    with pytest.raises(ValueError, match="jpeg stands twice"):
+    with pytest.raises(ValueError, match="jpeg appears twice"):
         parse_threat("strong(radius=rho_a)+jpeg(quality=50)")
 
 
@@ -209,19 +285,19 @@ def train(text: str, folder: Path, **changes: object):
 
 def test_initial_weights_are_those_that_it_leaves(tmp_path: Path) -> None:
     """Without a preference the first loss is that of a guess, which is seen after one step of three."""
-    assert train("warm_start", tmp_path).watched.loss[0] == pytest.approx(np.log(CLASSES), abs=1e-5)
-    assert train("standard", tmp_path).watched.loss[0] != pytest.approx(np.log(CLASSES), abs=1e-3)
+    assert train("warm_start", tmp_path).curves.loss[0] == pytest.approx(np.log(CLASSES), abs=1e-5)
+    assert train("standard", tmp_path).curves.loss[0] != pytest.approx(np.log(CLASSES), abs=1e-3)
 
 
 def test_the_schedule_is_its_own_but_for_the_steps(tmp_path: Path) -> None:
-    still = train("warm_start+standstill", tmp_path).watched.loss
+    still = train("warm_start+standstill", tmp_path).curves.loss
     assert still == pytest.approx([np.log(CLASSES)] * 3, abs=1e-5)
-    assert train("warm_start", tmp_path).watched.loss[2] != pytest.approx(np.log(CLASSES), abs=1e-3)
+    assert train("warm_start", tmp_path).curves.loss[2] != pytest.approx(np.log(CLASSES), abs=1e-3)
     with pytest.raises(ValueError, match="trains for 4 steps, and the recipe says 3"):
         train("standstill(steps_too=true)", tmp_path)
 
 
-# hooks of pictures and rows, and the plan
+# hooks of images and rows, and the plan
 
 
 @pytest.fixture(scope="module")
@@ -233,12 +309,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def open_laboratory(scene: Path, folder: Path, **changes: object) -> Laboratory:
+def open_runner(scene: Path, folder: Path, **changes: object) -> VictimRunner:
     target = open_target(scene / "run")
     holdout = choose_holdout(target, str(scene / "test"), None, 0.2, "refuse")
     recipe = read_recipe(folder, **changes)
-    bench = Bench(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
-    return Laboratory(bench, Ledger(None, None), Accelerator(cpu=True))
+    setup = AuditSetup(target=target, holdout=holdout, recipe=recipe, resolution=16, rho_u=target.rho_u)
+    return VictimRunner(setup, Ledger(None, None), Accelerator(cpu=True))
 
 
 def make_task(text: str, trained_on="protected") -> Task:
@@ -246,8 +322,8 @@ def make_task(text: str, trained_on="protected") -> Task:
 
 
 def test_a_filter_is_applied_where_it_says(scene: Path, tmp_path: Path) -> None:
-    laboratory = open_laboratory(scene, tmp_path)
-    plain, inverted, both = (laboratory.images.prepare(make_task(t)) for t in ("standard", "invert", "invert(on=both)"))
+    runner = open_runner(scene, tmp_path)
+    plain, inverted, both = (runner.images.prepare(make_task(t)) for t in ("standard", "invert", "invert(on=both)"))
     assert torch.equal(inverted[0].images, 255 - plain[0].images)
     assert torch.equal(inverted[1].images, plain[1].images)
     assert torch.equal(both[1].images, 255 - plain[1].images)
@@ -255,24 +331,45 @@ def test_a_filter_is_applied_where_it_says(scene: Path, tmp_path: Path) -> None:
 
 def test_originals_that_it_needs_are_a_floor_and_are_handed_to_it(scene: Path, tmp_path: Path) -> None:
     changes = {"tiers": {"adaptive": {"architectures": ["small_vgg"], "threats": ["few_originals", "standard"]}}}
-    laboratory = open_laboratory(scene, tmp_path, **changes)
-    bench = laboratory.bench
-    few, standard = plan_rows(bench.recipe, None, RHO_A)
+    runner = open_runner(scene, tmp_path, **changes)
+    setup = runner.setup
+    few, standard = plan_rows(setup.recipe, None, RHO_A)
     assert trained_on(few, is_partial=False) == ["clean", "random", "protected", "clean part"]
     assert trained_on(standard, is_partial=False) == ["clean", "random", "protected"]
     assert few.task("clean", 0).key == standard.task("clean", 0).key, "all-clean images need no originals"
     part = few.task("clean part", 0)
-    assert [bench.count_images(each) for each in (part, few.task("protected", 0))] == [4, 24]
-    alone = laboratory.images.prepare(part)[0]
-    originals = torch.stack([torch.from_numpy(bench.target.clean(row)).permute(2, 0, 1) for row in (0, 1, 12, 13)])
+    assert [setup.count_images(each) for each in (part, few.task("protected", 0))] == [4, 24]
+    alone = runner.images.prepare(part)[0]
+    originals = torch.stack([torch.from_numpy(setup.target.clean(row)).permute(2, 0, 1) for row in (0, 1, 12, 13)])
     assert torch.equal(alone.images, originals)
     assert alone.labels.tolist() == [0, 0, 1, 1]
-    learnt = laboratory.images.prepare(few.task("protected", 0))[0]
-    released = laboratory.images.prepare(standard.task("protected", 0))[0]
+    learnt = runner.images.prepare(few.task("protected", 0))[0]
+    released = runner.images.prepare(standard.task("protected", 0))[0]
     assert torch.equal(learnt.images, released.images), "they stand beside what was released, not in its place"
     mean = originals.double().mean((0, 2, 3)) / 255
     seen = learnt.floats(torch.arange(24))[0] - 0.5 * released.floats(torch.arange(24))[0]
     torch.testing.assert_close(seen[:, :, 0, 0].double(), 0.5 * mean.expand(24, 3), atol=1e-6, rtol=0)
+
+
+def test_what_it_spends_before_training_stands_in_the_plan(scene: Path, tmp_path: Path, monkeypatch) -> None:
+    """The scene has 24 images to train on, and three victims a row here: clean, random, protected."""
+    monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
+
+    def plan(*threats: str) -> tuple[dict[str, int], str]:
+        tiers = {"adaptive": {"architectures": ["small_vgg"], "threats": threats}}
+        changes = {**LEARNING, "adversary": {"steps": 3, "relative_step_size": 0.5}, "tiers": tiers}
+        recipe = write_audit_recipe(tmp_path / "audit.yaml", **changes)
+        options = ("audit", scene / "run", "--holdout", scene / "test", "--recipe", recipe, "--plan")
+        return succeed(*options, "--json").json, succeed(*options).out
+
+    plain, said = plan("standstill")
+    warm, warm_said = plan("standstill+warm_start")
+    small, _ = plan("standstill+warm_start+resized_crop(size=0.5)")
+    assert plain["passes_before_training"] == 0
+    assert "before training" not in said
+    assert warm["passes_before_training"] == warm["passes"] - plain["passes"] == 3 * (5 * 24 + 3)
+    assert "369 of them before training" in warm_said
+    assert small["passes_before_training"] == round(369 / 4), "at a fourth of the pixels"
 
 
 def test_an_audit_with_toys_says_so_wherever_it_speaks(scene: Path, tmp_path: Path, monkeypatch) -> None:
@@ -300,6 +397,111 @@ def test_an_audit_with_toys_says_so_wherever_it_speaks(scene: Path, tmp_path: Pa
     for text in ((location / "release" / "README.md").read_text(), (location / "audit" / "report.html").read_text()):
         assert "TRADES (L∞, 4/255, β 6)" in text
     assert run("verify", location).code == 0
+
+
+# which images are there, and where
+
+
+def test_images_are_there_as_long_as_a_victim_needs_them(scene: Path, tmp_path: Path) -> None:
+    images = open_runner(scene, tmp_path).images
+    for text, count in {"invert(on=both)": 1, "few_originals": 2, "standard": 1, "mixed": 1, "invert": 1}.items():
+        before = [ref(found) for found in (*images._sets.values(), *images._tests.values())]
+        images.prepare(make_task(text))
+        assert (len(images._sets), len(images._tests)) == (count, 1), text
+        kept = [*images._sets.values(), *images._tests.values()]
+        assert all(each() is None or each() in kept for each in before)
+
+
+def test_what_victims_of_large_sets_answer_is_the_same_from_disk(scene: Path, tmp_path: Path, monkeypatch) -> None:
+    """Training and test images, the attacker's originals, and test images that a threat transforms."""
+
+    def answer_to(text: str) -> tuple[object, ...]:
+        runner = open_runner(scene, tmp_path, victim__least_steps=3, learnability__samples=0)
+        on_disk.append(isinstance(runner.images.prepare(make_task(text))[1].images, StoredImages))
+        record = runner.train(make_task(text))
+        return record.answers, record.loss, record.fit, record.train_curve, record.test_curve, runner.test_digest
+
+    on_disk: list[bool] = []
+    texts = ("standard", "few_originals", "orthogonal(on=both)+pgd(radius=4/255)", "resized_crop(views=2)")
+    in_memory = [answer_to(text) for text in texts]
+    monkeypatch.setattr(sets, "_MAX_IN_MEMORY", 0)
+    assert [answer_to(text) for text in texts] == in_memory
+    assert on_disk == [False] * len(texts) + [True] * len(texts)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_room_in_the_temporary_folder_is_that_of_all_images_that_are_there_at_once(
+    scene: Path, tmp_path: Path, monkeypatch, at_once: int
+) -> None:
+    """Of 24 images to train on, and 20 to test on. They are counted again where they are read again."""
+    runner = open_runner(scene, tmp_path)
+    monkeypatch.setattr(sets, "_MAX_IN_MEMORY", 0)
+    image, train, test = 3 * 16 * 16, len(runner.setup.holdout.train_rows), len(runner.setup.holdout)
+
+    def count(*texts: str) -> int:
+        return runner.images.count_temporary([make_task(text) for text in texts], at_once)
+
+    assert count() == 0
+    assert count("standard", "pgd(radius=4/255)", "cutout") == image * (train + test), "all of the same images"
+    assert count("standard", "invert(on=both)", "standard") == image * (train + test) * at_once
+    assert count("standard", "invert", "jpeg(quality=9)", "greyscale") == image * (train * at_once + test)
+    assert count("standard", "few_originals", "standard") == image * (2 * train + test)
+    assert count("resized_crop(views=4)") == image * (4 * train + test)
+
+
+def test_the_plan_states_the_room_in_the_temporary_folder(scene: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
+    tiers = {"adaptive": {"architectures": ["small_vgg"], "threats": ["resized_crop(views=4)"]}}
+    recipe = write_audit_recipe(tmp_path / "audit.yaml", **{**LEARNING, "tiers": tiers})
+    options = ("audit", scene / "run", "--holdout", scene / "test", "--recipe", recipe, "--plan")
+    monkeypatch.setattr(parallel, "count_parallel", lambda accelerator: 1)
+    assert succeed(*options, "--json").json["temporary_bytes"] == 0
+    monkeypatch.setattr(sets, "_MAX_IN_MEMORY", 0)
+    needed = 3 * 16 * 16 * (4 * 24 + 20)
+    assert succeed(*options, "--json").json["temporary_bytes"] == needed
+    assert f"at most {needed / 1e6:.1f} MB of images in the temporary folder {gettempdir()} (TMPDIR)" in (
+        succeed(*options).out
+    )
+
+
+# certificates of releases that were audited before it
+
+
+def list_not_covered(*threats: str, **changes: object) -> list[str]:
+    """Of an audit by hand whose victims of these threats teach something."""
+    tiers = {**POLICY, "adaptive": {"threats": threats}}
+    given = describe(["a", "b"], recipe={"tiers": tiers}, **changes)
+    return judge(given, answer(given, {"protected": 0.6})).not_covered
+
+
+def test_a_threat_that_covers_what_was_not_covered_says_so(tmp_path: Path) -> None:
+    covers = '    covers: ClassVar[frozenset[str]] = frozenset({"self-supervision"})\n'
+    write_toy(tmp_path, "own_labels", TOYS["warm_start"].replace("INITIAL_WEIGHTS\n", f"INITIAL_WEIGHTS\n{covers}"))
+    with added(tmp_path):
+        without, tried = list_not_covered("warm_start"), list_not_covered("own_labels")
+    assert [text[:30] for text in without if text[:4] in ("Diff", "Self")] == [
+        "Diffusion purification of the ",
+        "Self-supervised pretraining on",
+    ]
+    assert [text for text in tried if text[:4] in ("Diff", "Self")] == [without[-5]]
+    assert without[-3:] == tried[-3:]
+
+
+def test_a_certificate_of_an_earlier_version_lists_the_threats_that_it_had(tmp_path: Path) -> None:
+    """Or `verify` would find other sentences than that version wrote."""
+    body = TOYS["standstill"].replace("SCHEDULE\n", 'SCHEDULE\n    since: ClassVar[str] = "0.7"\n')
+    versions = describe(["a", "b"]).versions
+
+    def list_untried(maker: str) -> str:
+        sentences = list_not_covered("invert", versions={**versions, "rem-release": maker})
+        return next(text for text in sentences if text.startswith("Threats that were not tried"))
+
+    before = list_untried("0.6.2")
+    write_toy(tmp_path, "rest", body)
+    with added(tmp_path):
+        assert list_untried("0.6.2") == before
+        for maker in ("0.7.0", "0.10", "no version"):
+            assert list_untried(maker) == before.replace("standstill", "rest, standstill")
 
 
 # the key of a victim
@@ -335,7 +537,7 @@ for name in sys.argv[1:]:
         "threats/kinds/jpeg.py": "0 1 0 1",
         "threats/kinds/ueraser/augmentation.py": "0 0 1 1",
         "threats/kinds/pgd.py": "0 0 0 0",
-        "audit/report/drawing.py": "0 0 0 0",
+        "audit/report/plotting.py": "0 0 0 0",
         "audit/publish.py": "0 0 0 0",
         "verdict/summary.py": "0 0 0 0",
         "verdict/judge.py": "0 0 0 0",
@@ -354,13 +556,55 @@ for name in sys.argv[1:]:
     assert found == changes
 
 
+BORROWING = """
+    stage: ClassVar[Stage] = Stage.IMAGE
+
+    def words(self):
+        return "borrowed"
+
+    def augment(self, model, batch):
+        from rem_release.threats.kinds.lending import shade
+
+        return shade(batch)
+"""
+LENDING = """
+    stage: ClassVar[Stage] = Stage.IMAGE
+
+    def words(self):
+        return "lent"
+
+
+def shade(batch):
+    import rem_release.threats.kinds.last
+
+    return batch
+"""
+
+
+def test_a_victim_is_named_by_the_files_too_that_its_threat_imports_from_others(tmp_path: Path) -> None:
+    bodies = {"borrowing": BORROWING, "lending": LENDING, "last": TOYS["invert"], "apart": TOYS["invert"]}
+    for name, body in bodies.items():
+        write_toy(tmp_path, name, body)
+    found = {}
+    with added(tmp_path):
+        threat = parse_threat("borrowing")
+        for name in bodies:
+            threat_digest.cache_clear()
+            before = threat_digest(threat)
+            with (tmp_path / f"{name}.py").open("a") as file:
+                file.write("# changed\n")
+            threat_digest.cache_clear()
+            found[name] = threat_digest(threat) != before
+    assert found == {"borrowing": True, "lending": True, "last": True, "apart": False}
+
+
 IN_THE_KEY = {
-    *("rem_release.audit.ledger", "rem_release.audit.material.candidates", "rem_release.audit.material.target"),
-    *("rem_release.audit.material.pairs", "rem_release.verdict.plan", "rem_release.verdict.recipe"),
+    *("rem_release.audit.ledger", "rem_release.audit.inputs.candidates", "rem_release.audit.inputs.target"),
+    *("rem_release.audit.inputs.pairs", "rem_release.verdict.plan", "rem_release.verdict.recipe"),
     *("rem_release.errors", "rem_release.paths", "rem_release.radius", "rem_release.tokens"),
     *("rem_release.atomic_files", "rem_release.data.in_order", "rem_release.data.sources.recognised"),
 }
-"""What the code that trains victims uses beside itself: pictures, seeds and steps, which the key holds; messages."""
+"""What the code that trains victims uses beside itself: images, seeds and steps, which the key holds; messages."""
 
 
 def test_what_trains_victims_calls_nothing_else_that_could_change_them() -> None:

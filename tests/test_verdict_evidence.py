@@ -304,10 +304,10 @@ def test_what_is_no_plain_file_is_refused(given, evidence, tmp_path):
 def test_more_answers_than_an_audit_has_are_refused_unread(given, evidence, tmp_path, monkeypatch):
     path = tmp_path / "answers.parquet"
     write_evidence(evidence, path)
-    cells = IMAGES * (2 + sum(len(victim.steps) for victim in evidence.victims.values()))
-    monkeypatch.setattr(module, "MOST_CELLS", cells)
+    count = IMAGES * (2 + sum(len(victim.steps) for victim in evidence.victims.values()))
+    monkeypatch.setattr(module, "MAX_ANSWERS", count)
     read(path, given)
-    monkeypatch.setattr(module, "MOST_CELLS", cells - 1)
+    monkeypatch.setattr(module, "MAX_ANSWERS", count - 1)
     refuse(path, given, "answers in .* bytes, more than such evidence has")
 
 

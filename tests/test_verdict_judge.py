@@ -14,7 +14,7 @@ from rem_release.release.certificate import TIERS, AttemptFacts, HoldoutSource, 
 from rem_release.threats.threat import parse_threat
 from rem_release.verdict.accuracy import balanced_accuracy
 from rem_release.verdict.evidence import Answers
-from rem_release.verdict.judge import Found, Judge, describe_row, rank_rows
+from rem_release.verdict.judge import Judge, RowAnswers, describe_row, rank_rows
 from rem_release.verdict.plan import Row
 from rem_release.verdict.recipe import AuditRecipe, load_audit_recipe, parse_architecture
 from rem_release.verdict.relabelling import relabel
@@ -85,14 +85,14 @@ def find(
     yardstick=None,
     labels=LABELS,
     seeds=3,
-) -> Found:
+) -> RowAnswers:
     """A row; accuracies, or victims: one for all seeds, or a tuple of them."""
 
     def make(given) -> list[Answers]:
         each = given if isinstance(given, tuple) else (given,) * seeds
         return [one if isinstance(one, Answers) else victim(one, labels) for one in each]
 
-    return Found(
+    return RowAnswers(
         row=Row(tier, parse_architecture(network), parse_threat(threat), seeds, yardstick is not None),
         protected=make(protected),
         clean=make(clean),
@@ -122,7 +122,7 @@ def judge(recipe) -> Judge:
     return judge_of(recipe)
 
 
-def judge_one(judge: Judge, found: Found) -> RowFacts:
+def judge_one(judge: Judge, found: RowAnswers) -> RowFacts:
     (facts,) = judge.judge_rows([found])
     return facts
 
@@ -763,7 +763,7 @@ def shipped(judge) -> Judge:
     return replace(judge, recipe=load_audit_recipe("audit-quick"))
 
 
-def full(judge: Judge, protected=0.26, adversarial=0.26) -> list[Found]:
+def full(judge: Judge, protected=0.26, adversarial=0.26) -> list[RowAnswers]:
     return [
         *(find(protected, network=network) for network in NETWORKS),
         *(find(adversarial, threat=PGD, tier="adversarial", network=network) for network in NETWORKS),
@@ -934,7 +934,7 @@ WEAKER = {
     "victim.decay_every": ("0.1", "decay_every 0.1 (shipped: 0.8)"),
     "victim.decay": ("1", "decay 1.0 (shipped: 0.1)"),
     "victim.augmentation": ("none", "augmentation none (shipped: cifar)"),
-    "victim.precision": ("bf16", "precision bf16 (shipped: no)"),
+    "victim.precision": ("bf16", "precision bf16 (shipped: fp32)"),
     "victim.evaluations": ("1", "evaluations 1 (shipped: 8)"),
     "adversary.steps": ("7", "steps 7 (shipped: 2)"),
     "adversary.relative_step_size": ("1", "relative_step_size 1.0 (shipped: 0.75)"),

@@ -11,7 +11,7 @@ from scipy import optimize, stats
 
 from rem_release.verdict.accuracy import balanced_accuracy, per_class_accuracy
 from rem_release.verdict.statistics import (
-    LEAST_SEEDS,
+    MIN_SEEDS,
     Leakage,
     Sample,
     bound_accuracy,
@@ -95,7 +95,7 @@ def draw(seed: int, images: int = 60, classes: int = 4, seeds: tuple[int, ...] =
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
 def test_bounds_are_where_the_test_just_fails(seed, confidence):
-    """Fieller by search: the leakages whose contrast lies within its half-width, from counts image by image."""
+    """Fieller by search: the leakages whose contrast is within its half-width, from counts image by image."""
     sample, protected, clean, victims = draw(seed)
     for floor, groups in ((0.2, [protected, clean]), (victims, [protected, clean, victims])):
 
@@ -212,7 +212,7 @@ def test_a_reference_that_barely_learned_bounds_nothing():
 
 def test_fewer_than_three_seeds_give_no_bound():
     sample, protected, clean, floor = draw(0)
-    assert LEAST_SEEDS == 3
+    assert MIN_SEEDS == 3
     for few in ([protected[:2], clean, 0.2], [protected, clean[:1], 0.2], [protected, clean, floor[:2]]):
         found = bound_leakage(sample, *few, confidence=0.95)
         assert math.isfinite(found.estimate)

@@ -11,11 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rem_release.audit.publish import AuditFolder, write_answers
+from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import ANSWERS, Certificate, read_certificate
 from rem_release.release.documents import read_facts
 from rem_release.release.facts import Facts
+from rem_release.verdict.certify import certify as certify_answers
 from rem_release.verification.report import Check
-from rem_release.verification.verdict_checks import check_verdict
+from rem_release.verification.verdict_checks import _SAID_BEFORE, check_verdict
+from tests.audits import AUDIT
+from tests.evidence import answer, describe_release
 from tests.pushes import certify
 
 
@@ -198,7 +203,7 @@ GIVEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "a shipped recipe that is none": (
         lambda document: document.update(recipe_name="audit-thorough"),
-        'calls its recipe "audit-thorough", which is no shipped audit recipe',
+        'calls its recipe "audit-thorough", which is not a shipped audit recipe',
     ),
     "versions of others": (
         lambda document: document["versions"].update({"checked by": "somebody"}),
@@ -323,6 +328,30 @@ def test_sentences_that_do_not_follow_from_the_figures_are_found(key, failing):
     assert key in (first if is_the_verdict else second).detail
 
 
+def test_a_certificate_in_which_fp32_has_its_old_name_stands(passing):
+    document = document_of(passing)
+    assert document["recipe"]["victim"]["precision"] == "fp32"
+    document["recipe"]["victim"]["precision"] = "no"
+    document["recipe_sha256"] = hash_document(document["recipe"])
+    assert [each.passed for each in check(passing, document)] == [True, True, True]
+
+
+def test_a_sentence_in_which_fp32_has_its_old_name_stands(finished_run, tmp_path):
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    recipe = {"victim": {**AUDIT["victim"], "precision": "bf16"}}
+    given = describe_release(read_facts(run / "release"), recipe=recipe)
+    evidence, folder = answer(given, {"protected": 0.9}), AuditFolder.of(run, None)
+    document = json.loads(certify_answers(given, evidence, write_answers(folder, evidence)).model_dump_json())
+    (place,) = (number for number, text in enumerate(document["summary"]) if "victim.precision" in text)
+    sentence = document["summary"][place]
+    assert "victim.precision bf16 (shipped: fp32)" in sentence
+    for stated, is_sound in (("(shipped: no)", True), ("(shipped: tf32)", False), ("(shipped: fp32)", True)):
+        document["summary"][place] = sentence.replace("(shipped: fp32)", stated)
+        audit = Certificate.model_validate_json(json.dumps(document))
+        first, second, _ = check_verdict(run / "release", read_facts(run / "release"), audit)
+        assert (first.passed, second.passed) == (True, is_sound), stated
+
+
 def test_sentences_of_a_newer_version_are_not_compared_but_figures_are(failing):
     document = document_of(failing)
     document["summary"][1:] = ["As a later version would say it."]
@@ -336,3 +365,11 @@ def test_sentences_of_a_newer_version_are_not_compared_but_figures_are(failing):
     document["versions"]["rem-release"] = "99.0"
     document["tiers"][0]["outcome"] = "passed"
     assert not verdict(failing, document).passed
+
+
+def test_sentences_that_earlier_versions_said_otherwise_are_sound(failing):
+    document = document_of(failing)
+    before = {now: then for then, now in _SAID_BEFORE.items()}
+    document["not_covered"] = [before.get(sentence, sentence) for sentence in document["not_covered"]]
+    assert sum(sentence in _SAID_BEFORE for sentence in document["not_covered"]) == len(_SAID_BEFORE)
+    assert [each.passed for each in check(failing, document)[:2]] == [True, True]

@@ -15,22 +15,22 @@ from typing import ClassVar
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, Where, strict, where
+from rem_release.threats.base import ThreatPart, Stage, Where, strict, where
 from rem_release.threats.radii import RadiusText, read_fraction
 
 
 @dataclass(frozen=True, config=strict)
-class Toy(Part):
+class Toy(ThreatPart):
 """
 INVERT = """
-    stage: ClassVar[Stage] = Stage.PICTURE
+    stage: ClassVar[Stage] = Stage.FILTER
     on: Where = "train"
 
     def words(self):
-        return f"inverted pictures{where(self.on)}"
+        return f"inverted images{where(self.on)}"
 
-    def filter_picture(self, picture):
-        return 255 - picture
+    def filter_image(self, image):
+        return 255 - image
 """
 TRADES = """
     stage: ClassVar[Stage] = Stage.ADVERSARY
@@ -70,6 +70,9 @@ WARM_START = """
 
     def words(self):
         return "a network that starts without a preference"
+
+    def passes_before(self, images, adversary):
+        return 5.0 * images + adversary.steps
 
     def initial_weights(self, accelerator, model, images, seed):
         import torch
@@ -120,9 +123,39 @@ STRONG = """
 
         return Pgd(radius=self.radius), Jpeg(quality=10)
 """
+FILTERED = """
+    stage: ClassVar[Stage] = Stage.FILTER
+    shift: int = 128
+
+    def words(self):
+        return f"levels moved by {self.shift}, and an adversary that does nothing"
+
+    def made_of(self):
+        return _Move(shift=self.shift), _Still()
+
+
+@dataclass(frozen=True, config=strict)
+class _Move(ThreatPart):
+    stage: ClassVar[Stage] = Stage.FILTER
+    shift: int
+
+    def filter_image(self, image):
+        return image + np.uint8(self.shift)
+
+
+@dataclass(frozen=True, config=strict)
+class _Still(ThreatPart):
+    stage: ClassVar[Stage] = Stage.ADVERSARY
+
+    def extra_passes(self, adversary):
+        return 2.0
+
+    def perturb(self, model, batch, adversary):
+        return 0 * batch.images, 0 * batch.images
+"""
 TOYS = {
     **{"invert": INVERT, "trades": TRADES, "warm_start": WARM_START, "standstill": STANDSTILL},
-    **{"few_originals": FEW_ORIGINALS, "strong": STRONG},
+    **{"few_originals": FEW_ORIGINALS, "strong": STRONG, "filtered": FILTERED},
 }
 
 

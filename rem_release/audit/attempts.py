@@ -1,9 +1,9 @@
 """How often an owner has tried: the audits of the same originals that a run folder remembers.
 
 `private/attempts.json` outlives `protect --overwrite`, beside the record of what was published: to protect the same
-pictures again until an audit passes is an attempt each time. A picture more or fewer does not make other originals: a
+images again until an audit passes is an attempt each time. An image more or fewer does not make other originals: a
 sketch of their hashes, the lowest of them, is kept (Broder 1997, On the resemblance and containment of documents), and
-sets whose sketches share a picture count as the same. What other run folders saw is not known here.
+sets whose sketches share an image count as the same. What other run folders saw is not known here.
 """
 
 from collections.abc import Iterable
@@ -18,15 +18,17 @@ from rem_release.verdict.plan import Seeds
 
 _KEYS = ("originals", "release", "holdout", "recipe")
 _SKETCHED, _DIGITS = 256, 16
+_SKETCH = "pictures"
+"""key of the sketch in the record"""
 
 
 def sketch(hashes: Iterable[str]) -> list[str]:
-    """The lowest hashes of a set of pictures, in few digits: two sets that share most of their pictures share some."""
+    """The lowest hashes of a set of images, in few digits: two sets that share most of their images share some."""
     return sorted({text[:_DIGITS] for text in hashes})[:_SKETCHED]
 
 
 def note_attempt(
-    run: RunFolder | None, seeds: Seeds, recipe_sha256: str, pictures: list[str], made_on: dict[str, Any], writes: bool
+    run: RunFolder | None, seeds: Seeds, recipe_sha256: str, images: list[str], made_on: dict[str, Any], writes: bool
 ) -> AttemptFacts | None:
     """Note an audit as it begins, and count the others of the same originals.
 
@@ -34,7 +36,7 @@ def note_attempt(
         run: where the audit is remembered; None for another copy, whose audits nobody counts.
         seeds: name the originals, the release and the test images.
         recipe_sha256: of the audit recipe.
-        pictures: the sketch of the originals.
+        images: the sketch of the originals.
         made_on: device, processes and versions, on which the victims depend too.
         writes: whether this process writes; the first of several.
 
@@ -47,7 +49,7 @@ def note_attempt(
     if run is None or not run.private.is_dir():
         return None
     mine: dict[str, Any] = dict(zip(_KEYS, (seeds.clean, seeds.release, seeds.holdout, recipe_sha256), strict=True))
-    mine |= {"pictures": pictures, "made_on": hash_document(made_on)}
+    mine |= {_SKETCH: images, "made_on": hash_document(made_on)}
     known = _read(run.attempts, run)
     if writes and mine not in known:
         try:
@@ -80,11 +82,11 @@ def find_untold(run: RunFolder, audit: Certificate) -> str | None:
 
 def _count(others: list[dict[str, Any]], mine: dict[str, Any]) -> AttemptFacts:
     """Those of the same originals, and of how many other releases they were."""
-    pictures = set(mine.get("pictures", []))
+    images = set(mine.get(_SKETCH, []))
     alike = [
         each
         for each in others
-        if each["originals"] == mine["originals"] or not pictures.isdisjoint(each.get("pictures", []))
+        if each["originals"] == mine["originals"] or not images.isdisjoint(each.get(_SKETCH, []))
     ]
     return AttemptFacts(earlier=len(alike), releases=len({each["release"] for each in alike} - {mine["release"]}))
 
@@ -97,8 +99,8 @@ def _read(path: Path, run: RunFolder) -> list[dict[str, Any]]:
     if not isinstance(audits, list) or not all(
         isinstance(each, dict)
         and all(isinstance(each.get(key), str) for key in _KEYS)
-        and all(isinstance(text, str) for text in each.get("pictures", []))
+        and all(isinstance(text, str) for text in each.get(_SKETCH, []))
         for each in audits
     ):
-        raise InputError(f"{path} is damaged: it is no list of audits; restore it, or delete it to forget them")
+        raise InputError(f"{path} is damaged: it is not a list of audits; restore it, or delete it to forget them")
     return audits

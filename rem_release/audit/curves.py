@@ -12,7 +12,7 @@ from rem_release.atomic_files import write_atomically
 from rem_release.errors import VerificationError
 from rem_release.verdict.plan import TrainedOn
 
-_MOST_STEPS, _MOST_LOSS = 10**12, 1e30
+_MAX_STEPS, _MAX_LOSS = 10**12, 1e30
 """more than any training has; what is beyond cannot be drawn"""
 
 
@@ -46,12 +46,12 @@ class _Curves(BaseModel):
             lists: list[Sequence[float]] = [curve.steps, curve.loss, curve.train_accuracy, curve.test_accuracy]
             if len({len(values) for values in lists}) > 1:
                 raise ValueError(f"the lists of curve {number} are not of one length")
-            if any(not 0 <= step <= _MOST_STEPS for step in curve.steps):
-                raise ValueError(f"a step of curve {number} is not from 0 to {_MOST_STEPS:,}")
+            if any(not 0 <= step <= _MAX_STEPS for step in curve.steps):
+                raise ValueError(f"a step of curve {number} is not from 0 to {_MAX_STEPS:,}")
             if any(value < 0 or value > 1 for value in (*curve.train_accuracy, *curve.test_accuracy)):
                 raise ValueError(f"an accuracy of curve {number} is not from 0 to 1")
-            if any(_MOST_LOSS < abs(value) < math.inf for value in curve.loss):
-                raise ValueError(f"a loss of curve {number} is above {_MOST_LOSS:g}")
+            if any(_MAX_LOSS < abs(value) < math.inf for value in curve.loss):
+                raise ValueError(f"a loss of curve {number} is above {_MAX_LOSS:g}")
         return self
 
 

@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from rem_release.audit.laboratory import Laboratory
 from rem_release.audit.ledger import VictimRecord
 from rem_release.audit.naming import device_name, versions
+from rem_release.audit.runner import VictimRunner
 from rem_release.radius import format_radius
 from rem_release.release.certificate import AttemptFacts, Circumstances, HoldoutSource, LearnabilityFacts
 from rem_release.verdict.evidence import Answers, Evidence, number_clusters
@@ -14,19 +14,19 @@ from rem_release.verdict.learnability import bound_learnability
 from rem_release.verdict.plan import Row, plan_tasks
 
 
-def list_records(laboratory: Laboratory, rows: list[Row]) -> list[VictimRecord]:
+def list_records(runner: VictimRunner, rows: list[Row]) -> list[VictimRecord]:
     """The records of all victims of the rows, each once; they are known."""
     records = []
-    for task in plan_tasks(rows, laboratory.bench.is_partial, laboratory.seeds):
-        record = laboratory.known(task)
+    for task in plan_tasks(rows, runner.setup.is_partial, runner.seeds):
+        record = runner.known(task)
         assert record is not None, f"no record of {task.key}"
         records.append(record)
     return records
 
 
-def gather_evidence(laboratory: Laboratory, records: list[VictimRecord]) -> Evidence:
+def gather_evidence(runner: VictimRunner, records: list[VictimRecord]) -> Evidence:
     """The answers of all victims."""
-    holdout = laboratory.bench.holdout
+    holdout = runner.setup.holdout
     victims = [
         Answers(
             task=(record.architecture, record.threat, record.trained_on, record.seed),
@@ -45,7 +45,7 @@ def gather_evidence(laboratory: Laboratory, records: list[VictimRecord]) -> Evid
 
 
 def describe_circumstances(
-    laboratory: Laboratory,
+    runner: VictimRunner,
     records: list[VictimRecord],
     rho_a: Fraction,
     recipe_name: str,
@@ -54,37 +54,37 @@ def describe_circumstances(
     """What the audit was made of.
 
     Args:
-        laboratory: in which the victims were trained.
+        runner: in which the victims were trained.
         records: of all victims.
         rho_a: the radius that the adversarial tier covers.
         recipe_name: for the certificate.
         attempts: what the run remembers of earlier audits.
     """
-    bench = laboratory.bench
-    target, holdout, recipe = bench.target, bench.holdout, bench.recipe
+    setup = runner.setup
+    target, holdout, recipe = setup.target, setup.holdout, setup.recipe
     return Circumstances(
         digest=target.digest,
-        clean_digest=laboratory.seeds.clean,
+        clean_digest=runner.seeds.clean,
         method=target.facts.protection.method if target.facts else None,
         source=target.source_model or recipe.victim.source_model,
-        partial=bench.is_partial,
+        partial=setup.is_partial,
         classes=target.classes,
         images=len(holdout.train_rows),
-        rho_u=format_radius(bench.rho_u),
+        rho_u=format_radius(setup.rho_u),
         rho_a=format_radius(rho_a),
-        holdout=HoldoutSource(origin=holdout.origin, digest=laboratory.test_digest, dropped=holdout.dropped),
-        learnability=_bound_learnability(laboratory, records),
+        holdout=HoldoutSource(origin=holdout.origin, digest=runner.test_digest, dropped=holdout.dropped),
+        learnability=_bound_learnability(runner, records),
         attempts=attempts,
         cached=sum(record.cached for record in records),
         recipe_name=recipe_name,
         recipe=recipe.published(),
         versions=versions(),
-        device=device_name(laboratory.accelerator),
+        device=device_name(runner.accelerator),
     )
 
 
-def _bound_learnability(laboratory: Laboratory, records: list[VictimRecord]) -> LearnabilityFacts | None:
-    asked = laboratory.bench.recipe.learnability
+def _bound_learnability(runner: VictimRunner, records: list[VictimRecord]) -> LearnabilityFacts | None:
+    asked = runner.setup.recipe.learnability
     for record in records:
         if record.learnability is not None:
             return bound_learnability(record.architecture, record.learnability, asked)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rem_release.core.draws import chain
-from rem_release.core.pgd import frozen
+from rem_release.core.pgd import frozen_in_eval_mode
 from rem_release.threats.images import TestImages, as_floats
 
 _PURPOSE = 0x50554531
@@ -47,7 +47,7 @@ def perturbed_accuracies(
     parameters = [parameter.data for _, parameter in model.named_parameters()]
     trained = [parameter.clone() for parameter in parameters]
     accuracies = np.empty(samples)
-    with frozen(model), torch.no_grad():
+    with frozen_in_eval_mode(model), torch.no_grad():
         try:
             for sample in range(samples):
                 _perturb(parameters, trained, sigma, int(chain(torch.tensor(seed), _PURPOSE, sample)))
@@ -67,6 +67,6 @@ def _perturb(parameters: list[Tensor], trained: list[Tensor], sigma: float, key:
 def _accuracy(model: nn.Module, images: Tensor | TestImages, labels: Tensor, batch_size: int) -> float:
     device = next(model.parameters()).device
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    for part, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        correct += (model(as_floats(part.to(device))).argmax(dim=1) == answers.to(device)).sum()
+    for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        correct += (model(as_floats(batch.to(device))).argmax(dim=1) == answers.to(device)).sum()
     return correct.item() / len(images)

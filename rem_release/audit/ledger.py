@@ -64,7 +64,7 @@ class VictimRecord(BaseModel):
         unpacked = zlib.decompressobj().decompress(base64.b64decode(self.answers, validate=True), 4 * images * 10_000)
         return np.frombuffer(unpacked, "<i4").reshape(len(self.steps), images)
 
-    def fits(self, asked: "Asked") -> bool:
+    def fits(self, asked: "WantedVictim") -> bool:
         """Whether this is a record of what was asked."""
         task = asked.task
         told = (self.key, self.architecture, self.threat, self.trained_on, self.seed, self.steps)
@@ -104,7 +104,7 @@ def key_of(decides: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
+class WantedVictim:
     """A victim that is wanted, and what its record must look like."""
 
     key: str
@@ -133,7 +133,7 @@ class Ledger:
         if writes and path and path.exists():  # without the half line that a killed audit may have left
             write_atomically(path, "".join(f"{r.model_dump_json()}\n" for r in self._records.values()).encode())
 
-    def find(self, asked: Asked) -> VictimRecord | None:
+    def find(self, asked: WantedVictim) -> VictimRecord | None:
         """The record of that victim, from this audit or, of a baseline, from another; None where none fits."""
         record = self._records.get(asked.key)
         if record is not None and record.fits(asked):

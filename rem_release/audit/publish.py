@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rem_release.atomic_files import write_atomically
 from rem_release.audit.curves import Curve, write_curves
+from rem_release.audit.inputs.target import find_run
 from rem_release.audit.ledger import begins_as_ledger
-from rem_release.audit.material.target import find_run
 from rem_release.errors import InputError, VerificationError
 from rem_release.release.canonical import seal
 from rem_release.release.certificate import ANSWERS, AUDIT_FIGURES, Certificate
@@ -46,7 +46,7 @@ class AuditFolder:
             return cls(target / "audit", run)
         path = out or Path(f"{target.resolve().name}-audit")
         if path.resolve() == target.resolve() or target.resolve() in path.resolve().parents:
-            raise InputError(f"--out {path} lies inside {target}, which is read; name a folder outside")
+            raise InputError(f"--out {path} lies inside {target}, which is read; choose a folder outside")
         return cls(path, None)
 
     @property

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from rem_release.audit.step import make_step
 from rem_release.core.draws import Draws
-from rem_release.core.pgd import frozen
+from rem_release.core.pgd import frozen_in_eval_mode
 from rem_release.errors import NonFiniteLossError
 from rem_release.models import build_model
 from rem_release.paths import check_path
 from rem_release.threats.images import Batch, TestImages, TrainingImages, as_floats
 from rem_release.training.loop import Progress, Schedule, train
+from rem_release.training.precision import prepare_model
 from rem_release.training.pretrained import build_pretrained
 from rem_release.verdict.accuracy import balanced_accuracy
 from rem_release.verdict.plan import Task
@@ -27,14 +28,14 @@ from rem_release.verdict.recipe import AuditRecipe
 _TEST_BATCH = 500
 _FITTED = 2048
 """training images on which it is checked at the end that they were learnt"""
-_LEAST_LOSS = 1e-12
+_MIN_LOSS = 1e-12
 """as if a network that leaves no loss left this: what raises it is a gain, what does not is none"""
 _ATTACKED = 512
 """training images on which the adversary is checked at the end"""
 
 
 @dataclass
-class Watched:
+class TrainingCurves:
     """What is seen while a victim trains: sums since the last evaluation, and the curves."""
 
     steps: list[int] = field(default_factory=list)
@@ -58,7 +59,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainedVictim:
     """A trained victim; `model` is None where the loss became NaN or infinite."""
 
     model: nn.Module | None
@@ -67,7 +68,7 @@ class Outcome:
     infinity left out"""
     fit: float
     """accuracy on its own training images as they are"""
-    watched: Watched
+    curves: TrainingCurves
     attack_gain: float | None
 
 
@@ -80,11 +81,11 @@ def train_victim(
     test_images: Tensor | TestImages,
     test_labels: Tensor,
     after_step: Progress | None = None,
-) -> Outcome:
+) -> TrainedVictim:
     """Train and test one victim.
 
     Args:
-        accelerator: decides device, precision and processes.
+        accelerator: decides device and processes.
         task: architecture, threat and seed.
         recipe: the training.
         images: what it learns from, on the device.
@@ -94,8 +95,8 @@ def train_victim(
         after_step: told after each step.
     """
     steps = recipe.victim.count_steps(images_in_all)
-    model = build_victim(task, images.classes, images.resolution).to(memory_format=torch.channels_last)
-    watched = Watched()
+    model = prepare_victim(task, recipe, images.classes, images.resolution, accelerator.device)
+    curves = TrainingCurves()
     evaluations = recipe.victim.list_evaluations(images_in_all)
     labels = test_labels.cpu().numpy()
     named = np.zeros((len(evaluations), len(labels)), np.int32)
@@ -104,19 +105,19 @@ def train_victim(
         if step in evaluations:
             answers = name_classes(model, test_images)
             named[evaluations.index(step)] = answers
-            watched.close(step, float(balanced_accuracy(answers == labels, labels)))
+            curves.close(step, float(balanced_accuracy(answers == labels, labels)))
         if after_step:
             after_step(step, steps)
 
-    step, seed = make_step(task.threat, recipe, images, task.seed, watched.add), batch_seed(task.seed)
+    step, seed = make_step(task.threat, recipe, images, task.seed, curves.add), batch_seed(task.seed)
     try:
-        task.threat.initial_weights(accelerator, model.to(accelerator.device), images, seed)
+        task.threat.initial_weights(accelerator, model, images, seed)
         train(accelerator, model, _schedule(task, recipe, steps), len(images), seed, step, after_step=look)
         share = -(-recipe.victim.batch_size // accelerator.num_processes)
         gain = _measure_attack(model, task, recipe, images, steps, share)
     except NonFiniteLossError:
-        return Outcome(None, named, 0.0, watched, None)
-    return Outcome(model, named, _measure_fit(model, images), watched, gain)
+        return TrainedVictim(None, named, 0.0, curves, None)
+    return TrainedVictim(model, named, _measure_fit(model, images), curves, gain)
 
 
 def _schedule(task: Task, recipe: AuditRecipe, steps: int) -> Schedule:
@@ -144,6 +145,11 @@ def build_victim(task: Task, classes: int, resolution: int) -> nn.Module:
     return build_model(architecture.name, classes, resolution, seed)
 
 
+def prepare_victim(task: Task, recipe: AuditRecipe, classes: int, resolution: int, device: torch.device) -> nn.Module:
+    """The network before training on the device, in the precision of the recipe, as it is trained and timed."""
+    return prepare_model(build_victim(task, classes, resolution), device, recipe.victim.precision)
+
+
 def batch_seed(seed: int) -> int:
     """Seed of the victim's batches and draws, apart from those of a source model of that seed."""
     return _derive("batches", seed)
@@ -156,7 +162,7 @@ def name_classes(model: nn.Module, images: Tensor | TestImages) -> np.ndarray:
         model: on the device of the images.
         images: [T, 3, R, R], uint8 levels or float32.
     """
-    with frozen(model), torch.no_grad():
+    with frozen_in_eval_mode(model), torch.no_grad():
         named = [model(as_floats(x)).argmax(1) for x in images.split(_TEST_BATCH)]
     return torch.cat(named).cpu().numpy().astype(np.int32)
 
@@ -164,7 +170,7 @@ def name_classes(model: nn.Module, images: Tensor | TestImages) -> np.ndarray:
 def _measure_fit(model: nn.Module, images: TrainingImages) -> float:
     """Balanced accuracy on training images as they are, a spread of them where they are many."""
     hits, labels = [], []
-    with frozen(model), torch.no_grad():
+    with frozen_in_eval_mode(model), torch.no_grad():
         for part in _spread(images, _FITTED).split(_TEST_BATCH):
             x, y = images.floats(part)
             hits.append(model(x).argmax(1) == y)
@@ -189,7 +195,7 @@ def _measure_attack(
         NonFiniteLossError: the last step left a network whose loss is NaN or infinite, which no step saw.
     """
     chosen, start, end = _spread(images, _ATTACKED), 0.0, 0.0
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         for ids in torch.arange(len(chosen), device=chosen.device).split(batch_size):
             x, y = images.floats(chosen[ids])
             if not math.isfinite(loss := _mean_loss(model, x, y)):
@@ -199,7 +205,7 @@ def _measure_attack(
                 found = task.threat.perturb(model, Batch(x, y, y, images.classes, draws), recipe.adversary)
                 before, after = (_mean_loss(model, x + noise, y) for noise in found)
                 start, end = start + before * len(ids) / len(chosen), end + after * len(ids) / len(chosen)
-    gain = (end - start) / max(start, _LEAST_LOSS)
+    gain = (end - start) / max(start, _MIN_LOSS)
     if task.threat.adversary is None:
         return None
     return gain if math.isfinite(gain) else 0.0

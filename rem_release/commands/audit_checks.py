@@ -4,18 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
-from rem_release.audit.bench import Bench
-from rem_release.audit.laboratory import Laboratory
+from rem_release.audit.inputs.candidates import Holdout
 from rem_release.audit.ledger import baseline_folder
-from rem_release.audit.material.candidates import Holdout
+from rem_release.audit.parallel import count_temporary
+from rem_release.audit.runner import VictimRunner
+from rem_release.audit.setup import AuditSetup
 from rem_release.audit.victim import build_victim
 from rem_release.console import Console
 from rem_release.data.array_file import require_temporary
 from rem_release.errors import InputError
-from rem_release.release.canonical import MOST_BYTES
+from rem_release.release.canonical import MAX_BYTES
 from rem_release.threats.threat import Threat
-from rem_release.training.runtime import count_here
-from rem_release.verdict.evidence import MOST_CELLS
+from rem_release.verdict.evidence import MAX_ANSWERS
 from rem_release.verdict.learnability import samples_needed
 from rem_release.verdict.plan import Row, Seeds, Task, plan_tasks
 from rem_release.verdict.recipe import AuditRecipe
@@ -23,7 +23,7 @@ from rem_release.verdict.statistics import Sample, images_needed
 
 _BYTES_A_CLASS, _BYTES_A_FIGURE = 50, 33
 """of a class in the certificate: its name, and its three accuracies in every row"""
-_LEAST_BATCH = 2
+_MIN_BATCH = 2
 """images of each process: batch normalisation needs two values a channel"""
 
 
@@ -74,60 +74,59 @@ def require_images(holdout: Holdout, classes: list[str], recipe: AuditRecipe) ->
     )
 
 
-def require_room(rows: list[Row], bench: Bench) -> None:
+def require_room(rows: list[Row], setup: AuditSetup) -> None:
     """Refuse an audit whose certificate or answers would be larger than `verify` reads.
 
     Raises:
         InputError: there are too many classes, test images or victims.
     """
-    victims = len(plan_tasks(rows, bench.is_partial, Seeds("", "", "", "")))
-    cells = victims * bench.recipe.victim.evaluations * len(bench.holdout)
-    if cells > MOST_CELLS:
+    victims = len(plan_tasks(rows, setup.is_partial, Seeds("", "", "", "")))
+    count = victims * setup.recipe.victim.evaluations * len(setup.holdout)
+    if count > MAX_ANSWERS:
         raise InputError(
-            f"{victims} victims that answer to {len(bench.holdout):,} test images {bench.recipe.victim.evaluations} "
-            f"times give {cells:,} answers, and a certificate takes {MOST_CELLS:,}; give fewer test images or threats"
+            f"{victims} victims that answer to {len(setup.holdout):,} test images {setup.recipe.victim.evaluations} "
+            f"times give {count:,} answers, and a certificate takes {MAX_ANSWERS:,}; give fewer test images or threats"
         )
-    size = len(bench.target.classes) * (_BYTES_A_CLASS + _BYTES_A_FIGURE * len(rows))
-    if size > MOST_BYTES:
+    size = len(setup.target.classes) * (_BYTES_A_CLASS + _BYTES_A_FIGURE * len(rows))
+    if size > MAX_BYTES:
         raise InputError(
-            f"the certificate of {len(bench.target.classes):,} classes and {len(rows)} rows would have about "
-            f"{size:,} bytes, and {MOST_BYTES:,} are read; take threats or networks out of the recipe"
+            f"the certificate of {len(setup.target.classes):,} classes and {len(rows)} rows would have about "
+            f"{size:,} bytes, and {MAX_BYTES:,} are read; take threats or networks out of the recipe"
         )
 
 
-def require_disk(laboratory: Laboratory, rows: list[Row]) -> None:
-    """Refuse an audit whose training images do not fit into the temporary folder, before any victim is trained.
+def require_disk(runner: VictimRunner, rows: list[Row]) -> None:
+    """Refuse an audit whose images do not fit into the temporary folder, before any victim is trained.
 
     Raises:
         RemReleaseError: names what is needed and what is free.
     """
-    images, is_partial = laboratory.images, laboratory.bench.is_partial
-    if not images.count_temporary(plan_tasks(rows, is_partial, Seeds("", "", "", ""))):
+    is_partial = runner.setup.is_partial
+    if not count_temporary(runner, plan_tasks(rows, is_partial, Seeds("", "", "", ""))):
         return
-    tasks = plan_tasks(rows, is_partial, laboratory.seeds)
-    size = images.count_temporary([task for task in tasks if laboratory.known(task) is None])
-    require_temporary(size * count_here(laboratory.accelerator))  # each process reads its own
+    tasks = plan_tasks(rows, is_partial, runner.seeds)
+    require_temporary(count_temporary(runner, [task for task in tasks if runner.known(task) is None]))
 
 
-def check_victims(rows: list[Row], bench: Bench, processes: int) -> None:
+def check_victims(rows: list[Row], setup: AuditSetup, processes: int) -> None:
     """Refuse weights that do not fit their network, and training sets that are too small for a batch.
 
     Raises:
         InputError: a file of weights is missing, damaged or another network's; a victim would see single images.
     """
-    tasks = plan_tasks(rows, bench.is_partial, Seeds("", "", "", ""))
+    tasks = plan_tasks(rows, setup.is_partial, Seeds("", "", "", ""))
     for architecture in {task.architecture for task in tasks if task.architecture.network.weights}:
-        build_victim(Task(architecture, Threat(), "clean", 0), len(bench.target.classes), bench.resolution)
-    fewest = min(tasks, key=bench.count_images)
-    images, batch_size = bench.count_images(fewest), bench.recipe.victim.batch_size
-    if min(images, batch_size) >= _LEAST_BATCH * processes:
+        build_victim(Task(architecture, Threat(), "clean", 0), len(setup.target.classes), setup.resolution)
+    fewest = min(tasks, key=setup.count_images)
+    images, batch_size = setup.count_images(fewest), setup.recipe.victim.batch_size
+    if min(images, batch_size) >= _MIN_BATCH * processes:
         return
     shortage = f"victim.batch_size {batch_size} is"
     if images < batch_size:
         part = "the part that is released without noise" if fewest.trained_on == "clean part" else "training"
         shortage = f"{images} image{'s' * (images > 1)} in {part} {'are' if images > 1 else 'is'}"
     raise InputError(
-        f"{shortage} too few to train on: a step takes at least {_LEAST_BATCH} images for each of "
+        f"{shortage} too few to train on: a step takes at least {_MIN_BATCH} images for each of "
         f"{processes} process{'es' * (processes > 1)}"
     )
 

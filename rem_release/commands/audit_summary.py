@@ -1,6 +1,6 @@
 """What audit says at the beginning and at the end."""
 
-from rem_release.audit.material.target import Target
+from rem_release.audit.inputs.target import Target
 from rem_release.audit.publish import AuditFolder
 from rem_release.console import Console
 from rem_release.radius import format_radius

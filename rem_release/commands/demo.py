@@ -6,6 +6,7 @@ from accelerate import Accelerator
 
 from rem_release.atomic_files import write_atomically
 from rem_release.commands.audit import AuditOptions, audit
+from rem_release.commands.precision import resolve_victims
 from rem_release.commands.protect import protect
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.commands.verify import verify
@@ -92,11 +93,11 @@ def _run(out: Path, photographs: Path, overwrite: bool, console: Console) -> Non
         seed=0,  # these photographs are everybody's, and the figures of the README should come out again
         overwrite=overwrite,
     )
-    part = console.without_results()
+    inner = console.without_results()
     accelerator = runtime.start()
-    protect(options, part, accelerator)
-    verify(str(out), None, part)
-    verdict = _audit(out, photographs / "test", part, accelerator)
+    protect(options, inner, accelerator)
+    verify(str(out), None, inner)
+    verdict = _audit(out, photographs / "test", inner, accelerator)
     text = [
         "",
         f"Verdict: {verdict}",
@@ -112,6 +113,7 @@ def _run(out: Path, photographs: Path, overwrite: bool, console: Console) -> Non
 def _audit(out: Path, test: Path, console: Console, accelerator: Accelerator) -> str:
     """Audit the demo's run, and say in a sentence how it ended; that it falls short is a result, not a failure."""
     recipe = load_audit_recipe("audit-quick", {"holdout.overlap": "drop"})  # black corners of a photograph look alike
+    recipe = resolve_victims(recipe, accelerator)
     options = AuditOptions(
         target=out, clean=None, holdout=str(test), recipe=recipe, recipe_name=name_recipe("audit-quick", recipe)
     )

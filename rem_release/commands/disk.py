@@ -1,4 +1,4 @@
-"""What a run takes on disk, and what a released row takes, from a short probe on some of its pictures."""
+"""What a run takes on disk, and what a released row takes, from a short probe on some of its images."""
 
 import shutil
 import time
@@ -21,7 +21,7 @@ from rem_release.training.checkpoints import KEPT
 from rem_release.training.kept_rows import count_bytes
 
 _SAMPLE_ROWS, _PASSES = 24, 4
-_MOST_SECONDS = 5.0
+_MAX_SECONDS = 5.0
 _CHECKPOINTS = KEPT + 1
 """those that are kept and one that is being written, each with what the optimisers know"""
 
@@ -40,7 +40,7 @@ class DiskNeed:
     """Bytes that a run takes on disk at its fullest."""
 
     working_bytes: int
-    """decoded pictures on the working grid; deleted at the end"""
+    """decoded images on the working grid; deleted at the end"""
     noise_bytes: int
     checkpoint_bytes: int
     kept_bytes: int
@@ -69,7 +69,7 @@ def probe_rows(options: ProtectOptions, source: Source, rows: np.ndarray) -> Row
     started = time.perf_counter()
     for row in _spread(chosen):
         began = time.perf_counter()
-        if done and began - started > _MOST_SECONDS:
+        if done and began - started > _MAX_SECONDS:
             break
         try:
             encoded = source.image_bytes(int(row))

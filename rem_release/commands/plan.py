@@ -9,15 +9,16 @@ from accelerate import Accelerator
 
 from rem_release.commands.disk import count_disk, free_bytes, probe_rows, write_size
 from rem_release.commands.protect_options import ProtectOptions
-from rem_release.commands.reading import describe_source
+from rem_release.commands.reading import describe_source, write_choices, write_left_out
 from rem_release.console import Console
 from rem_release.data.in_order import memory_in_flight, thread_count
 from rem_release.data.selection import Role
 from rem_release.data.sources.source import Source
 from rem_release.methods import Phase
-from rem_release.methods.maker import Maker, Pictures
-from rem_release.methods.probe import seconds_per_gradient
+from rem_release.methods.maker import ImageSet, Maker
+from rem_release.methods.probe import probe_gradients
 from rem_release.release.facts import CostFacts
+from rem_release.release.left_out import count_left_out
 from rem_release.release.writing import Choice
 from rem_release.training.memory import measure_peak
 
@@ -32,7 +33,7 @@ def make_plan(
     options: ProtectOptions,
     source: Source,
     choice: Choice,
-    pictures: Pictures,
+    image_set: ImageSet,
     maker: Maker,
     phases: list[Phase],
     accelerator: Accelerator,
@@ -40,7 +41,8 @@ def make_plan(
 ) -> None:
     """Say what `protect` would do and take, and write nothing."""
     recipe, released = options.recipe, choice.released()
-    each, on_device = measure_peak(accelerator.device, lambda: seconds_per_gradient(maker, pictures))
+    trains = options.generator is None and accelerator.device.type == "cuda"  # elsewhere nobody measures its memory
+    each, on_device = measure_peak(accelerator.device, lambda: probe_gradients(maker, image_set, trains))
     cost = sum_up(phases)
     rows, roles = len(released), choice.row_roles()
     probe = probe_rows(options, source, choice.working.rows[released])
@@ -58,7 +60,7 @@ def make_plan(
         "repeated": len(choice.working.rows) - len(choice.working.hashes),
         "skipped": len(choice.working.bad),
         "classes": len(source.classes),
-        "source": recognised,
+        "source": recognised | {"left_out": count_left_out(source, choice)},
         "cost": cost.model_dump(),
         "phases": [{"name": phase.name, "gradients": phase.gradients} for phase in phases],
         "memory_bytes": memory,
@@ -86,14 +88,18 @@ def make_plan(
 def _write_text(document: dict[str, Any], source: Source, phases: list[Phase], threads: int) -> list[str]:
     """The same for people."""
     seconds, recognised = document["seconds"], document["source"]
-    decoded = ", ".join(f"{count} {what}" for what, count in recognised["choices"].items())
     spent = sum(phase.gradients for phase in phases)
+    others = f"; left out: {', '.join(source.left_out)}" if source.left_out else ""
     return [
         f"Images:  {document['images']} to release, {document['protected']} of them protected; "
         f"{document['reserved']} reserved, {document['skipped']} skipped",
-        f"Source:  {source.layout}, {', '.join(f'{name} ({count} rows)' for name, count in source.splits.items())}",
+        f"Source:  {source.layout}, {', '.join(f'{name} ({count} rows)' for name, count in source.splits.items())}"
+        f"{others}",
         f"Classes: {recognised['classes']}",
-        f"Decoded: {decoded or 'no picture by a choice'}",
+        f"Left out: {write_left_out(recognised['left_out'])}",
+        f"Copies:  {document['repeated']} rows repeat an earlier image, {document['near_copies']} are near copies of "
+        "one",
+        f"Decoded: {write_choices(recognised['choices'])}",
         f"Cost:    {spent:,} sample gradient evaluations in {document['precision']}: "
         f"{'; '.join(f'{phase.name} {phase.gradients:,}' for phase in phases)}",
         f"Memory:  about {write_size(document['memory_bytes'])} on the host with {threads} threads, however many "

@@ -1,4 +1,4 @@
-"""The precision of a run: `auto` is resolved once, and stays what it was."""
+"""The precision of a run, and of an audit: `auto` is resolved once, and stays what it was."""
 
 from dataclasses import replace
 from typing import cast
@@ -9,6 +9,7 @@ from accelerate.utils import broadcast_object_list
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.release.run_folder import RunFolder
 from rem_release.training.precision import Precision, resolve
+from rem_release.verdict.recipe import AuditRecipe
 
 
 def with_precision(options: ProtectOptions, run: RunFolder, accelerator: Accelerator) -> ProtectOptions:
@@ -23,6 +24,16 @@ def with_precision(options: ProtectOptions, run: RunFolder, accelerator: Acceler
         told = broadcast_object_list([_read(run) if accelerator.is_main_process else None])[0]
         asked = cast(Precision, told or asked)
     return replace(options, recipe=replace(options.recipe, precision=resolve(asked, accelerator.device)))
+
+
+def resolve_victims(recipe: AuditRecipe, accelerator: Accelerator) -> AuditRecipe:
+    """The audit recipe with a precision that is no longer `auto`: what its key, and the certificate, then state.
+
+    Raises:
+        InputError: the launcher asks for another one, or the device does not have it.
+    """
+    precision = resolve(recipe.victim.precision, accelerator.device, "victim.precision")
+    return replace(recipe, victim=replace(recipe.victim, precision=precision))
 
 
 def _read(run: RunFolder) -> str | None:

@@ -10,7 +10,7 @@ from rem_release.commands.push_summary import Receipt, confirm_choices, show_pla
 from rem_release.console import Console
 from rem_release.errors import FellShortError, InputError, VerificationError
 from rem_release.gate.amend import amend_release
-from rem_release.gate.earlier_pushes import keep_pictures, keep_receipt
+from rem_release.gate.earlier_pushes import keep_images, keep_receipt
 from rem_release.gate.policy import find_lack
 from rem_release.hub.client import Hub
 from rem_release.hub.manifest import Manifest
@@ -83,7 +83,7 @@ def _check(
 
 def _note(hub: Hub, run: RunFolder, release: Path, facts: Facts) -> None:
     """Keep in `private/` what is about to go out: where a push breaks off, some of it may be out."""
-    keep_pictures(run, release, facts)
+    keep_images(run, release, facts)
     keep_receipt(run, {"repo": hub.repo_id, "url": hub.url, "digest": facts.digest, "commit": None})
 
 

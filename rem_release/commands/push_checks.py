@@ -77,7 +77,7 @@ def check_release(
     checks.append(check_words(facts, audit))
     checks += [_check_attempts(run, audit)] if audit else []
     checks += check_columns(release, facts, options.keep_columns)
-    with console.stage("Looking for clean pictures") as report:
+    with console.stage("Looking for clean images") as report:
         checks += check_figures_show(release, facts, originals, row_map, report)
     checks.append(check_audit_figures(release, facts, audit, AuditFolder.of(run.path, None).curves))
     with console.stage("Comparing the clean split") if facts.clean_split else nullcontext() as report:
@@ -88,7 +88,7 @@ def check_release(
 
 
 def _require(check: Check) -> Check:
-    """What must be proven before it goes out, though `verify` is content to say that it could not be."""
+    """What must be proven before it is published, though `verify` is content to say that it could not be."""
     if check.name != "answers" or check.passed is not None:
         return check
     return replace(check, passed=False, detail=f"{check.detail}; write them again: rem-release audit RUN --resume")

@@ -1,7 +1,7 @@
-"""How `protect` reads its pictures: once on each host, and what becomes of each of them."""
+"""How `protect` reads its images: once on each host, and what becomes of each of them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +14,17 @@ from accelerate.utils import gather_object
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.console import Console
 from rem_release.data.copies.near_groups import (
-    MOST_TOGETHER,
+    MAX_TOGETHER,
     NearGroups,
     group_near_copies,
     mark_near_copies,
     near_levels,
     number_noises,
 )
-from rem_release.data.copies.near_pictures import Grids
+from rem_release.data.copies.near_images import Grids
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.sources.clusters import label_by_clusters
+from rem_release.data.sources.recognised import DecodingChoice, LeftOut
 from rem_release.data.sources.rows import PrivateCache
 from rem_release.data.sources.source import Source
 from rem_release.data.working_set import WorkingSet, open_working_set, read_working_set, save_index
@@ -36,10 +37,10 @@ _SHOWN = 10
 
 
 @contextmanager
-def pictures_read(
+def images_read(
     options: ProtectOptions, source: Source, run: RunFolder | None, accelerator: Accelerator, console: Console
 ) -> Iterator[tuple[Source, Choice]]:
-    """Read every picture, label clusters, and decide what becomes of each picture.
+    """Read every image, label clusters, and decide what becomes of each image.
 
     One process of each host decodes and the others open what it made. What a stopped run has decoded is taken up again
     while the files of its source are the same.
@@ -47,12 +48,12 @@ def pictures_read(
     Args:
         options: what the command line said.
         source: opened; without labels where they come from clusters.
-        run: keeps the decoded pictures once it is opened, until it is finished; None for a plan, which keeps nothing.
+        run: keeps the decoded images once it is opened, until it is finished; None for a plan, which keeps nothing.
         accelerator: the processes.
         console: told how far it is.
 
     Raises:
-        InputError: pictures that cannot be read; nothing to protect.
+        InputError: images that cannot be read; nothing to protect.
         RemReleaseError: the process that reads for this one failed.
     """
     keeper = run if accelerator.is_main_process else None
@@ -65,7 +66,7 @@ def pictures_read(
 def _room(
     options: ProtectOptions, source: Source, keeper: RunFolder | None, accelerator: Accelerator
 ) -> Iterator[Path | None]:
-    """Where this process reads its pictures to; None where another process reads them."""
+    """Where this process reads its images to; None where another process reads them."""
     if not accelerator.is_local_main_process:
         yield None
     elif keeper is None:
@@ -153,20 +154,20 @@ def _warn_of_near_copies(
 ) -> None:
     if has_near.any():
         copy = int(np.flatnonzero(has_near)[0])
-        rows = [int(np.argmax(working.image_of_row == picture)) for picture in (copy, near.earlier[copy])]
+        rows = [int(np.argmax(working.image_of_row == image)) for image in (copy, near.earlier[copy])]
         one, other = (source.origin(int(working.rows[row])) for row in rows)
         console.warn(
-            f"{has_near.sum()} pictures are near copies of earlier ones, at most {levels} levels apart, such as {one} "
+            f"{has_near.sum()} images are near copies of earlier ones, at most {levels} levels apart, such as {one} "
             f"of {other}. Two noises average away, so near copies of one size get one noise; of those that "
             "differ in size leave out all but one"
         )
     if chains := near.split_chains():
         drawn = sorted({Role(role).name.lower() for members in chains for role in roles[members]})
         console.warn(
-            f"{sum(map(len, chains))} pictures hang together in chains of more than {MOST_TOGETHER} near copies, the "
+            f"{sum(map(len, chains))} images are linked in chains of more than {MAX_TOGETHER} near copies, the "
             f"longest of {max(map(len, chains))}. They are split into groups with a noise each, which average away "
             "from group to group; where --reserve or --fraction would part near copies, all of the chain are protected "
-            f"(now these pictures are {', '.join(drawn)})"
+            f"(now these images are {', '.join(drawn)})"
         )
 
 
@@ -195,6 +196,16 @@ def describe_source(source: Source, working: WorkingSet) -> dict[str, object]:
     }
 
 
+def write_left_out(counts: Mapping[LeftOut, int]) -> str:
+    """What is not released, by why."""
+    return "; ".join(f"{reason} ({count})" for reason, count in counts.items()) or "nothing"
+
+
+def write_choices(counts: Mapping[DecodingChoice, int]) -> str:
+    """Of how many images the decoding was a choice, by what was one."""
+    return ", ".join(f"{count} {what}" for what, count in counts.items()) or "no image by a choice"
+
+
 def name_first(names: list[str]) -> str:
     """The first ten names and how many there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
@@ -211,8 +222,8 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
         names = sorted({Path(path).name for path in source.ignored})
         more = " and others" if len(names) > _SHOWN else ""
         console.note(
-            f"{len(source.ignored)} hidden files, droppings of the system, documents, empty folders and files beside "
-            f"splits are passed over: {', '.join(names[:_SHOWN])}{more}"
+            f"{len(source.ignored)} hidden files, system files, documents, folders without images and files "
+            f"beside splits are passed over: {', '.join(names[:_SHOWN])}{more}"
         )
     if source.unlisted:
         where = ", ".join(f"{count} in {folder}" for folder, count in sorted(source.unlisted.items())[:_SHOWN])
@@ -223,13 +234,13 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
     if working.doubts:
         origin, reason = working.doubts[0]
         console.warn(
-            f"{len(working.doubts)} pictures are nearly of one level, such as {origin} ({reason}): look at them, and "
+            f"{len(working.doubts)} images are nearly of one level, such as {origin} ({reason}): look at them, and "
             "mend them or leave them out with --skip-bad"
         )
     if repeated := len(working.rows) - len(working.hashes):
         first = int(np.flatnonzero(np.diff(np.maximum.accumulate(working.image_of_row), prepend=-1) == 0)[0])
         console.warn(
-            f"{repeated} rows repeat the picture of an earlier row, such as {source.origin(int(working.rows[first]))}"
+            f"{repeated} rows repeat the image of an earlier row, such as {source.origin(int(working.rows[first]))}"
         )
     if working.bad:
         console.warn(f"{len(working.bad)} files are left out; protect lists them in private/skipped.csv")
@@ -243,5 +254,5 @@ def _warn(working: WorkingSet, source: Source, console: Console) -> None:
     clashing = int((labels != working.labels.numpy()[working.image_of_row]).sum())
     if clashing:
         console.warn(
-            f"{clashing} rows show a picture that also stands in another class; its noise is made for the first"
+            f"{clashing} rows show an image that also stands in another class; its noise is made for the first"
         )

@@ -1,7 +1,7 @@
 """The seed of a run: a secret one, for whoever knows seed, recipe and release can train the generator again.
 
 A generator that was trained with the run's seed on the protected images, which are published, makes noise that is like
-the true noise, and subtracting it brings pictures nearer to their originals.
+the true noise, and subtracting it brings images nearer to their originals.
 """
 
 import secrets
@@ -23,7 +23,7 @@ _OLD = "was trained by an earlier version of rem-release, whose seed was 0 unles
 def with_seed(
     options: ProtectOptions, run: RunFolder, generator: Generator | None, accelerator: Accelerator, console: Console
 ) -> ProtectOptions:
-    """The options with a seed: the given one; that of the run that is resumed; the generator's, so that one picture
+    """The options with a seed: the given one; that of the run that is resumed; the generator's, so that one image
     keeps one noise; else a secret one. The first process chooses, and the others are told.
 
     Raises:
@@ -31,7 +31,7 @@ def with_seed(
     """
     chosen = _choose(options, run, generator) if accelerator.is_main_process else None
     if generator and options.seed not in (None, generator.seed):
-        console.warn("--seed is not that of --generator's run: a picture that is in both runs carries two noises")
+        console.warn("--seed is not that of --generator's run: an image that is in both runs carries two noises")
     if generator and generator.is_old:
         console.warn(f"--generator {options.generator} {_OLD}: whoever knows it can make its noise again")
     return replace(options, seed=broadcast_object_list([chosen])[0])

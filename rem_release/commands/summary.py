@@ -1,6 +1,6 @@
 """What protect says at the end."""
 
-from rem_release.commands.reading import name_first
+from rem_release.commands.reading import name_first, write_choices, write_left_out
 from rem_release.console import Console
 from rem_release.methods import METHODS
 from rem_release.release.documents import read_facts
@@ -21,7 +21,15 @@ def summarise(run: RunFolder, console: Console) -> None:
         "held_back": data.held_back,
         "near_copies": data.near_copies,
         "skipped": data.skipped,
+        "duplicates": data.duplicates,
         "classes": len(data.classes),
+        "source": {
+            "layout": data.layout,
+            "splits": data.split_images,
+            "classes": name_first(data.classes),
+            "left_out": data.left_out,
+            "choices": data.choices,
+        },
         "cost": facts.cost.model_dump(),
         "imperceptibility": change.model_dump() if change else None,
         "audited": False,
@@ -32,7 +40,13 @@ def summarise(run: RunFolder, console: Console) -> None:
         + (f", rho_a {protection.rho_a})." if METHODS[protection.method].has_adversary else ")."),
     ]
     if data.layout:
-        text.append(f"Read as {data.layout}; classes: {name_first(data.classes)}.")
+        splits = ", ".join(f"{name} ({count} rows)" for name, count in data.split_images.items())
+        text += [
+            f"Read as {data.layout}: {splits}; classes: {name_first(data.classes)}.",
+            f"Left out: {write_left_out(data.left_out)}.",
+            f"Decoded: {write_choices(data.choices)}.",
+            f"Copies: {data.duplicates} rows repeat an earlier image, {data.near_copies or 0} are near copies of one.",
+        ]
     if change:
         similarity = "" if change.ssim_mean is None else f", SSIM {change.ssim_mean:.4f}"
         text.append(f"Mean change {change.mean_change:.2f} levels, PSNR {change.psnr_mean:.2f} dB{similarity}.")

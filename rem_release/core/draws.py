@@ -5,6 +5,7 @@ before, and a run that was killed goes on with the same numbers. The function is
 (Steele, Lea and Flood, OOPSLA 2014), chained over the coordinates.
 """
 
+import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -15,10 +16,11 @@ _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
 _SECOND = 0x94D049BB133111EB - (1 << 64)
 _FINAL_PASS = -1
+_MIN_OWN = 1 << 56
 
 
 class Purpose(IntEnum):
-    """What a number is drawn for, so that no two uses share a number."""
+    """What a number is drawn for, so that no two uses share a number. A threat or method has its own: `own_purpose`."""
 
     NOISE_START = 1
     TRANSFORM = 2
@@ -32,6 +34,15 @@ class Purpose(IntEnum):
     MIX = 10
     COLOUR = 11
     PARTNER = 12
+
+
+def own_purpose(name: str) -> int:
+    """The purpose of that name, apart from those of other names and from `Purpose`: from 2⁵⁶ up, and always the same.
+
+    Args:
+        name: of the file and of what it draws, such as "my_threat masks".
+    """
+    return _MIN_OWN + int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
 
 
 def _mix(z: Tensor) -> Tensor:
@@ -62,7 +73,7 @@ class Draws:
 
     Attributes:
         seed: seed of the run.
-        ids: int64 [N], one id an image; the same picture has the same id.
+        ids: int64 [N], one id an image; the same image has the same id.
         step: training step, from 0; `final` makes those of the last pass over the images.
     """
 
@@ -75,13 +86,19 @@ class Draws:
         """Draws of the pass that makes the noise that ships."""
         return cls(seed, ids, _FINAL_PASS)
 
-    def keys(self, purpose: Purpose, k: int = 0, samples: int = 1) -> Tensor:
-        """One key for each of `samples` draws (j) of each image: int64 [samples · N], draw-major."""
+    def keys(self, purpose: int, k: int = 0, samples: int = 1) -> Tensor:
+        """One key for each of `samples` draws (j) of each image: int64 [samples · N], draw-major.
+
+        Args:
+            purpose: of `Purpose`, or `own_purpose`.
+            k: which of several draws of a step.
+            samples: J.
+        """
         seed = torch.full_like(self.ids, self.seed)
         j = torch.arange(samples, device=self.ids.device).unsqueeze(1)
         return chain(seed, int(purpose), self.step, k, j, self.ids).flatten()
 
-    def within(self, radius: float, shape: tuple[int, ...], purpose: Purpose, k: int = 0, samples: int = 1) -> Tensor:
+    def within(self, radius: float, shape: tuple[int, ...], purpose: int, k: int = 0, samples: int = 1) -> Tensor:
         """Uniform noise in ±radius: float32 [samples · N, *shape]."""
         count = int(torch.Size(shape).numel())
         numbers = uniform(self.keys(purpose, k, samples), count)

@@ -9,7 +9,7 @@ from rem_release.core.norms import project
 from rem_release.core.resampling import Resampling, interpolation_matrix, resample
 
 _STRIP = 1 << 20
-"""pixels of a large picture that are worked on at a time"""
+"""pixels of a large image that are worked on at a time"""
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def add_quantised(images: Tensor, levels: Tensor, route: Resampling | None) -> T
 
 
 def protect_at_own_size(image: Tensor, levels: Tensor, budget: int) -> tuple[Tensor, bool]:
-    """The released picture: the noise of the working grid brought to the picture's size, projected, rounded there.
+    """The released image: the noise of the working grid brought to the image's size, projected, rounded there.
 
     Args:
         image: uint8 [3, H, W].
@@ -39,20 +39,20 @@ def protect_at_own_size(image: Tensor, levels: Tensor, budget: int) -> tuple[Ten
         budget: floor(255·ρ_u).
 
     Returns:
-        uint8 [3, H, W] with |x′ − x| ≤ budget everywhere, and whether the noise had to be raised: on pictures of very
+        uint8 [3, H, W] with |x′ − x| ≤ budget everywhere, and whether the noise had to be raised: on images of very
         few pixels it can round to nothing, and then every pixel moves by the whole budget, the way its noise pointed.
     """
     change, moved = torch.empty(image.shape, dtype=torch.int8), 0
-    for part, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
-        low, high = _room(image[:, part], budget)
-        change[:, part] = torch.round(delta).to(torch.int16).clamp(low, high)
-        moved += int(change[:, part].abs().sum())
+    for strip, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
+        low, high = _room(image[:, strip], budget)
+        change[:, strip] = torch.round(delta).to(torch.int16).clamp(low, high)
+        moved += int(change[:, strip].abs().sum())
     raised = 8 * moved < budget * change.numel()
     if raised:
-        for part, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
-            low, high = _room(image[:, part], budget)
+        for strip, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
+            low, high = _room(image[:, strip], budget)
             upwards = torch.where(high < budget, False, torch.where(low > -budget, True, delta >= 0))
-            change[:, part] = torch.where(upwards, high, low)
+            change[:, strip] = torch.where(upwards, high, low)
     return image + change.view(torch.uint8), raised  # modulo 256, within the box
 
 
@@ -63,7 +63,7 @@ def _room(image: Tensor, budget: int) -> tuple[Tensor, Tensor]:
 
 
 def _strips_of_noise(levels: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of a picture, and the noise brought to its size there, float32: a few million values at a time."""
+    """Rows of an image, and the noise brought to its size there, float32: a few million values at a time."""
     if levels.shape[1:] == (height, width):
         yield slice(0, height), levels.to(torch.float32)
         return

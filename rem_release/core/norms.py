@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rem_release.core.draws import Draws, Purpose, uniform
+from rem_release.core.draws import Draws, uniform
 
 Norm = Literal["linf", "l2", "l1"]
 
@@ -75,7 +75,7 @@ def ascend(gradient: Tensor, seen: Tensor, step_size: float, radius: float, norm
 
     L∞ moves every value by its sign, L2 goes along the gradient. In L1 the steepest step would move a single value,
     which a network soon answers otherwise, so the step is spread: the values of largest gradient that the box lets
-    move get equal parts, or what room they have, until the step is used up. There are 2·radius parts, since so many
+    move get equal shares, or what room they have, until the step is used up. There are 2·radius shares, since so many
     values spend the radius when each goes half the range; fewer or more find less in as many steps. (Sparse steps:
     Tramèr and Boneh, NeurIPS 2019; a sparsity that fits ball and box: Croce and Hein, ICML 2021.)
 
@@ -93,16 +93,16 @@ def ascend(gradient: Tensor, seen: Tensor, step_size: float, radius: float, norm
         scaled = gradient / measure(gradient, "linf").clamp(min=tiny)  # or the squares of small ones would vanish
         return step_size * scaled / measure(scaled, "l2").clamp(min=tiny)
     room = torch.where(gradient > 0, 1 - seen, seen).flatten(1)
-    parts = min(max(round(2 * radius), 1), room.shape[1])
+    shares = min(max(round(2 * radius), 1), room.shape[1])
     order = gradient.flatten(1).abs().argsort(dim=1, descending=True)
-    most = room.gather(1, order).clamp(max=step_size / parts)
+    most = room.gather(1, order).clamp(max=step_size / shares)
     taken = most.cumsum(1)
     move = torch.minimum(most, (step_size - (taken - most)).clamp(min=0))
     return torch.zeros_like(room).scatter(1, order, move).reshape(gradient.shape) * gradient.sign()
 
 
 def random_start(
-    draws: Draws, radius: float, shape: tuple[int, ...], norm: Norm, purpose: Purpose, k: int = 0, samples: int = 1
+    draws: Draws, radius: float, shape: tuple[int, ...], norm: Norm, purpose: int, k: int = 0, samples: int = 1
 ) -> Tensor:
     """Uniform noise in the ball, not yet cut by the box: float32 [samples · N, *shape], draw-major.
 

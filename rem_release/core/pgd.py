@@ -25,8 +25,8 @@ def feature_distance(features: Tensor, targets: Tensor) -> Tensor:
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """Hold a model still while inputs are optimised: eval mode, no parameter gradients; restored on leaving."""
+def frozen_in_eval_mode(model: nn.Module) -> Iterator[nn.Module]:
+    """A model in eval mode without parameter gradients, while inputs are optimised; restored on leaving."""
     training = [module.training for module in model.modules()]
     learning = [parameter.requires_grad for parameter in model.parameters()]
     try:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rem_release.core.draws import Draws, Purpose
 from rem_release.core.levels import add_quantised, round_to_levels
 from rem_release.core.norms import project
-from rem_release.core.pgd import frozen, input_gradient, pgd
+from rem_release.core.pgd import frozen_in_eval_mode, input_gradient, pgd
 from rem_release.core.resampling import DRAW, Resampling, resample
 
 
@@ -63,7 +63,7 @@ def min_max_noise(
     shape, resolution = tuple(images.shape[1:]), images.shape[-1]
     delta_u = project(draws.within(noise.rho_u, shape, Purpose.NOISE_START), images, noise.rho_u)
     labels_J = labels.repeat(noise.J)
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         for k in range(noise.K_u):
             t = DRAW[noise.transform](draws.keys(Purpose.TRANSFORM, k, noise.J), resolution)
             delta_u.requires_grad_()
@@ -93,7 +93,7 @@ def generator_loss(
     protected = add_quantised(images, delta_u, route)
     t = DRAW[noise.transform](draws.keys(Purpose.OUTER_TRANSFORM), images.shape[-1])
     transformed = resample(protected, t)
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         shape = tuple(images.shape[1:])
         start = draws.within(noise.rho_a, shape, Purpose.OUTER_ADVERSARY_START) if noise.rho_a else None
         delta_a = _adversary(model, transformed, labels, noise, start, "pgd")

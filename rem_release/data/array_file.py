@@ -20,7 +20,7 @@ from rem_release.errors import InputError, RemReleaseError
 _PIECE = 2**24
 """bytes that a checksum reads at once, and that go to a GPU at once"""
 _SHARE_OF_GPU = 0.4
-"""of its free memory for the pictures; the rest is for the network and its batches"""
+"""of its free memory for the images; the rest is for the network and its batches"""
 
 
 class ArrayFile:
@@ -103,7 +103,7 @@ class ArrayFile:
 
 
 class TemporaryImages:
-    """Pictures on the working grid that are written once, to a file that has no name and goes with its last reader.
+    """Images on the working grid that are written once, to a file that has no name and goes with its last reader.
 
     Args:
         shape: (N, 3, R, R).
@@ -127,7 +127,7 @@ class TemporaryImages:
 
 
 class StoredImages:
-    """Pictures on the working grid that stay on disk, indexed like a tensor uint8 [n, 3, R, R].
+    """Images on the working grid that stay on disk, indexed like a tensor uint8 [n, 3, R, R].
 
     Args:
         file: uint8 [N, 3, R, R].
@@ -151,7 +151,7 @@ class StoredImages:
         return near
 
     def crc32(self) -> int:
-        """Checksum of the file up to the last of these pictures."""
+        """Checksum of the file up to the last of these images."""
         return self._file.crc32(int(self._rows.max()) + 1)
 
     def __getitem__(self, indices: Tensor) -> Tensor:
@@ -159,14 +159,14 @@ class StoredImages:
         return torch.from_numpy(self._file.read(rows.numpy())).to(indices.device)
 
     def subset(self, indices: Tensor) -> "StoredImages":
-        """Some of the pictures, int64 [m]; nothing is read."""
+        """Some of the images, int64 [m]; nothing is read."""
         return StoredImages(self._file, self._rows[indices])
 
 
-def bring_near(images: Tensor | StoredImages, device: torch.device) -> Tensor | StoredImages:
-    """Bring pictures to the device.
+def to_device(images: Tensor | StoredImages, device: torch.device) -> Tensor | StoredImages:
+    """Bring images to the device.
 
-    Pictures on disk stay there, and are read batch by batch, where the device is a CPU, whose system keeps what it has
+    Images on disk stay there, and are read batch by batch, where the device is a CPU, whose system keeps what it has
     room for, or where they would take too much of a GPU's free memory.
     """
     return images.to(device) if isinstance(images, Tensor) or _fits(images, device) else images
@@ -195,6 +195,6 @@ def require_temporary(size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise RemReleaseError(
-            f"pictures need {size / 1e9:.2f} GB in the temporary folder {folder}, and {free / 1e9:.2f} GB are free "
+            f"images need {size / 1e9:.2f} GB in the temporary folder {folder}, and {free / 1e9:.2f} GB are free "
             "there; make room, or name another folder in the environment variable TMPDIR"
         )

@@ -1,6 +1,6 @@
 """Work spread over threads, results in order, and only a few of them in memory.
 
-Threads, not processes: Pillow, numpy and scipy decode, encode and measure pictures without holding Python's lock.
+Threads, not processes: Pillow, numpy and scipy decode, encode and measure images without holding Python's lock.
 """
 
 import threading
@@ -10,13 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from os import cpu_count
 from typing import TypeVar
 
-_MOST_THREADS = 16
-_MOST_PIXELS = 48_000_000
-"""of all pictures together that are worked on, or done and not taken yet; a larger one is alone"""
+_MAX_THREADS = 16
+_MAX_PIXELS = 48_000_000
+"""of all images together that are worked on, or done and not taken yet; a larger one is alone"""
 _BYTES_A_PIXEL = 34
 """that working on it takes"""
-_KEPT_A_PIXEL, _MOST_KEPT = 5, 110_000_000
-"""bytes that each thread keeps for the next picture, of the largest one's pixels, and at most; both were measured on
+_KEPT_A_PIXEL, _MAX_KEPT = 5, 120_000_000
+"""bytes that each thread keeps for the next image, of the largest one's pixels, and at most; both were measured on
 JPEG of 24 and 80 megapixels with 2 and with 16 threads"""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,20 +24,20 @@ Result = TypeVar("Result")
 
 def thread_count() -> int:
     """Threads that work is spread over."""
-    return min(_MOST_THREADS, cpu_count() or 1)
+    return min(_MAX_THREADS, cpu_count() or 1)
 
 
 def memory_in_flight(largest: int) -> int:
-    """Bytes that pictures of so many pixels take while they are worked on, as many as there may be at once."""
+    """Bytes that images of so many pixels take while they are worked on, as many as there may be at once."""
     threads = thread_count()
-    in_flight = max(largest, min(_MOST_PIXELS, threads * largest))
-    return _BYTES_A_PIXEL * in_flight + threads * min(_MOST_KEPT, _KEPT_A_PIXEL * largest)
+    in_flight = max(largest, min(_MAX_PIXELS, threads * largest))
+    return _BYTES_A_PIXEL * in_flight + threads * min(_MAX_KEPT, _KEPT_A_PIXEL * largest)
 
 
 def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
     """Yield work(item) in the order of the items, computed by threads that run at most two items each ahead.
 
-    Work on a large picture calls `take_room` first, and waits there while too many pixels are in flight. An exception
+    Work on a large image calls `take_room` first, and waits there while too many pixels are in flight. An exception
     of `work` comes out at its own place. With one thread the items are worked on in order, too.
     """
     threads = threads or thread_count()
@@ -92,7 +92,7 @@ class _Room:
     def take(self, number: int, pixels: int) -> None:
         with self._changed:
             if number in self._held:
-                self._held[number] += pixels  # a second picture of the item, which has begun and does not wait
+                self._held[number] += pixels  # a second image of the item, which has begun and does not wait
             if number < self._next or number in self._passed:
                 return
             self._changed.wait_for(lambda: self._closed or (self._next == number and self._fits(pixels)))
@@ -117,7 +117,7 @@ class _Room:
             self._changed.notify_all()
 
     def _fits(self, pixels: int) -> bool:
-        return not self._held or sum(self._held.values()) + pixels <= _MOST_PIXELS
+        return not self._held or sum(self._held.values()) + pixels <= _MAX_PIXELS
 
     def _pass_on(self, number: int) -> None:
         if number >= self._next:

@@ -1,4 +1,4 @@
-"""The noise of every picture on the working grid, on disk, in whole levels: what a killed command goes on from."""
+"""The noise of every image on the working grid, on disk, in whole levels: what a killed command goes on from."""
 
 import json
 import zlib
@@ -21,26 +21,26 @@ class NoiseStore:
 
     Args:
         path: the file.
-        pictures: U.
+        images: U.
         resolution: R.
         fingerprint: what the noise belongs to; a store of anything else is started afresh.
         warn: told why noise that was there is made again.
-        order: int64 [U], the pictures in the order in which their noise is made; None for their own.
+        order: int64 [U], the images in the order in which their noise is made; None for their own.
     """
 
     def __init__(
         self,
         path: Path,
-        pictures: int,
+        images: int,
         resolution: int,
         fingerprint: str,
         warn: Warn,
         order: np.ndarray | None = None,
     ) -> None:
-        self._place = np.arange(pictures) if order is None else np.argsort(order)
+        self._place = np.arange(images) if order is None else np.argsort(order)
         self._progress = path.with_suffix(".json")
         self._fingerprint = fingerprint
-        shape = (pictures, 3, resolution, resolution)
+        shape = (images, 3, resolution, resolution)
         self.done, self._crc32 = self._read_progress()
         if self.done and not self._is_sound(path, shape):
             warn(f"{path} is damaged (its bytes do not fit their checksum); its noise is made again")
@@ -64,7 +64,7 @@ class NoiseStore:
     def write(self, start: int, levels: Tensor) -> None:
         """Store noise from place `start` of the order on, int8 [n, 3, R, R]; on return it survives a kill."""
         if start != self.done:
-            raise ValueError(f"noise of picture {start} comes after that of {self.done} pictures")
+            raise ValueError(f"noise of image {start} comes after that of {self.done} images")
         self._file.write(start, levels.numpy())
         self._file.flush()
         self._crc32 = zlib.crc32(levels.contiguous().numpy().data, self._crc32)
@@ -73,5 +73,5 @@ class NoiseStore:
         write_atomically(self._progress, json.dumps(progress).encode())
 
     def read(self, index: int) -> Tensor:
-        """The noise of one picture: int8 [3, R, R]."""
+        """The noise of one image: int8 [3, R, R]."""
         return torch.from_numpy(self._file.read(self._place[[index]])[0])

@@ -95,7 +95,7 @@ class ShardWriter:
         folder: the release folder.
         split: name of the split, such as `train`.
         features: the released columns in order, see `released_features`.
-        image_column: the column that holds the pictures.
+        image_column: the column that holds the images.
         max_shard_bytes: a shard is closed once it holds that much.
         max_row_group_bytes: a row group is closed once it holds that much; this bounds the memory that is needed.
         subfolder: where in the release folder the shards go.
@@ -129,7 +129,7 @@ class ShardWriter:
         self._others = [name for name in self._schema.names if name != image_column]
         self._limits = (max_shard_bytes, min(max_row_group_bytes, max_shard_bytes))
         self._on_shard = on_shard
-        self._parts = [partial_shard(folder, split, index, subfolder) for index in range(len(finished))]
+        self._shards = [partial_shard(folder, split, index, subfolder) for index in range(len(finished))]
         self._writer: pq.ParquetWriter | None = None
         self._shard_bytes = 0
         self._pending: list[tuple[bytes, pa.Table]] = []
@@ -137,14 +137,14 @@ class ShardWriter:
         self._rows = self._rows_before = first_row + sum(finished)
         self.files: list[Path] = []
         self._folder.mkdir(parents=True, exist_ok=True)
-        for stale in set(self._folder.glob(f".{split}-*.partial")) - set(self._parts):
+        for stale in set(self._folder.glob(f".{split}-*.partial")) - set(self._shards):
             stale.unlink()
 
     def write(self, pngs: Sequence[bytes], columns: pa.Table) -> None:
         """Append rows.
 
         Args:
-            pngs: encoded pictures, one a row.
+            pngs: encoded images, one a row.
             columns: the other columns of the same rows, see `released_columns`.
 
         Raises:
@@ -166,13 +166,13 @@ class ShardWriter:
     def _write_row_group(self) -> None:
         """Write the pending rows as one row group; begin a shard before it, or end one after it, as the limit says."""
         if self._writer is None:
-            self._parts.append(self._folder / _partial_name(self._split, len(self._parts)))
+            self._shards.append(self._folder / _partial_name(self._split, len(self._shards)))
             self._writer = pq.ParquetWriter(
-                self._parts[-1],
+                self._shards[-1],
                 self._schema,
                 compression="snappy",
                 use_dictionary=self._others,
-                write_statistics=self._others,  # the statistics of the image column would be whole pictures
+                write_statistics=self._others,  # the statistics of the image column would be whole images
             )
         table = self._assemble()
         self._writer.write_table(table, row_group_size=max(1, len(table)))
@@ -197,7 +197,7 @@ class ShardWriter:
         if self._writer is not None:
             self._writer.close()
             if self._on_shard:
-                self._on_shard(self._parts[-1], self._rows - self._rows_before)
+                self._on_shard(self._shards[-1], self._rows - self._rows_before)
         self._writer, self._shard_bytes, self._rows_before = None, 0, self._rows
 
     def close(self) -> list[Path]:
@@ -209,10 +209,10 @@ class ShardWriter:
         if self._pending:
             self._write_row_group()
         self._end_shard()
-        count = len(self._parts)
-        for index, part in enumerate(self._parts):
-            self.files.append(part.replace(self._folder / f"{self._split}-{index:05d}-of-{count:05d}.parquet"))
-        self._parts = []
+        count = len(self._shards)
+        for index, shard in enumerate(self._shards):
+            self.files.append(shard.replace(self._folder / f"{self._split}-{index:05d}-of-{count:05d}.parquet"))
+        self._shards = []
         return self.files
 
     def __enter__(self) -> Self:
@@ -224,12 +224,12 @@ class ShardWriter:
         if kind is None:
             self.close()
             return
-        unfinished = self._parts[-1:] if self._writer is not None else []
+        unfinished = self._shards[-1:] if self._writer is not None else []
         if self._writer is not None:
             self._writer.close()
-        for part in unfinished if self._on_shard else self._parts:
-            part.unlink(missing_ok=True)
-        self._writer, self._parts, self._pending = None, [], []
+        for shard in unfinished if self._on_shard else self._shards:
+            shard.unlink(missing_ok=True)
+        self._writer, self._shards, self._pending = None, [], []
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def iterate_rows(
     Args:
         paths: the shards in order.
         columns: other columns to read; None reads all of them.
-        image_column: the column of pictures.
+        image_column: the column of images.
 
     Raises:
         VerificationError: a file is damaged, or lacks a column; the message names it.
@@ -279,5 +279,5 @@ def _choose_columns(schema: pa.Schema, path: Path, columns: Sequence[str] | None
     if missing:
         raise VerificationError(f"{path.name} lacks the columns {missing}; it has {schema.names}")
     if not pa.types.is_struct(schema.field(image_column).type):
-        raise VerificationError(f"{path.name}: column {image_column!r} does not hold pictures")
+        raise VerificationError(f"{path.name}: column {image_column!r} does not hold images")
     return list(dict.fromkeys(wanted))

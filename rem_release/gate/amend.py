@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rem_release.errors import VerificationError
 from rem_release.gate.columns import require_columns
-from rem_release.release.apart import check_files_apart
 from rem_release.release.clean_source import OPTION
 from rem_release.release.clean_split import open_clean_split, remove_clean_split, write_clean_split
 from rem_release.release.documents import CARD, find_certificate, read_facts, write_documents
 from rem_release.release.owner import apply_card_fields, read_card_fields
 from rem_release.release.run_folder import RunFolder
+from rem_release.release.separate import check_files_separate
 
 
 def amend_release(
@@ -30,7 +30,7 @@ def amend_release(
         release: its release, or a copy of it.
         fields: `KEY=VALUE` of the card.
         file: the same as YAML.
-        clean_split: the split that goes out without noise, `NAME` or `NAME=SOURCE`; None: none goes out.
+        clean_split: the split that is published without noise, `NAME` or `NAME=SOURCE`; None: none is published.
         clean: the originals, where they are not where the run remembers them.
         kept: columns that the owner lets pass by name (--keep-column), which the card lists: these and no others.
 
@@ -52,7 +52,7 @@ def amend_release(
     amended = facts.model_copy(update={"owner": apply_card_fields(facts.owner, changes), "kept_columns": listed})
     if clean_split is not None:
         source = open_clean_split(run, amended, clean_split, clean)
-        check_files_apart(run.path, source, f"{OPTION} {clean_split}")
+        check_files_separate(run.path, source, f"{OPTION} {clean_split}")
         amended = write_clean_split(release, amended, source)
     elif amended.clean_split is not None:
         amended = remove_clean_split(release, amended)

@@ -13,7 +13,7 @@ from rem_release.verification.report import Check, Faults
 
 
 def check_audit_figures(release: Path, facts: Facts, audit: Certificate | None, curves: Path) -> Check:
-    """Whether the figures of the audit are, pixel for pixel, what it draws from its certificate and its curves.
+    """Whether the figures of the audit are, pixel for pixel, what it plots from its certificate and its curves.
 
     Args:
         release: the folder; its files have been verified.
@@ -21,7 +21,7 @@ def check_audit_figures(release: Path, facts: Facts, audit: Certificate | None, 
         audit: the certificate of the release.
         curves: RUN/audit/curves.json.
     """
-    mend = f"draw them again: rem-release audit {curves.parent.parent} --resume, with the options of that audit"
+    mend = f"plot them again: rem-release audit {curves.parent.parent} --resume, with the options of that audit"
     name, stated = "audit figures", {figure for figure in AUDIT_FIGURES if figure in facts.files}
     if audit is None:
         words = "an audit's figures without its certificate; audit again"
@@ -29,16 +29,16 @@ def check_audit_figures(release: Path, facts: Facts, audit: Certificate | None, 
     from rem_release.audit.report.figures import card_figures  # matplotlib takes a second
 
     try:
-        drawn = card_figures(audit, read_curves(curves))
+        plotted = card_figures(audit, read_curves(curves))
     except VerificationError as error:
         return Check(name, False, f"they cannot be compared with what was found: {error}; {mend}")
     faults = Faults()
-    for figure in sorted(stated ^ set(drawn)):
+    for figure in sorted(stated ^ set(plotted)):
         faults.add(f"{figure} {'is not one of this audit' if figure in stated else 'is missing'}; {mend}")
-    for figure in sorted(stated & set(drawn)):
-        if not _shows(release / figure, drawn[figure]):
-            faults.add(f"{figure} is not what the audit draws from its certificate and {curves.name}; {mend}")
-    return faults.conclude(name, f"{len(stated)} figures, each as the audit draws it from its certificate and curves")
+    for figure in sorted(stated & set(plotted)):
+        if not _shows(release / figure, plotted[figure]):
+            faults.add(f"{figure} is not what the audit plots from its certificate and {curves.name}; {mend}")
+    return faults.conclude(name, f"{len(stated)} figures, each as the audit plots it from its certificate and curves")
 
 
 def _shows(path: Path, png: bytes) -> bool:

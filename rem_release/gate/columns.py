@@ -1,4 +1,4 @@
-"""The scan of what stands beside the pictures: columns and class names that lead to an original, or show it."""
+"""The scan of what stands beside the images: columns and class names that lead to an original, or show it."""
 
 import re
 from collections import Counter
@@ -10,17 +10,17 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from rem_release.data.leaks.hidden_pictures import MOST_NUMBERS, is_plain
+from rem_release.data.leaks.hidden_images import MAX_NUMBERS, is_plain
 from rem_release.errors import InputError
 from rem_release.gate import values
-from rem_release.gate.room import find_excess, read_batches
+from rem_release.gate.excess import find_excess, read_batches
 from rem_release.release.facts import Facts
 from rem_release.release.schema import read_features
 from rem_release.verification.report import Check, Faults
 
-_MOST = 0.5
+_MAJORITY = 0.5
 _DIFFERENT = 0.9
-_LEAST_NAMES = 8
+_MIN_NAMES = 8
 _REMEMBERED = 10_000
 _TOLD_APART = (values.NUMBERED_NAME, values.SPACED_NAME, values.REFERENCE)
 """Kinds that a column holds only where its values differ from row to row."""
@@ -46,7 +46,7 @@ class _Scan:
     seen: dict[str, _Seen] = field(default_factory=dict)
     different: dict[str, set[int]] = field(default_factory=dict)
     """kind -> hashes of the values that could be of it, the first ten thousand"""
-    last_parts: set[int] = field(default_factory=set)
+    last_names: set[int] = field(default_factory=set)
     """of paths with spaces"""
 
     def take(self, value: Any, where: str) -> None:
@@ -62,7 +62,7 @@ class _Scan:
             if kind in _TOLD_APART and len(names := self.different.setdefault(kind, set())) < _REMEMBERED:
                 names.add(hash(repr(value)))
                 if kind == values.SPACED_NAME:
-                    self.last_parts.add(hash(values.read_last_part(str(value))))
+                    self.last_names.add(hash(values.read_last_name(str(value))))
 
     def conclude(self) -> dict[str, _Seen]:
         """What the column holds: of kinds that a few values do not prove, those of most values."""
@@ -70,21 +70,21 @@ class _Scan:
 
     def _counts(self, kind: str, rows: int) -> bool:
         if kind in (values.CHECKSUM, values.RELATIVE_PATH):
-            return rows >= _MOST * self.count
+            return rows >= _MAJORITY * self.count
         if kind in _TOLD_APART:
             # `train/0017` in most rows, and nearly always another one: M/F and benign/malignant repeat themselves
             differ = len(self.different[kind]) >= _DIFFERENT * min(rows, _REMEMBERED)
-            is_measure = kind == values.SPACED_NAME and len(self.last_parts) < _LEAST_NAMES  # `5 mg/ml`
-            return rows >= max(_LEAST_NAMES, _MOST * self.count) and differ and not is_measure
+            is_measure = kind == values.SPACED_NAME and len(self.last_names) < _MIN_NAMES  # `5 mg/ml`
+            return rows >= max(_MIN_NAMES, _MAJORITY * self.count) and differ and not is_measure
         return True
 
 
 def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Check]:
-    """Look for what should not go out in the columns beside the pictures, and in the names of classes.
+    """Look for what should not be published in the columns beside the images, and in the names of classes.
 
     Named and refused are paths, file names and addresses; camera data (EXIF); embeddings, also spread over columns;
     checksums; other encoded data; by their names, small copies, and sources that differ from row to row; and columns
-    that say too much, see `data.row_room`. The owner can let them pass with `kept`. Pictures are refused in any case.
+    that say too much, see `data.row_capacity`. The owner can let them pass with `kept`. Images are refused in any case.
     Names and types are looked at by `gate.words`.
 
     Args:
@@ -93,7 +93,7 @@ def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Ch
         kept: columns that the owner lets pass (--keep-column).
 
     Raises:
-        InputError: `kept` names no column beside the pictures.
+        InputError: `kept` names no column beside the images.
     """
     data = facts.data
     require_columns(facts, kept)
@@ -111,7 +111,7 @@ def check_columns(release: Path, facts: Facts, kept: Collection[str]) -> list[Ch
             faults.add(fault)
     for fault in too_much:
         faults.add(fault)
-    words = f"{len(others)} columns beside the pictures hold nothing that leads to an original"
+    words = f"{len(others)} columns beside the images hold nothing that leads to an original"
     passing += [f"column {name}" for name in others if name in kept and name not in found]
     if passing:
         words = f"kept by the owner's choice: {'; '.join(passing)}"
@@ -122,12 +122,12 @@ def require_columns(facts: Facts, kept: Collection[str]) -> None:
     """Refuse to keep what is not there.
 
     Raises:
-        InputError: `kept` names no column beside the pictures.
+        InputError: `kept` names no column beside the images.
     """
     others = _list_others(facts)
     if unknown := [name for name in kept if name not in others]:
         there = ", ".join(others) or "none"
-        raise InputError(f"--keep-column {unknown[0]}: no such column beside the pictures; there are: {there}")
+        raise InputError(f"--keep-column {unknown[0]}: no such column beside the images; there are: {there}")
 
 
 def _list_others(facts: Facts) -> list[str]:
@@ -138,7 +138,7 @@ def _judge(name: str, seen: dict[str, _Seen], kept: Collection[str], passing: li
     """The faults of one column; what the owner keeps goes to `passing` instead."""
     for kind, one in seen.items():
         words = f"column {name} holds {kind}{one.where}: {one.excerpt}"
-        if kind == values.PICTURE:
+        if kind == values.IMAGE:
             yield f"{words}; protect again with --drop-column {name}"
         elif name in kept:
             passing.append(f"column {name} ({kind})")
@@ -156,7 +156,7 @@ def _scan_columns(
         if name != label and (kind := values.read_name(name)):
             found[name][kind] = _Seen(0, ", by its name", values.excerpt(name))
         if not is_plain(features[name]):
-            found[name][values.PICTURE] = _Seen(0, ", or could", f"it is {type(features[name]).__name__}")
+            found[name][values.IMAGE] = _Seen(0, ", or could", f"it is {type(features[name]).__name__}")
     for names, kind in _spread_numbers(features, [name for name in others if name != label]):
         for name in names:
             found[name][kind] = _Seen(0, "", f"{len(names)} columns of numbers, {names[0]} to {names[-1]}")
@@ -177,7 +177,7 @@ def _can_tell(name: str, feature: Any) -> bool:
 
 
 def _read_columns(release: Path, facts: Facts, names: list[str]) -> dict[str, dict[str, _Seen]]:
-    """Stream some columns of all shards, the pictures left where they are."""
+    """Stream some columns of all shards, the images left where they are."""
     scans = {name: _Scan(values.may_refer(name)) for name in names}
     for batch, places in read_batches(release, facts, names):
         for name, scan in scans.items():
@@ -191,9 +191,9 @@ def _spread_numbers(features: datasets.Features, names: list[str]) -> Iterator[t
     numeric = [name for name in names if isinstance(features[name], datasets.Value) and _is_number(features[name])]
     stems = Counter(re.sub(r"\d+", "0", name) for name in numeric)
     for stem, count in stems.items():
-        if stem.count("0") and count >= values.LEAST_NUMBERS:
+        if stem.count("0") and count >= values.MIN_NUMBERS:
             group = [name for name in numeric if re.sub(r"\d+", "0", name) == stem]
-            yield group, values.PICTURE if count > MOST_NUMBERS else values.NUMBERS
+            yield group, values.IMAGE if count > MAX_NUMBERS else values.NUMBERS
 
 
 def _is_number(feature: datasets.Value) -> bool:
@@ -201,14 +201,14 @@ def _is_number(feature: datasets.Value) -> bool:
 
 
 def _check_classes(facts: Facts, kept: Collection[str]) -> Check:
-    """Names of classes are text like any other: paths and checksums of pictures make bad classes."""
+    """Names of classes are text like any other: paths and checksums of images make bad classes."""
     label = facts.data.label_column
     feature = read_features(facts.data.features).get(label)
     names = dict.fromkeys([*facts.data.classes, *(feature.names if isinstance(feature, datasets.ClassLabel) else [])])
     faults = Faults()
     for kind, seen in _scan_names(list(names), "").items():
         words = f"a class is named like {kind}: {seen.excerpt}; rename the classes and protect again"
-        if kind == values.PICTURE:
+        if kind == values.IMAGE:
             faults.add(words)
         elif label not in kept:
             faults.add(f"{words}, or push with --keep-column {label}")

@@ -20,7 +20,7 @@ CONVERTED = "refs/convert/"
 def check_converted(hub: Hub, published: Published, judged: Collection[str], known: set[str], folder: Path) -> Check:
     """Whether every file of the converted data is a file of a known release, or holds nothing but rows of known ones.
 
-    The Hub may write the files anew. Then every row must be a row of a release, byte by byte its picture and equal its
+    The Hub may write the files anew. Then every row must be a row of a release, byte by byte its image and equal its
     other values; the sha256 of such a file is added to `known`.
 
     Args:
@@ -84,8 +84,8 @@ def _read_rows(path: Path, image_column: str) -> Iterator[bytes]:
     """For each row a digest of all that it says.
 
     Raises:
-        VerificationError: the file is damaged, or has no such column of pictures.
+        VerificationError: the file is damaged, or has no such column of images.
     """
     for row in iterate_rows([path], None, image_column):
-        picture = hashlib.sha256(row.png or b"").hexdigest()
-        yield hashlib.sha256(repr((picture, row.path, sorted(row.columns.items()))).encode()).digest()
+        image = hashlib.sha256(row.png or b"").hexdigest()
+        yield hashlib.sha256(repr((image, row.path, sorted(row.columns.items()))).encode()).digest()

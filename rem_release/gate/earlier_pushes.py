@@ -1,7 +1,7 @@
-"""What this run has published before: its receipts, and which pictures went out in which form.
+"""What this run has published before: its receipts, and which images were published in which form.
 
-`private/push.json` holds every receipt, the newest last; `private/published-<digest>.parquet` the pictures of each.
-Both outlive `protect --overwrite`, as what is out stays out. Not seen: pictures that other runs published, and
+`private/push.json` holds every receipt, the newest last; `private/published-<digest>.parquet` the images of each.
+Both outlive `protect --overwrite`, as what is out stays out. Not seen: images that other runs published, and
 originals that were shrunk to another size in between.
 """
 
@@ -25,11 +25,11 @@ from rem_release.verification.report import Check, Faults
 
 _NAME = "earlier pushes"
 _ADVICE = (
-    "two versions of a picture average the noise away. Publish the bytes that are out, or first delete that repository "
+    "two versions of an image average the noise away. Publish the same bytes again, or first delete that repository "
     "there and then its entry in {}"
 )
 _COLUMNS = ("clean_sha256", "released_sha256")
-Picture = tuple[str, str]
+ImageHashes = tuple[str, str]
 """(hash of the original's pixels, sha256 of the released file)"""
 
 
@@ -44,7 +44,7 @@ def read_receipts(run: RunFolder) -> list[dict[str, Any]]:
     document = run.read_json(run.receipt)
     receipts = document.get("pushes", [document]) if isinstance(document, dict) else None
     if not isinstance(receipts, list) or not all(_is_receipt(one) for one in receipts):
-        raise InputError(f"{run.receipt} is damaged: it is no list of pushes; restore it, it says what is out")
+        raise InputError(f"{run.receipt} is damaged: it is not a list of pushes; restore it, it says what is published")
     return receipts
 
 
@@ -70,8 +70,8 @@ def read_source(run: RunFolder) -> str | None:
     return source.get("source") if isinstance(source, dict) else None
 
 
-def keep_pictures(run: RunFolder, release: Path, facts: Facts) -> None:
-    """Note which pictures are about to go out, beside those that went out with the same data before.
+def keep_images(run: RunFolder, release: Path, facts: Facts) -> None:
+    """Note which images are about to be published, beside those that were published with the same data before.
 
     Args:
         run: the run; without its record of rows nothing is noted.
@@ -84,12 +84,12 @@ def keep_pictures(run: RunFolder, release: Path, facts: Facts) -> None:
     if not run.rows.is_file():
         return
     path = run.published(facts.digest)
-    pictures = sorted({*(_read_pictures(path) or []), *_list_pictures(run, release, facts)})
+    images = sorted({*(_read_images(path) or []), *_list_images(run, release, facts)})
     with written_atomically(path) as temporary:
-        pq.write_table(pa.table([pa.array(values) for values in zip(*pictures, strict=True)], _COLUMNS), temporary)
+        pq.write_table(pa.table([pa.array(values) for values in zip(*images, strict=True)], _COLUMNS), temporary)
 
 
-def _read_pictures(path: Path) -> list[Picture] | None:
+def _read_images(path: Path) -> list[ImageHashes] | None:
     """What a push noted; None where it noted nothing.
 
     Raises:
@@ -100,12 +100,14 @@ def _read_pictures(path: Path) -> list[Picture] | None:
     try:
         columns = [pq.read_table(path, columns=[name]).column(0).to_pylist() for name in _COLUMNS]
     except (pa.ArrowException, OSError, KeyError, IndexError) as error:
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}; restore it, it says what is out") from None
+        raise InputError(
+            f"{path} is damaged: {str(error).splitlines()[0]}; restore it, it says what is published"
+        ) from None
     return list(zip(*columns, strict=True))
 
 
-def _list_pictures(run: RunFolder, release: Path, facts: Facts) -> Iterator[Picture]:
-    """The pictures of a release, those of a clean split included, which are their own originals."""
+def _list_images(run: RunFolder, release: Path, facts: Facts) -> Iterator[ImageHashes]:
+    """The images of a release, those of a clean split included, which are their own originals."""
     column = facts.data.image_column
     records = read_row_map(run.rows)
     if len(records) != facts.data.images:
@@ -120,10 +122,10 @@ def _list_pictures(run: RunFolder, release: Path, facts: Facts) -> Iterator[Pict
 
 
 def check_earlier_pushes(run: RunFolder, release: Path, facts: Facts, url: str) -> Check:
-    """Whether this run has published one of these pictures in another form, and in another repository.
+    """Whether this run has published one of these images in another form, and in another repository.
 
     The repository that is pushed to is looked at itself, by `check_second_noise`. Where a receipt does not say which
-    pictures it is about, another release of the same source counts as one of the same pictures.
+    images it is about, another release of the same source counts as one of the same images.
 
     Args:
         run: the run.
@@ -138,24 +140,24 @@ def check_earlier_pushes(run: RunFolder, release: Path, facts: Facts, url: str) 
     if not latest:
         return Check(_NAME, True, "this run has published nothing elsewhere")
     try:
-        mine = set(_list_pictures(run, release, facts)) if run.rows.is_file() else None
+        mine = set(_list_images(run, release, facts)) if run.rows.is_file() else None
     except BadImage as error:
-        return Check(_NAME, False, f"a picture of the clean split cannot be read: {error}")
+        return Check(_NAME, False, f"an image of the clean split cannot be read: {error}")
     faults, unknown = Faults(), []
     for receipt in latest.values():
         where = f"{receipt['url']} (digest {receipt['digest'][:12]})"
-        theirs = _read_pictures(run.published(receipt["digest"]))
+        theirs = _read_images(run.published(receipt["digest"]))
         if mine is not None and theirs is not None:
             if count := _count_other_forms(mine, theirs):
-                faults.add(f"{count} of these pictures are out in another form, or were being sent, at {where}")
+                faults.add(f"{count} of these images are published in another form, or were being sent, at {where}")
         elif receipt["digest"] != facts.digest and receipt.get("source") in (None, ""):
             unknown.append(where)
         elif receipt["digest"] != facts.digest and receipt["source"] == read_source(run):
-            faults.add(f"{where} holds another release of the same source, and its pictures are not on record")
+            faults.add(f"{where} holds another release of the same source, and its images are not on record")
     return _conclude(faults, unknown, len(latest), run.receipt)
 
 
-def _count_other_forms(mine: set[Picture], theirs: Iterable[Picture]) -> int:
+def _count_other_forms(mine: set[ImageHashes], theirs: Iterable[ImageHashes]) -> int:
     """How many originals are among both, released otherwise."""
     originals = {clean for clean, _ in mine}
     return len({clean for clean, released in theirs if clean in originals and (clean, released) not in mine})
@@ -163,6 +165,8 @@ def _count_other_forms(mine: set[Picture], theirs: Iterable[Picture]) -> int:
 
 def _conclude(faults: Faults, unknown: list[str], places: int, record: Path) -> Check:
     if not faults.count and unknown:
-        return Check(_NAME, None, f"{'; '.join(unknown)}: nobody noted which pictures went out, nor their source")
-    check = faults.conclude(_NAME, f"none of these pictures is out in another form at {places} other places")
+        return Check(
+            _NAME, None, f"{'; '.join(unknown)}: it is not on record which images were published, nor their source"
+        )
+    check = faults.conclude(_NAME, f"none of these images is published in another form at {places} other places")
     return check if check.passed else Check(_NAME, False, f"{check.detail}; {_ADVICE.format(record)}")

@@ -34,7 +34,7 @@ from rem_release.verification.report import Check, Faults
 _REQUESTS = "refs/pr/"
 _SHOWN = 5
 _TEXTS = (".md", ".txt", ".rst", ".py", ".yaml", ".yml", ".toml", ".gitattributes", ".gitignore")
-_MOST_BYTES = 100_000
+_MAX_BYTES = 100_000
 _NEW_NAME = "push to a new name: what was uploaded once stays in the history of the repository"
 _CLOSE = "close the pull request and have its ref removed, or push to a new name"
 
@@ -67,19 +67,19 @@ def read_history(hub: Hub, manifest: Manifest, folder: Path) -> tuple[list[Check
     cure = _CLOSE if reader.strange and all(_is_request(ref) for ref in reader.strange) else _NEW_NAME
     converted = check_converted(hub, published, reader.judged, known, folder)
     checks = [
-        _advise(commits, reader.may_show_pictures, cure),
+        _advise(commits, reader.may_show_images, cure),
         _advise(converted, True, _NEW_NAME),
         _advise(_check_objects(hub, known), True, _NEW_NAME),
     ]
     return checks, published
 
 
-def _advise(check: Check, may_show_pictures: bool, cure: str) -> Check:
-    """The check with what to do: what holds no pictures is somebody else's, and a new name will do."""
+def _advise(check: Check, may_show_images: bool, cure: str) -> Check:
+    """The check with what to do: what holds no images is somebody else's, and a new name will do."""
     if check.passed:
         return check
-    ours = f"if that shows pictures of this release, clean or with other noise, {DELETE}; else "
-    return replace(check, detail=f"{check.detail}; {ours if may_show_pictures else ''}{cure}")
+    ours = f"if that shows images of this release, clean or with other noise, {DELETE}; else "
+    return replace(check, detail=f"{check.detail}; {ours if may_show_images else ''}{cure}")
 
 
 def _is_request(ref: str) -> bool:
@@ -94,8 +94,8 @@ class _Reader:
         self.sha256: set[str] = set()
         self.strange: set[str] = set()
         """refs with something wrong behind them"""
-        self.may_show_pictures = False
-        """whether anything that is wrong could be a picture"""
+        self.may_show_images = False
+        """whether anything that is wrong could be an image"""
         self._hub = hub
         self._folder = folder
         self._own = HubFiles(hub, folder)
@@ -145,7 +145,7 @@ class _Reader:
         faults = self._compare(commit, tree, facts)
         if not faults and not self._is_marked(commit, facts) and contents not in self._proven:
             self._suspect(tree.values())
-            return ["it does not bear the marker of a push of rem-release"]
+            return ["it does not have the marker of a push of rem-release"]
         if not faults:
             self._proven.add(contents)
             self._note(commit, tree, facts, published)
@@ -180,10 +180,10 @@ class _Reader:
         return faults
 
     def _suspect(self, files: Iterable[RemoteFile]) -> None:
-        """Note whether one of these could show a picture: all but short texts could."""
+        """Note whether one of these could show an image: all but short texts could."""
         for file in files:
-            is_text = file.name.endswith(_TEXTS) and file.sha256 is None and file.size <= _MOST_BYTES
-            self.may_show_pictures |= not is_text
+            is_text = file.name.endswith(_TEXTS) and file.sha256 is None and file.size <= _MAX_BYTES
+            self.may_show_images |= not is_text
 
     def _hash(self, commit: RemoteCommit, file: RemoteFile) -> str:
         if file.git_sha1 not in self._hashes:

@@ -43,7 +43,7 @@ def check_policy(release: Path, facts: Facts, allow_uncertified: bool) -> Check:
 def check_card_again(release: Path, facts: Facts) -> Check:
     """Whether the card's numbers are those of facts and certificate, rendered with what is installed here.
 
-    verify is content with the recorded hash where another version made the card. What goes out must render now.
+    verify is content with the recorded hash where another version made the card. What is published must render now.
     """
     try:
         audit = find_certificate(release)

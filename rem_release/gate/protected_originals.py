@@ -1,4 +1,4 @@
-"""The originals of protected rows, to compare with what goes out clean."""
+"""The originals of protected rows, to compare with what is published clean."""
 
 from collections.abc import Sequence
 

@@ -12,8 +12,8 @@ DELETE = (
     "delete that repository (or make it private, and ask the Hub's support to purge it if others may have it) before "
     "publishing anywhere, and change nothing else"
 )
-"""What to do where pictures are out, clean or with other noise."""
-_MOST_BYTES = 20_000
+"""What to do where images are out, clean or with other noise."""
+_MAX_BYTES = 20_000
 _ATTRIBUTE = rb"[-!]?(?:filter|diff|merge|text|eol|binary|linguist-[a-z]+)(?:=[a-z]+)?"
 _LINE = re.compile(rb"\s*(?:#.{0,80}|\S{1,100}(?:[ \t]+" + _ATTRIBUTE + rb")+)?\s*")
 
@@ -27,7 +27,7 @@ class DataFile:
     columns: tuple[str, str]
     """(image, label)"""
     levels: int
-    """the most that its pictures differ from their originals; 0 where they are clean"""
+    """the most that its images differ from their originals; 0 where they are clean"""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class HubFiles:
         Raises:
             HubError: see `Hub.ask`.
         """
-        if file.name not in HUB_FILES or file.sha256 is not None or file.size > _MOST_BYTES:
+        if file.name not in HUB_FILES or file.sha256 is not None or file.size > _MAX_BYTES:
             return False
         if file.git_sha1 not in self._judged:
             lines = download(self._hub, file.name, commit, self._folder).read_bytes().splitlines()

@@ -1,21 +1,21 @@
-"""No picture goes out twice with different noise: two noises average away, and what is out cannot be called back."""
+"""No image is published twice with different noise: two noises average away, and none can be called back."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rem_release.data.copies.near_pictures import Grids, find_near
+from rem_release.data.copies.near_images import Grids, find_near
 from rem_release.data.images.pixels import pixel_hash
 from rem_release.gate.published import DELETE, DataFile, Published
 from rem_release.hub.client import Hub
 from rem_release.hub.repository import download
 from rem_release.release.facts import Facts
 from rem_release.verification.report import Check, Faults
-from rem_release.verification.stored_pictures import StoredPictures
+from rem_release.verification.shard_images import ShardImages
 
 _ADVICE = (
-    "two versions of a picture average the noise away. Publish these pictures as they are out, or leave them out; to "
+    "two versions of an image average the noise away. Publish these images as they are there, or leave them out; to "
     f"publish this version, {DELETE}"
 )
 Progress = Callable[[int, int], None]
@@ -24,10 +24,10 @@ Progress = Callable[[int, int], None]
 def check_second_noise(
     hub: Hub, published: Published, release: Path, facts: Facts, folder: Path, progress: Progress
 ) -> Check:
-    """Whether a picture of the release is out already in another form: with other noise, or clean.
+    """Whether an image of the release is out already in another form: with other noise, or clean.
 
-    A picture that is out counts if it is not in the release pixel by pixel and lies, on the working grid, within both
-    budgets of a released one. Pictures that were cropped or turned in between are not seen.
+    An image that is out counts if it is not in the release pixel by pixel and lies, on the working grid, within both
+    budgets of a released one. Images that were cropped or turned in between are not seen.
 
     Args:
         hub: the repository.
@@ -44,27 +44,27 @@ def check_second_noise(
     known = {file.sha256 for file in facts.files.values()}
     earlier = [file for sha256, file in sorted(published.data.items()) if sha256 not in known]
     if not earlier:
-        return Check("second noise", True, f"no other version of these pictures is out in {hub.repo_id}")
+        return Check("second noise", True, f"no other version of these images is published in {hub.repo_id}")
     ours = _open(release, facts)
     hashes = {pixel_hash(ours.pixels(row)) for row in range(len(ours))}
     search = _Search(ours, facts)
     faults, count = Faults(), 0
     for number, file in enumerate(earlier):
-        theirs = StoredPictures([download(hub, file.name, file.commit, folder)], *file.columns)
+        theirs = ShardImages([download(hub, file.name, file.commit, folder)], *file.columns)
         others = [row for row in range(len(theirs)) if pixel_hash(theirs.pixels(row)) not in hashes]
         count += len(others)
         for fault in search.find(theirs, others, file):
             faults.add(fault)
         progress(number + 1, len(earlier))
-    sound = f"of the earlier versions' pictures {count} are not in this one, and none of them shows one of its pictures"
+    sound = f"of the earlier versions' images {count} are not in this one, and none of them shows one of its images"
     check = faults.conclude("second noise", sound)
     return check if check.passed else Check(check.name, False, f"{check.detail}; {_ADVICE}")
 
 
-def _open(release: Path, facts: Facts) -> StoredPictures:
-    """Every picture of the release, those of a clean split last."""
+def _open(release: Path, facts: Facts) -> ShardImages:
+    """Every image of the release, those of a clean split last."""
     names = sorted((name for name, file in facts.files.items() if file.rows is not None), key=_clean_last)
-    return StoredPictures([release / name for name in names], facts.data.image_column, facts.data.label_column)
+    return ShardImages([release / name for name in names], facts.data.image_column, facts.data.label_column)
 
 
 def _clean_last(name: str) -> tuple[bool, str]:
@@ -72,15 +72,15 @@ def _clean_last(name: str) -> tuple[bool, str]:
 
 
 class _Search:
-    """Looks for other versions of the released pictures."""
+    """Looks for other versions of the released images."""
 
-    def __init__(self, ours: StoredPictures, facts: Facts) -> None:
+    def __init__(self, ours: ShardImages, facts: Facts) -> None:
         self._ours = ours
         self._facts = facts
         self._grids: Grids | None = None
 
-    def find(self, theirs: StoredPictures, rows: Sequence[int], file: DataFile) -> list[str]:
-        """One sentence for each of these rows of an earlier file that shows a picture of the release."""
+    def find(self, theirs: ShardImages, rows: Sequence[int], file: DataFile) -> list[str]:
+        """One sentence for each of these rows of an earlier file that shows an image of the release."""
         if not rows:
             return []
         side = self._facts.protection.resolution

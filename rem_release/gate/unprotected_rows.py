@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from rem_release.data.copies.moved_pictures import find_moved
+from rem_release.data.copies.moved_images import find_moved
 from rem_release.data.copies.near_groups import near_levels
-from rem_release.data.copies.near_pictures import Grids, find_alike, find_near
+from rem_release.data.copies.near_images import Grids, find_alike, find_near
 from rem_release.data.images.pixels import pixel_hash
 from rem_release.errors import VerificationError
 from rem_release.gate.protected_originals import ProtectedOriginals
 from rem_release.release.facts import Facts
 from rem_release.verification.pairing import CleanRows, RecordedRow
 from rem_release.verification.report import Check, Faults
-from rem_release.verification.stored_pictures import StoredPictures
+from rem_release.verification.shard_images import ShardImages
 
 _NAME = "unprotected rows against protected ones"
 
@@ -28,10 +28,10 @@ def check_unprotected_rows(
     row_map: Sequence[RecordedRow] | None = None,
     progress: Progress | None = None,
 ) -> list[Check]:
-    """Refuse rows without noise that lie within twice ρ_u of the original of a protected row, see `near_groups`.
+    """Refuse rows without noise that are within twice ρ_u of the original of a protected row, see `near_groups`.
 
-    Refused, too, are those that look like one: compressed anew (`find_alike`), or moved (`find_moved`). `protect` gives
-    near copies one role; version 0.2.0 gave one to equal pictures alone.
+    Also refused are those that look like one: compressed again (`find_alike`), or moved (`find_moved`). `protect` gives
+    near copies one role; version 0.2.0 gave one to equal images alone.
 
     Args:
         release: the folder; its files have been verified.
@@ -39,7 +39,7 @@ def check_unprotected_rows(
         clean: the originals; without them the check is not made.
         row_map: the run's record of rows; without it the rows that equal an original count as unprotected, and all
             other originals as protected.
-        progress: told (done, total) pictures read.
+        progress: told (done, total) images read.
 
     Returns:
         One check, none where every row is protected.
@@ -63,7 +63,7 @@ def _compare(
 ) -> Check:
     levels, resolution = near_levels(facts.protection.rho_u_levels), facts.protection.resolution
     files = [release / name for name in sorted(facts.files) if name.startswith("data/")]
-    rows = StoredPictures(files, facts.data.image_column, facts.data.label_column)
+    rows = ShardImages(files, facts.data.image_column, facts.data.label_column)
     originals = ProtectedOriginals(clean, row_map)
     if row_map is None:
         plain, protected = _tell_apart(rows, originals)
@@ -84,21 +84,21 @@ def _compare(
     for near in find_near(asked, known, levels, first_only=True):
         seen.add(near.one)
         faults.add(
-            f"row {near.one} goes out clean and lies within {near.distance} levels of {originals.name(near.other)}, "
-            "which does not; protect again with --overwrite: near copies get one role"
+            f"row {near.one} is published clean, within {near.distance} levels of {originals.name(near.other)}, "
+            "which is not; protect again with --overwrite: near copies get one role"
         )
     others = {near.one: near for near in (*find_alike(asked, known), *find_moved(asked, known))}
     for number, near in sorted(others.items()):
         if number not in seen:
             faults.add(
-                f"row {number} goes out clean and looks like {originals.name(near.other)}, which does not; protect "
+                f"row {number} is published clean and looks like {originals.name(near.other)}, which is not; protect "
                 "again without one of them, or all with --fraction 1"
             )
-    sound = f"none of {len(plain)} lies within {levels} levels of {len(known)} originals of protected rows"
-    return faults.conclude(_NAME, f"{sound}, or looks like one that was compressed anew or moved")
+    sound = f"none of {len(plain)} is within {levels} levels of {len(known)} originals of protected rows"
+    return faults.conclude(_NAME, f"{sound}, or looks like one that was compressed again or moved")
 
 
-def _tell_apart(rows: StoredPictures, originals: ProtectedOriginals) -> tuple[np.ndarray, np.ndarray]:
+def _tell_apart(rows: ShardImages, originals: ProtectedOriginals) -> tuple[np.ndarray, np.ndarray]:
     """int64 each: the rows that equal an original, and the originals that no row equals."""
     hashes = {int(number): _hash(originals.read(int(number))) for number in originals.numbers}
     known, released = set(hashes.values()), [pixel_hash(rows.pixels(row)) for row in range(len(rows))]

@@ -1,4 +1,4 @@
-"""What one value of a column, or its name, tells about the original picture: where it lies, or what it looks like.
+"""What one value of a column, or its name, tells about the original image: where it lies, or what it looks like.
 
 Not seen: coordinates without a telling name, and whatever a person would have to read to understand.
 """
@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rem_release.data.leaks.hidden_pictures import count_numbers, find_picture, leaves
+from rem_release.data.leaks.hidden_images import count_numbers, find_image, leaves
 from rem_release.data.leaks.text_codes import unfold
 
-PICTURE = "a picture"
+IMAGE = "an image"
 ADDRESS = "an address"
 FILE_NAME = "a file name"
 PATH = "a path"
@@ -24,7 +24,7 @@ SPACED_NAME = "a folder and a name, with spaces"
 THUMBNAIL = "a small copy"
 REFERENCE = "what names its original"
 
-LEAST_NUMBERS = 16
+MIN_NUMBERS = 16
 _EXCERPT = 60
 _EXTENSIONS = (
     "jpe?g|jpe|jfif|png|gif|bmp|webp|tiff?|heic|heif|avif|jp2|j2k|dcm|dicom|nii|nrrd|mha|mhd|svs|ndpi|dng|cr2|cr3|nef"
@@ -36,15 +36,15 @@ _ROOTED = re.compile(r"(?:/[\w.-]+/|~/|\.{1,2}[/\\]|[A-Za-z]:[\\/]|\\\\)[^\s/\\]
 _PARTS = re.compile(r"[^\s/\\]+(?:[/\\][^\s/\\]+)+")
 _SENTENCE = re.compile(r"[.,;:!?]\s|\s[/\\]|[/\\]\s")
 _BETWEEN_WORDS = re.compile(r"(?<![\d\s])[/\\]|[/\\](?![\d\s])")
-_MOST_SPACED = 80
-_MOST_WORDS = 3
+_MAX_SPACED = 80
+_MAX_WORDS = 3
 _DATE = re.compile(r"\d{1,4}[/\\](?:\d{1,2}|[A-Za-z]{3,9})(?:[/\\]\d{1,4})?(?:T\S+)?|[\d.]+[/\\][\d.]+")
 _HEXADECIMAL = re.compile(r"(?:[a-z0-9]{2,8}:|0x)?([0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})", re.IGNORECASE)
 _BASE64 = re.compile(r"(?:data:)?[\w./+;=-]{0,80}\bbase64[,:;]\s*(?=[A-Za-z0-9+/=_-]{8})", re.IGNORECASE)
 _OPAQUE = re.compile(r"[A-Za-z0-9+/=_-]{512,}")
 _RUN = re.compile(r"[A-Za-z0-9+/_-]{64,}")
 _CHANGES = re.compile(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])")
-_LEAST_CHANGES = 0.45
+_MIN_CHANGES = 0.45
 """Changes between small letters, capitals and digits, by the length of the run: base64 has 0.6, TitleCase 0.4."""
 _HEX_PAIRS = re.compile(r"[0-9a-fA-F]{2}(?:(?:[ :;%-]|, ?|\\x)?(?:0x)?[0-9a-fA-F]{2}){39,}")
 _KEY = re.compile(r"\b([A-Za-z]\w{0,40}|\d{3,5})[ '\"]{0,3}[:=]")
@@ -99,10 +99,10 @@ def may_refer(name: str) -> bool:
 
 def is_reference(value: Any) -> bool:
     """Whether a value is short enough for a name or a number of something: up to three words."""
-    return isinstance(value, int) or (isinstance(value, str) and len(value.split()) <= _MOST_WORDS)
+    return isinstance(value, int) or (isinstance(value, str) and len(value.split()) <= _MAX_WORDS)
 
 
-def read_last_part(path: str) -> str:
+def read_last_name(path: str) -> str:
     """What stands behind the last slash."""
     return re.split(r"[/\\]", path)[-1]
 
@@ -115,9 +115,9 @@ def read_value(value: Any) -> dict[str, str]:
         few prove nothing: a column holds them if most of its values do.
     """
     found: dict[str, str] = {}
-    if (what := find_picture(value)) is not None:
-        found[PICTURE] = f"{what}: {excerpt(value)}"
-    if isinstance(value, (str, list, dict)) and _count_listed(value) >= LEAST_NUMBERS:
+    if (what := find_image(value)) is not None:
+        found[IMAGE] = f"{what}: {excerpt(value)}"
+    if isinstance(value, (str, list, dict)) and _count_listed(value) >= MIN_NUMBERS:
         found.setdefault(NUMBERS, excerpt(value))
     for key in _keys(value):
         if kind := read_name(key):
@@ -150,7 +150,7 @@ def _read_text(text: str) -> Iterator[tuple[str, str]]:
         yield PATH, text
     elif _PARTS.fullmatch(text) and not _DATE.fullmatch(text):
         yield RELATIVE_PATH if len(re.findall(r"[/\\]", text)) > 1 else NUMBERED_NAME, text
-    elif len(text) <= _MOST_SPACED and " " in text and _BETWEEN_WORDS.search(text) and not _SENTENCE.search(text):
+    elif len(text) <= _MAX_SPACED and " " in text and _BETWEEN_WORDS.search(text) and not _SENTENCE.search(text):
         yield SPACED_NAME, text  # `My Pictures/img 1`, but neither `120/80 mmHg` nor a sentence
 
 
@@ -161,7 +161,7 @@ def _find_code(text: str) -> str | None:
     if (match := _OPAQUE.search(text)) is not None:
         return match[0]
     for run in _RUN.findall(text):
-        if len(_CHANGES.findall(run)) > _LEAST_CHANGES * len(run) and not _HEXADECIMAL.fullmatch(run):
+        if len(_CHANGES.findall(run)) > _MIN_CHANGES * len(run) and not _HEXADECIMAL.fullmatch(run):
             return run
     for match in _HEX_PAIRS.finditer(text):
         if re.search(r"[a-f]", match[0], re.IGNORECASE) and re.search(r"[0-9]", match[0]):

@@ -1,10 +1,10 @@
-"""Whether any word that goes out besides the values of rows carries a picture: names, types, and the owner's own."""
+"""Whether any word that is published besides the values of rows carries an image: names, types, and the owner's own."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from rem_release.data.leaks.hidden_pictures import find_picture
+from rem_release.data.leaks.hidden_images import find_image
 from rem_release.data.leaks.published_words import Kind, Word, find_bad_words, find_too_many, list_words, name_classes
 from rem_release.plain_text import show
 from rem_release.release.certificate import Certificate
@@ -20,7 +20,7 @@ _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 def check_words(facts: Facts, audit: Certificate | None = None) -> Check:
     """Look through every word of the facts and of the certificate, from which the card is made too.
 
-    Pictures in them are refused, names and types that are not what they should be, and more of them than the rows may
+    Images in them are refused, names and types that are not what they should be, and more of them than the rows may
     say. The owner cannot let them pass.
 
     Args:
@@ -40,9 +40,9 @@ def check_words(facts: Facts, audit: Certificate | None = None) -> Check:
     texts += _list_texts(audit.model_dump(mode="json"), CERTIFICATE) if audit else []
     looked_at = {word.text for word in words} | {facts.data.features}
     for where, text in texts:
-        if text not in looked_at and not _CHECKSUM.fullmatch(text) and (what := find_picture(text)):
+        if text not in looked_at and not _CHECKSUM.fullmatch(text) and (what := find_image(text)):
             faults.add(f"{show(where, 100)} holds {what}; remove it")
-    return faults.conclude("words", f"{len(words)} names of columns, classes and the like, which hold no picture")
+    return faults.conclude("words", f"{len(words)} names of columns, classes and the like, which hold no image")
 
 
 def list_published(facts: Facts) -> list[Word]:

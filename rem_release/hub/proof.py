@@ -15,12 +15,12 @@ from rem_release.hub.client import REPO_TYPE, Hub
 from rem_release.hub.loading import load_rows
 from rem_release.hub.manifest import HUB_FILES, Manifest
 from rem_release.hub.repository import RemoteFile, download, read_head, read_tree
-from rem_release.release.canonical import MOST_BYTES, sha256_file
+from rem_release.release.canonical import MAX_BYTES, sha256_file
 from rem_release.release.documents import CARD, CERTIFICATE, FACTS, read_facts
 from rem_release.release.facts import Facts
 from rem_release.verification.report import Check, Faults
 
-_MOST_STRANGE = 1_000_000
+_MAX_STRANGE = 1_000_000
 """bytes of a file that the facts do not state: it is downloaded to be named"""
 
 
@@ -97,13 +97,13 @@ def _require_stated(hub: Hub, commit: str, tree: Mapping[str, RemoteFile]) -> No
         VerificationError: a document or another file is too large, or a file is not of the size that the facts state.
     """
     documents = (FACTS, CARD, CERTIFICATE, *HUB_FILES)
-    large = [tree[name] for name in documents if name in tree and tree[name].size > MOST_BYTES]
+    large = [tree[name] for name in documents if name in tree and tree[name].size > MAX_BYTES]
     if not large:
         with tempfile.TemporaryDirectory(prefix="rem-release-") as folder:
             facts = read_facts(download(hub, FACTS, commit, Path(folder)).parent)
         stated = {name: file.bytes for name, file in facts.files.items()}
         others = [file for name, file in tree.items() if name not in documents]
-        large = [file for file in others if file.size > stated.get(file.name, _MOST_STRANGE)]
+        large = [file for file in others if file.size > stated.get(file.name, _MAX_STRANGE)]
     if large:
         words = f"{large[0].name} has {large[0].size:,} bytes there, more than a release that says what this one says"
         raise VerificationError(f"{hub.repo_id} at {commit} is not what it says, and was not downloaded: {words}")

@@ -72,7 +72,7 @@ def check_tag_name(name: str | None) -> None:
 
 
 def check_tag(hub: Hub, refs: dict[str, str], manifest: Manifest, name: str | None) -> None:
-    """Refuse a name that another version bears already.
+    """Refuse a name that another version has already.
 
     Raises:
         InputError: it does.
@@ -84,7 +84,7 @@ def check_tag(hub: Hub, refs: dict[str, str], manifest: Manifest, name: str | No
 
 
 def choose_tag(refs: dict[str, str], commit: str, name: str | None) -> str:
-    """The tag of a commit: the given name, else the number that it bears already, else the next of v1, v2, ..."""
+    """The tag of a commit: the given name, else the number that it has already, else the next of v1, v2, ..."""
     tags = {ref.removeprefix("refs/tags/"): target for ref, target in refs.items() if ref.startswith("refs/tags/")}
     numbered = [tag for tag, target in sorted(tags.items()) if target == commit and _is_numbered(tag)]
     return name or (numbered[0] if numbered else _next(tags))
@@ -99,7 +99,7 @@ def _next(tags: Collection[str]) -> str:
 
 
 def set_tag(hub: Hub, tag: str, commit: str, message: str) -> None:
-    """Name a commit; that it bears the name already is fine.
+    """Name a commit; that it has the name already is fine.
 
     Raises:
         HubError: the name is taken by another commit, or see `Hub.ask`.

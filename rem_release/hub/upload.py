@@ -20,8 +20,8 @@ from rem_release.release.documents import FACTS
 
 ONE_COMMIT_FILES = 100
 ONE_COMMIT_BYTES = 2_000_000_000
-_PART_FILES = 50
-_PART_BYTES = 1_000_000_000
+_COMMIT_FILES = 50
+_COMMIT_BYTES = 1_000_000_000
 _TOGETHER_FILES = 8
 _TOGETHER_BYTES = 100_000_000
 _READ_AT_ONCE = 1_000_000
@@ -63,7 +63,7 @@ def upload(hub: Hub, manifest: Manifest, base: str, progress: Progress) -> str:
     if len(missing) <= ONE_COMMIT_FILES and meter.total <= ONE_COMMIT_BYTES:
         commit = _commit(hub, manifest, missing, stale, _Place(MAIN, base), meter)
     else:
-        commit = _push_in_parts(hub, manifest, base, meter)
+        commit = _push_in_commits(hub, manifest, base, meter)
     if not manifest.is_whole_in(read_tree(hub, commit)):
         raise VerificationError(f"{hub.repo_id} does not show the release at {commit}; look at it before anything else")
     return commit
@@ -105,7 +105,7 @@ def _send(hub: Hub, manifest: Manifest, operations: Operations, at: "_Place", cr
     )
 
 
-def _push_in_parts(hub: Hub, manifest: Manifest, base: str, meter: "_Meter") -> str:
+def _push_in_commits(hub: Hub, manifest: Manifest, base: str, meter: "_Meter") -> str:
     """A pull request on top of `base`, a new one or the one that an earlier try left; merged when it is whole."""
     number = _find_pull_request(hub, manifest, base)
     if number is None:
@@ -114,8 +114,8 @@ def _push_in_parts(hub: Hub, manifest: Manifest, base: str, meter: "_Meter") -> 
     head = _head(hub, revision)
     missing = manifest.missing_in(read_tree(hub, head))
     meter.resume_with(missing)
-    for part in _split(missing, _PART_FILES, _PART_BYTES):
-        head = _commit(hub, manifest, part, [], _Place(revision, head), meter)
+    for files in _split(missing, _COMMIT_FILES, _COMMIT_BYTES):
+        head = _commit(hub, manifest, files, [], _Place(revision, head), meter)
     if not manifest.is_whole_in(read_tree(hub, head)):
         raise VerificationError(f"{hub.repo_id}: {revision} does not show the release; it was not merged")
     return _merge(hub, manifest, number, base)

@@ -6,26 +6,26 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from rem_release.methods.maker import Maker, Pictures
+from rem_release.methods.maker import ImageSet, Maker
 
 
 def make_noise_in_order(
-    accelerator: Accelerator, maker: Maker, pictures: Pictures, done: int = 0
+    accelerator: Accelerator, maker: Maker, image_set: ImageSet, done: int = 0
 ) -> Iterator[tuple[int, Tensor]]:
-    """Noise of all pictures from `done` on, in the maker's order: (place of the first, int8 [n, 3, R, R] on the CPU).
+    """Noise of all images from `done` on, in the maker's order: (place of the first, int8 [n, 3, R, R] on the CPU).
 
-    Batches have one fixed size, the last is padded with its own first picture, and whole batches are dealt to the
-    processes in turn, so the noise of a picture does not depend on how many processes there are. `done` must be one of
+    Batches have one fixed size, the last is padded with its own first image, and whole batches are dealt to the
+    processes in turn, so the noise of an image does not depend on how many processes there are. `done` must be one of
     the indices that an earlier pass yielded plus its count.
     """
-    batch_size, order = min(maker.batch_size, len(pictures)), maker.order(pictures)
+    batch_size, order = min(maker.batch_size, len(image_set)), maker.order(image_set)
     processes, rank = accelerator.num_processes, accelerator.process_index
-    for start in range(done, len(pictures), batch_size * processes):
-        mine = min(start + rank * batch_size, len(pictures) - 1)
+    for start in range(done, len(image_set), batch_size * processes):
+        mine = min(start + rank * batch_size, len(image_set) - 1)
         places = torch.arange(mine, mine + batch_size)
-        places[places >= len(pictures)] = mine
-        levels = accelerator.gather(maker.make_noise(pictures, order[places].to(accelerator.device)))
-        yield start, levels[: len(pictures) - start].cpu()
+        places[places >= len(image_set)] = mine
+        levels = accelerator.gather(maker.make_noise(image_set, order[places].to(accelerator.device)))
+        yield start, levels[: len(image_set) - start].cpu()
 
 
 def padded_count(images: int, batch_size: int, processes: int = 1) -> int:

@@ -33,7 +33,7 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True, config=strict)
-class Eot:
+class EotSettings:
     """Expectation over transformation (paper 4.3, Appendix A.2)."""
 
     transform: Transform
@@ -44,7 +44,7 @@ class Eot:
 
 
 @dataclass(frozen=True, kw_only=True, config=strict)
-class Generator:
+class GeneratorSettings:
     """Training of the source model f' (paper Appendix A.3.1)."""
 
     model: Literal["resnet18", "small_resnet"]

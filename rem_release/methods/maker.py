@@ -11,16 +11,16 @@ from torch import Tensor
 
 from rem_release.core.levels import to_float
 from rem_release.core.resampling import NoiseRoute, Resampling
-from rem_release.data.array_file import StoredImages, bring_near
+from rem_release.data.array_file import StoredImages, to_device
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.loop import Progress
 
-Stage = Callable[[str], AbstractContextManager[Progress]]
+OpenStage = Callable[[str], AbstractContextManager[Progress]]
 """Opens a stage under its name, and gives what is told of its progress."""
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageSet:
     """Images on the working grid.
 
     Attributes:
@@ -44,7 +44,7 @@ class Pictures:
 
 
 def grey_batch(labels: Tensor, resolution: int) -> "Batch":
-    """Plain mid-grey pictures, one for each label: what noise looks like on nothing."""
+    """Plain mid-grey images, one for each label: what noise looks like on nothing."""
     images = torch.full((len(labels), 3, resolution, resolution), 128 / 255, device=labels.device)
     return Batch(images, labels, torch.arange(len(labels), device=labels.device), None)
 
@@ -65,22 +65,22 @@ class Maker(Protocol):
     batch_size: int
     """Images that noise is made for at once."""
 
-    def order(self, pictures: Pictures) -> Tensor:
+    def order(self, image_set: ImageSet) -> Tensor:
         """The order in which images are dealt to batches, int64 [U]: their own, unless the block that an image is made
         in matters. A function of images and seed, the same on every process."""
         ...
 
-    def train(self, pictures: Pictures, checkpoint: Checkpoint | None, stage: Stage) -> None:
+    def train(self, image_set: ImageSet, checkpoint: Checkpoint | None, stage: OpenStage) -> None:
         """Train the models, phase by phase; a phase that the checkpoint knows is finished is passed over.
 
         Args:
-            pictures: what gets noise.
+            image_set: what gets noise.
             checkpoint: where to go on and where to save; each phase takes `checkpoint.of(name)`.
             stage: opened once a phase.
         """
         ...
 
-    def make_noise(self, pictures: Pictures, indices: Tensor) -> Tensor:
+    def make_noise(self, image_set: ImageSet, indices: Tensor) -> Tensor:
         """The noise that ships of some images, int64 [N]: in whole levels, int8 [N, 3, R, R]."""
         ...
 
@@ -88,8 +88,13 @@ class Maker(Protocol):
         """The noise of images that are none of those: int8 [N, 3, R, R]. Only where `Method.refuses_unseen` is None."""
         ...
 
-    def spend(self, pictures: Pictures) -> int:
+    def spend(self, image_set: ImageSet) -> int:
         """Compute some gradients as making the noise does, for a measurement of time; returns how many, 0 for none."""
+        ...
+
+    def rehearse(self, image_set: ImageSet) -> None:
+        """Take training steps that are short and change no weights, for a measurement of memory: gradients and momentum
+        of the weights lie there while noise is made for the batch, as in a training. None without models."""
         ...
 
     def save(self, path: Path) -> None:
@@ -105,14 +110,14 @@ class Maker(Protocol):
         ...
 
 
-def own_order(pictures: Pictures) -> Tensor:
+def own_order(image_set: ImageSet) -> Tensor:
     """Images as they stand: int64 [U]."""
-    return torch.arange(len(pictures))
+    return torch.arange(len(image_set))
 
 
-def as_pictures(
+def make_image_set(
     images: Tensor | StoredImages, labels: Tensor, keys: Tensor, sizes: Tensor, device: torch.device
-) -> Pictures:
-    """Bring a working set to the device, see `bring_near`; sizes int64 [U, 2] are the released (height, width)."""
+) -> ImageSet:
+    """Bring a working set to the device, see `to_device`; sizes int64 [U, 2] are the released (height, width)."""
     route = NoiseRoute(sizes, images.shape[-1]).to(device)
-    return Pictures(bring_near(images, device), labels.to(device), keys.to(device), route)
+    return ImageSet(to_device(images, device), labels.to(device), keys.to(device), route)

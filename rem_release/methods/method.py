@@ -1,6 +1,6 @@
 """What every method is: fields of a recipe that know their rules, their cost, their words, and who makes the noise.
 
-A method is one file of this room. Its class is what stands under `noise` in a recipe whose `method` bears its name;
+A method is one file of this room. Its class is what stands under `noise` in a recipe whose `method` is its name;
 `methods.METHODS` lists it. Nothing of a method imports torch before its noise is made: what does is imported inside
 `build`.
 """
@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rem_release.errors import InputError
-from rem_release.methods.fields import Data, Generator
+from rem_release.methods.fields import Data, GeneratorSettings
 from rem_release.radius import format_radius, whole_levels
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Setting:
     """What a method is built for."""
 
     data: Data
-    generator: Generator | None
+    generator: GeneratorSettings | None
     precision: "Precision"
     classes: int
     seed: int
@@ -95,7 +95,7 @@ class Method(ABC):
         if whole_levels(self.rho_u) < 1:
             raise InputError(f"noise.rho_u {rho_u} is less than one 8-bit level; give at least 1/255")
         if whole_levels(self.rho_u) > 127:
-            raise InputError(f"noise.rho_u {rho_u} is above 127/255: nothing of the picture would be left; try 8/255")
+            raise InputError(f"noise.rho_u {rho_u} is above 127/255: nothing of the image would be left; try 8/255")
 
     def warn(self) -> list[str]:
         """What is allowed, and probably not meant."""
@@ -145,7 +145,7 @@ class Method(ABC):
 
         Args:
             setting: what it is built for.
-            images: U, pictures that get noise.
+            images: U, images that get noise.
             padded: how many the last phase computes noise for, those that fill up batches included.
         """
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from rem_release.errors import InputError
-from rem_release.methods.fields import Eot, Generator, Radius, strict
+from rem_release.methods.fields import EotSettings, GeneratorSettings, Radius, strict
 from rem_release.methods.method import Method, Phase, Setting
 from rem_release.radius import format_radius
 
@@ -114,7 +114,7 @@ class Adversarial(MinMax):
     """K_a, steps of the inner maximum."""
     adversary_step_size: Radius
     """α_a."""
-    eot: Eot
+    eot: EotSettings
 
     @property
     def withstands(self) -> Fraction:
@@ -159,7 +159,7 @@ class Adversarial(MinMax):
         }
 
 
-def generator_of(setting: Setting) -> Generator:
+def generator_of(setting: Setting) -> GeneratorSettings:
     """The training of the source model, which recipes of these methods have."""
     assert setting.generator is not None  # `Recipe` sees to it
     return setting.generator

@@ -1,5 +1,6 @@
 """Noise by the min-min-max solver: a source model trained by Algorithm 1, and the noise that minimises its loss."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -7,16 +8,16 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from rem_release.core.draws import Draws, Purpose
-from rem_release.core.pgd import frozen, pgd
+from rem_release.core.pgd import frozen_in_eval_mode, pgd
 from rem_release.core.resampling import DRAW, resample
 from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
-from rem_release.methods.fields import Generator
-from rem_release.methods.maker import Batch, Pictures, Stage, own_order
+from rem_release.methods.fields import GeneratorSettings
+from rem_release.methods.maker import Batch, ImageSet, OpenStage, own_order
 from rem_release.methods.method import Setting
 from rem_release.methods.min_max import TRAINING
 from rem_release.models import build_model
 from rem_release.training.checkpoints import Checkpoint, load_weights, save_weights
-from rem_release.training.loop import Schedule, train
+from rem_release.training.loop import LossOf, Schedule, train
 from rem_release.training.precision import prepare_model
 
 
@@ -30,7 +31,9 @@ class MinMaxMaker:
         accelerator: device and processes.
     """
 
-    def __init__(self, noise: NoiseSettings, setting: Setting, training: Generator, accelerator: Accelerator) -> None:
+    def __init__(
+        self, noise: NoiseSettings, setting: Setting, training: GeneratorSettings, accelerator: Accelerator
+    ) -> None:
         self.noise = noise
         self.seed = setting.seed
         self.accelerator = accelerator
@@ -47,41 +50,53 @@ class MinMaxMaker:
         model = build_model(training.model, setting.classes, setting.data.resolution, setting.seed)
         self.model = prepare_model(model, accelerator.device, setting.precision)
 
-    def order(self, pictures: Pictures) -> Tensor:
+    def order(self, image_set: ImageSet) -> Tensor:
         """As they stand."""
-        return own_order(pictures)
+        return own_order(image_set)
 
-    def train(self, pictures: Pictures, checkpoint: Checkpoint | None, stage: Stage) -> None:
+    def train(self, image_set: ImageSet, checkpoint: Checkpoint | None, stage: OpenStage) -> None:
         """Algorithm 1 over all steps of the recipe."""
+        with stage(TRAINING) as progress:
+            loss_of = self._loss_on(image_set, self.noise)
+            train(self.accelerator, self.model, self.schedule, len(image_set), self.seed, loss_of, checkpoint, progress)
+
+    def _loss_on(self, image_set: ImageSet, noise: NoiseSettings) -> LossOf:
+        """The step that the training loop is handed."""
 
         def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int) -> Tensor:
-            batch = pictures.batch(indices)
+            batch = image_set.batch(indices)
             draws = Draws(self.seed, batch.keys, step)
-            return generator_loss(model, wrapped, batch.images, batch.labels, self.noise, draws, batch.route)
+            return generator_loss(model, wrapped, batch.images, batch.labels, noise, draws, batch.route)
 
-        with stage(TRAINING) as progress:
-            train(self.accelerator, self.model, self.schedule, len(pictures), self.seed, loss_of, checkpoint, progress)
+        return loss_of
 
-    def make_noise(self, pictures: Pictures, indices: Tensor) -> Tensor:
+    def make_noise(self, image_set: ImageSet, indices: Tensor) -> Tensor:
         """δ_u of Eq. 5 under the trained generator: int8 [N, 3, R, R]."""
-        return self.make_unseen(pictures.batch(indices))
+        return self.make_unseen(image_set.batch(indices))
 
     def make_unseen(self, batch: Batch) -> Tensor:
         """The same for any images."""
         draws = Draws.final(self.seed, batch.keys)
         return min_max_noise(self.model, batch.images, batch.labels, self.noise, draws, batch.route)
 
-    def spend(self, pictures: Pictures) -> int:
+    def spend(self, image_set: ImageSet) -> int:
         """One gradient for each of the J draws of the images of a batch, as each step of the noise takes."""
-        count, J = min(self.batch_size, len(pictures)), self.noise.J
-        batch = pictures.batch(torch.arange(count, device=pictures.labels.device))
+        count, J = min(self.batch_size, len(image_set)), self.noise.J
+        batch = image_set.batch(torch.arange(count, device=image_set.labels.device))
         draws = Draws.final(self.seed, batch.keys)
         t = DRAW[self.noise.transform](draws.keys(Purpose.TRANSFORM, 0, J), batch.images.shape[-1])
         images, labels = resample(batch.images.repeat(J, 1, 1, 1), t), batch.labels.repeat(J)
-        with frozen(self.model):
+        with frozen_in_eval_mode(self.model):
             delta = pgd(self.model, images, labels, 0.01, 0.01, 1, torch.zeros_like(images))
             delta.sum().item()  # waits for the device
         return count * J
+
+    def rehearse(self, image_set: ImageSet) -> None:
+        """Two steps with one step of each PGD: the second begins with what the first left. BatchNorm's statistics move,
+        so the model is not to be used afterwards."""
+        noise = replace(self.noise, K_u=1, K_a=min(self.noise.K_a, 1))
+        schedule = replace(self.schedule, steps=2, learning_rate=0.0)
+        train(self.accelerator, self.model, schedule, len(image_set), self.seed, self._loss_on(image_set, noise))
 
     def save(self, path: Path) -> None:
         """Write the generator's weights."""

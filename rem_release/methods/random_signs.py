@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
 
-    from rem_release.methods.maker import Batch, Pictures, Stage
+    from rem_release.methods.maker import Batch, ImageSet, OpenStage
     from rem_release.training.checkpoints import Checkpoint
 
 _OF_OTHERS = {"steps", "step_size", "rho_a", "adversary_steps", "adversary_step_size", "eot"}
@@ -81,18 +81,18 @@ class SignMaker:
         self.radius = levels / 255
         self.seed = seed
 
-    def order(self, pictures: "Pictures") -> "Tensor":
+    def order(self, image_set: "ImageSet") -> "Tensor":
         """As they stand."""
         from rem_release.methods.maker import own_order
 
-        return own_order(pictures)
+        return own_order(image_set)
 
-    def train(self, pictures: "Pictures", checkpoint: "Checkpoint | None", stage: "Stage") -> None:
+    def train(self, image_set: "ImageSet", checkpoint: "Checkpoint | None", stage: "OpenStage") -> None:
         """There is nothing to train."""
 
-    def make_noise(self, pictures: "Pictures", indices: "Tensor") -> "Tensor":
+    def make_noise(self, image_set: "ImageSet", indices: "Tensor") -> "Tensor":
         """int8 [N, 3, R, R]."""
-        return self.make_unseen(pictures.batch(indices))
+        return self.make_unseen(image_set.batch(indices))
 
     def make_unseen(self, batch: "Batch") -> "Tensor":
         """int8 [N, 3, R, R]."""
@@ -106,9 +106,12 @@ class SignMaker:
         signs = torch.sign(draws.within(1.0, tuple(batch.images.shape[1:]), Purpose.RANDOM_SIGNS))
         return round_to_levels(project(signs * self.radius, batch.images, self.radius))
 
-    def spend(self, pictures: "Pictures") -> int:
+    def spend(self, image_set: "ImageSet") -> int:
         """No gradient."""
         return 0
+
+    def rehearse(self, image_set: "ImageSet") -> None:
+        """There is nothing to train."""
 
     def save(self, path: Path) -> None:
         """There is nothing to save."""

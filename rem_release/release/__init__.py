@@ -1,1 +1,1 @@
-"""What goes out: facts, card, figures, and the checks that prove them."""
+"""What is published: facts, card, figures, and the checks that prove them."""

@@ -11,6 +11,7 @@ from rem_release.recipe import Recipe
 from rem_release.release.card import RENDERERS
 from rem_release.release.documents import describe_files
 from rem_release.release.facts import CostFacts, DataFacts, Facts, data_digest
+from rem_release.release.left_out import count_left_out
 from rem_release.release.schema import write_features
 from rem_release.release.stated_protection import describe_protection
 from rem_release.release.writing import Choice, Written
@@ -49,9 +50,9 @@ def assemble_facts(
 def describe_data(source: Source, choice: Choice) -> DataFacts:
     """What is released, counted in rows."""
     working, positions = choice.working, choice.released()
-    pictures = working.image_of_row[positions]
-    roles = choice.roles[pictures]
-    sizes = working.sizes.numpy()[pictures]
+    images = working.image_of_row[positions]
+    roles = choice.roles[images]
+    sizes = working.sizes.numpy()[images]
     areas = sizes[:, 0] * sizes[:, 1]
     smallest, largest = sizes[areas.argmin()], sizes[areas.argmax()]
     is_resized = (sizes != working.resolution).any(axis=1) & (roles == Role.PROTECTED)
@@ -72,7 +73,8 @@ def describe_data(source: Source, choice: Choice) -> DataFacts:
         held_back=len(working.rows) - len(positions),
         skipped=len(working.bad),
         choices=working.choices,
-        duplicates=len(positions) - len(np.unique(pictures)),
+        left_out=count_left_out(source, choice),
+        duplicates=len(positions) - len(np.unique(images)),
         near_copies=choice.near_copies,
         resized_noise=int(is_resized.sum()),
         classes=source.classes,

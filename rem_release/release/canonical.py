@@ -11,10 +11,10 @@ from typing import Any
 
 from rem_release.errors import VerificationError
 
-MOST_BYTES = 8_000_000
+MAX_BYTES = 8_000_000
 """of a document: facts that list 40,000 files, 20 TB of data"""
 _SEAL = "sha256"
-_MOST_DIGITS = 20
+_MAX_DIGITS = 20
 """of an integer, its sign aside: those of 64 bits"""
 
 
@@ -47,9 +47,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """
     if path.is_symlink() or not path.is_file():
         raise VerificationError(f"{path.name} is missing or is not a plain file")
-    if path.stat().st_size > MOST_BYTES:
+    if path.stat().st_size > MAX_BYTES:
         raise VerificationError(
-            f"{path.name} has {path.stat().st_size:,} bytes, and no such document has {MOST_BYTES:,}"
+            f"{path.name} has {path.stat().st_size:,} bytes, and no such document has {MAX_BYTES:,}"
         )
     try:
         found = path.read_bytes()
@@ -66,7 +66,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def _read_integer(text: str) -> int:
-    if (digits := len(text.lstrip("-"))) > _MOST_DIGITS:
+    if (digits := len(text.lstrip("-"))) > _MAX_DIGITS:
         raise ValueError(f"an integer has {digits} digits")
     return int(text)
 

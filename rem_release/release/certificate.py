@@ -17,9 +17,9 @@ from rem_release.radius import parse_radius
 from rem_release.release.canonical import read_sealed
 
 CERTIFICATE_FORMAT: Literal["rem-release-audit/2"] = "rem-release-audit/2"
-LEAST_SEEDS = 3
+MIN_SEEDS = 3
 """victims of each kind that a bound takes: two say too little of how much one training differs from the next"""
-LEAST_IMAGES = 5
+MIN_IMAGES = 5
 """test images of each class, near copies counted as one: fewer can all be wrong by luck where half would be right"""
 PACKAGES = ("rem-release", "torch", "torchvision", "accelerate", "numpy", "scipy", "pillow")
 """Their versions decide what a victim learns."""
@@ -45,11 +45,11 @@ class OldCertificateError(VerificationError):
     """A certificate whose verdict cannot be recomputed."""
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Accuracies(_Part):
+class Accuracies(_Section):
     """Test accuracies of a row's victims on one kind of training images, each a mean over seeds, from 0 to 1."""
 
     judged: float = Field(
@@ -63,7 +63,7 @@ class Accuracies(_Part):
     spread: Share = Field(description="standard deviation of `judged` over seeds; 0 for one seed")
 
 
-class RowFacts(_Part):
+class RowFacts(_Section):
     """One threat with one architecture: what was learnt from the release, beside the same on the baselines."""
 
     tier: TierName
@@ -99,7 +99,7 @@ class RowFacts(_Part):
     @property
     def is_bounded(self) -> bool:
         """Whether it stands on enough seeds for a bound."""
-        return self.seeds >= LEAST_SEEDS
+        return self.seeds >= MIN_SEEDS
 
     @property
     def figure(self) -> float:
@@ -108,7 +108,7 @@ class RowFacts(_Part):
         return math.inf if value is None else value
 
 
-class TierFacts(_Part):
+class TierFacts(_Section):
     """The verdict of one tier."""
 
     name: TierName
@@ -120,7 +120,7 @@ class TierFacts(_Part):
     worst: int | None = Field(description="index in `rows` of the row that decides; None when not tested")
 
 
-class HoldoutSource(_Part):
+class HoldoutSource(_Section):
     """Where the clean images come from on which victims were tested."""
 
     origin: Literal["given", "reserve", "held out"] = Field(
@@ -139,14 +139,14 @@ class HoldoutFacts(HoldoutSource):
     half_width: float = Field(description="half width of a bound on accuracy that this many images allow")
 
 
-class AttemptFacts(_Part):
+class AttemptFacts(_Section):
     """Earlier audits of the same clean images that the run folder remembers."""
 
     earlier: int = Field(ge=0, description="audits of other releases, or with other test images or another recipe")
     releases: int = Field(ge=0, description="how many other releases of these images they were of")
 
 
-class LearnabilityFacts(_Part):
+class LearnabilityFacts(_Section):
     """The (q, η)-learnability bound of PUE (NDSS 2025) for one trained surrogate: a description, not a gate."""
 
     architecture: str
@@ -158,7 +158,7 @@ class LearnabilityFacts(_Part):
     accuracies: list[Share] = Field(description="of the surrogate under noise on its weights, from which it follows")
 
 
-class Circumstances(_Part):
+class Circumstances(_Section):
     """What an audit was made of; with the answers of the victims, the rest of the certificate follows from it."""
 
     digest: str = Field(description="of the data that were audited; a certificate of other data is void")

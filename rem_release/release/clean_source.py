@@ -34,7 +34,7 @@ def parse_clean_split(text: str) -> tuple[str, str | None]:
     if fault := find_name_fault(name):
         raise InputError(f"{OPTION} {show(text, _SHOWN)}: {fault}, such as test")
     if equals and not source:
-        raise InputError(f"{OPTION} {text}: nothing follows the =; say where the split lies, or leave the = out")
+        raise InputError(f"{OPTION} {text}: nothing follows the =; say where the split is, or leave the = out")
     return name, source or None
 
 
@@ -45,7 +45,7 @@ def open_clean_split(run: RunFolder, facts: Facts, split: str, clean: str | None
         run: the run, which remembers its source and the names of its albums.
         facts: of its release.
         split: `NAME`, a split of the run's source; or `NAME=SOURCE`, where the split NAME of SOURCE is taken, or the
-            whole of SOURCE if it is one Parquet file, one saved `Dataset`, or a folder of pictures without splits.
+            whole of SOURCE if it is one Parquet file, one saved `Dataset`, or a folder of images without splits.
         clean: a source that takes the place of the one that the run remembers.
 
     Returns:
@@ -59,13 +59,13 @@ def open_clean_split(run: RunFolder, facts: Facts, split: str, clean: str | None
     if name in facts.data.split_images:
         raise InputError(f"{OPTION} {name}: that is the protected split itself; name another one, such as test")
     if facts.data.labels_from == "clusters":
-        raise InputError(f"{OPTION} {name}: the classes of this release are clusters, which other pictures do not have")
+        raise InputError(f"{OPTION} {name}: the classes of this release are clusters, which other images do not have")
     try:
         source = _open_given(location, name, facts) if location else _open_beside(run, name, facts, clean)
     except InputError as error:
         reason = _OTHER_ADVICE.sub("", str(error))
         is_elsewhere = location is None and _is_lacking(error, name)
-        cure = f"; if it lies elsewhere, add that: {OPTION} {name}=SOURCE" if is_elsewhere else ""
+        cure = f"; if it is elsewhere, add that: {OPTION} {name}=SOURCE" if is_elsewhere else ""
         raise InputError(f"{OPTION} {name}: {reason}{cure}") from None
     options, classes = replace(source.options, split=name), _name_classes(run, source)
     return replace(source, options=options, splits={name: len(source)}, classes=classes)
@@ -74,19 +74,19 @@ def open_clean_split(run: RunFolder, facts: Facts, split: str, clean: str | None
 def _open_beside(run: RunFolder, name: str, facts: Facts, clean: str | None) -> Source:
     """Another split of the source that was protected. A source that has no splits would give the protected one."""
     if clean is None and not run.options.is_file():
-        raise InputError(f"nobody remembers the source of this release; say where it lies: {OPTION} {name}=SOURCE")
+        raise InputError(f"the source of this release is not on record; say where it is: {OPTION} {name}=SOURCE")
     location = clean or read_source_options(run).source
     path = check_path(location, "the source")
     if is_one_split(path):
         raise InputError(f"{location} has no split {name!r}: it is one split, {facts.data.split!r}")
     source = open_source(_choose_options(location, name, facts.data))
     if _is_whole(source, path):
-        raise InputError(f"{location} has no split {name!r}: its own pictures are the split {facts.data.split!r}")
+        raise InputError(f"{location} has no split {name!r}: its own images are the split {facts.data.split!r}")
     return source
 
 
 def _open_given(location: str, name: str, facts: Facts) -> Source:
-    """The split of that name, or a folder of pictures as a whole; never a split of another name."""
+    """The split of that name, or a folder of images as a whole; never a split of another name."""
     options = _choose_options(location, name, facts.data)
     try:
         return open_source(options)

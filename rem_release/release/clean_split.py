@@ -49,7 +49,7 @@ def write_clean_split(release: Path, facts: Facts, source: Source, progress: Pro
         The facts with the split and its files; the caller writes them.
 
     Raises:
-        InputError: a column is missing or of another type, a class is not one of the release, a picture cannot be
+        InputError: a column is missing or of another type, a class is not one of the release, an image cannot be
             read, or a folder that is to be replaced holds something else. Nothing of the release has changed.
     """
     split, features = source.options.split, read_features(facts.data.features)
@@ -136,7 +136,7 @@ def _write_rows(
     if bad:
         more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         raise InputError(
-            f"{OPTION} {source.options.split}: {len(bad)} pictures cannot be read: {', '.join(bad[:_SHOWN])}{more}; "
+            f"{OPTION} {source.options.split}: {len(bad)} images cannot be read: {', '.join(bad[:_SHOWN])}{more}; "
             "mend or remove them"
         )
 

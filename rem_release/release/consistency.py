@@ -5,10 +5,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import get_args
 
 from datasets import ClassLabel, Image
 
 import rem_release
+from rem_release.data.sources.recognised import Fault
 from rem_release.errors import InputError
 from rem_release.methods import METHODS
 from rem_release.radius import parse_radius, whole_levels
@@ -20,7 +22,7 @@ from rem_release.release.schema import read_features
 from rem_release.release.stated_protection import describe_protection
 
 CLEAN = "clean"
-"""The folder of the split that goes out without noise, where the owner chose one."""
+"""The folder of the split that is published without noise, where the owner chose one."""
 _SPLIT = re.compile(r"\w+(\.\w+)*")
 _FIGURES = (PROTECTED_FIGURE, NOISE_FIGURE, *AUDIT_FIGURES)
 
@@ -48,6 +50,7 @@ def _compare(facts: Facts) -> Iterator[tuple[bool, str]]:
     yield from _compare_clean_split(facts)
     yield allowed_names(facts) >= set(facts.files), "files lists a name that a release cannot have"
     yield ANSWERS not in facts.files or facts.files[ANSWERS].rows is None, f"{ANSWERS} has rows of the release"
+    yield from _compare_left_out(facts)
     yield data.resized_noise <= data.protected, "resized_noise exceeds the protected rows"
     yield data.duplicates < data.images, "duplicates is not below images"
     yield (data.near_copies or 0) < data.images, "near_copies is not below images"
@@ -64,9 +67,20 @@ def _compare(facts: Facts) -> Iterator[tuple[bool, str]]:
     yield isinstance(features.get(data.image_column), Image), f"{data.image_column!r} is no column of images"
     yield data.label_column in features, f"{data.label_column!r} is no column"
     others = set(data.columns) - {data.image_column}
-    yield others.issuperset(facts.kept_columns), "kept_columns names what is no column beside the image"
+    yield others.issuperset(facts.kept_columns), "kept_columns names something that is not a column beside the image"
     label = features.get(data.label_column)
     yield not isinstance(label, ClassLabel) or label.names == data.classes, "classes are not those of the features"
+
+
+def _compare_left_out(facts: Facts) -> Iterator[tuple[bool, str]]:
+    """Whether what was left out by reason, where it is stated, adds up to what was left out."""
+    data, counts = facts.data, facts.data.left_out
+    if not counts:
+        return
+    skipped = sum(counts.get(fault, 0) for fault in get_args(Fault))
+    held_back = counts.get("kept back for audits", 0) + counts.get("not protected", 0)
+    yield skipped == data.skipped, "left_out does not add up to the skipped rows"
+    yield held_back == data.held_back, "left_out does not add up to the rows held back"
 
 
 def _compare_clean_split(facts: Facts) -> Iterator[tuple[bool, str]]:

@@ -52,7 +52,7 @@ DECODED: Names = {"": r"images\.npy|index\.npz"}
 JOURNAL: Names = {"": r"shard-[\w.]+-\d{5,}\.npz"}
 KEPT_ROWS: Names = {"": r"[a-z0-9_]+-[a-z0-9_]+(\.npy|-\d{8,}\.undo)"}
 RECEIPTS = r"push\.json|published-[0-9a-f]{12}\.parquet|attempts\.json"
-"""What says which pictures are out, and how often audits were tried; nothing deletes it."""
+"""What says which images are out, and how often audits were tried; nothing deletes it."""
 COPY_OF_A_RELEASE: Names = {"": re.escape(MARKER), r"release(/(?s:.*))?": _ANYTHING}
 PRIVATE: Names = {
     "": r"(options|status|times|recipe|generator|albums|noise)\.json|generator\.safetensors|noise\.npy|rows\.parquet"

@@ -52,7 +52,7 @@ def read_stated_facts(release: Path) -> Facts:
 
 
 def explain_format(facts: Facts, run: str = "RUN") -> str | None:
-    """Why a release of an earlier version goes out no more, and what makes it anew; None for one of this version.
+    """Why a release of an earlier version is published no more, and what makes it again; None for one of this version.
 
     Args:
         facts: of the release.
@@ -63,7 +63,7 @@ def explain_format(facts: Facts, run: str = "RUN") -> str | None:
     maker = facts.versions.get("rem-release", "an earlier version")
     return (
         f"it was made by rem-release {maker} (format {facts.format}), whose seed was 0 unless the owner chose another, "
-        "and which looked neither for near copies nor for all that other columns and files can carry; make it anew: "
+        "and which looked neither for near copies nor for all that other columns and files can carry; make it again: "
         f"rem-release protect SOURCE --out {run} --overwrite"
     )
 

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from rem_release.data.sources.recognised import Choice, Layout
+from rem_release.data.sources.recognised import DecodingChoice, Layout, LeftOut
 from rem_release.methods import MethodName
 from rem_release.methods.fields import Transform
 from rem_release.training.precision import Precision
 
 FORMAT: Literal["rem-release/2"] = "rem-release/2"
-"""The format that this version writes. `rem-release/1`, of version 0.2.0, is read by `verify` and goes out no more."""
+"""The format that this version writes. `rem-release/1`, of version 0.2.0, is read by `verify` but not published."""
 
 
 class _Facts(BaseModel):
@@ -85,14 +85,19 @@ class DataFacts(_Facts):
     unprotected: int = Field(ge=0, description="rows released as they are, by the owner's explicit choice")
     held_back: int = Field(ge=0, description="rows of the source that are not released: reserved or not protected")
     skipped: int = Field(ge=0, description="files of the source that could not be read, left out with --skip-bad")
-    choices: dict[Choice, PositiveInt] = Field(
+    choices: dict[DecodingChoice, PositiveInt] = Field(
         default={}, description="of how many rows of the source the decoding was a choice, by what was one"
     )
-    duplicates: int = Field(ge=0, description="released rows whose picture also stands in an earlier row")
+    left_out: dict[LeftOut, PositiveInt] = Field(
+        default={},
+        description="how much of the source is not released, by why: rows, images, other files, splits; empty where "
+        "nothing is, or where not stated",
+    )
+    duplicates: int = Field(ge=0, description="released rows whose image also stands in an earlier row")
     near_copies: int | None = Field(
         default=None,
         ge=0,
-        description="released rows whose picture is a near copy of, but not equal to, one that is released in an "
+        description="released rows whose image is a near copy of, but not equal to, one that is released in an "
         "earlier row; None where nobody looked",
     )
     resized_noise: int = Field(ge=0, description="protected rows that are not of the working resolution")
@@ -118,7 +123,7 @@ class OwnerFacts(_Facts):
     """What the owner chose to put on the card; None where nothing was chosen."""
 
     pretty_name: str | None = None
-    about: str | None = Field(default=None, description="what the pictures show and where they come from")
+    about: str | None = Field(default=None, description="what the images show and where they come from")
     intended_use: str | None = None
     license: str | None = Field(default=None, description="identifier of the Hub's list, such as cc-by-4.0 or other")
     license_name: str | None = Field(default=None, description="name of the licence where `license` is other")
@@ -157,7 +162,9 @@ class Facts(_Facts):
     cost: CostFacts
     data: DataFacts
     owner: OwnerFacts = OwnerFacts()
-    clean_split: CleanSplitFacts | None = Field(default=None, description="None: no picture of another split goes out")
+    clean_split: CleanSplitFacts | None = Field(
+        default=None, description="None: no image of another split is published"
+    )
     kept_columns: list[str] = Field(
         default=[], description="columns that the owner let through the gate by name (push --keep-column)"
     )

@@ -24,7 +24,7 @@ class Generator:
         recipe: what it was trained with, and what it makes noise with.
         recipe_name: the name of that recipe.
         classes: names of the classes it knows, in the order of its logits.
-        seed: of its run; with it a picture gets the noise that it has there.
+        seed: of its run; with it an image gets the noise that it has there.
         is_old: an earlier version made the run, whose seed was public unless the owner chose one.
     """
 

@@ -1,4 +1,4 @@
-"""How far a protected picture is from its original: largest and mean change, PSNR and SSIM, on 8-bit pixels.
+"""How far a protected image is from its original: largest and mean change, PSNR and SSIM, on 8-bit pixels.
 
 Everything but SSIM comes from exact integer sums. SSIM is scikit-image's structural similarity (uniform window,
 float64, mean over the three channels). All of it is computed in bands of rows to bound the memory: the same figures,
@@ -21,7 +21,7 @@ _DECIMALS = {"mean_change": 4, "psnr_mean": 4, "psnr_min": 4, "ssim_mean": 6, "s
 
 @dataclass(frozen=True)
 class Change:
-    """One protected picture against its original."""
+    """One protected image against its original."""
 
     largest: int
     """x′ − x at the pixel that changed most, in levels of 255; negative where it became darker."""
@@ -47,7 +47,7 @@ class WorstPixel:
 
 
 def psnr(clean: np.ndarray, protected: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, for a data range of 255; infinite for equal pictures.
+    """Peak signal-to-noise ratio in dB, for a data range of 255; infinite for equal images.
 
     Args:
         clean: uint8, any shape.
@@ -58,14 +58,14 @@ def psnr(clean: np.ndarray, protected: np.ndarray) -> float:
 
 
 def ssim(clean: np.ndarray, protected: np.ndarray) -> float | None:
-    """Mean structural similarity over the three channels, in windows of 7 × 7 pixels (5 or 3 in smaller pictures).
+    """Mean structural similarity over the three channels, in windows of 7 × 7 pixels (5 or 3 in smaller images).
 
     Args:
         clean: uint8 (H, W, 3).
         protected: uint8, the same shape.
 
     Returns:
-        A number from -1 to 1, or None for a picture of less than 3 pixels a side, which has no window.
+        A number from -1 to 1, or None for an image of less than 3 pixels a side, which has no window.
     """
     height, width = clean.shape[:2]
     window = min(7, height - 1 + height % 2, width - 1 + width % 2)
@@ -75,21 +75,21 @@ def ssim(clean: np.ndarray, protected: np.ndarray) -> float | None:
     total, count = 0.0, height - window + 1
     for top in range(0, count, band):
         rows = min(band, count - top)
-        part = slice(top, top + rows + window - 1)
-        value = structural_similarity(clean[part], protected[part], win_size=window, channel_axis=2, data_range=255)
+        strip = slice(top, top + rows + window - 1)
+        value = structural_similarity(clean[strip], protected[strip], win_size=window, channel_axis=2, data_range=255)
         total += rows * float(value)
     return total / count
 
 
 def measure_change(clean: np.ndarray, protected: np.ndarray) -> Change:
-    """Measure one pair of pictures; safe to call from several threads.
+    """Measure one pair of images; safe to call from several threads.
 
     Args:
         clean: uint8 (H, W, 3).
         protected: uint8, the same shape.
     """
     if clean.shape != protected.shape:
-        raise ValueError(f"pictures of different shape: {clean.shape} and {protected.shape}")
+        raise ValueError(f"images of different shape: {clean.shape} and {protected.shape}")
     height, width, _ = clean.shape
     band = max(1, _BAND_PIXELS // width)
     largest, where, total, squares = 0, (0, 0, 0), 0, 0
@@ -106,7 +106,7 @@ def measure_change(clean: np.ndarray, protected: np.ndarray) -> Change:
 
 
 class ChangeMeter:
-    """Collects the change of every protected row, one after the other, and keeps no picture."""
+    """Collects the change of every protected row, one after the other, and keeps no image."""
 
     def __init__(self) -> None:
         self._means = array("d")
@@ -115,10 +115,10 @@ class ChangeMeter:
         self._worst: WorstPixel | None = None
 
     def add(self, clean: np.ndarray, protected: np.ndarray, row: int) -> None:
-        """Measure released row `row`: both pictures uint8 (H, W, 3). Rows come in ascending order.
+        """Measure released row `row`: both images uint8 (H, W, 3). Rows come in ascending order.
 
         Raises:
-            ValueError: the pictures differ in size, or are equal, so that the row is not protected.
+            ValueError: the images differ in size, or are equal, so that the row is not protected.
         """
         self.record(measure_change(clean, protected), row)
 
@@ -179,7 +179,7 @@ def _close(one: float | None, other: float | None, digits: int) -> bool:
 def _subtract(clean: np.ndarray, protected: np.ndarray) -> np.ndarray:
     """protected − clean as int16."""
     if clean.shape != protected.shape:
-        raise ValueError(f"pictures of different shape: {clean.shape} and {protected.shape}")
+        raise ValueError(f"images of different shape: {clean.shape} and {protected.shape}")
     return protected.astype(np.int16) - clean
 
 

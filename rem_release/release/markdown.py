@@ -19,7 +19,7 @@ def write_plain(text: str) -> str:
 
 def write_paragraphs(text: str) -> str:
     """The same for a text of several paragraphs, which blank lines part."""
-    paragraphs = (write_plain(part) for part in re.split(r"\n\s*\n", text))
+    paragraphs = (write_plain(paragraph) for paragraph in re.split(r"\n\s*\n", text))
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 

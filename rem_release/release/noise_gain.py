@@ -1,6 +1,6 @@
-"""What subtracting a cell of the noise figure from a released picture gains.
+"""What subtracting a tile of the noise figure from a released image gains.
 
-For noise n = protected − clean and a cell c, the best factor s brings |n − s·c|² down to |n|²·(1 − r²) with
+For noise n = protected − clean and a tile c, the best factor s brings |n − s·c|² down to |n|²·(1 − r²) with
 r = <n, c> / (|n|·|c|) (least squares): the PSNR to the original rises by −10·log10(1 − r²) dB.
 """
 
@@ -15,12 +15,12 @@ from PIL import Image
 
 from rem_release.core.resampling import interpolation_matrix
 
-MOST_GAIN = 0.5
-"""dB that a cell may gain on a picture. On 2,000 pictures each, random noise gained nothing, and noise on grey, after
+MAX_GAIN = 0.5
+"""dB that a tile may gain on an image. On 2,000 images each, random noise gained nothing, and noise on grey, after
 120 steps of training, up to 3.9 (EM), 14.2 (REM) and 16.8 (SEM) on patches of photographs, and 2.0, 5.3 and 7.9 on
 CIFAR-10; with other draws EM and REM gave as much."""
 FLAT = 8.0
-"""levels of contrast on the working grid; of a flatter picture there is nothing to protect"""
+"""levels of contrast on the working grid; of a flatter image there is nothing to protect"""
 _CHANCE = 5.0
 """standard deviations of what independent noise correlates; less is no gain"""
 _BLOCKS = (1, 4)
@@ -28,36 +28,36 @@ _BLOCKS = (1, 4)
 _FLIPS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 _SURE = 1e-6
 _STRIP = 1 << 20
-"""pixels of a large picture that are worked on at a time"""
+"""pixels of a large image that are worked on at a time"""
 
 
 class NoiseGain:
-    """The cells of a noise figure, subtracted from pictures as it fits best.
+    """The tiles of a noise figure, subtracted from images as it fits best.
 
-    Tried are every cell, whole and averaged over blocks, as it is and mirrored, with every factor, negative ones too,
-    brought to the picture's size as the noise is. Not tried: mixtures of cells, whose factors nobody finds without the
+    Tried are every tile, whole and averaged over blocks, as it is and mirrored, with every factor, negative ones too,
+    brought to the image's size as the noise is. Not tried: mixtures of tiles, whose factors nobody finds without the
     originals, and shifts (up to four pixels each way raised the largest gain on 500 rows by 2 % and the mean by 7 %).
 
     Args:
-        cells: the noise that they show, int [n, S, S, 3] in levels of 255, n ≥ 1; of a grid of R > S pixels, a corner.
+        tiles: the noise that they show, int [n, S, S, 3] in levels of 255, n ≥ 1; of a grid of R > S pixels, a corner.
         levels: the budget floor(255·ρ_u).
         resolution: R, side of the working grid.
     """
 
-    def __init__(self, cells: np.ndarray, levels: int, resolution: int) -> None:
-        noise = torch.from_numpy(cells.astype(np.float32)).permute(0, 3, 1, 2)
+    def __init__(self, tiles: np.ndarray, levels: int, resolution: int) -> None:
+        noise = torch.from_numpy(tiles.astype(np.float32)).permute(0, 3, 1, 2)
         self._levels, self._shown, self._resolution = levels, noise.shape[-1], resolution
         sides = [side for side in _BLOCKS if side < self._shown]
         means = [F.interpolate(F.adaptive_avg_pool2d(noise, side), size=self._shown) for side in sides]
-        grey = noise.mean(1, keepdim=True).expand_as(noise)  # the pictures may be grey, and their noise not far from it
+        grey = noise.mean(1, keepdim=True).expand_as(noise)  # the images may be grey, and their noise not far from it
         self._views = torch.stack([noise, grey, *means], 1).numpy()
         self._flat = self._views.reshape(self._views.shape[0] * self._views.shape[1], -1)
         self._route = lru_cache(maxsize=64)(self._find_route)
 
     def find(self, clean: np.ndarray, protected: np.ndarray) -> tuple[int, float]:
-        """The cell that gains most on a picture, both uint8 (H, W, 3), and the gain in dB.
+        """The tile that gains most on an image, both uint8 (H, W, 3), and the gain in dB.
 
-        Flat pictures gain nothing, and nothing gained is what independent noise would gain by chance: five standard
+        Flat images gain nothing, and nothing gained is what independent noise would gain by chance: five standard
         deviations, 0.03 dB on 32 x 32 pixels and 0.6 on 8 x 8. On eight pixels or fewer nothing can be told.
         """
         if squash(clean, self._resolution).std() < FLAT:
@@ -65,10 +65,10 @@ class NoiseGain:
         rows, columns, lengths = self._route(*clean.shape[:2])
         shown, height, width = self._shown, *(self._reach(length) for length in clean.shape[:2])
         seen, sides = np.zeros((3, rows.shape[1], columns.shape[1]), np.float32), np.empty((2, len(rows)))
-        for part, noise in self._strips_of_unknown(clean, protected):
-            seen += rows[part].T @ noise @ columns  # so that <noise, enlarged cell> = <seen, cell>
+        for strip, noise in self._strips_of_unknown(clean, protected):
+            seen += rows[strip].T @ noise @ columns  # so that <noise, enlarged tile> = <seen, tile>
             energy = np.square(noise).sum(0, dtype=np.float64)
-            sides[:, part] = energy[:, :width].sum(1), energy[:, -width:].sum(1)
+            sides[:, strip] = energy[:, :width].sum(1), energy[:, -width:].sum(1)
         corners = [seen[:, ::down, ::across][:, :shown, :shown].reshape(-1) for down, across in _FLIPS]
         energies = np.array([sides[int(across < 0)][::down][:height].sum() for down, across in _FLIPS])
         squares = np.square(self._flat @ np.stack(corners, 1)) / np.maximum(lengths[:, None] * energies, _SURE)
@@ -81,19 +81,19 @@ class NoiseGain:
         """Rows, and their noise, float32 [3, h, W], less its means over the brightest and the darkest pixels: that it
         darkens the ones and brightens the others is known without a figure, for nothing else is possible."""
         step = max(1, _STRIP // clean.shape[1])
-        parts = [slice(top, top + step) for top in range(0, len(clean), step)]
+        strips = [slice(top, top + step) for top in range(0, len(clean), step)]
         sums, counts = np.zeros(2), np.zeros(2)
-        for part in parts:
-            noise = protected[part].astype(np.float32) - clean[part]
-            for side, saturated in enumerate(self._saturated(clean[part])):
+        for strip in strips:
+            noise = protected[strip].astype(np.float32) - clean[strip]
+            for side, saturated in enumerate(self._saturated(clean[strip])):
                 sums[side] += noise[saturated].sum(dtype=np.float64)
                 counts[side] += saturated.sum()
-        for part in parts:
-            noise = protected[part].astype(np.float32) - clean[part]
-            for side, saturated in enumerate(self._saturated(clean[part])):
+        for strip in strips:
+            noise = protected[strip].astype(np.float32) - clean[strip]
+            for side, saturated in enumerate(self._saturated(clean[strip])):
                 if counts[side]:
                     noise[saturated] -= np.float32(sums[side] / counts[side])
-            yield part, np.ascontiguousarray(noise.transpose(2, 0, 1))
+            yield strip, np.ascontiguousarray(noise.transpose(2, 0, 1))
 
     def _saturated(self, clean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return clean < self._levels, clean > 255 - self._levels
@@ -111,8 +111,8 @@ class NoiseGain:
         return rows, columns, lengths.reshape(-1)
 
 
-def squash(picture: np.ndarray, side: int) -> np.ndarray:
-    """A picture, uint8 (H, W, 3), on a square grid, by means."""
-    if picture.shape[:2] == (side, side):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BOX))
+def squash(image: np.ndarray, side: int) -> np.ndarray:
+    """An image, uint8 (H, W, 3), on a square grid, by means."""
+    if image.shape[:2] == (side, side):
+        return image
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from rem_release.data.leaks.hidden_pictures import find_picture
+from rem_release.data.leaks.hidden_images import find_image
 from rem_release.errors import InputError
 from rem_release.plain_text import find_unseen, show
 from rem_release.plain_yaml import read_yaml_file
@@ -79,8 +79,8 @@ def _tidy(key: str, value: str) -> str:
         raise _refuse(key, text, f"give one line; only {', '.join(_LONG)} may have several")
     if character := find_unseen(text):
         raise _refuse(key, text, f"it holds the control character U+{ord(character):04X}; remove it")
-    if what := find_picture(text):
-        raise _refuse(key, text, f"it holds {what}; no picture may stand on the card; remove it")
+    if what := find_image(text):
+        raise _refuse(key, text, f"it holds {what}; no image may be on the card; remove it")
     return text
 
 

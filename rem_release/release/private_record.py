@@ -28,8 +28,8 @@ def fingerprint_of(recipe: Recipe, seed: int, choice: Choice, classes: list[str]
     """One hash over everything that decides the noise: what a checkpoint is good for."""
     chosen = [choice.working.hashes[index] for index in np.flatnonzero(choice.roles == Role.PROTECTED)]
     shared = choice.noise_index.tolist()
-    parts = [recipe.sha256(), seed, classes, choice.working.labels.tolist(), chosen, shared, weights_sha256]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    values = [recipe.sha256(), seed, classes, choice.working.labels.tolist(), chosen, shared, weights_sha256]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def fingerprint_of_release(fingerprint: str, source: Source, choice: Choice, shard_bytes: int) -> str:
@@ -43,8 +43,8 @@ def fingerprint_of_release(fingerprint: str, source: Source, choice: Choice, sha
     """
     rows = choice.working.rows[choice.released()]
     versions = list(find_versions((OWN, "pyarrow", "pillow", "numpy", "torch")).values())
-    parts = [fingerprint, versions, shard_bytes, choice.max_side, str(released_features(source)), source.splits]
-    digest = hashlib.sha256(json.dumps(parts).encode())
+    values = [fingerprint, versions, shard_bytes, choice.max_side, str(released_features(source)), source.splits]
+    digest = hashlib.sha256(json.dumps(values).encode())
     for first in range(0, len(rows), _BATCH_ROWS):
         batch = rows[first : first + _BATCH_ROWS]
         sink = pa.BufferOutputStream()
@@ -67,7 +67,7 @@ def write_row_map(path: Path, source: Source, choice: Choice) -> None:
             "origin": pa.array([source.origin(int(row)) for row in working.rows]),
             "role": pa.array([Role(role).name.lower() for role in roles]),
             "released_row": pa.array(released, mask=released < 0),
-            "clean_sha256": pa.array([working.hashes[picture] for picture in working.image_of_row]),
+            "clean_sha256": pa.array([working.hashes[image] for image in working.image_of_row]),
         }
     )
     with written_atomically(path) as temporary:

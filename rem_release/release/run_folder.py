@@ -226,7 +226,7 @@ class RunFolder:
 
     @contextmanager
     def read_into(self) -> Iterator[Path]:
-        """A new folder for pictures that are read before `open`, which keeps it; else it is deleted at the end.
+        """A new folder for images that are read before `open`, which keeps it; else it is deleted at the end.
 
         So a command that cannot begin leaves nothing behind, and replaces nothing.
 
@@ -259,7 +259,7 @@ class RunFolder:
         if before and before.get("format") != RUN_FORMAT:
             raise InputError(
                 f"--resume: {self.path} was begun by an earlier version of rem-release, and this one would go on "
-                f"otherwise; make it anew: rem-release protect SOURCE --out {self.path} --overwrite"
+                f"otherwise; make it again: rem-release protect SOURCE --out {self.path} --overwrite"
             )
         now = flatten(json.loads(json.dumps(options)))
         differing = [key for key in {**now, **before} if before.get(key) != now.get(key)]
@@ -321,7 +321,7 @@ class RunFolder:
             self.write_json(self.status, {"state": state, "exit_code": exit_code, "message": message})
 
     def published(self, digest: str) -> Path:
-        """Where a push of the data with this digest notes which pictures went out."""
+        """Where a push of the data with this digest notes which images were published."""
         return self.private / f"published-{digest[:12]}.parquet"
 
     def clear_scratch(self) -> None:

@@ -14,7 +14,7 @@ _UNREADABLE = (
     *(RecursionError, OverflowError, pa.ArrowException),
 )
 """what `datasets` raises over features that are none"""
-_MOST_TEXT = 4_000_000
+_MAX_TEXT = 4_000_000
 _LONGEST_LIST = 1 << 14
 """values of lists of fixed length in a row: missing ones take their room in memory and none in a file"""
 _TYPE = re.compile(
@@ -36,7 +36,7 @@ def read_features(text: str) -> Features:
         ValueError: the text does not describe features.
     """
     try:
-        if len(text) > _MOST_TEXT:
+        if len(text) > _MAX_TEXT:
             raise ValueError(f"{len(text):,} characters of them")
         features = Features.from_dict(json.loads(text, object_hook=_require_types))
         values = sum(_count_fixed(field.type) for field in features.arrow_schema)  # which not all that can be read has

@@ -21,7 +21,7 @@ _NAMES = ("fingerprint", "sha256", *_MEASURES)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WrittenRow:
     """What writing one row found out."""
 
     change: Change | None
@@ -29,9 +29,9 @@ class Outcome:
     raised: bool
     """its noise rounded to nothing and was raised to the budget"""
     sample: np.ndarray | None
-    """its cell of the figure, if it is shown there"""
+    """its tile of the figure, if it is shown there"""
     gain: float = 0.0
-    """dB that subtracting a cell of the noise figure gains, see `NoiseGain`"""
+    """dB that subtracting a tile of the noise figure gains, see `NoiseGain`"""
 
 
 class ShardJournal:
@@ -48,7 +48,7 @@ class ShardJournal:
         self._folder = folder
         self._split = split
         self._fingerprint = fingerprint
-        self._noted: list[Outcome] = []
+        self._noted: list[WrittenRow] = []
         self.finished: list[int] = []
         """rows of each finished shard"""
         while self._is_finished(partial_shard(staging, split, len(self.finished))):
@@ -57,32 +57,32 @@ class ShardJournal:
     def _path(self, index: int) -> Path:
         return self._folder / f"shard-{self._split}-{index:05d}.npz"
 
-    def _is_finished(self, part: Path) -> bool:
+    def _is_finished(self, shard: Path) -> bool:
         """Take the next shard, where it is whole; one that has its final name already gets back the other."""
-        for named in part.parent.glob(f"{part.stem[1:]}-of-*.parquet"):
-            named.replace(part)
+        for named in shard.parent.glob(f"{shard.stem[1:]}-of-*.parquet"):
+            named.replace(shard)
         record = read_arrays(self._path(len(self.finished)), _NAMES)
-        if record is None or str(record["fingerprint"]) != self._fingerprint or not part.is_file():
+        if record is None or str(record["fingerprint"]) != self._fingerprint or not shard.is_file():
             return False
-        is_whole = str(record["sha256"]) == sha256_file(part)
+        is_whole = str(record["sha256"]) == sha256_file(shard)
         if is_whole:
             self.finished.append(len(record["largest"]))
         return is_whole
 
-    def outcomes(self) -> Iterator[Outcome]:
+    def written_rows(self) -> Iterator[WrittenRow]:
         """What the rows of the finished shards found out, in order."""
         for index in range(len(self.finished)):
             with np.load(self._path(index)) as record:
-                yield from _read_outcomes(dict(record))
+                yield from _read_rows(dict(record))
 
-    def note(self, outcome: Outcome) -> None:
+    def note(self, written_row: WrittenRow) -> None:
         """Take the next row, before it is written."""
-        self._noted.append(outcome)
+        self._noted.append(written_row)
 
-    def close_shard(self, part: Path, rows: int) -> None:
+    def close_shard(self, shard: Path, rows: int) -> None:
         """Keep what the rows of a shard found out, once it is written: `ShardWriter`'s `on_shard`."""
-        record = {"fingerprint": np.array(self._fingerprint), "sha256": np.array(sha256_file(part))}
-        write_arrays(self._path(len(self.finished)), **record, **_describe_outcomes(self._noted[:rows]))
+        record = {"fingerprint": np.array(self._fingerprint), "sha256": np.array(sha256_file(shard))}
+        write_arrays(self._path(len(self.finished)), **record, **_describe_rows(self._noted[:rows]))
         self.finished.append(rows)
         self._noted = self._noted[rows:]
 
@@ -108,24 +108,24 @@ def open_journals(folder: Path, staging: Path, splits: Iterable[str], fingerprin
     return journals
 
 
-def _describe_outcomes(outcomes: list[Outcome]) -> dict[str, np.ndarray]:
+def _describe_rows(written_rows: list[WrittenRow]) -> dict[str, np.ndarray]:
     none = Change(0, (0, 0, 0), 0.0, 0.0, None)  # nothing changed, which no protected row may say
-    changes = [outcome.change or none for outcome in outcomes]
-    samples = [outcome.sample for outcome in outcomes if outcome.sample is not None]
+    changes = [written_row.change or none for written_row in written_rows]
+    samples = [written_row.sample for written_row in written_rows if written_row.sample is not None]
     return {
         "largest": np.array([change.largest for change in changes], np.int16),
         "where": np.array([change.where for change in changes], np.int64).reshape(-1, 3),
         "mean": np.array([change.mean for change in changes], np.float64),
         "psnr": np.array([change.psnr for change in changes], np.float64),
         "ssim": np.array([np.nan if change.ssim is None else change.ssim for change in changes], np.float64),
-        "raised": np.array([outcome.raised for outcome in outcomes], np.bool_),
-        "gain": np.array([outcome.gain for outcome in outcomes], np.float64),
-        "sampled": np.array([outcome.sample is not None for outcome in outcomes], np.bool_),
+        "raised": np.array([written_row.raised for written_row in written_rows], np.bool_),
+        "gain": np.array([written_row.gain for written_row in written_rows], np.float64),
+        "sampled": np.array([written_row.sample is not None for written_row in written_rows], np.bool_),
         "samples": np.array(samples, np.uint8),
     }
 
 
-def _read_outcomes(record: dict[str, np.ndarray]) -> Iterator[Outcome]:
+def _read_rows(record: dict[str, np.ndarray]) -> Iterator[WrittenRow]:
     samples = iter(record["samples"])
     for row, largest in enumerate(record["largest"].tolist()):
         change = None
@@ -135,4 +135,4 @@ def _read_outcomes(record: dict[str, np.ndarray]) -> Iterator[Outcome]:
             ratio, mean = float(record["psnr"][row]), float(record["mean"][row])
             change = Change(largest, (y, x, channel), mean, ratio, None if np.isnan(ssim) else ssim)
         sample = next(samples) if record["sampled"][row] else None
-        yield Outcome(change, bool(record["raised"][row]), sample, float(record["gain"][row]))
+        yield WrittenRow(change, bool(record["raised"][row]), sample, float(record["gain"][row]))

@@ -3,8 +3,8 @@
 from rem_release.release.certificate import (
     CLASSES_FIGURE,
     CURVES_FIGURE,
-    LEAST_IMAGES,
-    LEAST_SEEDS,
+    MIN_IMAGES,
+    MIN_SEEDS,
     RADIUS_FIGURE,
     Certificate,
     HoldoutFacts,
@@ -21,7 +21,7 @@ VERDICT = (
     "the upper bound of leakage must stay under the limit, and the row must teach significantly less than random noise "
     "of the same radius does. Answers are judged as they are and after the best relabelling of classes, fitted for "
     "each victim on one half of the test images and scored on the other, both ways, and the worse counts. A bound "
-    f"takes {LEAST_SEEDS} victims of each kind, and {LEAST_IMAGES} test images of each class; with fewer a tier is "
+    f"takes {MIN_SEEDS} victims of each kind, and {MIN_IMAGES} test images of each class; with fewer a tier is "
     "looked at, never passed."
 )
 PROOF = (

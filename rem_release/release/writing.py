@@ -1,4 +1,4 @@
-"""Writing the released rows: every picture read again, protected at its own size, encoded, and measured."""
+"""Writing the released rows: every image read again, protected at its own size, encoded, and measured."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ from rem_release.data.shards import SHARD_BYTES, ShardWriter, released_columns, 
 from rem_release.data.sources.source import Source
 from rem_release.data.working_set import WorkingSet, read_image
 from rem_release.errors import InputError
-from rem_release.release.figures import fit_cell
+from rem_release.release.figures import fit_tile
 from rem_release.release.imperceptibility import ChangeMeter, measure_change
-from rem_release.release.noise_gain import MOST_GAIN, NoiseGain
-from rem_release.release.shard_journal import Outcome, ShardJournal
+from rem_release.release.noise_gain import MAX_GAIN, NoiseGain
+from rem_release.release.shard_journal import ShardJournal, WrittenRow
 
 Progress = Callable[[int, int], None]
-_FIGURE_PICTURES = 16
+_FIGURE_IMAGES = 16
 _BATCH_ROWS = 256
 _AGAIN = "start again with --overwrite"
 
@@ -34,13 +34,13 @@ class Choice:
     """What becomes of every readable row.
 
     Attributes:
-        working: the pictures.
+        working: the images.
         roles: int8 [U] of `Role`.
-        noise_index: int64 [U], where the noise of a protected picture stands in the store; -1 for the others. Near
+        noise_index: int64 [U], where the noise of a protected image stands in the store; -1 for the others. Near
             copies of one size share one noise.
         release_unprotected: release the rows without noise too.
-        max_side: longer side that pictures are shrunk to.
-        near_copies: released rows whose picture is a near copy of one that is released earlier.
+        max_side: longer side that images are shrunk to.
+        near_copies: released rows whose image is a near copy of one that is released earlier.
     """
 
     working: WorkingSet
@@ -51,7 +51,7 @@ class Choice:
     near_copies: int = 0
 
     def with_noise(self) -> np.ndarray:
-        """int64, the pictures that noise is made for, in the order of the store: the first of those that share one."""
+        """int64, the images that noise is made for, in the order of the store: the first of those that share one."""
         noise, firsts = np.unique(self.noise_index, return_index=True)
         return firsts[noise >= 0]
 
@@ -80,19 +80,19 @@ class Written:
     raised: int = 0
     """protected rows whose noise rounded to nothing and was raised, see `protect_at_own_size`"""
     samples: list[np.ndarray] = field(default_factory=list)
-    """protected pictures for the figure, as its cells; none where it would tell them from clean ones"""
+    """protected images for the figure, as its tiles; none where it would tell them from clean ones"""
     gain: float = 0.0
-    """dB, the most that subtracting a cell of the noise figure gains; above `MOST_GAIN` no further row is tried"""
+    """dB, the most that subtracting a tile of the noise figure gains; above `MAX_GAIN` no further row is tried"""
     rows: int = 0
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, written_row: WrittenRow) -> None:
         """Take the next row."""
-        if outcome.change is not None:
-            self.meter.record(outcome.change, self.rows)
-        if outcome.sample is not None:
-            self.samples.append(outcome.sample)
-        self.raised += outcome.raised
-        self.gain = max(self.gain, outcome.gain)
+        if written_row.change is not None:
+            self.meter.record(written_row.change, self.rows)
+        if written_row.sample is not None:
+            self.samples.append(written_row.sample)
+        self.raised += written_row.raised
+        self.gain = max(self.gain, written_row.gain)
         self.rows += 1
 
 
@@ -113,7 +113,7 @@ def write_rows(
         staging: the folder that becomes the release.
         source: the images; each is read again and must be as it was.
         choice: what becomes of each row.
-        noise: the noise of the protected pictures.
+        noise: the noise of the protected images.
         budget: floor(255·ρ_u).
         journals: of the shards of each split that are finished.
         shard_bytes: a shard is closed once it holds that much.
@@ -121,21 +121,21 @@ def write_rows(
         figure: the noise figure, which is held against every row.
 
     Raises:
-        InputError: a picture changed since it was read first.
+        InputError: an image changed since it was read first.
         RuntimeError: a row left the budget, or rows are missing (a bug).
     """
     positions = choice.released()
     sampled = _choose_samples(choice, positions)
     result, first = Written(), 0
 
-    def make_row(position: int) -> tuple[bytes, Outcome]:
-        judged = figure if result.gain <= MOST_GAIN else None  # one row above it is enough
+    def make_row(position: int) -> tuple[bytes, WrittenRow]:
+        judged = figure if result.gain <= MAX_GAIN else None  # one row above it is enough
         return _make_row(source, choice, noise, budget, position, position in sampled, judged)
 
     for split, count in choice.count_released(source.splits).items():
         journal = journals[split]
-        for outcome in journal.outcomes():
-            result.add(outcome)
+        for written_row in journal.written_rows():
+            result.add(written_row)
         rest = positions[result.rows : first + count]
         with ShardWriter(
             staging,
@@ -148,9 +148,9 @@ def write_rows(
             first_row=first,
         ) as writer:
             made = map_in_order(make_row, [int(position) for position in rest])
-            for (png, outcome), columns in zip(made, _columns_of(source, choice.working.rows[rest]), strict=True):
-                journal.note(outcome)
-                result.add(outcome)
+            for (png, written_row), columns in zip(made, _columns_of(source, choice.working.rows[rest]), strict=True):
+                journal.note(written_row)
+                result.add(written_row)
                 writer.write([png], columns)
                 if progress:
                     progress(result.rows, len(positions))
@@ -177,20 +177,20 @@ def _make_row(
     position: int,
     is_sample: bool,
     figure: NoiseGain | None,
-) -> tuple[bytes, Outcome]:
+) -> tuple[bytes, WrittenRow]:
     working = choice.working
-    row, picture = int(working.rows[position]), int(working.image_of_row[position])
-    clean = _read_again(source, choice, row, working.hashes[picture])
-    if choice.roles[picture] != Role.PROTECTED:
-        return encode_png(clean), Outcome(None, False, None)
-    levels = noise.read(int(choice.noise_index[picture]))
+    row, image = int(working.rows[position]), int(working.image_of_row[position])
+    clean = _read_again(source, choice, row, working.hashes[image])
+    if choice.roles[image] != Role.PROTECTED:
+        return encode_png(clean), WrittenRow(None, False, None)
+    levels = noise.read(int(choice.noise_index[image]))
     tensor, raised = protect_at_own_size(torch.from_numpy(clean).permute(2, 0, 1), levels, budget)
     protected = np.ascontiguousarray(tensor.permute(1, 2, 0).numpy())
     change = measure_change(clean, protected)
     if not 0 < abs(change.largest) <= budget:
         raise RuntimeError(f"row {row}: the noise changes a pixel by {change.largest} levels of at most {budget}")
     _, gain = figure.find(clean, protected) if figure else (0, 0.0)
-    return encode_png(protected), Outcome(change, raised, fit_cell(protected) if is_sample else None, gain)
+    return encode_png(protected), WrittenRow(change, raised, fit_tile(protected) if is_sample else None, gain)
 
 
 def _read_again(source: Source, choice: Choice, row: int, expected: str) -> np.ndarray:
@@ -204,7 +204,7 @@ def _read_again(source: Source, choice: Choice, row: int, expected: str) -> np.n
 
 
 def write_reserve(folder: Path, source: Source, choice: Choice) -> int:
-    """Keep the reserved pictures, clean, in `private/`; returns how many rows there are."""
+    """Keep the reserved images, clean, in `private/`; returns how many rows there are."""
     positions = np.flatnonzero(choice.row_roles() == Role.RESERVED)
     if len(positions) == 0:
         return 0
@@ -236,6 +236,6 @@ def _choose_samples(choice: Choice, positions: np.ndarray) -> set[int]:
     for position in protected:
         label = int(working.labels[working.image_of_row[position]])
         seen[label] = seen.get(label, 0) + 1
-        if seen[label] <= _FIGURE_PICTURES:
+        if seen[label] <= _FIGURE_IMAGES:
             ranked.append((seen[label], label, position))
-    return {position for _, _, position in sorted(ranked)[:_FIGURE_PICTURES]}
+    return {position for _, _, position in sorted(ranked)[:_FIGURE_IMAGES]}

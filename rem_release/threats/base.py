@@ -27,15 +27,23 @@ Where = Literal["train", "both"]
 """on the training images only, or on the test images too"""
 
 
+GAPS = {
+    "purification": "Diffusion purification of the images (AVATAR and its kin): published tests recover most of the "
+    "accuracy with it.",
+    "self-supervision": "Self-supervised pretraining on the images, and other training without labels.",
+}
+"""What certificates say is not covered, until a threat covers it."""
+
+
 class Stage(IntEnum):
     """Where a part acts. Parts stand in a name, and act, in this order; those of one stage by name."""
 
-    PICTURE = 0
-    """on each picture at its own size; several keep the order in which they are written, which matters"""
+    FILTER = 0
+    """on each image at its own size; several keep the order in which they are written, which matters"""
     TRAINING_SET = 1
     """on every image, by what was learnt from all training images"""
     VIEWS = 2
-    """on how pictures are brought to the network"""
+    """on how images are brought to the network"""
     IMAGE = 3
     """on each image of a batch; there may be several"""
     BATCH = 4
@@ -51,12 +59,13 @@ class Stage(IntEnum):
 
 
 @dataclass(frozen=True, config=strict)
-class Part:
+class ThreatPart:
     """A named part of a threat with its parameters, which are the fields of its class.
 
     Attributes:
-        name: in recipes; that of the file.
-        stage: where it acts. But for `PICTURE` and `IMAGE`, a threat has one part of each stage.
+        name: in recipes; that of the file. A class whose own name begins with `_` is no threat, but what the one of its
+            file is made of.
+        stage: where it acts. But for `FILTER` and `IMAGE`, a threat has one part of each stage.
         excludes: names of others that it does not go together with.
         unsaid: parameters that the canonical name leaves out where they have their default.
         network: of `models`, in whose place it puts its own; None leaves that of the recipe.
@@ -64,6 +73,8 @@ class Part:
             then the floor of the row: a victim is trained on them. All-clean images are learnt without such a part.
         mixes_originals: they stand in the training set in the place of what was released.
         needs_augmentation: it does nothing with a recipe that does not augment.
+        since: the version of rem-release that ships it first. Certificates of earlier ones do not list it as untried.
+        covers: of `GAPS`, those that a valid row of it closes.
     """
 
     name: ClassVar[str] = ""
@@ -74,9 +85,14 @@ class Part:
     needs_originals: ClassVar[bool] = False
     mixes_originals: ClassVar[bool] = False
     needs_augmentation: ClassVar[bool] = False
+    since: ClassVar[str] = "0"
+    covers: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
-        cls.name = cls.__module__.rpartition(".")[2]
+        file = cls.__module__.rpartition(".")[2]
+        cls.name = f"{file}.{cls.__name__}" if cls.__name__.startswith("_") else file
+        if fault := _find_fault(cls):
+            raise TypeError(f"{cls.__module__}.{cls.__name__}: {fault}")
 
     # what it is
 
@@ -84,7 +100,7 @@ class Part:
         """In plain words, for card and report."""
         raise NotImplementedError
 
-    def made_of(self) -> tuple[Part, ...]:
+    def made_of(self) -> tuple[ThreatPart, ...]:
         """The parts that act in its place; none where it acts itself."""
         return ()
 
@@ -118,18 +134,27 @@ class Part:
         """Forward and backward passes that a step spends on each draw beside the one that trains."""
         return 0
 
+    def passes_before(self, images: int, adversary: Adversary) -> float:
+        """Forward and backward passes of one image that it spends before training, as in `fit` or `initial_weights`.
+
+        Args:
+            images: how many the victim learns from.
+            adversary: steps and step size of the recipe.
+        """
+        return 0
+
     def pixels(self) -> float:
         """By what the number of an image's pixels is multiplied."""
         return 1
 
-    # what it does to pictures and rows
+    # what it does to images and rows
 
-    def filter_picture(self, picture: np.ndarray) -> np.ndarray:
-        """A picture, uint8 [H, W, 3], at its own size, of any size from 1 × 1 up; thread-safe. Stage `PICTURE`."""
-        return picture
+    def filter_image(self, image: np.ndarray) -> np.ndarray:
+        """An image, uint8 [H, W, 3], at its own size, of any size from 1 × 1 up; thread-safe. Stage `FILTER`."""
+        return image
 
     def pipeline(self, resolution: int) -> Pipeline | None:
-        """How pictures are brought to the network in place of the working grid of R, and of the augmentation."""
+        """How images are brought to the network in place of the working grid of R, and of the augmentation."""
         return None
 
     def own_originals(self, labels: np.ndarray) -> np.ndarray:
@@ -148,7 +173,10 @@ class Part:
         return None
 
     def initial_weights(self, accelerator: Accelerator, model: nn.Module, images: TrainingImages, seed: int) -> None:
-        """Change the fresh network, on the device, as by pretraining without labels. The same on every process."""
+        """Change the fresh network, on the device and in the victim's precision, as by pretraining without labels.
+
+        The same on every process.
+        """
 
     def schedule(self, schedule: Schedule) -> Schedule:
         """Other settings of the optimiser; the number of steps stays, for answers are taken at those of the recipe."""
@@ -179,6 +207,40 @@ class Part:
             batch: augmented and attacked.
         """
         return None
+
+
+_STAGE_OF = {"filter_image": Stage.FILTER, "pipeline": Stage.VIEWS, "perturb": Stage.ADVERSARY}
+"""Hooks that are called at one stage alone."""
+_OF_ACTING = (
+    *("network", "needs_originals", "mixes_originals", "needs_augmentation", "excludes"),
+    *("ball", "draws", "extra_passes", "passes_before", "pixels", *_STAGE_OF, "own_originals"),
+    *("fit", "initial_weights", "schedule", "augment", "loss"),
+)
+"""What only parts that act are asked for."""
+
+
+def _find_fault(cls: type[ThreatPart]) -> str | None:
+    """Why something that a class says would never be asked for, or is asked for and not said."""
+
+    def says(name: str) -> bool:
+        return getattr(cls, name) is not getattr(ThreatPart, name)
+
+    idle = [name for name in _OF_ACTING if says(name)]
+    if says("made_of") and idle:
+        return f"made_of puts others in its place, so its own {', '.join(idle)} would never be used; move them there"
+    for name, stage in _STAGE_OF.items():
+        if says(name) and getattr(cls, "stage", stage) != stage:
+            return (
+                f"{name} is called at stage {stage.name} alone, and its stage is {Stage(cls.stage).name}; put it into "
+                "a class of its own, such as _First(ThreatPart), and name that in made_of"
+            )
+    if unknown := sorted(cls.covers - GAPS.keys()):
+        return f"covers has {', '.join(unknown)}, which is none of {', '.join(GAPS)}"
+    if cls.needs_originals != says("own_originals"):
+        return "needs_originals = True and own_originals go together; it has one of them"
+    if cls.mixes_originals and not cls.needs_originals:
+        return "mixes_originals takes needs_originals = True and own_originals"
+    return None
 
 
 def where(on: Where) -> str:

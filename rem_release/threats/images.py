@@ -1,4 +1,4 @@
-"""What the hooks of threats are handed: training images, a batch of them, and ways to bring pictures to a network."""
+"""What the hooks of threats are handed: training images, a batch of them, and ways to bring images to a network."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Transform = Callable[[Tensor], Tensor]
 
 
 class Pipeline(Protocol):
-    """How an attacker brings pictures, uint8 [H, W, 3] of any size from 1 × 1 up, to the network; equals are equal."""
+    """How an attacker brings images, uint8 [H, W, 3] of any size from 1 × 1 up, to the network; equals are equal."""
 
     @property
     def side(self) -> int:
@@ -25,13 +25,13 @@ class Pipeline(Protocol):
 
     @property
     def views(self) -> int:
-        """V, how many are made of each training picture."""
+        """V, how many are made of each training image."""
 
-    def train(self, picture: np.ndarray, key: str) -> Tensor:
-        """The V views of a training picture, uint8 [V, 3, r, r]; the key is that of the draws."""
+    def train(self, image: np.ndarray, key: str) -> Tensor:
+        """The V views of a training image, uint8 [V, 3, r, r]; the key is that of the draws."""
 
-    def test(self, picture: np.ndarray) -> Tensor:
-        """A test picture, uint8 [1, 3, r, r]."""
+    def test(self, image: np.ndarray) -> Tensor:
+        """A test image, uint8 [1, 3, r, r]."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,19 @@ class TrainingImages:
 
 @dataclass(frozen=True)
 class TestImages:
-    """What a victim is tested on, on the device: floats of a batch at a time, as of all they would be 4 × the levels.
+    """What a victim is tested on: floats of a batch at a time, as of all they would be 4 × the levels.
 
     Attributes:
-        images: uint8 [T, 3, R, R].
+        images: uint8 [T, 3, R, R], on the device; where they are too many, on disk.
         transforms: what is done to every batch, one after another.
+        device: where batches of images on disk are brought.
     """
 
     __test__ = False  # to pytest: this is no test
 
-    images: Tensor
+    images: Tensor | StoredImages
     transforms: tuple[Transform, ...] = ()
+    device: torch.device | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -92,8 +94,9 @@ class TestImages:
 
     def split(self, size: int) -> Iterator[Tensor]:
         """Batches of that size, float32."""
-        for part in self.images.split(size):
-            images = as_floats(part)
+        device = self.images.device if isinstance(self.images, Tensor) else self.device
+        for rows in torch.arange(len(self), device=device).split(size):
+            images = as_floats(self.images[rows])
             for transform in self.transforms:
                 images = transform(images)
             yield images

@@ -6,13 +6,14 @@ Each part acts where an attacker would apply it, see `base.Stage`. An unknown na
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, TypeVar
 
-from rem_release.threats.base import Part, Stage
+from rem_release.threats.base import Stage, ThreatPart
 from rem_release.threats.notation import build_part, parse_calls, write_call
 from rem_release.threats.registry import known_parts
 
@@ -26,22 +27,22 @@ if TYPE_CHECKING:
     from rem_release.training.loop import Schedule
 
 STANDARD = "standard"
-_SEVERAL = (Stage.PICTURE, Stage.IMAGE)
-Found = TypeVar("Found")
+_SEVERAL = (Stage.FILTER, Stage.IMAGE)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Threat:
     """Parts in their order; none is standard training."""
 
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ThreatPart, ...] = ()
 
     # what it is
 
     @property
     def name(self) -> str:
         """Canonical name: two threats that do the same have the same."""
-        return "+".join(_write(part) for part in self.parts) or STANDARD
+        return write_parts(self.parts) or STANDARD
 
     def words(self) -> str:
         """In plain words."""
@@ -56,19 +57,19 @@ class Threat:
         return Threat(tuple(part.at(rho_a) for part in self.parts))
 
     @cached_property
-    def acting(self) -> tuple[Part, ...]:
+    def acting(self) -> tuple[ThreatPart, ...]:
         """The parts that act: those that others are made of, in their place."""
         return tuple(sorted((each for part in self.parts for each in _acting(part)), key=_place))
 
-    def _of_stage(self, stage: Stage) -> Part | None:
+    def _of_stage(self, stage: Stage) -> ThreatPart | None:
         return next((part for part in self.acting if part.stage == stage), None)
 
-    def _first(self, ask: Callable[[Part], Found | None]) -> Found | None:
+    def _first(self, ask: Callable[[ThreatPart], T | None]) -> T | None:
         """What the first part says that says something."""
         return next((said for part in self.acting if (said := ask(part)) is not None), None)
 
     @property
-    def adversary(self) -> Part | None:
+    def adversary(self) -> ThreatPart | None:
         """The part that perturbs the images of each step."""
         return self._of_stage(Stage.ADVERSARY)
 
@@ -106,7 +107,7 @@ class Threat:
 
     def on_clean_images(self) -> Threat:
         """The same on images that are all clean: nothing is left of what takes the originals of some."""
-        rest: list[Part] = []
+        rest: list[ThreatPart] = []
         for part in self.parts:
             acting = _acting(part)
             takes_some = any(each.needs_originals for each in acting)
@@ -125,28 +126,33 @@ class Threat:
 
         Passes at the working resolution: one at another costs as many as it has times the pixels.
         """
-        found = self.draws * (1 + sum(part.extra_passes(adversary) for part in self.acting))
-        for part in self.acting:
-            found *= part.pixels()
-        return found
+        return self._pixels * self.draws * (1 + sum(part.extra_passes(adversary) for part in self.acting))
 
-    # what it does to pictures and rows
+    def passes_before(self, images: int, adversary: Adversary) -> float:
+        """Those that are spent before training on that many images, counted alike."""
+        return self._pixels * sum(part.passes_before(images, adversary) for part in self.acting)
 
-    def filters(self, *, test: bool) -> list[Part]:
-        """What changes the training pictures, or the test pictures, at their own size, in order."""
-        return [part for part in self.acting if part.stage == Stage.PICTURE and (part.on_tests or not test)]
+    @property
+    def _pixels(self) -> float:
+        return prod(part.pixels() for part in self.acting)
+
+    # what it does to images and rows
+
+    def filters(self, *, test: bool) -> list[ThreatPart]:
+        """What changes the training images, or the test images, at their own size, in order."""
+        return [part for part in self.acting if part.stage == Stage.FILTER and (part.on_tests or not test)]
 
     def pipeline(self, resolution: int) -> Pipeline | None:
-        """How pictures are brought to the network in place of the working grid; None on the grid."""
+        """How images are brought to the network in place of the working grid; None on the grid."""
         return self._first(lambda part: part.pipeline(resolution))
 
     @property
-    def views(self) -> Part | None:
+    def views(self) -> ThreatPart | None:
         """The part with a pipeline of its own."""
         return self._of_stage(Stage.VIEWS)
 
     @property
-    def mixture(self) -> Part | None:
+    def mixture(self) -> ThreatPart | None:
         """The part that puts originals in the place of released rows."""
         return next((part for part in self.acting if part.mixes_originals), None)
 
@@ -174,12 +180,12 @@ class Threat:
         return images, on_tests
 
     def initial_weights(self, accelerator: Accelerator, model: nn.Module, images: TrainingImages, seed: int) -> None:
-        """See `Part`."""
+        """See `ThreatPart`."""
         for part in self.acting:
             part.initial_weights(accelerator, model, images, seed)
 
     def schedule(self, schedule: Schedule) -> Schedule:
-        """See `Part`."""
+        """See `ThreatPart`."""
         changed = schedule
         for part in self.acting:
             changed = part.schedule(changed)
@@ -190,13 +196,13 @@ class Threat:
     # what it does in each step
 
     def augment(self, model: nn.Module, batch: Batch) -> Batch:
-        """See `Part`."""
+        """See `ThreatPart`."""
         for part in self.acting:
             batch = part.augment(model, batch)
         return batch
 
     def perturb(self, model: nn.Module, batch: Batch, adversary: Adversary) -> tuple[Tensor, Tensor]:
-        """See `Part`; there is an adversary."""
+        """See `ThreatPart`; there is an adversary."""
         assert self.adversary
         return self.adversary.perturb(model, batch, adversary)
 
@@ -230,17 +236,17 @@ def parse_threat(text: str) -> Threat:
     return Threat(tuple(sorted(parts, key=_place)))
 
 
-def _contradict(parts: list[Part]) -> str | None:
+def _contradict(parts: list[ThreatPart]) -> str | None:
     """Why parts do not go together."""
     names = [part.name for part in parts]
     for name, count in Counter(names).items():
         if count > 1:
-            return f"{name} stands twice"
+            return f"{name} appears twice"
     for stage in Stage:
         together = [part.name for part in parts if part.stage == stage]
         if len(together) > 1 and stage not in _SEVERAL:
             return f"{' and '.join(together)} do not go together"
-    own_loss = [part.name for part in parts if type(part).loss is not Part.loss]
+    own_loss = [part.name for part in parts if type(part).loss is not ThreatPart.loss]
     for alike in (own_loss, [part.name for part in parts if part.needs_originals]):
         if len(alike) > 1:
             return f"{' and '.join(alike)} do not go together"
@@ -250,16 +256,21 @@ def _contradict(parts: list[Part]) -> str | None:
     return None
 
 
-def _acting(part: Part) -> list[Part]:
+def _acting(part: ThreatPart) -> list[ThreatPart]:
     return [each for inner in part.made_of() for each in _acting(inner)] or [part]
 
 
-def _place(part: Part) -> tuple[int, str]:
-    """What changes pictures keeps its order, which matters; the rest has one."""
-    return part.stage, "" if part.stage == Stage.PICTURE else part.name
+def _place(part: ThreatPart) -> tuple[int, str]:
+    """What changes images keeps its order, which matters; the rest has one."""
+    return part.stage, "" if part.stage == Stage.FILTER else part.name
 
 
-def _write(part: Part) -> str:
+def write_parts(parts: Sequence[ThreatPart]) -> str:
+    """Parts by their names and parameters; no two that differ are written alike."""
+    return "+".join(_write(part) for part in parts)
+
+
+def _write(part: ThreatPart) -> str:
     values = {field.name: (getattr(part, field.name), field.default) for field in fields(part)}
     said = {key: value for key, (value, default) in values.items() if value != default or key not in part.unsaid}
     return write_call(part.name, {key: _plain(value) for key, value in said.items()})

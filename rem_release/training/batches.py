@@ -20,8 +20,8 @@ def batch_indices(seed: int, step: int, count: int, batch_size: int) -> Tensor:
     Epochs follow each other without a gap: a batch may end one and begin the next.
     """
     first, end = step * batch_size, (step + 1) * batch_size
-    parts = []
+    chunks = []
     for epoch in range(first // count, (end - 1) // count + 1):
         begin = epoch * count
-        parts.append(_permutation(seed, epoch, count)[max(first - begin, 0) : end - begin])
-    return torch.cat(parts)
+        chunks.append(_permutation(seed, epoch, count)[max(first - begin, 0) : end - begin])
+    return torch.cat(chunks)

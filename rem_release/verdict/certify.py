@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 
 import numpy as np
+from packaging.version import InvalidVersion, Version
 
 from rem_release.errors import InputError, VerificationError
 from rem_release.radius import parse_radius
 from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import TIERS, Certificate, Circumstances, HoldoutFacts, RowFacts
+from rem_release.threats.base import GAPS, ThreatPart
 from rem_release.threats.registry import known_parts
 from rem_release.threats.threat import parse_threat
 from rem_release.verdict.evidence import Answers, Evidence
-from rem_release.verdict.judge import Found, Judge
+from rem_release.verdict.judge import Judge, RowAnswers
 from rem_release.verdict.plan import (
     Row,
     Seeds,
@@ -28,10 +30,8 @@ from rem_release.verdict.statistics import Sample
 from rem_release.verdict.summary import is_passed, summarise
 
 _NEVER_COVERED = (
-    "Diffusion purification of the images (AVATAR and its kin): published tests recover most of the accuracy with it.",
-    "Self-supervised pretraining on the images, and other training without labels.",
-    "People, and models that were trained on other images: the pictures stay recognisable to both.",
-    "Victims that see the pictures at other sizes than those tested, or through another resizing.",
+    "People, and models that were trained on other images: the protected ones stay recognisable to both.",
+    "Victims that see the images at other sizes than those tested, or through another resizing.",
     "Networks, training budgets and methods that are not in the tables.",
 )
 
@@ -124,13 +124,13 @@ def _seeds(given: Circumstances) -> Seeds:
     return Seeds(given.digest, given.clean_digest, given.holdout.digest, training)
 
 
-def _gather(row: Row, given: Circumstances, evidence: Evidence) -> Found:
+def _gather(row: Row, given: Circumstances, evidence: Evidence) -> RowAnswers:
     seeds, kinds = _seeds(given), trained_on(row, given.partial)
 
     def victims(kind: TrainedOn) -> list[Answers]:
         return [evidence.of(row.task(kind, seeds.of(kind, number))) for number in range(row.seeds)]
 
-    return Found(
+    return RowAnswers(
         row=row,
         protected=victims("protected"),
         clean=victims("clean"),
@@ -148,8 +148,9 @@ def _list_not_covered(given: Circumstances, rows: Sequence[RowFacts]) -> list[st
     if not any("pretrained" in row.architecture for row in rows):
         found.append("A pretrained backbone that is fine-tuned on the images.")
     threats = [parse_threat(row.threat) for row in rows if row.valid]
-    tried = {part.name for threat in threats for part in (*threat.parts, *threat.acting)}
-    untried = [name for name in known_parts() if name not in tried]
+    tried = {part.name: part for threat in threats for part in (*threat.parts, *threat.acting)}
+    maker = given.versions.get("rem-release", "")
+    untried = [name for name, part in known_parts().items() if name not in tried and _is_known_to(maker, part)]
     if untried:
         found.append(f"Threats that were not tried, or gave no valid row: {', '.join(untried)}.")
     balls = [threat.ball for threat in threats if threat.ball]
@@ -159,4 +160,13 @@ def _list_not_covered(given: Circumstances, rows: Sequence[RowFacts]) -> list[st
         found.append("Adversarial training in both of the norms L1 and L2.")
     if given.holdout.origin != "given":
         found.append("Test images from elsewhere: these come from the same source as the release.")
-    return [*found, *_NEVER_COVERED]
+    covered = {gap for part in tried.values() for gap in part.covers}
+    return [*found, *(sentence for gap, sentence in GAPS.items() if gap not in covered), *_NEVER_COVERED]
+
+
+def _is_known_to(maker: str, part: type[ThreatPart]) -> bool:
+    """Whether the version that made a certificate had a threat; one that cannot be read is taken for this one."""
+    try:
+        return Version(maker) >= Version(part.since)
+    except InvalidVersion:
+        return True

@@ -33,16 +33,16 @@ _SCHEMA = pa.schema(
         pa.field("answers", pa.list_(pa.field("element", pa.int32(), nullable=False)), nullable=False),
     ]
 )
-MOST_CELLS = 100_000_000
+MAX_ANSWERS = 100_000_000
 """answers in all: ten evaluations of a thousand victims on 10,000 test images"""
-_FREE_CELLS, _CELLS_A_BYTE = 1 << 24, 300
+_FREE_ANSWERS, _ANSWERS_A_BYTE = 1 << 24, 300
 """answers that any file may hold, and how many more for each of its bytes: victims that name one class for everything
 take hardly any room"""
-_MOST_TEXT = 4_000_000
+_MAX_TEXT = 4_000_000
 _NAMES = ("trained_on", "architecture", "threat")
-_MOST_NAME = 1000
+_MAX_NAME = 1000
 """characters"""
-_BYTES_A_CELL = 4.5
+_BYTES_AN_ANSWER = 4.5
 """of a column of int32 that is not compressed, with the lengths of its lists"""
 
 
@@ -178,19 +178,19 @@ def _read_table(path: Path, most_rows: int) -> pa.Table:
         if not file.schema_arrow.equals(_SCHEMA) or not 3 <= metadata.num_rows <= most_rows:
             raise ValueError(f"it has other columns, or {metadata.num_rows} rows instead of 3 to {most_rows}")
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-        cells = sum(group.column(group.num_columns - 1).num_values for group in groups)
+        count = sum(group.column(group.num_columns - 1).num_values for group in groups)
         size = sum(group.total_byte_size for group in groups)
-        most = min(MOST_CELLS, _FREE_CELLS + _CELLS_A_BYTE * path.stat().st_size)
-        if cells > most or size > _BYTES_A_CELL * cells + _MOST_TEXT:
-            raise ValueError(f"it has {cells:,} answers in {size:,} bytes, more than such evidence has")
+        most = min(MAX_ANSWERS, _FREE_ANSWERS + _ANSWERS_A_BYTE * path.stat().st_size)
+        if count > most or size > _BYTES_AN_ANSWER * count + _MAX_TEXT:
+            raise ValueError(f"it has {count:,} answers in {size:,} bytes, more than such evidence has")
     table = pq.read_table(path, read_dictionary=list(_NAMES))  # a long text in a thousand rows stays one text
     table.validate(full=True)
     if any(table[field.name].null_count for field in _SCHEMA if not field.nullable):
         raise ValueError("values are missing")
     for name in _NAMES:
         texts = [text for chunk in table[name].chunks for text in chunk.dictionary.to_pylist()]
-        if max(map(len, texts)) > _MOST_NAME:
-            raise ValueError(f"a text in the column {name} is longer than {_MOST_NAME} characters")
+        if max(map(len, texts)) > _MAX_NAME:
+            raise ValueError(f"a text in the column {name} is longer than {_MAX_NAME} characters")
     return table.cast(_SCHEMA)
 
 

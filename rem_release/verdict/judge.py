@@ -9,8 +9,8 @@ import numpy as np
 
 from rem_release.radius import format_radius, parse_radius
 from rem_release.release.certificate import (
-    LEAST_IMAGES,
-    LEAST_SEEDS,
+    MIN_IMAGES,
+    MIN_SEEDS,
     Accuracies,
     Outcome,
     RowFacts,
@@ -24,17 +24,17 @@ from rem_release.verdict.recipe import SHIPPED_LIMITS, YARDSTICK, AuditRecipe
 from rem_release.verdict.relabelling import relabel
 from rem_release.verdict.statistics import Leakage, Sample, bound_difference, bound_leakage, half_width
 
-_LEAST_KEPT = 0.5
+_MIN_KEPT = 0.5
 """of clean standard training's margin over chance, that the clean reference of a row must keep"""
-_LEAST_FIT = 0.8
+_MIN_FIT = 0.8
 """of its own training images, as they are, that clean standard training must get right: a network that does not fit
 what it is taught understates what can be learnt. Small networks with augmentation do not get all of them right"""
-_LEAST_OF_YARDSTICK = 0.9
+_MIN_OF_YARDSTICK = 0.9
 """of the accuracy of the shipped recipe's victims on clean images, that the owner's victims must reach"""
-_LEAST_LEARNT = 0.25
+_MIN_LEARNT = 0.25
 """of the clean victim's margin on its own training images, that the victim of the protected images must have on its
 own: a protection makes images easy to fit, and a network that fits nothing has merely collapsed"""
-_LEAST_GAIN = 1e-3
+_MIN_GAIN = 1e-3
 """the part by which PGD must raise the loss over its random start: networks that fit well leave little of it"""
 _ROUNDING = 1e-9
 """Accuracies that differ by less are the same."""
@@ -43,7 +43,7 @@ _DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Found:
+class RowAnswers:
     """The victims of one row, seed by seed; `floor` is None where chance is the floor."""
 
     row: Row
@@ -95,7 +95,7 @@ class Judge:
         """How far a bound of accuracy can lie from it with these test images, see `statistics.half_width`."""
         return half_width(self.sample.images, self.recipe.statistics.confidence)
 
-    def judge_rows(self, found: list[Found]) -> list[RowFacts]:
+    def judge_rows(self, found: list[RowAnswers]) -> list[RowFacts]:
         """The facts of each row, in the same order."""
         references = [victims for each in found for victims in (each.clean, each.reference)]
         best = max((self._mean(victims) for victims in references), default=self.chance)
@@ -140,10 +140,10 @@ class Judge:
             return "not tested", reason, None
         if not all(rows[index].is_bounded for index in mine):
             few = min(rows[index].seeds for index in mine)
-            stand = f"Rows stand on {few} seed{'s' * (few > 1)}, and a bound takes {LEAST_SEEDS}"
+            stand = f"Rows stand on {few} seed{'s' * (few > 1)}, and a bound takes {MIN_SEEDS}"
             return "looked at", f"{stand}. At worst {describe_row(worst)} (limit {limit:.0%}).", mine[0]
-        if self.sample.fewest < LEAST_IMAGES:
-            stand = f"Of one class there are test images worth {self.sample.fewest}, and a bound takes {LEAST_IMAGES}"
+        if self.sample.fewest < MIN_IMAGES:
+            stand = f"Of one class there are test images worth {self.sample.fewest}, and a bound takes {MIN_IMAGES}"
             return "looked at", f"{stand}. At worst {describe_row(worst)} (limit {limit:.0%}).", mine[0]
         return "passed", f"At worst {describe_row(worst)} (limit {limit:.0%}).", mine[0]
 
@@ -156,7 +156,7 @@ class Judge:
             return f"The tier holds no adversarial training at ρ_a = {format_radius(self.rho_a)}."
         return None
 
-    def _judge_row(self, found: Found, best: float) -> RowFacts:
+    def _judge_row(self, found: RowAnswers, best: float) -> RowFacts:
         row = found.row
         floor = self._mean(found.floor) if found.floor else self.chance
         evaluations = self._evaluate(found)
@@ -191,7 +191,7 @@ class Judge:
             reason=reason,
         )
 
-    def _evaluate(self, found: Found) -> list[_Evaluation]:
+    def _evaluate(self, found: RowAnswers) -> list[_Evaluation]:
         """The protected victims at each of their evaluations, beside the baselines after their last step.
 
         Each counts twice, as it is and after the best relabelling of classes: who names some classes right and others
@@ -216,7 +216,7 @@ class Judge:
             ]
         return evaluations
 
-    def _reason_invalid(self, found: Found, clean: float) -> str:
+    def _reason_invalid(self, found: RowAnswers, clean: float) -> str:
         """Why a row says nothing: a weak victim flatters the protection."""
         kinds = (found.protected, found.clean, found.random, found.floor, found.reference, found.yardstick)
         if not all(victim.finite for victims in kinds for victim in victims or ()):
@@ -225,23 +225,23 @@ class Judge:
         if standard - self.chance <= known:
             return f"clean standard training reaches {standard:.1%} only, chance is {self.chance:.1%}"
         fit = float(np.mean([victim.fit for victim in found.reference]))
-        if fit < _LEAST_FIT and not found.row.threat.network:
+        if fit < _MIN_FIT and not found.row.threat.network:
             return (
                 f"the victim is weak: clean standard training fits {fit:.1%} of its own training images, and less than "
-                f"{_LEAST_FIT:.0%} says nothing; give it more epochs"
+                f"{_MIN_FIT:.0%} says nothing; give it more epochs"
             )
-        if found.yardstick and standard < _LEAST_OF_YARDSTICK * self._mean(found.yardstick):
+        if found.yardstick and standard < _MIN_OF_YARDSTICK * self._mean(found.yardstick):
             return (
                 f"the victim is weak: on clean images it reaches {standard:.1%}, and that of the shipped {YARDSTICK} "
                 f"{self._mean(found.yardstick):.1%}"
             )
-        if clean - self.chance < _LEAST_KEPT * (standard - self.chance):
+        if clean - self.chance < _MIN_KEPT * (standard - self.chance):
             return (
                 f"the victim is weak: on clean images it reaches {clean:.1%}, less than half of standard training's "
                 f"margin ({standard:.1%}) over chance ({self.chance:.1%})"
             )
         learnt = [np.mean([victim.train_accuracy for victim in victims]) for victims in (found.protected, found.clean)]
-        if learnt[0] - self.chance < _LEAST_LEARNT * (learnt[1] - self.chance):
+        if learnt[0] - self.chance < _MIN_LEARNT * (learnt[1] - self.chance):
             return (
                 f"the victim of the protected images collapsed: it reaches {learnt[0]:.1%} on its own training images, "
                 f"that of the clean images {learnt[1]:.1%}"
@@ -252,7 +252,7 @@ class Judge:
             )
         if found.row.threat.adversary:
             for kind, victims in (("protected", found.protected), ("clean", found.clean)):
-                if not all((victim.attack_gain or 0) >= _LEAST_GAIN for victim in victims):
+                if not all((victim.attack_gain or 0) >= _MIN_GAIN for victim in victims):
                     return f"PGD finds nothing against the victim of the {kind} images (masked gradient)"
         return ""
 

@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 
 from rem_release.release.certificate import LearnabilityFacts
-from rem_release.verdict.recipe import Learnability
+from rem_release.verdict.recipe import LearnabilitySettings
 
 
 def learnability_bound(
@@ -42,7 +42,9 @@ def learnability_bound(
     return float(np.sort(accuracies)[sure[0] - 1]) if len(sure) else None
 
 
-def bound_learnability(architecture: str, accuracies: Sequence[float], asked: Learnability) -> LearnabilityFacts:
+def bound_learnability(
+    architecture: str, accuracies: Sequence[float], asked: LearnabilitySettings
+) -> LearnabilityFacts:
     """The bound as the certificate tells it.
 
     Args:

@@ -8,8 +8,9 @@ from typing import Literal, get_args
 from rem_release.errors import InputError
 from rem_release.recipe_files import hash_document
 from rem_release.release.certificate import TIERS, TierName
-from rem_release.threats.threat import Threat
+from rem_release.threats.threat import Threat, write_parts
 from rem_release.verdict.recipe import (
+    OLD_FP32,
     SOURCE,
     YARDSTICK,
     Architecture,
@@ -26,7 +27,7 @@ once more, by a victim of the shipped recipe, where the audit has a recipe of it
 KINDS: tuple[TrainedOn, ...] = get_args(TrainedOn)
 _ANY_NETWORK = "small_resnet"
 _OF_RELEASE = ("protected", "clean part")
-_MOST_VICTIMS = 5_000
+_MAX_VICTIMS = 5_000
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,15 @@ class Seeds:
 
 
 def describe_training(recipe: AuditRecipe, origin: str) -> str:
-    """A hash over how victims are trained, and where their test images come from."""
+    """A hash over how victims are trained, and where their test images come from.
+
+    It has the old word for fp32, so that seeds stay what they were, and certificates of earlier versions hold.
+    """
     document = recipe.to_dict()
-    return hash_document({"adversary": document["adversary"], "origin": origin, "victim": document["victim"]})
+    victim = document["victim"]
+    if victim["precision"] == "fp32":
+        victim["precision"] = OLD_FP32
+    return hash_document({"adversary": document["adversary"], "origin": origin, "victim": victim})
 
 
 @dataclass(frozen=True)
@@ -142,11 +149,8 @@ def _require_few(recipe: AuditRecipe) -> None:
     """Refuse what nobody trains, before it is spread out."""
     tiers = [recipe.tier(tier) for tier in TIERS]
     seeds = [recipe.seeds.required if tier.required else recipe.seeds.others for tier in tiers]
-    if (
-        sum(len(t.architectures) * len(t.threats) * count for t, count in zip(tiers, seeds, strict=True))
-        > _MOST_VICTIMS
-    ):
-        raise InputError(f"the recipe has more than {_MOST_VICTIMS:,} victims of each kind; take threats or seeds out")
+    if sum(len(t.architectures) * len(t.threats) * count for t, count in zip(tiers, seeds, strict=True)) > _MAX_VICTIMS:
+        raise InputError(f"the recipe has more than {_MAX_VICTIMS:,} victims of each kind; take threats or seeds out")
 
 
 def needs_yardstick(recipe: AuditRecipe) -> bool:
@@ -177,7 +181,7 @@ def plan_tasks(rows: list[Row], is_partial: bool, seeds: Seeds) -> list[Task]:
     for row in rows:
         for task in tasks_of(row, is_partial, seeds):
             tasks.setdefault(task.key, task)
-    return sorted(tasks.values(), key=_material)
+    return sorted(tasks.values(), key=_trains_on)
 
 
 def tasks_of(row: Row, is_partial: bool, seeds: Seeds) -> list[Task]:
@@ -203,7 +207,8 @@ def _resolve(architecture: Architecture, source_model: str, threat: Threat) -> A
     return replace(architecture, name=source_model) if architecture.name == SOURCE else architecture
 
 
-def _material(task: Task) -> tuple[str, str]:
+def _trains_on(task: Task) -> tuple[str, str]:
     threat = task.threat
     kind = "clean" if task.trained_on == "yardstick" else task.trained_on
-    return kind, f"{threat.mixture} {threat.filters(test=False)} {threat.views}"
+    decisive = [threat.mixture, *threat.filters(test=False), threat.views]
+    return kind, write_parts([part for part in decisive if part])

@@ -26,9 +26,12 @@ from rem_release.release.canonical import sha256_file
 from rem_release.threats.adversary import Adversary
 from rem_release.threats.notation import build_part, nearest, parse_calls, write_call
 from rem_release.threats.threat import Threat, parse_threat
+from rem_release.training.precision import Precision
 
 _HASH_OF_WEIGHTS = " sha256:"
 """what follows the name of a weights file in a certificate, see `AuditRecipe.published`"""
+OLD_FP32 = "no"
+"""what recipes and certificates of earlier versions call the precision fp32, which on a GPU had convolutions in TF32"""
 _strict = ConfigDict(extra="forbid", validate_default=True)
 SOURCE = "source"
 OWN = "the owner's "
@@ -110,6 +113,11 @@ def _require_text(text: object) -> str:
     return text
 
 
+def _read_precision(text: object) -> object:
+    """`no`, unquoted or not, is how earlier versions wrote fp32."""
+    return "fp32" if text == OLD_FP32 or text is False else text
+
+
 ThreatText = Annotated[str, BeforeValidator(_check_threat)]
 ArchitectureText = Annotated[str, BeforeValidator(_check_architecture)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -136,8 +144,8 @@ class Victim:
     decay: Annotated[float, Field(gt=0, le=1)]
     augmentation: Literal["none", "cifar", "imagenet"]
     """cifar: flip, pad, crop. imagenet: resized crop, flip."""
-    precision: Literal["no", "bf16"] = "no"
-    """Mixed precision."""
+    precision: Annotated[Precision, BeforeValidator(_read_precision)] = "fp32"
+    """Of the networks' numbers."""
     evaluations: Annotated[int, Field(ge=1, le=1000)] = 10
     """How often its answers to the test images are taken during training, the end included. Each of them is judged."""
 
@@ -152,7 +160,7 @@ class Victim:
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
-class Seeds:
+class SeedCounts:
     """How many victims of each kind a row has. A bound takes three; without one a tier is looked at, never passed."""
 
     required: Annotated[int, Field(ge=1, le=100)] = 3
@@ -170,7 +178,7 @@ class Statistics:
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
-class Holdout:
+class HoldoutSettings:
     """The clean test images."""
 
     share: Share = SHIPPED_SHARE
@@ -180,7 +188,7 @@ class Holdout:
 
 
 @dataclass(frozen=True, kw_only=True, config=_strict)
-class Learnability:
+class LearnabilitySettings:
     """The (q, η)-learnability bound of PUE; no samples, no bound."""
 
     samples: Annotated[int, Field(ge=0)] = 0
@@ -216,10 +224,10 @@ class AuditRecipe:
 
     victim: Victim
     adversary: Adversary = Adversary()
-    seeds: Seeds = Seeds()
-    holdout: Holdout = Holdout()
+    seeds: SeedCounts = SeedCounts()
+    holdout: HoldoutSettings = HoldoutSettings()
     statistics: Statistics = Statistics()
-    learnability: Learnability = Learnability()
+    learnability: LearnabilitySettings = LearnabilitySettings()
     tiers: Tiers
 
     def to_dict(self) -> dict[str, Any]:
@@ -242,6 +250,10 @@ class AuditRecipe:
         """
         recipe = validate(_adapter, published, "of the certificate", dotted_keys(AuditRecipe))
         _check_consistency(recipe, "of the certificate")
+        if recipe.victim.precision == "auto":
+            raise InputError(
+                "recipe of the certificate: victim.precision auto does not say in what victims were computed"
+            )
         return recipe
 
     def tier(self, name: str) -> Tier:

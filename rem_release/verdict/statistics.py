@@ -23,7 +23,7 @@ from functools import cached_property
 import numpy as np
 import scipy
 
-from rem_release.release.certificate import LEAST_SEEDS
+from rem_release.release.certificate import MIN_SEEDS
 from rem_release.verdict.accuracy import check_hits
 
 _ROUNDING = 1e-9
@@ -116,7 +116,7 @@ def bound_leakage(
 
     A bound is the value of L at which P - L·K - (1 - L)·F just differs from 0 (Fieller 1954, Some problems in interval
     estimation): its square is the squared half-width, and both are quadratic in L. Where K - F is not significantly
-    above 0, or protected, clean or a floor of victims has fewer than `LEAST_SEEDS`, there is no bound. Found with
+    above 0, or protected, clean or a floor of victims has fewer than `MIN_SEEDS`, there is no bound. Found with
     and without the hits and misses added to the accuracies; the wider counts.
 
     Args:
@@ -152,7 +152,7 @@ def bound_leakage(
 
 
 def bound_difference(sample: Sample, one: np.ndarray, other: np.ndarray, *, confidence: float) -> float:
-    """One-sided upper bound of the accuracy of `one` less that of `other`; +inf below `LEAST_SEEDS`.
+    """One-sided upper bound of the accuracy of `one` less that of `other`; +inf below `MIN_SEEDS`.
 
     Args:
         sample: the test images.
@@ -169,7 +169,7 @@ def bound_difference(sample: Sample, one: np.ndarray, other: np.ndarray, *, conf
 
 
 def bound_accuracy(sample: Sample, hits: np.ndarray, *, confidence: float) -> tuple[float, float]:
-    """One-sided lower and upper bound of balanced accuracy; 0 and 1 where there are fewer than `LEAST_SEEDS`.
+    """One-sided lower and upper bound of balanced accuracy; 0 and 1 where there are fewer than `MIN_SEEDS`.
 
     Args:
         sample: the test images.
@@ -231,7 +231,7 @@ def _spread(sample: Sample, groups: list[np.ndarray], confidence: float) -> tupl
     squares = z**2 * images
     for place, hits in enumerate(groups):
         t, own = scipy.special.stdtrit(len(hits) - 1, confidence), (hits @ sample.weights).tolist()
-        squares[place, place] += t**2 * np.var(own, ddof=1) / len(own) if len(own) >= LEAST_SEEDS else math.inf
+        squares[place, place] += t**2 * np.var(own, ddof=1) / len(own) if len(own) >= MIN_SEEDS else math.inf
     return accuracies, squares
 
 

@@ -99,17 +99,17 @@ def _tell_attempts(given: Circumstances) -> list[str]:
 def _list_other_victims(given: Circumstances, recipe: AuditRecipe) -> list[str]:
     """Where victims and adversary are not those of the shipped audit."""
     shipped = shipped_audits()
-    parts = [_parts(recipe), *(_parts(each) for each in shipped.values())]
-    if parts[0] in parts[1:]:
+    settings = [_settings(recipe), *(_settings(each) for each in shipped.values())]
+    if settings[0] in settings[1:]:
         return []
     name = given.recipe_name.partition(",")[0]
     base = name if name in shipped else YARDSTICK
-    own, theirs = parts[0], _parts(shipped[base])
+    own, theirs = settings[0], _settings(shipped[base])
     words = [f"{key} {own[key]} (shipped: {theirs[key]})" for key in own if own[key] != theirs[key]]
     return [f"Victims and adversary depart from the shipped {base}: {', '.join(words)}."]
 
 
-def _parts(recipe: AuditRecipe) -> dict[str, Any]:
+def _settings(recipe: AuditRecipe) -> dict[str, Any]:
     """Dotted keys of what decides how well victims learn."""
     document = recipe.to_dict()
     found = flatten({name: document[name] for name in ("victim", "adversary")})

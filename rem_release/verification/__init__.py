@@ -1,1 +1,1 @@
-"""Proves that a release is what it says: files, rows, and every picture against its original."""
+"""Proves that a release is what it says: files, rows, and every image against its original."""

@@ -12,7 +12,7 @@ from rem_release.release.facts import Facts, ImperceptibilityFacts
 from rem_release.release.imperceptibility import Change, ChangeMeter, WorstPixel, agree, measure_change
 from rem_release.verification.pairing import CleanRows, OriginalLostError, Pairing
 from rem_release.verification.report import Check, Faults
-from rem_release.verification.row_checks import Picture
+from rem_release.verification.row_checks import CheckedImage
 
 _SOUND = {
     "originals": "every row has its original, paired {words}",
@@ -38,7 +38,7 @@ class Comparison:
     is_equal: bool = False
     is_resized: bool = False
     hashes: tuple[bytes, bytes] | None = None
-    """of the original and of the released picture"""
+    """of the original and of the released image"""
     has_label: bool = False
 
 
@@ -58,30 +58,30 @@ class CleanChecks:
         self._released_of: dict[bytes, bytes] = {}
         self._equal = self._resized = self._duplicates = self._labelled = self._compared = 0
 
-    def compare(self, picture: Picture, columns: dict[str, Any]) -> Comparison:
+    def compare(self, image: CheckedImage, columns: dict[str, Any]) -> Comparison:
         """Compare one row, with all its other columns; safe to call from several threads unless pairing is in order."""
-        result = Comparison(picture.row)
-        if picture.pixels is None:
-            result.faults.append(("originals", f"row {picture.row} cannot be compared: its picture does not decode"))
+        result = Comparison(image.row)
+        if image.pixels is None:
+            result.faults.append(("originals", f"row {image.row} cannot be compared: its image does not decode"))
             return result
         try:
-            partner = self._pairing.find(picture.row, picture.pixels)
+            partner = self._pairing.find(image.row, image.pixels)
         except BadImage as error:
-            result.faults.append(("originals", f"the original of row {picture.row} cannot be read: {error}"))
+            result.faults.append(("originals", f"the original of row {image.row} cannot be read: {error}"))
             return result
         except OriginalLostError as error:
-            result.faults.append(("originals", f"row {picture.row} is not compared: {error}"))
+            result.faults.append(("originals", f"row {image.row} is not compared: {error}"))
             return result
         if partner is None:
-            result.faults.append(("originals", f"row {picture.row} has no original"))
-        elif partner.pixels.shape != picture.pixels.shape:
-            sizes = f"{picture.pixels.shape[:2]} instead of {partner.pixels.shape[:2]}"
-            result.faults.append(("originals", f"row {picture.row} has not the size of its original: {sizes}"))
+            result.faults.append(("originals", f"row {image.row} has no original"))
+        elif partner.pixels.shape != image.pixels.shape:
+            sizes = f"{image.pixels.shape[:2]} instead of {partner.pixels.shape[:2]}"
+            result.faults.append(("originals", f"row {image.row} has not the size of its original: {sizes}"))
         else:
             self._compare_split(result, partner.index)
-            self._compare_label(result, picture, partner.index)
+            self._compare_label(result, image, partner.index)
             self._compare_others(result, columns, partner.index)
-            self._compare_pixels(result, partner.pixels, picture.pixels, partner.protected)
+            self._compare_pixels(result, partner.pixels, image.pixels, partner.protected)
         return result
 
     def _compare_split(self, result: Comparison, index: int) -> None:
@@ -90,11 +90,11 @@ class CleanChecks:
             fault = f"row {result.row} stands in the split {stands}, and its original in {belongs}"
             result.faults.append(("originals", fault))
 
-    def _compare_label(self, result: Comparison, picture: Picture, index: int) -> None:
+    def _compare_label(self, result: Comparison, image: CheckedImage, index: int) -> None:
         label = self._clean.label(index)
         result.has_label = label is not None
-        if label is not None and label != picture.class_name:
-            fault = f"row {picture.row} is labelled {picture.class_name} and its original {label}"
+        if label is not None and label != image.class_name:
+            fault = f"row {image.row} is labelled {image.class_name} and its original {label}"
             result.faults.append(("source labels", fault))
 
     def _compare_others(self, result: Comparison, columns: dict[str, Any], index: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
-_MOST_DEPTH = 16
+_MAX_DEPTH = 16
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _STRUCT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 12
 
 Kind = Union[type[int], type[bool], type[bytes], "ListOf", Mapping[int, "Kind"]]
@@ -42,7 +42,7 @@ class CompactReader:
 
     def read_struct(self, fields: Mapping[int, Kind], depth: int = 0) -> dict[int, Any]:
         """One struct: field id -> value, of the fields that it has."""
-        if depth > _MOST_DEPTH:
+        if depth > _MAX_DEPTH:
             raise ValueError("headers within headers")
         found: dict[int, Any] = {}
         last = 0

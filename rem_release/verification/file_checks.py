@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import TemplateError
 
 from rem_release.errors import VerificationError
-from rem_release.release.canonical import MOST_BYTES, sha256_file
+from rem_release.release.canonical import MAX_BYTES, sha256_file
 from rem_release.release.card import RENDERERS, render_card
 from rem_release.release.certificate import ANSWERS, AUDIT_FIGURES, Certificate, OldCertificateError
 from rem_release.release.consistency import allowed_names, find_contradictions
@@ -92,8 +92,8 @@ def check_card(release: Path, facts: Facts, audit: Certificate | None) -> Check:
     path = release / CARD
     if path.is_symlink() or not path.is_file():
         return Check("card", False, f"{CARD} is missing or is not a plain file")
-    if path.stat().st_size > MOST_BYTES:
-        return Check("card", False, f"{CARD} has {path.stat().st_size:,} bytes, and no card has {MOST_BYTES:,}")
+    if path.stat().st_size > MAX_BYTES:
+        return Check("card", False, f"{CARD} has {path.stat().st_size:,} bytes, and no card has {MAX_BYTES:,}")
     found = path.read_bytes()
     if hashlib.sha256(found).hexdigest() != facts.readme_sha256:
         return Check("card", False, f"{CARD} was changed: its sha256 is not that of {FACTS}")
@@ -133,7 +133,7 @@ def check_certificate(release: Path, facts: Facts) -> tuple[Check | None, Certif
     if audit.digest != facts.digest:
         words = f"{CERTIFICATE} is void: it is of data with the digest {audit.digest[:12]}…, not {facts.digest[:12]}…"
         return Check("certificate", False, f"{words}; audit these data again"), None
-    sound = f"{CERTIFICATE} is whole and bound to the digest of these data; it bears no signature"
+    sound = f"{CERTIFICATE} is whole and bound to the digest of these data; it has no signature"
     return Check("certificate", True, sound), audit
 
 

@@ -29,7 +29,7 @@ class Originals:
 
     Args:
         source: the images.
-        max_side: longer side that the release shrank pictures to.
+        max_side: longer side that the release shrank images to.
         skip_bad: leave out rows that cannot be read, as the release did.
         album_names: published name -> folder, as the run numbered its albums; a new album may number them anew.
     """

@@ -9,7 +9,7 @@ import numpy as np
 from rem_release.data.images.decoding import BadImage
 from rem_release.data.images.pixels import pixel_hash
 
-_MOST_FAILED_SEARCHES = 3
+_MAX_FAILED_SEARCHES = 3
 
 
 class CleanRows(Protocol):
@@ -128,7 +128,7 @@ class SearchPairing:
 
     def find(self, row: int, pixels: np.ndarray) -> Partner | None:
         """See `Pairing`. A row without an original uses up none; after three such rows the search is given up."""
-        if self._failed >= _MOST_FAILED_SEARCHES:
+        if self._failed >= _MAX_FAILED_SEARCHES:
             return None
         for index in range(self._next, len(self._clean)):
             try:
@@ -150,7 +150,7 @@ def choose_pairing(clean: CleanRows, row_map: Sequence[RecordedRow] | None, rele
 
 
 def is_within(clean: np.ndarray, protected: np.ndarray, levels: int) -> bool:
-    """Whether two pictures, uint8 (H, W, 3), have one size and differ by at most `levels` everywhere."""
+    """Whether two images, uint8 (H, W, 3), have one size and differ by at most `levels` everywhere."""
     if clean.shape != protected.shape:
         return False
     return bool((np.maximum(clean, protected) - np.minimum(clean, protected) <= levels).all())

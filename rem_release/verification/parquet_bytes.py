@@ -25,11 +25,11 @@ from rem_release.verification.parquet_layout import MAGIC, iterate_pages, read_f
 from rem_release.verification.parquet_pages import Chunk, Column, decompress
 
 _FREE_PAGE, _PACKED = 1 << 23, 2
-"""bytes that any page of pictures may unpack to, and how many times its own length a longer one"""
+"""bytes that any page of images may unpack to, and how many times its own length a longer one"""
 _AT_ONCE = 128
 """rows whose nested values are unpacked at a time"""
-_LEAST_ROW = 4
-"""bytes that a picture and its path take, even where Snappy finds that all are alike"""
+_MIN_ROW = 4
+"""bytes that an image and its path take, even where Snappy finds that all are alike"""
 _NESTED = (dict, datasets.List, datasets.LargeList, datasets.Translation, datasets.TranslationVariableLanguages)
 """features whose values lie inside groups and lists, where a reader may pass over them"""
 _MAKER = re.compile(rb"parquet-cpp-arrow version \d{1,3}(\.\d{1,3}){2}(-SNAPSHOT)?")
@@ -50,7 +50,7 @@ def inspect_bytes(path: Path, features: datasets.Features, image_column: str) ->
     Args:
         path: the file.
         features: the promised columns.
-        image_column: the column of pictures.
+        image_column: the column of images.
     """
     try:
         with path.open("rb") as file:
@@ -142,7 +142,7 @@ def _inspect_chunks(
     """Walk through all pages, which lie one behind the other from the first byte to the footer."""
     if metadata[3] != sum(group[3] for group in metadata[4]) or metadata[1] not in (1, 2):
         raise ValueError("numbers of rows that do not add up, or an unknown version")
-    if metadata[3] > end // _LEAST_ROW:
+    if metadata[3] > end // _MIN_ROW:
         raise ValueError("more rows than its bytes can hold")
     shown = pq.ParquetFile(path)
     columns = _describe_columns(features.arrow_schema, shown.schema, metadata, image_column)
@@ -211,12 +211,12 @@ def _describe_columns(
     found = []
     for index, (element, type_) in enumerate(zip(elements, types, strict=True)):
         leaf = leaves.column(index)
-        is_picture = leaf.path == f"{image_column}.bytes"
+        is_image = leaf.path == f"{image_column}.bytes"
         found.append(
             Column(
                 *(leaf.path, element[1], element.get(2, 0), leaf.max_definition_level, leaf.max_repetition_level),
                 bounds=_WHOLE.get(str(type_)),
-                is_picture=is_picture,
+                is_image=is_image,
             )
         )
     return found
@@ -241,8 +241,8 @@ def _walk_chunk(data: bytes, start: int, stated: dict[int, Any], rows: int, colu
     first_data = None
     for where, header, head, body in iterate_pages(data):
         size += head + header[2]
-        if column.is_picture and header[2] > _FREE_PAGE + _PACKED * len(body):
-            raise ValueError(f"a page of {header[2]:,} bytes in {len(body):,}: pictures are packed already")
+        if column.is_image and header[2] > _FREE_PAGE + _PACKED * len(body):
+            raise ValueError(f"a page of {header[2]:,} bytes in {len(body):,}: images are packed already")
         plain = decompress(body, header[2], stated[4])
         if header[1] == parquet.DICTIONARY_PAGE and 7 in header and 5 not in header:
             chunk.read_dictionary(plain, header[7][1], header[7][2])
@@ -285,7 +285,7 @@ def _require_found(statistics: list[dict[int, Any] | None], chunk: Chunk) -> Non
             strange = any(value not in (b"\0", b"\1") for value in values)
         else:
             strange = any(value not in chunk.seen for value in values if value not in _ZEROS)
-        if strange or (values and chunk.column.is_picture):
+        if strange or (values and chunk.column.is_image):
             raise ValueError("a smallest or largest value beside it that no row shows")
         if not 0 <= stated.get(3, 0) <= chunk.missing or 4 in stated:
             raise ValueError("a count beside it that is not that of its values")

@@ -12,7 +12,7 @@ UNCOMPRESSED, SNAPPY = 0, 1
 BOOLEAN, INT32, INT64, INT96, FLOAT, DOUBLE, BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY = range(8)
 WIDTHS = {INT32: 4, INT64: 8, INT96: 12, FLOAT: 4, DOUBLE: 8}
 """bytes of a value, by physical type"""
-_MOST_GROUPS, _MOST_ELEMENTS = 1 << 12, 1 << 15
+_MAX_GROUPS, _MAX_ELEMENTS = 1 << 12, 1 << 15
 """row groups, and columns with what they lie in: readers keep far more of each than the byte that one can take"""
 
 _UNIT: Kind = {1: {}, 2: {}, 3: {}}
@@ -37,13 +37,13 @@ COLUMN_METADATA: dict[int, Kind] = {
     16: {1: int, 2: ListOf(int), 3: ListOf(int)},  # size_statistics
 }
 ROW_GROUP: dict[int, Kind] = {
-    1: ListOf({2: int, 3: COLUMN_METADATA}, _MOST_ELEMENTS),  # columns
+    1: ListOf({2: int, 3: COLUMN_METADATA}, _MAX_ELEMENTS),  # columns
     **{2: int, 3: int, 5: int, 6: int, 7: int},  # total_byte_size, num_rows, file_offset, compressed size, ordinal
 }
 FILE_METADATA: dict[int, Kind] = {
-    **{1: int, 2: ListOf(SCHEMA_ELEMENT, _MOST_ELEMENTS), 3: int},  # version, schema, num_rows
-    **{4: ListOf(ROW_GROUP, _MOST_GROUPS), 5: ListOf({1: bytes, 2: bytes}, 100)},  # row_groups, key_value_metadata
-    **{6: bytes, 7: ListOf({1: {}}, _MOST_ELEMENTS)},  # created_by, column_orders
+    **{1: int, 2: ListOf(SCHEMA_ELEMENT, _MAX_ELEMENTS), 3: int},  # version, schema, num_rows
+    **{4: ListOf(ROW_GROUP, _MAX_GROUPS), 5: ListOf({1: bytes, 2: bytes}, 100)},  # row_groups, key_value_metadata
+    **{6: bytes, 7: ListOf({1: {}}, _MAX_ELEMENTS)},  # created_by, column_orders
 }
 PAGE_HEADER: dict[int, Kind] = {
     **{1: int, 2: int, 3: int},  # type, uncompressed_page_size, compressed_page_size

@@ -11,12 +11,12 @@ from rem_release.verification import parquet_headers as parquet
 from rem_release.verification.compact_protocol import CompactReader
 
 MAGIC = b"PAR1"
-_MOST_FOOTER = 1 << 24
+_MAX_FOOTER = 1 << 24
 _FREE_FOOTER, _FILE_A_FOOTER = 1 << 20, 8
 """bytes that any footer may have, and how many times as long the file is of which a longer one speaks"""
-_MOST_CHUNKS = 1 << 17
+_MAX_CHUNKS = 1 << 17
 """columns of all row groups together"""
-_MOST_HEADER = 1 << 16
+_MAX_HEADER = 1 << 16
 
 
 def read_footer(file: IO[bytes]) -> tuple[dict[int, Any], int]:
@@ -33,7 +33,7 @@ def read_footer(file: IO[bytes]) -> tuple[dict[int, Any], int]:
     length, most = int.from_bytes(tail[:4], "little"), _FREE_FOOTER + size // _FILE_A_FOOTER
     start = size - 8 - length
     file.seek(0)
-    if file.read(4) != MAGIC or tail[4:] != MAGIC or start < 4 or length > min(_MOST_FOOTER, most):
+    if file.read(4) != MAGIC or tail[4:] != MAGIC or start < 4 or length > min(_MAX_FOOTER, most):
         raise ValueError("no footer where one belongs")
     file.seek(start)
     reader = CompactReader(file.read(length))
@@ -43,7 +43,7 @@ def read_footer(file: IO[bytes]) -> tuple[dict[int, Any], int]:
     if not {2, 4} <= metadata.keys():
         raise ValueError("metadata without columns or row groups")
     chunks = [len(group.get(1, [])) for group in metadata[4]]
-    if any(count >= len(metadata[2]) for count in chunks) or sum(chunks) > _MOST_CHUNKS:
+    if any(count >= len(metadata[2]) for count in chunks) or sum(chunks) > _MAX_CHUNKS:
         raise ValueError(f"{sum(chunks):,} parts of columns in {len(chunks):,} row groups, which is too much")
     return metadata, start
 
@@ -59,7 +59,7 @@ def iterate_pages(data: bytes) -> Iterator[tuple[int, dict[int, Any], int, bytes
     """
     position = 0
     while position < len(data):
-        reader = CompactReader(data[position : position + _MOST_HEADER])
+        reader = CompactReader(data[position : position + _MAX_HEADER])
         header = reader.read_struct(parquet.PAGE_HEADER)
         body, end = position + reader.position, position + reader.position + header[3]
         if header[3] < 0 or end > len(data):

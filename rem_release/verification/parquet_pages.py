@@ -14,13 +14,13 @@ import pyarrow as pa
 
 from rem_release.verification import parquet_headers as parquet
 
-_LEAST_PER_BYTE = 22
+_MAX_PER_BYTE = 22
 """Snappy's longest copy is 64 bytes for 3: no page is larger than so many times its compressed size"""
 _SLACK = 64
-_MOST_VALUES, _VALUES_A_ROW = 1 << 16, 1 << 10
-_MOST_BYTES, _BYTES_A_ROW = 1 << 24, 1 << 16
-_MOST_VALUE = 1 << 20
-"""what a column beside the pictures may hold in a row group, and so many more for each of its rows: a few bytes can
+_MAX_VALUES, _VALUES_A_ROW = 1 << 16, 1 << 10
+_MAX_BYTES, _BYTES_A_ROW = 1 << 24, 1 << 16
+_MAX_VALUE = 1 << 20
+"""what a column beside the images may hold in a row group, and so many more for each of its rows: a few bytes can
 repeat one large value in millions of places"""
 
 
@@ -35,7 +35,7 @@ class Column:
         definition: highest definition level; 0 where no value can be missing.
         repetition: highest repetition level; 0 where there are no lists.
         bounds: smallest and largest whole number that the column's type can hold, where its storage could hold others.
-        is_picture: protect writes pictures as they are, without a dictionary.
+        is_image: protect writes images as they are, without a dictionary.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Column:
     definition: int
     repetition: int
     bounds: tuple[int, int] | None
-    is_picture: bool
+    is_image: bool
 
 
 @dataclass
@@ -71,9 +71,9 @@ class Chunk:
     longest: int = 0
     """bytes of the largest value"""
     expanded: int = 0
-    """bytes of all values as rows show them, of text and pictures"""
+    """bytes of all values as rows show them, of text and images"""
     seen: set[bytes] = field(default_factory=set)
-    """values that stand in pages; for the statistics. Not kept of pictures"""
+    """values that stand in pages; for the statistics. Not kept of images"""
     _dictionary: list[bytes] | None = None
     _used: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     _sizes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -85,8 +85,8 @@ class Chunk:
         """Take the dictionary page."""
         if self._dictionary is not None or self.values:
             raise ValueError("a second dictionary, or one behind its data")
-        if self.column.is_picture:
-            raise ValueError("a dictionary, which a column of pictures does not have")
+        if self.column.is_image:
+            raise ValueError("a dictionary, which a column of images does not have")
         if encoding not in (parquet.PLAIN, parquet.PLAIN_DICTIONARY):
             raise ValueError(f"a dictionary of the encoding {encoding}")
         self._dictionary = self._read_plain(body, count)
@@ -100,7 +100,7 @@ class Chunk:
     def read_data(self, body: bytes, header: dict[int, Any]) -> None:
         """Take a data page, decompressed."""
         count, encoding = header[1], header[2]
-        if not 0 < count <= _MOST_VALUES + _VALUES_A_ROW * self.stated_rows - self.values:
+        if not 0 < count <= _MAX_VALUES + _VALUES_A_ROW * self.stated_rows - self.values:
             raise ValueError(f"a page of {count:,} values for {self.stated_rows:,} rows, which is too much")
         if (header[3], header[4]) != (parquet.RLE, parquet.RLE):
             raise ValueError("levels of an unknown encoding")
@@ -121,13 +121,13 @@ class Chunk:
         elif encoding == parquet.PLAIN:
             found = self._read_plain(body, present)
             self.expanded += sum(map(len, found))
-            if not self.column.is_picture:
+            if not self.column.is_image:
                 self.longest = max(self.longest, max(map(len, found), default=0))
                 self.seen.update(found)
         else:
             raise ValueError(f"a page of the encoding {encoding}")
-        is_large = self.expanded > _MOST_BYTES + _BYTES_A_ROW * self.stated_rows
-        if self.longest > _MOST_VALUE or (is_large and not self.column.is_picture):
+        is_large = self.expanded > _MAX_BYTES + _BYTES_A_ROW * self.stated_rows
+        if self.longest > _MAX_VALUE or (is_large and not self.column.is_image):
             raise ValueError(
                 f"values of up to {self.longest:,} bytes, {self.expanded:,} in all for {self.stated_rows:,} rows, "
                 "which is too much"
@@ -194,7 +194,7 @@ def decompress(body: bytes, size: int, codec: int) -> bytes:
         return body
     if codec != parquet.SNAPPY:
         raise ValueError(f"pages that are compressed in a way ({codec}) which protect does not write")
-    if not 0 <= size <= _LEAST_PER_BYTE * len(body):
+    if not 0 <= size <= _MAX_PER_BYTE * len(body):
         raise ValueError(f"a page of {size:,} bytes out of {len(body):,}, which no Snappy stream can hold")
     try:
         plain = pa.decompress(body, size, "snappy", asbytes=True)

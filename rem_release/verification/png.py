@@ -12,11 +12,11 @@ import numpy as np
 from rem_release.data.images.decoding import MAX_PIXELS, BadImage, decode
 
 _FREE_PIXELS, _PIXELS_A_BYTE = 16_000_000, 64
-"""Any picture may have so many pixels, a larger one so many for each byte: zlib packs blank ones a thousand to one."""
+"""Any image may have so many pixels, a larger one so many for each byte: zlib packs blank ones a thousand to one."""
 _SLACK = 1024
 """Pixels that cannot be packed grow by at most a thousandth. A stream of many empty blocks is longer."""
 _FREE_BLOCKS, _BYTES_A_BLOCK = 100, 1000
-"""Any picture may have so many blocks, a larger one so many bytes for each: a writer's have some thousand."""
+"""Any image may have so many blocks, a larger one so many bytes for each: a writer's have some thousand."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -24,7 +24,7 @@ def inspect_png(data: bytes) -> list[str]:
     """Reasons why these bytes are not a bare 8-bit RGB PNG: exactly IHDR, IDAT and IEND, and nothing besides pixels.
 
     Returns:
-        All reasons, in plain words; empty when the picture is bare and decodes.
+        All reasons, in plain words; empty when the image is bare and decodes.
     """
     return read_png(data)[1]
 
@@ -33,8 +33,8 @@ def read_png(data: bytes, most_pixels: int | None = None) -> tuple[np.ndarray | 
     """Decode a bare PNG, and say why if it is not one.
 
     Args:
-        data: the file. What announces more pixels than its bytes can be a picture of is not unpacked.
-        most_pixels: what it may have at most; None: as many as any picture.
+        data: the file. What announces more pixels than its bytes can be an image of is not unpacked.
+        most_pixels: what it may have at most; None: as many as any image.
 
     Returns:
         The pixels, uint8 (H, W, 3), or None where they cannot be read; and the reasons of `inspect_png`.
@@ -71,7 +71,7 @@ def _read_chunks(data: bytes, reasons: list[str]) -> Iterator[tuple[bytes, bytes
     while position + 12 <= len(data):
         left -= 1
         if left < 0:
-            reasons.append(f"has more blocks than a picture of {len(data):,} bytes")
+            reasons.append(f"has more blocks than an image of {len(data):,} bytes")
             return
         (length,) = struct.unpack_from(">I", data, position)
         kind = data[position + 4 : position + 8]
@@ -107,13 +107,13 @@ def _check_header(header: bytes, reasons: list[str]) -> bool:
 
 
 def _may_be_unpacked(header: bytes, size: int, most_pixels: int | None, reasons: list[str]) -> bool:
-    """Whether a picture takes no more memory than its bytes, and what is stated elsewhere, give reason for."""
+    """Whether an image takes no more memory than its bytes, and what is stated elsewhere, give reason for."""
     width, height = struct.unpack_from(">II", header)
     pixels, before = width * height, len(reasons)
     if not 0 < pixels <= MAX_PIXELS:
         reasons.append(f"announces {width} x {height} pixels")
     elif most_pixels is not None and pixels > most_pixels:
-        reasons.append(f"announces {width} x {height} pixels, more than the largest picture of the facts")
+        reasons.append(f"announces {width} x {height} pixels, more than the largest image of the facts")
     elif pixels > max(_FREE_PIXELS, _PIXELS_A_BYTE * size):
         reasons.append(f"announces {width} x {height} pixels in {size:,} bytes")
     return len(reasons) == before

@@ -1,4 +1,4 @@
-"""The checks of verify that look at each released row by itself: path, picture, label."""
+"""The checks of verify that look at each released row by itself: path, image, label."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def check_schema(release: Path, facts: Facts, features: Features, names: list[st
 
 
 @dataclass(frozen=True)
-class Picture:
+class CheckedImage:
     """A released row after decoding."""
 
     row: int
@@ -84,7 +84,7 @@ class Picture:
     """uint8 (H, W, 3), None where it cannot be decoded"""
     class_name: str | None
     """None where the label is missing or names no class"""
-    picture_faults: list[str]
+    image_faults: list[str]
     row_faults: list[str]
 
 
@@ -106,11 +106,11 @@ class RowChecks:
         self._label = features[facts.data.label_column]
         largest = facts.data.largest
         self._most_pixels = None if clean_split else largest[0] * largest[1]
-        self._pictures, self._rows = Faults(), Faults()
+        self._images, self._rows = Faults(), Faults()
         self._classes: Counter[str | None] = Counter()
         self._sizes: set[tuple[int, int]] = set()
 
-    def read(self, row: ReleasedRow, number: int) -> Picture:
+    def read(self, row: ReleasedRow, number: int) -> CheckedImage:
         """Decode released row `number`; safe to call from several threads."""
         row_faults = []
         if row.path != image_path(number):
@@ -121,30 +121,30 @@ class RowChecks:
             row_faults.append(f"row {number} has the label {value!r}, which is no class of the facts")
             name = None
         if row.png is None:
-            return Picture(number, None, name, [f"row {number} has no picture"], row_faults)
+            return CheckedImage(number, None, name, [f"row {number} has no image"], row_faults)
         pixels, reasons = read_png(row.png, self._most_pixels)
-        return Picture(number, pixels, name, [f"row {number} {reason}" for reason in reasons], row_faults)
+        return CheckedImage(number, pixels, name, [f"row {number} {reason}" for reason in reasons], row_faults)
 
-    def take(self, picture: Picture) -> None:
+    def take(self, image: CheckedImage) -> None:
         """Count one row."""
-        for fault in picture.picture_faults:
-            self._pictures.add(fault)
-        for fault in picture.row_faults:
+        for fault in image.image_faults:
+            self._images.add(fault)
+        for fault in image.row_faults:
             self._rows.add(fault)
-        self._classes[picture.class_name] += 1
-        if picture.pixels is None:
+        self._classes[image.class_name] += 1
+        if image.pixels is None:
             return
-        height, width = picture.pixels.shape[:2]
+        height, width = image.pixels.shape[:2]
         self._sizes.add((width, height))
         limit = self._facts.max_side
         if limit is not None and max(width, height) > limit:
-            self._pictures.add(f"row {picture.row} is {width} x {height}, above max_side {limit}")
+            self._images.add(f"row {image.row} is {width} x {height}, above max_side {limit}")
 
     def conclude(self, is_complete: bool) -> list[Check]:
         """The checks of all rows; counts are compared only if every row was read."""
-        parts = list(zip(self._names, (self._rows, self._pictures), strict=True))
+        pairs = list(zip(self._names, (self._rows, self._images), strict=True))
         if not is_complete:
-            return [faults.conclude(name, "") if faults.count else _incomplete(name) for name, faults in parts]
+            return [faults.conclude(name, "") if faults.count else _incomplete(name) for name, faults in pairs]
         counts = [self._classes[name] for name in self._facts.classes]
         if counts != self._counts:
             wrong = [
@@ -156,17 +156,17 @@ class RowChecks:
         total = sum(self._classes.values())
         sound = f"{total} rows with opaque paths, labels complete, counts of classes right"
         if self._clean_split:
-            sound = f"{total} pictures of the split {self._clean_split.split} are clean, by the owner's choice"
+            sound = f"{total} images of the split {self._clean_split.split} are clean, by the owner's choice"
         else:
             self._compare_sizes()
-        words = (sound, f"{total} bare 8-bit RGB PNG pictures, all decode")
-        return [faults.conclude(name, said) for (name, faults), said in zip(parts, words, strict=True)]
+        words = (sound, f"{total} bare 8-bit RGB PNG images, all decode")
+        return [faults.conclude(name, said) for (name, faults), said in zip(pairs, words, strict=True)]
 
     def _compare_sizes(self) -> None:
         for word, stated, choose in (("smallest", self._facts.smallest, min), ("largest", self._facts.largest, max)):
             found: tuple[int, int] | None = choose(self._sizes, key=_area, default=None)
             if stated not in self._sizes or found is None or _area(found) != _area(stated):
-                self._pictures.add(f"the {word} picture is {found}, not {stated} (width, height) as the facts say")
+                self._images.add(f"the {word} image is {found}, not {stated} (width, height) as the facts say")
 
 
 def name_class(value: Any, feature: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,22 @@ from rem_release.threats.threat import STANDARD
 from rem_release.verdict.certify import certify, count_evaluations, list_tasks
 from rem_release.verdict.evidence import Evidence, read_evidence, write_evidence
 from rem_release.verdict.learnability import bound_learnability
-from rem_release.verdict.recipe import OWN, OWN_FILE, AuditRecipe, name_recipe, shipped_audits
+from rem_release.verdict.recipe import OLD_FP32, OWN, OWN_FILE, AuditRecipe, name_recipe, shipped_audits
 from rem_release.verification.parquet_layout import require_stated_sizes
 from rem_release.verification.report import Check, Faults
 
 _WORDS = {"summary", "reason", "words", "not_covered", "shipped_limit"}
 """What a certificate says in sentences, and what shipped recipes say: another version has others."""
+_FP32 = re.compile(r"(?<=victim\.precision )fp32|(?<=victim\.precision bf16 \(shipped: )fp32")
+_SAID_BEFORE = {
+    "People, and models that were trained on other images: the pictures stay recognisable to both.": (
+        "People, and models that were trained on other images: the protected ones stay recognisable to both."
+    ),
+    "Victims that see the pictures at other sizes than those tested, or through another resizing.": (
+        "Victims that see the images at other sizes than those tested, or through another resizing."
+    ),
+}
+"""Sentences of versions before 0.5.0, and what they are now."""
 
 
 def check_verdict(release: Path, facts: Facts, audit: Certificate) -> list[Check]:
@@ -57,7 +68,7 @@ def check_verdict(release: Path, facts: Facts, audit: Certificate) -> list[Check
         faults.add(f"{where[0]} says {_show(where[1])}, and the answers give {_show(where[2])}")
     outcome = "passed" if again.passed else "fell short"
     sound = f"computed again from {ANSWERS} ({len(again.rows)} rows, {again.holdout.images} test images): {outcome}"
-    differences = [each for each in words if _is_word(each[0])]
+    differences = [each for each in words if _is_word(each[0]) and not _is_old_spelling(each[1], each[2])]
     return [faults.conclude("verdict", sound), _check_words(differences, audit), _check_bytes(release, evidence)]
 
 
@@ -131,7 +142,7 @@ def _misname(audit: Certificate) -> str | None:
     if _is_newer(audit.versions.get("rem-release", "")):
         return None
     if name not in shipped_audits():
-        return "which is no shipped audit recipe"
+        return "which is not a shipped audit recipe"
     fitting = name_recipe(name, AuditRecipe.of(audit.recipe))
     return None if audit.recipe_name == fitting else f"and it is {fitting}"
 
@@ -151,7 +162,9 @@ def _find_unlearnt(audit: Certificate) -> str | None:
 def _is_newer(maker: str) -> bool:
     """Whether a version says that it is newer than this one, which may know other sentences and recipes.
 
-    Earlier ones that wrote certificates of this format wrote the same.
+    Earlier ones that wrote certificates of this format wrote the same, but see `_is_old_spelling`; threats that they
+    Two sentences are exceptions, see `_SAID_BEFORE`.
+    had not say so: `ThreatPart.since`.
     """
     try:
         return Version(maker) > Version(rem_release.__version__)
@@ -178,6 +191,11 @@ def _is_word(place: str) -> bool:
     )
 
 
+def _is_old_spelling(stated: Any, found: Any) -> bool:
+    """Whether a sentence is the one that follows, but for the word that earlier versions had for the precision fp32."""
+    return isinstance(found, str) and stated == _FP32.sub(OLD_FP32, found)
+
+
 def _differences(stated: Any, found: Any, where: str) -> list[tuple[str, Any, Any]]:
     """Places where two documents differ: (path, what is stated, what was found)."""
     if isinstance(stated, dict) and isinstance(found, dict) and stated.keys() == found.keys():
@@ -186,6 +204,8 @@ def _differences(stated: Any, found: Any, where: str) -> list[tuple[str, Any, An
         pairs = enumerate(zip(stated, found, strict=False))
         inner = [each for number, (one, other) in pairs for each in _differences(one, other, f"{where}[{number}]")]
         return inner if len(stated) == len(found) else [*inner, (where, stated, found)]
+    if isinstance(stated, str) and _SAID_BEFORE.get(stated) == found:
+        return []
     return [] if stated == found and type(stated) is type(found) else [(where, stated, found)]
 
 

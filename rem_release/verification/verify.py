@@ -26,7 +26,7 @@ from rem_release.verification.file_checks import (
 )
 from rem_release.verification.pairing import CleanRows, RecordedRow, choose_pairing
 from rem_release.verification.report import Check, Report
-from rem_release.verification.row_checks import Picture, RowChecks, check_bytes, check_schema
+from rem_release.verification.row_checks import CheckedImage, RowChecks, check_bytes, check_schema
 from rem_release.verification.verdict_checks import check_verdict
 
 __all__ = ["Check", "CleanRows", "Report", "verify_release"]
@@ -45,7 +45,7 @@ def verify_release(
     Args:
         release: the folder.
         clean: the originals, or None: what needs them is then listed as not checked.
-        row_map: for each released row which original of `clean` it shows, that picture's hash, and whether the row
+        row_map: for each released row which original of `clean` it shows, that image's hash, and whether the row
             carries noise. A row whose original is missing or changed is not compared. Without the map rows are paired
             by position or by search, and a row counts as protected if it differs from its original.
         progress: called with (rows done, rows in all); those of a split without noise come last.
@@ -117,14 +117,14 @@ def _check_rows(
         pairing = choose_pairing(clean, row_map, facts.data.images, facts.protection.rho_u_levels)
         by_clean, in_order = CleanChecks(facts, clean, pairing), pairing.in_order
 
-    def look(numbered: tuple[int, ReleasedRow]) -> tuple[Picture, Comparison | None]:
-        picture = by_row.read(numbered[1], numbered[0])
-        return picture, by_clean.compare(picture, numbered[1].columns) if by_clean else None
+    def look(numbered: tuple[int, ReleasedRow]) -> tuple[CheckedImage, Comparison | None]:
+        image = by_row.read(numbered[1], numbered[0])
+        return image, by_clean.compare(image, numbered[1].columns) if by_clean else None
 
     damaged: list[Check] = []
     rows = _number_rows(release, facts, names, readable, damaged)
-    for picture, comparison in map_in_order(look, rows, threads=1 if in_order else None):
-        by_row.take(picture)
+    for image, comparison in map_in_order(look, rows, threads=1 if in_order else None):
+        by_row.take(image)
         if by_clean and comparison:
             by_clean.take(comparison)
         count.advance()
@@ -146,8 +146,8 @@ def _check_clean_split(
     by_row, first = RowChecks(facts, features, clean_split), count.done
     damaged: list[Check] = []
     rows = _number_rows(release, facts, names, readable, damaged)
-    for picture in map_in_order(lambda numbered: by_row.read(numbered[1], numbered[0]), rows):
-        by_row.take(picture)
+    for image in map_in_order(lambda numbered: by_row.read(numbered[1], numbered[0]), rows):
+        by_row.take(image)
         count.advance()
     checks = [replace(check, name=f"clean split {check.name}") for check in (content, schema, *damaged)]
     return [*checks, *by_row.conclude(count.done - first == clean_split.images)]

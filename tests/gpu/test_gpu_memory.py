@@ -1,9 +1,12 @@
-"""What a GPU's memory holds: pictures that fit, a batch of everything else, and nothing that is done with."""
+"""What a GPU's memory holds: images that fit, a batch of everything else, and nothing that is done with."""
 
 import gc
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,17 +14,24 @@ import torch
 from torch import Tensor, nn
 
 from rem_release.audit.victim import _measure_attack, build_victim, name_classes, train_victim
+from rem_release.commands.audit_plan import _seconds_per_pass
 from rem_release.data import array_file
-from rem_release.data.array_file import ArrayFile, StoredImages, bring_near
+from rem_release.data.array_file import ArrayFile, StoredImages, to_device
+from rem_release.methods import METHODS
+from rem_release.methods.maker import make_image_set
+from rem_release.methods.min_max_maker import MinMaxMaker
+from rem_release.methods.probe import probe_gradients
 from rem_release.threats.images import TestImages, TrainingImages
 from rem_release.threats.kinds.orthogonal.projection import project_out
 from rem_release.threats.threat import parse_threat
 from rem_release.training.memory import measure_peak
+from rem_release.training.precision import Precision
 from rem_release.training.runtime import start
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import parse_architecture
 from tests.audits import read_recipe
 from tests.gpu import CPU, GPU, on_gpu
+from tests.test_methods import recipe_of
 
 pytestmark = on_gpu
 
@@ -30,7 +40,7 @@ SIDE = 64
 
 
 def draw(count: int) -> Tensor:
-    """Pictures of random colours: uint8 [count, 3, 64, 64], on the CPU."""
+    """Images of random colours: uint8 [count, 3, 64, 64], on the CPU."""
     return torch.randint(0, 256, (count, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
@@ -46,36 +56,36 @@ def peak_of(work: Callable[[], object]) -> int:
 
 @pytest.fixture
 def stored(tmp_path: Path) -> tuple[StoredImages, Tensor]:
-    """48 MiB of pictures on disk: three pieces; and the same in memory."""
-    pictures = draw(4096)
-    file = ArrayFile(tmp_path / "images.npy", tuple(pictures.shape), np.uint8, new=True)
-    file.write(0, pictures.numpy())
+    """48 MiB of images on disk: three pieces; and the same in memory."""
+    in_memory = draw(4096)
+    file = ArrayFile(tmp_path / "images.npy", tuple(in_memory.shape), np.uint8, new=True)
+    file.write(0, in_memory.numpy())
     file.flush()
-    return StoredImages(file, torch.arange(len(pictures))), pictures
+    return StoredImages(file, torch.arange(len(in_memory))), in_memory
 
 
-def test_pictures_that_fit_are_brought_to_the_gpu(stored: tuple[StoredImages, Tensor]) -> None:
-    images, pictures = stored
+def test_images_that_fit_are_brought_to_the_gpu(stored: tuple[StoredImages, Tensor]) -> None:
+    images, in_memory = stored
     found: list[Tensor | StoredImages] = []
-    peak = peak_of(lambda: found.append(bring_near(images, GPU)))
+    peak = peak_of(lambda: found.append(to_device(images, GPU)))
     (near,) = found
     assert isinstance(near, Tensor)
     assert near.is_cuda
-    assert torch.equal(near.cpu(), pictures)
-    assert peak <= 48 * MIB + 32 * MIB, "the pictures, and at most two pieces of 16 MiB"
+    assert torch.equal(near.cpu(), in_memory)
+    assert peak <= 48 * MIB + 32 * MIB, "the images, and at most two pieces of 16 MiB"
 
 
-def test_pictures_that_would_take_too_much_stay_on_disk_and_are_read_batch_by_batch(
+def test_images_that_would_take_too_much_stay_on_disk_and_are_read_batch_by_batch(
     stored: tuple[StoredImages, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images, pictures = stored
+    images, in_memory = stored
     monkeypatch.setattr(array_file, "_SHARE_OF_GPU", 0.0)
-    assert bring_near(images, GPU) is images
+    assert to_device(images, GPU) is images
     chosen = torch.tensor([4000, 3, 17], device=GPU)
     batch = images[chosen]
     assert batch.is_cuda
-    assert torch.equal(batch.cpu(), pictures[chosen.cpu()])
-    near = bring_near(pictures, GPU)
+    assert torch.equal(batch.cpu(), in_memory[chosen.cpu()])
+    near = to_device(in_memory, GPU)
     assert isinstance(near, Tensor)
     assert near.is_cuda, "what memory holds is small"
 
@@ -151,3 +161,46 @@ def test_a_victim_that_diverged_leaves_the_gpu(tmp_path: Path) -> None:
     before = torch.cuda.memory_allocated(GPU)
     assert run(victim__learning_rate=1.0e38)
     assert torch.cuda.memory_allocated(GPU) <= before
+
+
+def test_a_plan_of_one_draw_foresees_the_memory_of_the_training() -> None:
+    """ResNet-18 in batches of four: its gradients take as much as its weights, and so does their momentum. Steps of PGD
+    alone have neither. The libraries may choose other workspaces: 10 %."""
+    recipe = recipe_of("rem")
+    noise = METHODS["em"].adopt(recipe.noise)
+    recipe = replace(recipe, noise=noise, generator=replace(recipe.generator, model="resnet18"))
+    count = 8
+    keys, sizes = torch.arange(count), torch.full((count, 2), SIDE)
+    in_memory = make_image_set(draw(count), torch.arange(count) % 3, keys, sizes, GPU)
+    recipe = replace(recipe, data=replace(recipe.data, resolution=SIDE))
+
+    def make() -> MinMaxMaker:
+        maker = recipe.noise.build(recipe.set_for(3, 0), start())
+        assert isinstance(maker, MinMaxMaker)
+        return maker
+
+    def train(maker: MinMaxMaker) -> None:
+        maker.train(in_memory, None, lambda name: nullcontext(lambda done, total: None))
+
+    train(make())
+    trained, rehearsed, spent = make(), make(), make()
+    most = peak_of(lambda: train(trained))
+    assert peak_of(lambda: probe_gradients(rehearsed, in_memory, trains=True)) == pytest.approx(most, rel=0.1)
+    weights = sum(parameter.numel() * 4 for parameter in spent.model.parameters())
+    assert peak_of(lambda: probe_gradients(spent, in_memory, trains=False)) < most - weights
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_the_probe_of_an_audit_foresees_the_memory_of_a_victim(precision: Precision, tmp_path: Path) -> None:
+    """In the recipe's precision: a step of ordinary training. The images of a batch come on top, and the libraries may
+    choose other workspaces: 20 %."""
+    recipe = read_recipe(tmp_path, victim__least_steps=4, victim__batch_size=32, victim__precision=precision)
+    images, task, accelerator = learnt(32), make_task("standard"), start()
+    holdout, target = SimpleNamespace(train_rows=range(32)), SimpleNamespace(classes=["a", "b", "c", "d"])
+    setup = SimpleNamespace(recipe_of=lambda task: recipe, holdout=holdout, target=target, resolution=SIDE)
+    runner = SimpleNamespace(setup=setup, accelerator=accelerator)
+    tests = (draw(32).to(GPU), torch.arange(32, device=GPU) % 4)
+    train_victim(accelerator, task, recipe, images, 32, *tests)
+    most = peak_of(lambda: train_victim(accelerator, task, recipe, images, 32, *tests))
+    found = peak_of(lambda: _seconds_per_pass(runner, task))  # type: ignore[arg-type]
+    assert found == pytest.approx(most, rel=0.2)

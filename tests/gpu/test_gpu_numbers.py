@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from rem_release.core.draws import Draws, Purpose
 from rem_release.core.norms import Norm, measure, project, random_start
-from rem_release.core.pgd import frozen, pgd
-from rem_release.core.resampling import DRAW
+from rem_release.core.pgd import frozen_in_eval_mode, pgd
+from rem_release.core.resampling import DRAW, Resampling, resample
 from rem_release.core.solver import min_max_noise
 from rem_release.models import build_model
 from rem_release.threats.kinds.cutmix import cutmix
@@ -22,12 +22,12 @@ from rem_release.threats.kinds.ueraser.augmentation import change_colours, ueras
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.loop import Schedule, train
-from rem_release.training.precision import Precision, prepare_model
+from rem_release.training.precision import Precision, prepare_model, use_precision
 from rem_release.training.pretrained import Enlarged
 from rem_release.training.runtime import start
 from tests.gpu import CPU, GPU, on_gpu
 from tests.test_audit_augmentations import cut_photographs
-from tests.test_core_solver import SETTINGS, pictures, smooth_network
+from tests.test_core_solver import SETTINGS, draw_images, smooth_network
 
 pytestmark = on_gpu
 
@@ -98,7 +98,7 @@ def test_the_solver_makes_the_noise_of_a_cpu(name: str) -> None:
     """In float64. A step goes by the sign of a gradient: where one is as small as rounding, about 1e-16 of the others,
     it may turn, and with it later steps at other pixels. One value in a hundred is allowed, and expected is none; noise
     that has nothing to do with that of the CPU differs nearly everywhere."""
-    model, (x, y, ids) = smooth_network().eval(), pictures()
+    model, (x, y, ids) = smooth_network().eval(), draw_images()
     expected = min_max_noise(model, x, y, SETTINGS[name], Draws(3, ids, 7))
     found = min_max_noise(model.to(GPU), x.to(GPU), y.to(GPU), SETTINGS[name], Draws(3, ids.to(GPU), 7))
     assert found.dtype == torch.int8
@@ -129,7 +129,7 @@ def attack(norm: Norm, device: torch.device, steps: int) -> tuple[Tensor, Tensor
     draws = Draws(2, torch.arange(6).to(device), 0)
     start_at = random_start(draws, RADII[norm], (3, 4, 4), norm, Purpose.ADVERSARY_START).double()
     model = Linear().to(device)
-    with frozen(model):
+    with frozen_in_eval_mode(model):
         found = pgd(model, images, labels, RADII[norm], RADII[norm] / 4, steps, start_at, norm)
     return images.cpu(), found.cpu(), model.to(CPU)
 
@@ -191,8 +191,21 @@ def test_precisions_are_as_exact_as_they_are_called(precision: Precision, share:
     expected = answers(CPU, "fp32")
     error = (answers(GPU, precision) - expected).abs().max()
     assert error <= share * expected.abs().max()
-    assert torch.backends.cuda.matmul.allow_tf32 is (precision != "fp32")
-    assert torch.backends.cudnn.allow_tf32 is (precision != "fp32")
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+    assert torch.backends.cudnn.allow_tf32 is (precision == "tf32")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_images_are_resampled_in_float32(precision: Precision) -> None:
+    """In every precision: fractions of 10 bits would move a value near 1 by up to 2^-11, and float32 does by 1e-6."""
+    use_precision(precision)
+    images = torch.rand(4, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    drawn = DRAW["imagenet"](Draws(5, IDS[:4], 3).keys(Purpose.TRANSFORM), 40)
+    assert drawn is not None
+    there = Resampling(drawn.rows.to(GPU), drawn.columns.to(GPU))
+    torch.testing.assert_close(resample(images.to(GPU), there).cpu(), resample(images, drawn), atol=1e-5, rtol=0)
+    enlarged = prepare_model(Enlarged(nn.Identity(), 64), GPU, precision)(images.to(GPU)).cpu()
+    torch.testing.assert_close(enlarged, Enlarged(nn.Identity(), 64)(images), atol=1e-5, rtol=0)
 
 
 def test_bf16_is_computed_in_bf16() -> None:
@@ -210,7 +223,7 @@ COUNT = 30
 
 def test_training_is_plain_sgd_with_momentum_and_decay() -> None:
     """A reference written out on the CPU: v ← μv + g + λθ, θ ← θ − η·v. In float64, so that 12 steps keep 1e-9."""
-    x, y, _ = pictures(COUNT)
+    x, y, _ = draw_images(COUNT)
     model, reference = smooth_network(), smooth_network()
     x_there, y_there = x.to(GPU), y.to(GPU)
 

@@ -14,7 +14,7 @@ from tests.loopback_hub.state import State, Ticket
 from tests.loopback_hub.store import Repo
 
 _SHA256 = re.compile("[0-9a-f]{64}")
-_MOST_PREUPLOAD = 256
+_MAX_PREUPLOAD = 256
 
 
 def choose_modes(hub: State, request: Request, repo_id: str, revision: str) -> Answer:
@@ -22,8 +22,8 @@ def choose_modes(hub: State, request: Request, repo_id: str, revision: str) -> A
     repo = _open_for_commit(hub, request, repo_id)
     tree = repo.find_commit(revision).tree
     asked = request.read_json().get("files")
-    if not isinstance(asked, list) or not 0 < len(asked) <= _MOST_PREUPLOAD:
-        raise RefusalError(400, f"expected 1 to {_MOST_PREUPLOAD} files")
+    if not isinstance(asked, list) or not 0 < len(asked) <= _MAX_PREUPLOAD:
+        raise RefusalError(400, f"expected 1 to {_MAX_PREUPLOAD} files")
     patterns = _list_patterns(tree.get(".gitattributes"))
     modes = [_choose_mode(hub, entry, patterns, tree.get(str(entry.get("path")))) for entry in asked]
     return answer_json({"files": modes})

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from rem_release.audit.curves import Curve
-from rem_release.audit.report.drawing import Ink, Panel, plain, to_png
+from rem_release.audit.report.plotting import Panel, PlotColours, plain, to_png
 from rem_release.radius import parse_radius
 from rem_release.release.certificate import (
     CLASSES_FIGURE,
@@ -21,15 +21,15 @@ from rem_release.release.certificate import (
 )
 
 KINDS = ("clean", "random", "protected")
-"""What victims were trained on, in the order in which it is drawn and told."""
+"""What victims were trained on, in the order in which it is plotted and told."""
 _WORDS = {"clean": "originals", "random": "random noise", "protected": "protected"}
 _MARKERS = {"clean": "s", "random": "^", "protected": "o"}
 _DASHES = {"clean": "--", "random": "-.", "protected": "-"}
-_MOST_NAMED = 30
+_MAX_NAMED = 30
 _MARKED = 6
 
 
-def draw_figures(certificate: Certificate, curves: Sequence[Curve]) -> dict[str, list[Panel]]:
+def plot_figures(certificate: Certificate, curves: Sequence[Curve]) -> dict[str, list[Panel]]:
     """The panels of each figure that has something to show, under the figure's path in the release."""
     panels = {
         RADIUS_FIGURE: _radius_panels(certificate),
@@ -44,9 +44,9 @@ def card_figures(certificate: Certificate, curves: Sequence[Curve]) -> dict[str,
 
     Args:
         certificate: of the audit.
-        curves: of its victims, in any order; those of the first row's architecture are drawn.
+        curves: of its victims, in any order; those of the first row's architecture are plotted.
     """
-    return {name: to_png(panels) for name, panels in draw_figures(certificate, curves).items()}
+    return {name: to_png(panels) for name, panels in plot_figures(certificate, curves).items()}
 
 
 def _radius_panels(certificate: Certificate) -> list[Panel]:
@@ -57,8 +57,8 @@ def _radius_panels(certificate: Certificate) -> list[Panel]:
     return [
         Panel(
             name=f"radius-{number}",
-            words=f"Test accuracy of {plain(name)} by training radius; the numbers stand in the tables.",
-            draw=partial(_draw_radii, certificate, found),
+            words=f"Test accuracy of {plain(name)} by training radius; the numbers are in the tables.",
+            plot=partial(_plot_radii, certificate, found),
         )
         for number, (name, found) in enumerate(by_name.items())
         if found
@@ -70,7 +70,7 @@ def _levels(radius: str | None) -> float:
     return float(parse_radius(radius) * 255)
 
 
-def _draw_radii(certificate: Certificate, rows: list[RowFacts], axes: Axes, ink: Ink) -> None:
+def _plot_radii(certificate: Certificate, rows: list[RowFacts], axes: Axes, ink: PlotColours) -> None:
     rows = sorted(rows, key=lambda row: _levels(row.radius))
     radii = [_levels(row.radius) for row in rows]
     for kind in KINDS:
@@ -88,16 +88,16 @@ def _draw_radii(certificate: Certificate, rows: list[RowFacts], axes: Axes, ink:
     axes.set_title(plain(rows[0].architecture))
     axes.set_xlabel("radius of adversarial training, of 255 levels")
     _set_accuracy(axes, "test accuracy, %")
-    drawn = [_levels(row.radius) for row in certificate.rows if row.radius is not None]
-    axes.set_xlim(-0.4, max(*drawn, _levels(certificate.rho_a)) + 0.4)
+    plotted = [_levels(row.radius) for row in certificate.rows if row.radius is not None]
+    axes.set_xlim(-0.4, max(*plotted, _levels(certificate.rho_a)) + 0.4)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 
-def _mark_chance(certificate: Certificate, draw: Callable[..., Any], ink: Ink) -> None:
-    draw(100 * certificate.chance, color=ink.text, linestyle=":", linewidth=1.2, label="chance")
+def _mark_chance(certificate: Certificate, plot: Callable[..., Any], ink: PlotColours) -> None:
+    plot(100 * certificate.chance, color=ink.text, linestyle=":", linewidth=1.2, label="chance")
 
 
-def _look(kind: str, ink: Ink) -> dict[str, Any]:
+def _look(kind: str, ink: PlotColours) -> dict[str, Any]:
     """Colour, marker and dash of one kind: any of the three tells it."""
     return {
         "color": getattr(ink, kind),
@@ -121,17 +121,17 @@ def _curve_panels(certificate: Certificate, curves: Sequence[Curve]) -> list[Pan
         found = [] if row is None else _pick_curves(row, curves)
         if row is None or not found:
             continue
-        parts: list[tuple[str, str, Callable[..., None]]] = [
-            ("accuracy", "Accuracy", _draw_accuracy),
-            ("loss", "Training loss", _draw_loss),
+        kinds: list[tuple[str, str, Callable[..., None]]] = [
+            ("accuracy", "Accuracy", _plot_accuracy),
+            ("loss", "Training loss", _plot_loss),
         ]
         panels += [
             Panel(
-                name=f"curves-{name}-{part}",
+                name=f"curves-{name}-{kind}",
                 words=f"{what} of {plain(row.architecture)} while it trains: {row.words}.",
-                draw=partial(draw, row, found),
+                plot=partial(plot, row, found),
             )
-            for part, what, draw in parts
+            for kind, what, plot in kinds
         ]
     return panels
 
@@ -144,7 +144,7 @@ def _find_row(certificate: Certificate, radius: str) -> RowFacts | None:
 
 
 def _pick_curves(row: RowFacts, curves: Sequence[Curve]) -> list[Curve]:
-    """The curves of a row's victims, in the order of drawing."""
+    """The curves of a row's victims, in the order of plotting."""
     found = [
         curve
         for curve in curves
@@ -155,25 +155,25 @@ def _pick_curves(row: RowFacts, curves: Sequence[Curve]) -> list[Curve]:
     return sorted(found, key=lambda curve: (KINDS.index(curve.trained_on), curve.seed))
 
 
-def _draw_accuracy(row: RowFacts, curves: list[Curve], axes: Axes, ink: Ink) -> None:
+def _plot_accuracy(row: RowFacts, curves: list[Curve], axes: Axes, ink: PlotColours) -> None:
     for curve in curves:
-        _draw_line(curve, 100 * np.asarray(curve.test_accuracy), "-", axes, ink)
-        _draw_line(curve, 100 * np.asarray(curve.train_accuracy), "--", axes, ink)
+        _plot_line(curve, 100 * np.asarray(curve.test_accuracy), "-", axes, ink)
+        _plot_line(curve, 100 * np.asarray(curve.train_accuracy), "--", axes, ink)
     for dash, name in (("-", "test"), ("--", "train")):
         axes.plot([], [], color=ink.text, linestyle=dash, label=name)
     _set_accuracy(axes, "accuracy, %")
     _set_steps(row, axes)
 
 
-def _draw_loss(row: RowFacts, curves: list[Curve], axes: Axes, ink: Ink) -> None:
+def _plot_loss(row: RowFacts, curves: list[Curve], axes: Axes, ink: PlotColours) -> None:
     for curve in curves:
-        _draw_line(curve, np.asarray(curve.loss), "--", axes, ink)
+        _plot_line(curve, np.asarray(curve.loss), "--", axes, ink)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("training loss")
     _set_steps(row, axes)
 
 
-def _draw_line(curve: Curve, values: np.ndarray, dash: str, axes: Axes, ink: Ink) -> None:
+def _plot_line(curve: Curve, values: np.ndarray, dash: str, axes: Axes, ink: PlotColours) -> None:
     """A value that is not finite leaves a gap."""
     look = _look(curve.trained_on, ink) | {"linestyle": dash, "linewidth": 1.4, "markersize": 4.5}
     shown = np.where(np.isfinite(values), values, np.nan)
@@ -194,17 +194,17 @@ def _class_panels(certificate: Certificate) -> list[Panel]:
     if row is None:
         return []
     count = len(certificate.classes)
-    few = count <= _MOST_NAMED
+    few = count <= _MAX_NAMED
     panel = Panel(
         name="classes",
         words=f"Test accuracy of each class: {plain(row.words, 80)}, {plain(row.architecture)}; the numbers follow.",
-        draw=partial(_draw_bars if few else _draw_ranks, certificate, row),
+        plot=partial(_plot_bars if few else _plot_ranks, certificate, row),
         height=1.3 + 0.36 * max(count, 3) if few else 3.3,
     )
     return [panel]
 
 
-def _draw_bars(certificate: Certificate, row: RowFacts, axes: Axes, ink: Ink) -> None:
+def _plot_bars(certificate: Certificate, row: RowFacts, axes: Axes, ink: PlotColours) -> None:
     places = np.arange(len(certificate.classes))
     for kind, shift, fill in (("clean", -0.2, "none"), ("protected", 0.2, ink.protected)):
         shares = [100 * share for share in getattr(row, kind).per_class]
@@ -220,7 +220,7 @@ def _draw_bars(certificate: Certificate, row: RowFacts, axes: Axes, ink: Ink) ->
     axes.set_xlabel("test accuracy, %")
 
 
-def _draw_ranks(certificate: Certificate, row: RowFacts, axes: Axes, ink: Ink) -> None:
+def _plot_ranks(certificate: Certificate, row: RowFacts, axes: Axes, ink: PlotColours) -> None:
     order = np.argsort(row.protected.per_class, kind="stable")
     for kind in ("clean", "protected"):
         look = _look(kind, ink) | {"linestyle": "none", "markersize": 3.5}

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rem_release.audit.curves import Curve
-from rem_release.audit.report.drawing import to_svg
-from rem_release.audit.report.figures import KINDS, draw_figures
+from rem_release.audit.report.figures import KINDS, plot_figures
+from rem_release.audit.report.plotting import to_svg
 from rem_release.plain_text import escape
 from rem_release.release import wording
 from rem_release.release.certificate import CLASSES_FIGURE, Certificate
@@ -58,5 +58,5 @@ def render_report(certificate: Certificate, curves: Sequence[Curve], title: str)
 def _write_figures(certificate: Certificate, curves: Sequence[Curve]) -> dict[str, tuple[str, str, list[str]]]:
     """(short name, caption, panels as SVG) of each figure. The SVG is our own: what names it holds is escaped in it."""
     words = wording.describe_figures(certificate)
-    drawn = draw_figures(certificate, curves)
-    return {name: (*words[name], [to_svg(panel) for panel in panels]) for name, panels in drawn.items()}
+    plotted = plot_figures(certificate, curves)
+    return {name: (*words[name], [to_svg(panel) for panel in panels]) for name, panels in plotted.items()}

@@ -1,1 +1,1 @@
-"""Which pictures are copies of each other: near ones, and those that were moved or mirrored."""
+"""Which images are copies of each other: near ones, and those that were moved or mirrored."""

@@ -1,1 +1,1 @@
-"""How the bytes of a picture become pixels, and back."""
+"""How the bytes of an image become pixels, and back."""

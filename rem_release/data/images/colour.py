@@ -38,7 +38,7 @@ def convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _convert_grey(image: Image.Image, embedded: ImageCms.ImageCmsProfile) -> Image.Image:
-    """Each of the 256 levels by itself: for whole pictures LittleCMS takes curves that are 10 levels off in darks."""
+    """Each of the 256 levels by itself: for whole images LittleCMS takes curves that are 10 levels off in darks."""
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     exact = ImageCms.Flags.NOOPTIMIZE
     levels = ImageCms.profileToProfile(ramp, embedded, ImageCms.createProfile("sRGB"), outputMode="RGB", flags=exact)

@@ -1,24 +1,24 @@
-"""Pictures that may not be what their owner sees."""
+"""Images that may not be what their owner sees."""
 
 import numpy as np
 
-_MOST_SPREAD = 24
+_MAX_SPREAD = 24
 _NEARLY_ALL = 0.998
 _LOOKED_AT = 1 << 20
 
 
 def find_doubt(pixels: np.ndarray) -> str | None:
-    """Why a picture may not be what its owner sees: nearly all of it is one level, or a sliver of the range.
+    """Why an image may not be what its owner sees: nearly all of it is one level, or a sliver of the range.
 
-    So come out numbers of 12 bits in a file of 16, and pictures whose alpha channel is empty.
+    So come out numbers of 12 bits in a file of 16, and images whose alpha channel is empty.
 
     Args:
-        pixels: uint8 (H, W, 3); of large pictures a spread of a million values is looked at.
+        pixels: uint8 (H, W, 3); of large images a spread of a million values is looked at.
     """
     values = pixels.reshape(-1, pixels.shape[-1])[:: max(1, pixels.size // _LOOKED_AT)].reshape(-1)
     counts = np.bincount(values, minlength=256).cumsum()
-    most = np.append(counts[_MOST_SPREAD:], counts[-1])[: len(counts)] if len(counts) > _MOST_SPREAD else counts
+    most = np.append(counts[_MAX_SPREAD:], counts[-1])[: len(counts)] if len(counts) > _MAX_SPREAD else counts
     within = (most - np.concatenate([[0], counts[:-1]])[: len(most)]).max() / len(values)
     if within < _NEARLY_ALL:
         return None
-    return f"nearly all of it lies within {_MOST_SPREAD} of 255 levels, around {int(np.median(values))}"
+    return f"nearly all of it is within {_MAX_SPREAD} of 255 levels, around {int(np.median(values))}"

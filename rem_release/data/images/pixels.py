@@ -1,4 +1,4 @@
-"""Decoded pictures: shrunk, brought to the working grid, hashed, and written as PNG."""
+"""Decoded images: shrunk, brought to the working grid, hashed, and written as PNG."""
 
 import hashlib
 import io

@@ -1,6 +1,6 @@
 """A PNG without the chunks that say nothing about its pixels.
 
-Readers stop at texts of more than a megabyte, which programs that make pictures write, and at damaged chunks that they
+Readers stop at texts of more than a megabyte, which programs that make images write, and at damaged chunks that they
 could pass over (PNG 3, section 13.2: an ancillary chunk of a wrong checksum may be left out).
 """
 
@@ -11,7 +11,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ABOUT_PIXELS = {b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"sBIT", b"iCCP", b"cICP", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
 """ancillary chunks that decide how pixels look, and those that tell an animation"""
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
-_MOST_PROFILE = 1 << 20
+_MAX_PROFILE = 1 << 20
 _PIECE = 1 << 20
 _PASSES = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 """of Adam7: first column and row, and the steps"""
@@ -36,7 +36,7 @@ def strip_png(data: bytes) -> bytes:
 
 
 def _is_animation(chunks: list[bytes]) -> bool:
-    """Whether there are several frames; else the picture is the whole one, whatever a frame's place says."""
+    """Whether there are several frames; else the image is the whole one, whatever a frame's place says."""
     names = [each[4:8] for each in chunks]
     frames = [int.from_bytes(each[8:12], "big") for each in chunks if each[4:8] == b"acTL"]
     return frames != [] and (frames[0] > 1 or b"fdAT" in names)
@@ -63,7 +63,7 @@ def _has_profile(body: bytes) -> bool:
     """Whether it unpacks, and to no more than readers take."""
     unpacker = zlib.decompressobj()
     try:
-        unpacker.decompress(body[body.index(b"\0") + 2 :], _MOST_PROFILE)
+        unpacker.decompress(body[body.index(b"\0") + 2 :], _MAX_PROFILE)
     except (zlib.error, ValueError):
         return False
     return unpacker.eof

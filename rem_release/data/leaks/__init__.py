@@ -1,1 +1,1 @@
-"""What could carry a clean picture out of a release beside its images: values, names, types, and room for them."""
+"""What could carry a clean image out of a release beside its image column: values, names, types, and room for them."""

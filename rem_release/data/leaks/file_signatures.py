@@ -1,4 +1,4 @@
-"""The first bytes of files that hold pictures or arrays, each with enough behind it to be no accident.
+"""The first bytes of files that hold images or arrays, each with enough behind it to be no accident.
 
 Sources: the specifications of the formats, as the tables of `file` and of Pillow quote them: PNG 3 (5.2), ITU-T T.81
 annex B with JFIF 1.02 and Exif 2.32, GIF89a (18), RFC 9649 (WebP), TIFF 6.0 (2), ISO 14496-12 (4.3), ISO 15444-1
@@ -9,7 +9,7 @@ import re
 import zlib
 from dataclasses import dataclass
 
-PICTURE = "an encoded picture"
+IMAGE = "an encoded image"
 ARCHIVE = "an encoded archive"
 _UNPACKED = 64
 
@@ -24,7 +24,7 @@ class _Signature:
     before: int = 0
 
 
-def _sign(core: bytes, around: bytes | None = None, before: int = 0, what: str = PICTURE) -> _Signature:
+def _sign(core: bytes, around: bytes | None = None, before: int = 0, what: str = IMAGE) -> _Signature:
     """A signature of fixed bytes, or with what must stand around them, as a regular expression."""
     pattern = re.compile(re.escape(core) if around is None else around, re.DOTALL)
     return _Signature(what, core, pattern, before)

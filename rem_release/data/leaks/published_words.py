@@ -1,8 +1,8 @@
 """Every word that a release publishes besides the values of its rows, in one list, and what each of them may be.
 
 Names of columns, fields, classes and splits, languages, time zones and whatever else the features say go into card,
-facts and Parquet files. No row holds them, so that they are looked through here, for pictures as values are, and are
-bounded: each by itself, and all of them together by what rows may say (see `row_room`).
+facts and Parquet files. No row holds them, so that they are looked through here, for images as values are, and are
+bounded: each by itself, and all of them together by what rows may say (see `row_capacity`).
 """
 
 import re
@@ -14,11 +14,11 @@ from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
-from rem_release.data.leaks.hidden_pictures import find_in_text, find_picture
+from rem_release.data.leaks.hidden_images import find_image, find_in_text
 from rem_release.errors import InputError
 from rem_release.plain_text import show
 
-MOST_BYTES = 256
+MAX_BYTES = 256
 """that words may take for each row, packed"""
 LONGEST_NAME = 256
 """characters of the name of a column, a field or a class"""
@@ -102,7 +102,7 @@ def measure_words(texts: Iterable[str]) -> int:
 
 
 def find_bad_words(words: Sequence[Word]) -> Iterator[BadWord]:
-    """Words that hold a picture, by themselves or one after the other, or are not what they should be."""
+    """Words that hold an image, by themselves or one after the other, or are not what they should be."""
     groups: dict[tuple[Kind, str | None], list[str]] = {}
     bad: set[tuple[Kind, str | None]] = set()
     for word in words:
@@ -120,7 +120,7 @@ def find_bad_words(words: Sequence[Word]) -> Iterator[BadWord]:
 
 def find_too_many(words: Sequence[Word], rows: int) -> str | None:
     """How much all words say, where that is more than so many rows may say; None where it is not."""
-    size, most = measure_words(word.text for word in words), MOST_BYTES * rows
+    size, most = measure_words(word.text for word in words), MAX_BYTES * rows
     if size <= most:
         return None
     column = _find_longest(words)
@@ -132,7 +132,7 @@ def find_too_many(words: Sequence[Word], rows: int) -> str | None:
 
 
 def refuse_words(words: Sequence[Word], needed: Iterable[str]) -> None:
-    """Make sure that no word of a source carries a picture, and that each is what it should be. Ids are not released.
+    """Make sure that no word of a source carries an image, and that each is what it should be. Ids are not released.
 
     Args:
         words: see `list_words`.
@@ -216,7 +216,7 @@ def _judge(word: Word) -> str | None:
     """What is wrong with one word; None where nothing is."""
     if word.kind is Kind.ID:
         return _FORMS[word.kind]
-    if what := find_picture(word.text):
+    if what := find_image(word.text):
         return f"holds {what}"
     longest = _LIMITS.get(word.kind, LONGEST_NAME)
     if len(word.text) > longest:

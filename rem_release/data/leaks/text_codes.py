@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 LEAST = 40
-"""characters; a shorter text holds no picture"""
+"""characters; a shorter text holds no image"""
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _HEX = b"0123456789abcdefABCDEF"
 _NOT_BASE64 = bytes(set(range(256)) - set(_BASE64))

@@ -47,7 +47,7 @@ def cluster_images(images: torch.Tensor | StoredImages, count: int, seed: int) -
 
 
 def _describe_appearance(images: torch.Tensor | StoredImages) -> np.ndarray:
-    """float32 [K, 192]: thumbnails, each colour of each cell standardised over the images."""
+    """float32 [K, 192]: thumbnails, each colour of each pixel standardised over the images."""
     thumbnails = [
         F.interpolate(images[batch].float(), (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True).flatten(1)
         for batch in torch.arange(len(images)).split(1024)
@@ -65,7 +65,7 @@ def label_by_clusters(
     Args:
         source: the source without labels.
         rows: int64 [K], the readable rows; the others get no label.
-        images: uint8 [K, 3, R, R], their pictures.
+        images: uint8 [K, 3, R, R], their images.
         count: clusters asked for; fewer come out where some stay empty.
         seed: of the clustering.
 

@@ -1,7 +1,7 @@
 """Folders of images: class folders, albums, and flat folders that are still to be clustered.
 
 Every file is a row, so that a file that is no image is reported and nothing is silently left out; only hidden files
-and the droppings of file managers are ignored. Links are followed.
+and the files that file managers leave are ignored. Links are followed.
 """
 
 import os
@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from rem_release.data.sources.companions import name_kind, refuse_companions
-from rem_release.data.sources.flat_folders import explain_flat
+from rem_release.data.sources.flat_folders import explain_archives, explain_flat, is_table_or_archive
 from rem_release.data.sources.folder_doubts import (
+    find_without_images,
     is_wrapped,
     name_ways,
     refuse_doubt,
@@ -25,7 +26,7 @@ from rem_release.data.sources.reading import is_image
 from rem_release.data.sources.recognised import Layout
 from rem_release.data.sources.rows import Rows, SourceOptions, point_at_files
 from rem_release.data.sources.split_names import split_named
-from rem_release.data.sources.walking import Parts, enumerate_names, is_document, list_folder, walk
+from rem_release.data.sources.walking import PathParts, enumerate_names, is_document, list_folder, walk
 from rem_release.errors import InputError
 
 
@@ -46,6 +47,9 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
     files = walk(root, ignored)
     if not files:
         raise InputError(f"{root} holds no files")
+    if options.layout != "classes":
+        within = f"give {root} and " if root != path else ""
+        _refuse_doubts(root, files, within, options)
     if options.label_from == "clusters":
         rows = _build_rows(root, files, options, None, {})
     elif options.label_from == "albums":
@@ -53,6 +57,17 @@ def open_folder(path: Path, options: SourceOptions) -> Rows:
     else:
         rows = _open_class_folders(root, files, options, ignored)
     return replace(rows, ignored=tuple(ignored), unlisted={".": images} if images else {})
+
+
+def _refuse_doubts(root: Path, files: list[PathParts], within: str, options: SourceOptions) -> None:
+    """Refuse what may be no class or no image of one: folders without another source of labels, and companions."""
+    if options.label_from is not None:
+        refuse_companions(root, [], files, f"{within}add --layout classes")
+        return
+    folders = [entry.name for entry in list_folder(root) if entry.is_dir()]
+    refuse_companions(root, folders, files, f"{within}add --layout classes")
+    refuse_doubt(root, folders, within)
+    refuse_tables_within(root, files, within)
 
 
 def _locate_split(path: Path, options: SourceOptions) -> Path:
@@ -76,8 +91,11 @@ def _locate_split(path: Path, options: SourceOptions) -> Path:
             _refuse_other_classes(path, folders)
         return inner
     if options.split != "train":
+        alike = [name for name in folders if split_named(name) == options.split and options.layout is None]
+        or_layout = f", or add --layout splits if {alike[0]} is one" if alike else ""
         raise InputError(
             f"{path} has no split {options.split!r}: its folders are {enumerate_names(folders)}; choose with --split"
+            f"{or_layout}"
         )
     return path
 
@@ -155,25 +173,26 @@ def list_other_folders(root: Path, options: SourceOptions) -> tuple[str, ...]:
     return tuple(entry.name for entry in list_folder(path) if entry.is_dir() and entry.name != top)
 
 
-def _open_class_folders(root: Path, files: list[Parts], options: SourceOptions, ignored: list[str]) -> Rows:
-    if options.layout is None:
-        folders = [entry.name for entry in list_folder(root) if entry.is_dir()]
-        refuse_companions(root, folders, files)
-        refuse_doubt(root, folders)
-        refuse_tables_within(root, files)
+def _open_class_folders(root: Path, files: list[PathParts], options: SourceOptions, ignored: list[str]) -> Rows:
+    if options.layout != "classes":
+        passed = find_without_images(files)
+        files = [parts for parts in files if parts[0] not in passed]
     names = sorted({parts[0] for parts in files if len(parts) > 1})
+    if names and (archives := explain_archives(root, files)):
+        raise InputError(archives)
     if not names:
         raise InputError(*explain_flat(root, files))
-    documents = {parts for parts in files if len(parts) == 1 and is_document(parts[0])}
+    tops = {parts for parts in files if len(parts) == 1}
+    documents = {parts for parts in tops if is_document(parts[0]) or (options.layout and is_table_or_archive(parts[0]))}
     ignored += sorted(str(root / parts[0]) for parts in documents)
     files = [parts for parts in files if parts not in documents]
-    ignored += [entry.path for entry in list_folder(root) if entry.is_dir() and entry.name not in names]
     index = {name: number for number, name in enumerate(names)}
+    ignored += [entry.path for entry in list_folder(root) if entry.is_dir() and entry.name not in index]
     class_ids = np.array([index[parts[0]] if len(parts) > 1 else -1 for parts in files], np.int64)
     return _build_rows(root, files, options, class_ids, {name: name for name in names})
 
 
-def _open_albums(root: Path, files: list[Parts], options: SourceOptions) -> Rows:
+def _open_albums(root: Path, files: list[PathParts], options: SourceOptions) -> Rows:
     """An album is the folder that directly holds a file. Its name may be private, so a number is published."""
     folders = sorted({parts[:-1] for parts in files})
     width = max(3, len(str(len(folders) - 1)))
@@ -184,7 +203,7 @@ def _open_albums(root: Path, files: list[Parts], options: SourceOptions) -> Rows
 
 
 def _build_rows(
-    root: Path, files: list[Parts], options: SourceOptions, class_ids: np.ndarray | None, names: dict[str, str]
+    root: Path, files: list[PathParts], options: SourceOptions, class_ids: np.ndarray | None, names: dict[str, str]
 ) -> Rows:
     columns = {options.image_column: point_at_files([str(root.joinpath(*parts)) for parts in files])}
     features: dict[str, object] = {options.image_column: datasets.Image(decode=False)}
@@ -207,5 +226,5 @@ def _build_rows(
 
 def _name_layout(root: Path, options: SourceOptions) -> Layout:
     if options.label_from:
-        return "albums" if options.label_from == "albums" else "pictures without labels"
+        return "albums" if options.label_from == "albums" else "images without labels"
     return "class folders" if root == Path(options.source) else "class folders of splits"

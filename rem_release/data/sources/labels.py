@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rem_release.data.leaks.hidden_pictures import find_picture, is_plain
+from rem_release.data.leaks.hidden_images import find_image, is_plain
+from rem_release.data.sources.one_hot import find_one_hot
 from rem_release.data.sources.rows import SourceOptions
-from rem_release.data.sources.split_names import split_named
 from rem_release.errors import InputError
 
 LABELS = {
@@ -25,34 +25,7 @@ LABELS = {
 _LABEL = re.compile(
     r"(?:.*[\W_])?labels?(?:[\W_]?(?:ids?|idx|index|names?|text|str|string|num|number|class))?|classlabel"
 )
-_MOST_SPLITS = 10
-"""names of splits that a column may have to be one that tells them"""
-_SPLIT_COLUMNS = {"split", "splits", "set", "subset", "partition", "phase", "usage", "data_split", "dataset_split"}
 _ADVICE = "give every row one class, or name another column with --label-column"
-
-
-def refuse_splits_in_column(dataset: datasets.Dataset, options: SourceOptions) -> None:
-    """Refuse a table whose rows say themselves that they are of several splits: all would be released as one.
-
-    Raises:
-        InputError: names the column and its values.
-    """
-    for name, feature in dataset.features.items():
-        if name in (options.image_column, options.label_column) or not isinstance(feature, datasets.Value):
-            continue
-        is_flag = name.lower().startswith(("is_train", "is_test", "is_val", "is_holdout"))
-        is_text = feature.dtype in ("string", "large_string")
-        if not (is_flag or is_text or name.lower() in _SPLIT_COLUMNS):
-            continue
-        values = pc.unique(dataset.select_columns([name]).with_format("arrow")[:].column(name)).to_pylist()
-        named = {split_named(str(value)) for value in values[: _MOST_SPLITS + 1]}
-        is_split = len(named - {None}) > 1 and (name.lower() in _SPLIT_COLUMNS or None not in named)
-        if len(values) > 1 and (is_flag or is_split):
-            shown = ", ".join(sorted(map(str, values))[:5])
-            raise InputError(
-                f"column {name!r} of {options.source} says that its rows are of several splits ({shown}): write a "
-                f"table for each split, or add --drop-column {name} to release them all as {options.split}"
-            )
 
 
 def drop_columns(tables: Sequence[datasets.Dataset], options: SourceOptions) -> list[datasets.Dataset]:
@@ -113,8 +86,28 @@ def name_columns(dataset: datasets.Dataset, options: SourceOptions, missing: str
     return f"{options.source} has no column {missing!r}; its columns are {columns}: choose with {option}"
 
 
+def refuse_one_hot(dataset: datasets.Dataset, options: SourceOptions) -> None:
+    """Refuse a table with a column for each class in place of one of labels.
+
+    Raises:
+        InputError: names them, and the line that makes one of them.
+    """
+    numbers = [
+        name
+        for name, feature in dataset.features.items()
+        if isinstance(feature, datasets.Value) and feature.dtype.startswith(("int", "uint", "float", "bool"))
+    ]
+    if classes := find_one_hot({name: dataset[name][:] for name in numbers}):
+        label = options.label_column
+        raise InputError(
+            f"{options.source} has no column {label!r}, and a column for each class ({', '.join(classes[:5])}), with a "
+            f"1 in that of each row; write the name of that column into a column {label!r}, with pandas: "
+            f"table[{label!r}] = table[{classes}].astype(float).idxmax(axis=1)"
+        )
+
+
 def read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> datasets.Dataset:
-    """Read the image column as encoded pictures, which are not decoded.
+    """Read the image column as encoded images, which are not decoded.
 
     Raises:
         InputError: there is none, or it holds something else.
@@ -123,8 +116,8 @@ def read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> data
     if column not in dataset.column_names:
         if "file_name" in dataset.column_names:
             raise InputError(
-                f"{options.source} names files and holds no pictures; call it metadata.parquet, put it into the folder "
-                "of the pictures, and give that folder"
+                f"{options.source} names files and holds no images; call it metadata.parquet, put it into the folder "
+                "of the images, and give that folder"
             )
         raise InputError(name_columns(dataset, options, column, "--image-column"))
     if not is_image(dataset.features[column]):
@@ -157,13 +150,13 @@ def read_classes(dataset: datasets.Dataset, column: str) -> tuple[list[str], np.
         raise InputError(f"column {column!r} holds {kind} (row 0: {first!r:.60}), not one class a row; {_ADVICE}")
     if pa.types.is_float16(values.type):
         values = values.cast(pa.float32())
-    _refuse_missing(values, column, isinstance(feature, datasets.ClassLabel))
+    _refuse_missing(values, column, feature.names if isinstance(feature, datasets.ClassLabel) else None)
     if isinstance(feature, datasets.ClassLabel):
         _refuse_unnamed(values, column, feature.num_classes)
         return list(feature.names), values.to_numpy().astype(np.int64)
     distinct = sorted(pc.unique(values).to_pylist())
-    if parts := [value for value in distinct if isinstance(value, float) and not value.is_integer()]:
-        raise InputError(f"column {column!r} holds numbers such as {parts[0]}, not one class a row; {_ADVICE}")
+    if fractions := [value for value in distinct if isinstance(value, float) and not value.is_integer()]:
+        raise InputError(f"column {column!r} holds numbers such as {fractions[0]}, not one class a row; {_ADVICE}")
     found = pc.index_in(values, value_set=pa.array(distinct, values.type))
     return [name_value(value) for value in distinct], found.to_numpy().astype(np.int64)
 
@@ -189,15 +182,19 @@ def name_value(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _refuse_missing(values: pa.ChunkedArray, column: str, is_numbered: bool) -> None:
+def _refuse_missing(values: pa.ChunkedArray, column: str, names: list[str] | None) -> None:
     missing = values.is_null(nan_is_null=True)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        missing = pc.or_(missing, pc.fill_null(pc.equal(pc.utf8_trim_whitespace(values), ""), False))
+    blank = [number for number, name in enumerate(names or ()) if not name.strip()]
+    missing = pc.or_(missing, pc.is_in(values, pa.array(blank, values.type))) if blank else missing
     is_number = pa.types.is_signed_integer(values.type) or pa.types.is_floating(values.type)
-    if is_number and (is_numbered or set(pc.unique(values).to_pylist()) != {-1, 1}):  # which are two classes
+    if is_number and (names or set(pc.unique(values).to_pylist()) != {-1, 1}):  # which are two classes
         missing = pc.or_(missing, pc.fill_null(pc.equal(values, -1), False))
     rows = np.flatnonzero(missing.to_numpy())
     if len(rows):
         value = values[int(rows[0])].as_py()
-        shown = "-1, which means no label" if value == -1 else "null"
+        shown = "-1, which means no label" if value == -1 else "null" if value is None or value != value else "blank"
         raise InputError(
             f"column {column!r} has no label in {len(rows)} rows, first in row {rows[0]} ({shown}); {_ADVICE}"
         )
@@ -222,10 +219,10 @@ def _is_label(feature: Any) -> bool:
 
 
 def refuse_pixels(dataset: datasets.Dataset, kept: set[str]) -> None:
-    """Make sure that no column but the `kept` ones can carry a clean picture into the release.
+    """Make sure that no column but the `kept` ones can carry a clean image into the release.
 
     Only plain values are let through, see `is_plain`, and of these neither more than 256 numbers in one row, be they
-    written as text, nor text that holds an encoded picture, see `find_picture`. Names are seen to by `refuse_words`.
+    written as text, nor text that holds an encoded image, see `find_image`. Names are seen to by `refuse_words`.
 
     Raises:
         InputError: names the first column that could.
@@ -233,7 +230,7 @@ def refuse_pixels(dataset: datasets.Dataset, kept: set[str]) -> None:
     for name, feature in dataset.features.items():
         if name in kept:
             continue
-        what = describe_feature(feature) if not is_plain(feature) else _find_picture(dataset, name, feature)
+        what = describe_feature(feature) if not is_plain(feature) else _find_image(dataset, name, feature)
         if what:
             raise InputError(
                 f"column {name!r} ({what}) could carry clean pixels into the release; "
@@ -257,14 +254,14 @@ def refuse_unwritable(dataset: datasets.Dataset) -> None:
             ) from None
 
 
-def _find_picture(dataset: datasets.Dataset, name: str, feature: Any) -> str | None:
-    """What looks like a picture in a column of plain values, and in which row."""
+def _find_image(dataset: datasets.Dataset, name: str, feature: Any) -> str | None:
+    """What looks like an image in a column of plain values, and in which row."""
     if isinstance(feature, datasets.ClassLabel) or (
         isinstance(feature, datasets.Value) and feature.dtype not in ("string", "large_string")
     ):
         return None
     for row, value in enumerate(dataset.with_format(None)[name]):
-        if what := find_picture(value):
+        if what := find_image(value):
             return f"{what} in row {row}"
     return None
 
@@ -279,7 +276,7 @@ def describe_feature(feature: Any) -> str:
 
 
 def is_image(feature: Any) -> bool:
-    """Tell a column that can be read as pictures: an image, a struct with bytes, or raw binary."""
+    """Tell a column that can be read as images: an `Image`, a struct with bytes, or raw binary."""
     if isinstance(feature, datasets.Image):
         return True
     return _is_binary(feature.get("bytes") if isinstance(feature, dict) else feature)

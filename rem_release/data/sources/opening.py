@@ -4,30 +4,38 @@ The first that fits, which stands in `Source.layout`:
 
 1. *One Parquet file*, by its first bytes: the rows of the split that is asked for. A local path wins over a Hub id.
 2. *A folder of `save_to_disk`*: `dataset_dict.json` or `state.json` is there. Other splits are left out.
-3. *Pictures with metadata*: `metadata.csv`, `.jsonl` or `.parquet` in the folder of the split or in SOURCE; two of
-   them are refused. A table whose files all lie in folders named like splits is one of splits. Pictures
-   that it does not list are left out and counted by folder. How a CSV is written: `csv_tables`.
-4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of pictures; or anywhere
-   below, where README.md says where data lie or no picture is there. Laid out in splits as `datasets` reads them; each
-   split names its own classes. A shard that is missing by its name (`-of-00002`), a column that one file lacks, and
-   folders that stand for a column (`label=cat`) are refused.
+3. *Images with metadata*: `metadata.csv`, `.jsonl` or `.parquet` in the folder of the split or in SOURCE; two of
+   them are refused. A table whose files all lie in folders named like splits is one of splits. Images
+   that it does not list are left out and counted by folder. One that lists none of the files of class folders beside
+   it is a question; with `--layout` it is passed over. How a CSV is written: `csv_tables`.
+4. *Parquet files* in SOURCE, its `data/` or SPLIT/, unless they lie beside class folders of images; or anywhere
+   below, where README.md says where data lie or no image is there. Laid out in splits as `datasets` reads them; each
+   split names its own classes. A shard that is missing by its name (`-of-00002`), a column that one file lacks,
+   folders that stand for a column (`label=cat`), and several data sets (`en/train.parquet` beside `fr/train.parquet`,
+   or `configs:` of README.md without a default) are refused. Images beside them are left out and counted by folder.
 5. *Folders of images*. Their top folders are splits where all of them are named like splits (`split_names`), or
    SPLIT/ holds class folders; else they are the classes. A split may lie in one folder more of its name
    (`seg_train/seg_train`). It is a question, which `--layout` answers, where they could be either: `train` holds
    folders beside others that hold images, and none is named like another split; several of them hold the same folders
    (or one, where each holds several), or one of them others once more; where they are numbered pieces (`fold_0`,
-   `part_1`); where tables lie in them; where masks, boxes and their like lie in them or beside them (`companions` says
-   how they are told); where all are called `images` and the like, or one and holds folders. A folder is a class; with
-   `--label-from albums` the folder that directly holds a file is one; with `clusters` none is needed. Images at the
-   top have no class and are refused; beside folders of splits they are left out and counted. Hidden files, droppings
-   of systems, documents at the top (README, LICENSE, .csv, .txt ...) and empty folders are passed over and counted.
-   What is one step away is named by `flat_folders`.
+   `part_1`); where one holds folders named like splits, unless each holds the same one alone; where one holds two
+   folders of images and no image, and no other holds folders, or its name speaks of images or sets; where tables lie in
+   them; where masks, boxes and their like lie in them or beside them (`companions` says how they are told); where all
+   are called `images` and the like, or one and holds folders. A folder is a class; with `--label-from albums` the
+   folder that directly holds a file is one; with `clusters` none is needed. Images at the top have no class and are
+   refused; beside folders of splits they are left out and counted. Hidden files, system files, documents at the
+   top (README, LICENSE, .csv, .txt ...), empty folders and, but for `--layout classes`, folders without a file that
+   ends like an image, or has no suffix, beside such with one, are passed over and counted, with `--layout` also tables
+   and archives at the top. What is one step away is named by `flat_folders`.
 6. *A dataset of the Hugging Face Hub*, NAMESPACE/NAME, where no such path and no such folder for it exists.
 
-A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value. None may be missing; -1 means
-that it is, unless 1 is the only other one. No two classes may differ in blanks around their names alone, or in how
-letters are encoded. Where the options name no columns, the only column of images is taken, and the only one whose name
-says that it holds labels (label, class, species ...). A release needs two classes.
+A label is one of a ClassLabel, a text, a whole number (floats too), or a truth value. None may be missing or blank; -1
+means that it is missing, unless 1 is the only other one. No two classes may differ in blanks around their names alone,
+or in how letters are encoded. Where the options name no columns, the only column of images is taken, and the only one
+whose name says that it holds labels (label, class, species ...). A release needs two classes.
+
+A column that says that rows are of another split than the one they are read as is a question, which `--drop-column`
+answers: `split_columns` says how one is told.
 """
 
 import os
@@ -39,6 +47,7 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.data.leaks.published_words import Kind, Word, list_words, name_classes, refuse_words
+from rem_release.data.sources.flat_folders import explain_arrow
 from rem_release.data.sources.folders import open_folder
 from rem_release.data.sources.labels import (
     drop_columns,
@@ -47,15 +56,16 @@ from rem_release.data.sources.labels import (
     read_classes,
     read_image_column,
     refuse_alike,
+    refuse_one_hot,
     refuse_pixels,
-    refuse_splits_in_column,
     refuse_unwritable,
 )
-from rem_release.data.sources.metadata import find_metadata, open_metadata
+from rem_release.data.sources.metadata import ForeignTableError, find_metadata, open_metadata
 from rem_release.data.sources.parquet_files import holds_parquet, is_parquet, open_parquet
 from rem_release.data.sources.rows import Rows, SourceOptions
 from rem_release.data.sources.saved import is_saved_dataset, open_hub, open_saved
 from rem_release.data.sources.source import Source, require_two_classes
+from rem_release.data.sources.split_columns import refuse_splits_in_column
 from rem_release.data.sources.splits import join_splits, read_split_names, require_splits
 from rem_release.errors import InputError
 from rem_release.paths import check_path
@@ -89,15 +99,15 @@ def open_source(options: SourceOptions) -> Source:
     options = replace(options, split="+".join(names))
     if len(names) > 1:
         require_splits(options)
-    parts = [_open_rows(replace(options, split=name)) for name in names]
-    options = guess_columns(parts[0].dataset.features, options)
-    tables = drop_columns([part.dataset for part in parts], options)
-    parts = [replace(part, dataset=table) for part, table in zip(parts, tables, strict=True)]
+    per_split = [_open_rows(replace(options, split=name)) for name in names]
+    options = guess_columns(per_split[0].dataset.features, options)
+    tables = drop_columns([each.dataset for each in per_split], options)
+    per_split = [replace(each, dataset=table) for each, table in zip(per_split, tables, strict=True)]
     splits = {name: len(table) for name, table in zip(names, tables, strict=True)}
     for name, count in splits.items():
         if count == 0:
             raise InputError(f"{options.source} has no rows in split {name!r}")
-    rows = join_splits(dict(zip(names, parts, strict=True)), options) if len(names) > 1 else parts[0]
+    rows = join_splits(dict(zip(names, per_split, strict=True)), options) if len(names) > 1 else per_split[0]
     return _check(rows, splits, options)
 
 
@@ -116,14 +126,20 @@ def _open_rows(options: SourceOptions) -> Rows:
 
 def _open_local(path: Path, options: SourceOptions) -> Rows:
     if path.is_file():
+        if path.suffix.lower() == ".arrow":
+            raise InputError(*explain_arrow(path))
         if not is_parquet(path):
-            raise InputError(f"{path} is one file and not Parquet; give the folder of images that it lies in")
+            raise InputError(f"{path} is one file and not Parquet; give the folder of images that it is in")
         return _open_table(open_parquet(path, options), options)
     if is_saved_dataset(path):
         return _open_table(open_saved(path, options), options)
     metadata = find_metadata(path, options)
     if metadata is not None:
-        return _open_table(open_metadata(metadata, options), options)
+        try:
+            return _open_table(open_metadata(metadata, options), options)
+        except ForeignTableError:
+            if options.layout is None:
+                raise
     if holds_parquet(path, options):
         return _open_table(open_parquet(path, options), options)
     return open_folder(path, options)
@@ -141,7 +157,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
     dataset = read_image_column(rows.dataset, options)
     needed = {options.image_column, options.label_column}
     refuse_words(list_words(dataset.features.to_dict(), splits), needed)
-    refuse_splits_in_column(dataset, options)
+    refuse_splits_in_column(dataset, splits, options)
     refuse_pixels(dataset, needed)
     refuse_unwritable(dataset)
     if options.label_from == "clusters":
@@ -154,6 +170,7 @@ def _check(rows: Rows, splits: dict[str, int], options: SourceOptions) -> Source
         classes: list[str] = []
         class_ids = np.full(len(dataset), -1, np.int64)
     elif options.label_column not in dataset.column_names:
+        refuse_one_hot(dataset, options)
         raise InputError(name_columns(dataset, options, options.label_column, "--label-column"))
     elif rows.class_ids is not None:
         classes, class_ids = list(dataset.features[options.label_column].names), rows.class_ids

@@ -1,4 +1,4 @@
-"""The pictures of Parquet files, read where they lie: nothing is unpacked, and a few rows are in memory at a time."""
+"""The images of Parquet files, read where they lie: nothing is unpacked, and a few rows are in memory at a time."""
 
 from bisect import bisect_right
 from collections import deque

@@ -14,11 +14,12 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rem_release.data.leaks.hidden_pictures import is_plain
+from rem_release.data.leaks.hidden_images import is_plain
 from rem_release.data.sources.labels import guess_columns, is_image, read_plain
 from rem_release.data.sources.parquet_column import ParquetColumn
-from rem_release.data.sources.reading import PICTURES, explaining, list_others, require_split
+from rem_release.data.sources.reading import IMAGE_SUFFIXES, count_images, explaining, list_others, require_split
 from rem_release.data.sources.rows import PrivateCache, Rows, SourceOptions
+from rem_release.data.sources.several_tables import require_one_config, require_one_place
 from rem_release.data.sources.split_names import splits_hinted
 from rem_release.errors import InputError
 
@@ -35,8 +36,8 @@ def is_parquet(path: Path) -> bool:
 def holds_parquet(path: Path, options: SourceOptions) -> bool:
     """Tell a folder of Parquet files from a folder of images.
 
-    They lie at its top, in `data/` or in SPLIT/; or anywhere, where its card says so or no picture is there. A table
-    beside class folders of pictures is none.
+    They lie at its top, in `data/` or in SPLIT/; or anywhere, where its card says so or no image is there. A table
+    beside class folders of images is none.
     """
     usual = (path, path / "data", path / options.split)
     if any(
@@ -45,34 +46,35 @@ def holds_parquet(path: Path, options: SourceOptions) -> bool:
         if folder.is_dir()
         for file in folder.iterdir()
     ):
-        return not _has_class_folders(path)
+        return not has_class_folders(path)
     if not _list_parquet(path):
         return False
-    return _describes_data(path / "README.md") or not any(_has_suffix(file, PICTURES) for file in path.rglob("*"))
+    return _describes_data(path / "README.md") or not any(_has_suffix(file, IMAGE_SUFFIXES) for file in path.rglob("*"))
 
 
 def _has_suffix(path: Path, suffixes: set[str]) -> bool:
     return path.suffix.lower() in suffixes and not path.is_dir()
 
 
-def _has_class_folders(path: Path) -> bool:
+def has_class_folders(path: Path) -> bool:
+    """Whether several folders in this one hold images."""
     inner = [folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
-    return sum(any(_has_suffix(file, PICTURES) for file in folder.rglob("*")) for folder in inner) > 1
+    return sum(any(_has_suffix(file, IMAGE_SUFFIXES) for file in folder.rglob("*")) for folder in inner) > 1
 
 
-def _describes_data(card: Path) -> bool:
-    """Whether the card of a dataset repository says where its data lie."""
+def _describes_data(card: Path, fields: tuple[str, ...] = ("configs:", "dataset_info:")) -> bool:
+    """Whether the card of a dataset repository says what its data are; where they lie says `configs` alone."""
     if not card.is_file():
         return False
     with card.open(encoding="utf-8", errors="replace") as file:
         head = file.read(100_000)
-    return head.startswith("---") and any(line.startswith(("configs:", "dataset_info:")) for line in head.splitlines())
+    return head.startswith("---") and any(line.startswith(fields) for line in head.splitlines())
 
 
 def open_parquet(path: Path, options: SourceOptions) -> Rows:
     """Read one Parquet file, which is the split asked for, or a folder of them in a layout that `datasets` knows.
 
-    The pictures are read from the files themselves. What other columns hold is unpacked to a private temporary folder.
+    The images are read from the files themselves. What other columns hold is unpacked to a private temporary folder.
 
     Raises:
         InputError: a file is damaged or empty, or there is no such split.
@@ -86,21 +88,27 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
             where: dict[str, Any] = {"path": "parquet", "data_files": {options.split: [glob.escape(str(path))]}}
         else:
             where = {"path": _mirror(path, found, Path(cache.name))}
+            if has_card := _describes_data(path / "README.md", ("configs:",)):
+                require_one_config(path, where["path"], cache)
         builder = datasets.load_dataset_builder(**where, cache_dir=cache.name)
-        require_split(builder.config.data_files, str(path), options)
         if path.is_dir():
             _refuse_partitions(path, found)
             _require_known_splits(path, found, builder.config.data_files)
         used = {Path(file).resolve() for each in builder.config.data_files.values() for file in each}
+        unused = [str(file.relative_to(path)) for file in found if path.is_dir() and file.resolve() not in used]
+        require_split(builder.config.data_files, str(path), options, unused)
         files = [Path(file).resolve() for file in builder.config.data_files[options.split]]
         if path.is_dir():
-            _require_all_shards([file for file in found if file.resolve() in set(files)])
+            own = [file for file in found if file.resolve() in set(files)]
+            _require_all_shards(own)
+            if not has_card:
+                require_one_place(path, own, options.split)
         features, is_mixed = _join_features(files, builder.info.features)
         options = guess_columns(features, options)
         _require_all_columns(files, options)
-        pictures = None
+        images = None
         if is_image(features.get(options.image_column)):
-            pictures = ParquetColumn(files, options.image_column)
+            images = ParquetColumn(files, options.image_column)
             features[options.image_column] = datasets.Image(decode=False)  # whatever else its cells hold
         read = [name for name, feature in features.items() if is_plain(feature) and name not in options.drop_columns]
         typed = datasets.Features({name: features[name] for name in read}) if is_mixed else None
@@ -113,14 +121,15 @@ def open_parquet(path: Path, options: SourceOptions) -> Rows:
         layout="Parquet files",
         labels_from="column",
         root=root,
-        cells=pictures,
+        cells=images,
         files=tuple(files),
         also_read=tuple(_list_read(path, found)),
         caches=(cache,),
         left_out=(
             *list_others(builder.config.data_files, options),
-            *(str(file.relative_to(root)) for file in found if path.is_dir() and file.resolve() not in used),
+            *unused,
         ),
+        unlisted=count_images(path) if path.is_dir() else {},
     )
 
 
@@ -234,7 +243,7 @@ def _load_columns(
 
 
 def _add_unread(dataset: datasets.Dataset | None, features: datasets.Features, rows: int) -> datasets.Dataset:
-    """All columns in their order, those that were not read as nulls: pictures, and what is dropped or refused."""
+    """All columns in their order, those that were not read as nulls: images, and what is dropped or refused."""
     schema = features.arrow_schema
     read = dataset.data.table if dataset is not None else pa.table({})
     columns = [

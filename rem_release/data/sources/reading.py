@@ -2,9 +2,10 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import PurePath
+from pathlib import Path, PurePosixPath
 
 import datasets
 import pyarrow as pa
@@ -13,18 +14,26 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import logging as hub_logging
 
 from rem_release.data.sources.rows import SourceOptions
+from rem_release.data.sources.walking import walk
 from rem_release.errors import InputError
 
-PICTURES = {
+IMAGE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".jp2"),
     *(".avif", ".mpo", ".heic", ".heif", ".jxl"),
 }
-"""how the names of pictures end"""
+"""how the names of images end"""
 
 
 def is_image(name: str) -> bool:
     """Whether a file's name ends like that of an image."""
-    return PurePath(name).suffix.lower() in PICTURES
+    stem, _, suffix = name.rpartition(".")
+    return bool(stem) and f".{suffix.lower()}" in IMAGE_SUFFIXES
+
+
+def count_images(folder: Path, listed: Collection[str] = ()) -> dict[str, int]:
+    """How many images each folder holds of which a table says nothing: folder, relative, -> count."""
+    found = ["/".join(parts) for parts in walk(folder) if is_image(parts[-1])]
+    return dict(Counter(str(PurePosixPath(name).parent) for name in found if name not in listed))
 
 
 def list_others(splits: Iterable[str], options: SourceOptions) -> tuple[str, ...]:
@@ -32,15 +41,22 @@ def list_others(splits: Iterable[str], options: SourceOptions) -> tuple[str, ...
     return tuple(str(name) for name in splits if str(name) != options.split)
 
 
-def require_split(splits: Iterable[str], source: str, options: SourceOptions) -> None:
+def require_split(splits: Iterable[str], source: str, options: SourceOptions, others: Sequence[str] = ()) -> None:
     """Refuse a source without the split.
+
+    Args:
+        splits: those that it has.
+        source: it.
+        options: which split is asked for.
+        others: files of it that belong to none.
 
     Raises:
         InputError: names those that there are.
     """
     if options.split not in splits:
         names = ", ".join(str(name) for name in splits)
-        raise InputError(f"{source} has no split {options.split!r}; choose one of {names} with --split")
+        more = f"; {others[0]} belongs to none of them: rename it, or give it alone" if others else ""
+        raise InputError(f"{source} has no split {options.split!r}; choose one of {names} with --split{more}")
 
 
 def is_address(path: str) -> bool:

@@ -28,7 +28,7 @@ class SourceOptions:
     image_column: str = "image"
     label_column: str = "label"
     layout: Literal["splits", "classes"] | None = None
-    """what the folders at the top of a folder of pictures are; None looks at them"""
+    """what the folders at the top of a folder of images are; None looks at them"""
     label_from: Literal["albums", "clusters"] | None = None
     """where labels come from when they are neither a column nor class folders"""
     drop_columns: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Rows:
     album_names: dict[str, str] = field(default_factory=dict)
     """published album name -> folder; private"""
     cells: ParquetColumn | None = None
-    """the pictures, where they are not read from `dataset`, whose image column is null then"""
+    """the images, where they are not read from `dataset`, whose image column is null then"""
     files: tuple[Path, ...] = ()
     """the files that hold the rows, where they are few"""
     also_read: tuple[Path, ...] = ()
@@ -71,9 +71,9 @@ class Rows:
     left_out: tuple[str, ...] = ()
     """other splits that the source has"""
     ignored: tuple[str, ...] = ()
-    """hidden files and droppings of operating systems that were passed over"""
+    """hidden files and files of operating systems that were passed over"""
     unlisted: dict[str, int] = field(default_factory=dict)
-    """pictures that a metadata file does not list: folder -> how many"""
+    """images beside a table that does not list them: folder -> how many"""
 
 
 def point_at_files(paths: list[str]) -> pa.StructArray:

@@ -15,15 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rem_release.data.images.decoding import BadImage
+from rem_release.data.sources.flat_folders import is_table_or_archive
 from rem_release.data.sources.parquet_column import ParquetColumn
 from rem_release.data.sources.reading import is_address
-from rem_release.data.sources.recognised import Layout
+from rem_release.data.sources.recognised import Fault, Layout
 from rem_release.data.sources.rows import LabelsFrom, PrivateCache
 from rem_release.data.sources.rows import SourceOptions as SourceOptions
 from rem_release.data.sources.splits import find_split
 from rem_release.errors import InputError
 
 _MAX_FILE_BYTES = 2**31
+_MISSING: Fault = "missing, or unreadable on the disk"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,15 +49,15 @@ class Source:
     left_out: tuple[str, ...] = ()
     """other splits that the source has"""
     ignored: tuple[str, ...] = ()
-    """hidden files and droppings of operating systems that were passed over"""
+    """hidden files and files of operating systems that were passed over"""
     unlisted: dict[str, int] = field(default_factory=dict)
-    """pictures that a metadata file does not list: folder -> how many"""
+    """images that a metadata file does not list: folder -> how many"""
     root: Path | None = None
     origins: list[str] | None = None
     album_names: dict[str, str] = field(default_factory=dict)
     """published album name -> folder; private"""
     cells: ParquetColumn | None = None
-    """the pictures, where they are not read from `dataset`, whose image column is null then"""
+    """the images, where they are not read from `dataset`, whose image column is null then"""
     files: tuple[Path, ...] = ()
     """the files that hold the rows, where they are few"""
     also_read: tuple[Path, ...] = ()
@@ -81,23 +83,31 @@ class Source:
         """Read the encoded bytes of one row.
 
         Raises:
-            BadImage: the cell is null, the file is missing or unreadable, or lies in no class folder.
+            BadImage: the cell is null, the file is missing or unreadable, or is in no class folder.
         """
         if self.labels_from == "folders" and self.class_ids[row] < 0:
-            raise BadImage("lies in no class folder")
+            raise BadImage(f"is in no class folder{self._advise(row)}", "in no class folder")
         cell = self.cells[row] if self.cells is not None else self._cells[row].as_py()
         if isinstance(cell, bytes):  # a column of raw files
             return cell
         if cell is None or (cell["bytes"] is None and not cell["path"]):
-            raise BadImage("no image (null)")
+            raise BadImage("no image (null)", "no image in the row")
         if cell["bytes"] is not None:
             return cell["bytes"]
         if is_address(cell["path"]):
-            raise BadImage(f"{cell['path']} is an address, and only files on this machine are read")
+            raise BadImage(f"{cell['path']} is an address, and only files on this machine are read", _MISSING)
         try:
             return _read_file((self.root or Path()) / cell["path"])
         except BadImage as error:
-            raise error if self.origins is not None else BadImage(f"{error.reason}: {cell['path']}") from None
+            if self.origins is not None:
+                raise
+            raise BadImage(f"{error.reason}: {cell['path']}", error.fault) from None
+
+    def _advise(self, row: int) -> str:
+        if not is_table_or_archive(self.origin(row)):
+            return ""
+        layout = "splits" if self.layout == "class folders of splits" else "classes"
+        return f": move it elsewhere, or add --layout {layout} to pass over tables and archives beside class folders"
 
     @cached_property
     def _cells(self) -> pa.ChunkedArray:
@@ -128,8 +138,8 @@ def _describe_file(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _suggest(path: Path) -> str:
-    """The name of a file that may be meant: in other letters, or with what follows the dot."""
+def suggest(path: Path) -> str:
+    """Say the name of a file that may be meant: in other letters, or with what follows the dot."""
     alike = _list_names(path.parent).get(_spell(path.name), [])
     return f"; {alike[0]} is there" if len(alike) == 1 else ""
 
@@ -153,14 +163,14 @@ def _read_file(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise BadImage("not a file")
+            raise BadImage("not a file", _MISSING)
         if status.st_size > _MAX_FILE_BYTES:
-            raise BadImage(f"larger than {_MAX_FILE_BYTES} bytes")
+            raise BadImage(f"larger than {_MAX_FILE_BYTES} bytes", "too large")
         return path.read_bytes()
     except FileNotFoundError:
-        raise BadImage(f"no such file{_suggest(path)}") from None
+        raise BadImage(f"no such file{suggest(path)}", _MISSING) from None
     except OSError as error:
-        raise BadImage(f"cannot be read ({error.strerror})") from None
+        raise BadImage(f"cannot be read ({error.strerror})", _MISSING) from None
 
 
 def require_two_classes(source: Source, class_ids: np.ndarray) -> None:

@@ -39,7 +39,7 @@ def find_file_within(source: Source, folder: Path) -> Path | None:
 
 
 def _list_files(source: Source) -> Iterator[str]:
-    """The files that hold rows or describe them, those that `datasets` reads, and those that the pictures' cells name.
+    """The files that hold rows or describe them, those that `datasets` reads, and those that the images' cells name.
 
     Those that describe them are first, for they are named as the source has them.
     """
@@ -62,7 +62,7 @@ def _list_named(cells: pa.ChunkedArray) -> Iterator[str]:
 
 
 def _read_names(file: Path, column: str) -> list[pa.ChunkedArray]:
-    """The paths in a column of pictures, which are not read; none in a damaged file, which whoever reads it names."""
+    """The paths in a column of images, which are not read; none in a damaged file, which whoever reads it names."""
     try:
         table = pq.ParquetFile(file).read(columns=[f"{column}.path"])
     except (pa.ArrowException, OSError):

@@ -23,7 +23,7 @@ from rem_release.data.sources.saved import is_one_split
 from rem_release.errors import InputError
 from rem_release.plain_text import show
 
-_MOST_BYTES = 200
+_MAX_BYTES = 200
 """of a split's name: files are named after it, and their names may have 255"""
 _SHOWN = 80
 _APART = "or protect one split alone"
@@ -57,8 +57,8 @@ def find_name_fault(name: str) -> str | None:
             f"{show(repr(name), _SHOWN)} names a split with {len(name)} characters; {LONGEST_SPLIT} are allowed: use "
             "fewer"
         )
-    if (size := len(name.encode())) > _MOST_BYTES:
-        return f"{show(repr(name), _SHOWN)} names a split of {size} bytes; use at most {_MOST_BYTES}"
+    if (size := len(name.encode())) > _MAX_BYTES:
+        return f"{show(repr(name), _SHOWN)} names a split of {size} bytes; use at most {_MAX_BYTES}"
     return None
 
 
@@ -90,49 +90,51 @@ def require_splits(options: SourceOptions) -> None:
         )
 
 
-def join_splits(parts: dict[str, Rows], options: SourceOptions) -> Rows:
+def join_splits(by_split: dict[str, Rows], options: SourceOptions) -> Rows:
     """Put the rows of several splits one after the other.
 
     Class folders may differ from split to split: the classes are those of all of them. Columns may not.
 
     Args:
-        parts: name of the split -> its rows, none empty, in the order of the release.
+        by_split: name of the split -> its rows, none empty, in the order of the release.
         options: of the source as a whole.
 
     Raises:
         InputError: the splits are not of one kind or have other columns, or one of them is the whole source.
     """
-    _require_one_kind(parts, options)
-    parts = _share_classes(parts, options.label_column)
-    _require_same_columns(parts, options)
-    rows = list(parts.values())
+    _require_one_kind(by_split, options)
+    by_split = _share_classes(by_split, options.label_column)
+    _require_same_columns(by_split, options)
+    rows = list(by_split.values())
     columns = rows[0].dataset.column_names
-    ids = [part.class_ids for part in rows if part.class_ids is not None]
-    files = tuple(file for part in rows for file in part.files)
+    ids = [each.class_ids for each in rows if each.class_ids is not None]
+    files = tuple(file for each in rows for file in each.files)
     return Rows(
-        dataset=datasets.concatenate_datasets([part.dataset.select_columns(columns) for part in rows]),
+        dataset=datasets.concatenate_datasets([each.dataset.select_columns(columns) for each in rows]),
         layout=rows[0].layout,
         labels_from=rows[0].labels_from,
         root=None if rows[0].root is None else Path(options.source),
-        origins=[origin for name, part in parts.items() for origin in _list_origins(name, part, options)],
+        origins=[origin for name, each in by_split.items() for origin in _list_origins(name, each, options)],
         class_ids=np.concatenate(ids) if ids else None,
         cells=ParquetColumn(files, options.image_column) if rows[0].cells is not None else None,
         files=files,
-        also_read=tuple(file for part in rows for file in part.also_read),
-        caches=tuple(cache for part in rows for cache in part.caches),
-        left_out=tuple(name for name in rows[0].left_out if all(name in part.left_out for part in rows)),
-        ignored=tuple(dict.fromkeys(path for part in rows for path in part.ignored)),
-        unlisted=_join_unlisted(parts, options),
+        also_read=tuple(file for each in rows for file in each.also_read),
+        caches=tuple(cache for each in rows for cache in each.caches),
+        left_out=tuple(name for name in rows[0].left_out if all(name in each.left_out for each in rows)),
+        ignored=tuple(dict.fromkeys(path for each in rows for path in each.ignored)),
+        unlisted=_join_unlisted(by_split, options),
     )
 
 
-def _join_unlisted(parts: dict[str, Rows], options: SourceOptions) -> dict[str, int]:
+def _join_unlisted(by_split: dict[str, Rows], options: SourceOptions) -> dict[str, int]:
     """Of the tables of all splits; one over all of them has counted already, and so has what lies beside them all."""
-    first = next(iter(parts.values()))
+    first = next(iter(by_split.values()))
     if first.root == Path(options.source) or first.layout == "class folders of splits":
         return first.unlisted
     return {
-        str(PurePath(name) / folder): count for name, part in parts.items() for folder, count in part.unlisted.items()
+        str(PurePath(name) / folder): count
+        for name, each in by_split.items()
+        for folder, count in each.unlisted.items()
     }
 
 
@@ -143,21 +145,21 @@ def _list_origins(name: str, rows: Rows, options: SourceOptions) -> list[str]:
     return rows.origins if rows.root == Path(options.source) else [f"{name}/{origin}" for origin in rows.origins]
 
 
-def _require_one_kind(parts: dict[str, Rows], options: SourceOptions) -> None:
-    for name, part in parts.items():
-        if part.origins is not None and part.root == Path(options.source) and not part.also_read:
+def _require_one_kind(by_split: dict[str, Rows], options: SourceOptions) -> None:
+    for name, each in by_split.items():
+        if each.origins is not None and each.root == Path(options.source) and not each.also_read:
             raise InputError(
                 f"{options.source} has no folder for the split {name!r} alone; with --split {options.split} every "
                 f"split needs its own, {_APART}"
             )
-        if twice := [other for other in parts if other != name and _is_the_same(part, parts[other])]:
+        if twice := [other for other in by_split if other != name and _is_the_same(each, by_split[other])]:
             raise InputError(
-                f"--split {options.split}: {name} and {twice[0]} are both {part.root}; name every split once"
+                f"--split {options.split}: {name} and {twice[0]} are both {each.root}; name every split once"
             )
-    kinds = {(part.labels_from, bool(part.files), part.origins is None) for part in parts.values()}
+    kinds = {(each.labels_from, bool(each.files), each.origins is None) for each in by_split.values()}
     if len(kinds) > 1:
         raise InputError(
-            f"the splits {', '.join(parts)} of {options.source} are of several kinds (class folders, metadata, "
+            f"the splits {', '.join(by_split)} of {options.source} are of several kinds (class folders, metadata, "
             f"Parquet); bring them to one kind, {_APART}"
         )
 
@@ -166,28 +168,29 @@ def _is_the_same(one: Rows, other: Rows) -> bool:
     return one.origins is not None and (one.root, one.origins) == (other.root, other.origins)
 
 
-def _share_classes(parts: dict[str, Rows], column: str) -> dict[str, Rows]:
+def _share_classes(by_split: dict[str, Rows], column: str) -> dict[str, Rows]:
     """Number the class folders of all splits together."""
-    if any(part.class_ids is None for part in parts.values()):
-        return parts
-    names = sorted({name for part in parts.values() for name in part.dataset.features[column].names})
-    return {split: _number_anew(part, column, names) for split, part in parts.items()}
+    if any(each.class_ids is None for each in by_split.values()):
+        return by_split
+    names = sorted({name for each in by_split.values() for name in each.dataset.features[column].names})
+    return {split: _number_anew(each, column, names) for split, each in by_split.items()}
 
 
-def _number_anew(part: Rows, column: str, names: list[str]) -> Rows:
-    own = part.dataset.features[column].names
-    numbers = np.array([*(names.index(name) for name in own), -1], np.int64)  # -1, no class, is the last one
-    class_ids = numbers[part.class_ids]
+def _number_anew(each: Rows, column: str, names: list[str]) -> Rows:
+    own = each.dataset.features[column].names
+    index = {name: number for number, name in enumerate(names)}
+    numbers = np.array([*(index[name] for name in own), -1], np.int64)  # -1, no class, is the last one
+    class_ids = numbers[each.class_ids]
     labels = pa.array(class_ids, pa.int64(), mask=class_ids < 0)
-    dataset = part.dataset.remove_columns(column).add_column(column, labels, feature=datasets.ClassLabel(names=names))
-    return replace(part, dataset=dataset, class_ids=class_ids)
+    dataset = each.dataset.remove_columns(column).add_column(column, labels, feature=datasets.ClassLabel(names=names))
+    return replace(each, dataset=dataset, class_ids=class_ids)
 
 
-def _require_same_columns(parts: dict[str, Rows], options: SourceOptions) -> None:
-    (first, rows), *others = parts.items()
+def _require_same_columns(by_split: dict[str, Rows], options: SourceOptions) -> None:
+    (first, rows), *others = by_split.items()
     expected = rows.dataset.features
-    for name, part in others:
-        found = part.dataset.features
+    for name, each in others:
+        found = each.dataset.features
         for column in dict.fromkeys([*expected, *found]):
             if column not in found or column not in expected:
                 where, lacking = (first, name) if column in expected else (name, first)

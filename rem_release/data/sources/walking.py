@@ -1,11 +1,11 @@
-"""What lies in a folder: files and folders in order, without droppings."""
+"""What lies in a folder: files and folders in order, without system files."""
 
 import os
 from pathlib import Path
 
 from rem_release.errors import InputError
 
-_DROPPINGS = {
+_SYSTEM_FILES = {
     *("thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin"),
     *("system volume information", "__macosx", "icon\r", "network trash folder", "temporary items", "lost+found"),
     *("nohup.out", "__pycache__", "picasa.ini", "zbthumbnail.info", "@eadir", "#recycle", "pspbrwse.jbf"),
@@ -14,27 +14,27 @@ _DROPPINGS = {
 _DROPPED_ENDS = ("~", ".lnk", ".stackdump", ".swp")
 _DOCUMENTS = (
     *(".md", ".txt", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".toml", ".html", ".pdf"),
-    *(".py", ".ipynb", ".bib", ".cff", ".log"),
+    *(".py", ".ipynb", ".bib", ".cff", ".log", ".doc", ".docx", ".odt", ".rtf", ".xls", ".xlsx", ".ods"),
 )
 _DOCUMENT_NAMES = {"readme", "license", "licence", "citation", "notice", "copying", "changelog", "makefile"}
-"""what lies beside class folders and is no picture"""
+"""what lies beside class folders and is no image"""
 _SHOWN = 10
-Parts = tuple[str, ...]
+PathParts = tuple[str, ...]
 
 
-def walk(root: Path, ignored: list[str] | None = None) -> list[Parts]:
+def walk(root: Path, ignored: list[str] | None = None) -> list[PathParts]:
     """List every file below a folder as path parts, sorted by code points, part by part.
 
     Args:
         root: the folder.
-        ignored: what is passed over is added to it: hidden entries and droppings.
+        ignored: what is passed over is added to it: hidden entries and system files.
 
     Raises:
         InputError: a folder cannot be read, or a name is not UTF-8.
     """
-    files: list[Parts] = []
+    files: list[PathParts] = []
 
-    def visit(folder: Path, parts: Parts, ancestors: frozenset[str]) -> None:
+    def visit(folder: Path, parts: PathParts, ancestors: frozenset[str]) -> None:
         real = os.path.realpath(folder)
         if real in ancestors:
             raise InputError(f"{folder} is a link to a folder that contains it; remove the link")
@@ -71,11 +71,11 @@ def list_folder(folder: Path, ignored: list[str] | None = None) -> list["os.DirE
 
 def _is_ignored(entry: "os.DirEntry[str]") -> bool:
     name = entry.name.lower()
-    return name.startswith(".") or name in _DROPPINGS or (name.endswith(_DROPPED_ENDS) and not entry.is_dir())
+    return name.startswith(".") or name in _SYSTEM_FILES or (name.endswith(_DROPPED_ENDS) and not entry.is_dir())
 
 
 def is_document(name: str) -> bool:
-    """Whether a file's name is that of what lies beside pictures: README, LICENSE, tables, texts."""
+    """Whether a file's name is that of what lies beside images: README, LICENSE, tables, texts."""
     return name.lower().endswith(_DOCUMENTS) or name.lower().split(".")[0] in _DOCUMENT_NAMES
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, strict
+from rem_release.threats.base import Stage, ThreatPart, strict
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,18 +21,18 @@ centre images at 0.5."""
 
 
 @dataclass(frozen=True, config=strict)
-class Cutout(Part):
+class Cutout(ThreatPart):
     """A square of that share of the side is blanked (DeVries and Taylor, 2017)."""
 
     stage: ClassVar[Stage] = Stage.IMAGE
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return "cutout"
 
     def augment(self, model: nn.Module, batch: Batch) -> Batch:
-        """See `Part`."""
+        """See `ThreatPart`."""
         from rem_release.core.draws import Purpose
 
         keys = batch.draws.keys(Purpose.CUTOUT, 0, batch.samples)

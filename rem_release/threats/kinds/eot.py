@@ -5,11 +5,11 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, strict
+from rem_release.threats.base import Stage, ThreatPart, strict
 
 
 @dataclass(frozen=True, config=strict)
-class Eot(Part):
+class Eot(ThreatPart):
     """A victim that knows the method: its loss is the mean over several draws of the transformation."""
 
     stage: ClassVar[Stage] = Stage.BATCH
@@ -17,10 +17,10 @@ class Eot(Part):
     samples: Annotated[int, Field(ge=2, le=64)] = 4
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return f"mean over {self.samples} own EOT draws"
 
     @property
     def draws(self) -> int:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return self.samples

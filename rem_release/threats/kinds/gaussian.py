@@ -6,26 +6,26 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, Where, strict, where
+from rem_release.threats.base import Stage, ThreatPart, Where, strict, where
 
 
 @dataclass(frozen=True, config=strict)
-class Gaussian(Part):
+class Gaussian(ThreatPart):
     """3 × 3 Gaussian filter (paper Appendix D) of a standard deviation in pixels."""
 
-    stage: ClassVar[Stage] = Stage.PICTURE
+    stage: ClassVar[Stage] = Stage.FILTER
     sigma: Annotated[float, Field(ge=0.3, le=10)] = 1.0
     """at 0.1, which is in use elsewhere, nothing changes: it takes about 0.26 before neighbours weigh enough"""
     on: Where = "train"
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return f"Gaussian filter (σ {self.sigma:g}){where(self.on)}"
 
-    def filter_picture(self, picture: np.ndarray) -> np.ndarray:
-        """See `Part`. The Gaussian is cut to the window, its weights sum to one; beyond the border is its mirror."""
+    def filter_image(self, image: np.ndarray) -> np.ndarray:
+        """See `ThreatPart`. A Gaussian cut to the window, whose weights sum to one; beyond the border is its mirror."""
         from scipy import ndimage
 
-        values = picture.astype(np.float64)
+        values = image.astype(np.float64)
         blurred = ndimage.gaussian_filter(values, self.sigma, axes=(0, 1), radius=1, mode="reflect")
         return np.rint(blurred).astype(np.uint8)

@@ -4,16 +4,16 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, strict
+from rem_release.threats.base import Stage, ThreatPart, strict
 
 
 @dataclass(frozen=True, config=strict)
-class LinearProbe(Part):
+class LinearProbe(ThreatPart):
     """A linear classifier on the pixels, instead of the network."""
 
     stage: ClassVar[Stage] = Stage.NETWORK
     network: ClassVar[str | None] = "linear_probe"
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return "linear probe on the pixels"

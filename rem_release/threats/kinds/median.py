@@ -5,22 +5,22 @@ from typing import ClassVar
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, Where, strict, where
+from rem_release.threats.base import Stage, ThreatPart, Where, strict, where
 
 
 @dataclass(frozen=True, config=strict)
-class Median(Part):
+class Median(ThreatPart):
     """3 × 3 median filter (paper Appendix D), each channel by itself."""
 
-    stage: ClassVar[Stage] = Stage.PICTURE
+    stage: ClassVar[Stage] = Stage.FILTER
     on: Where = "train"
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return f"median filter{where(self.on)}"
 
-    def filter_picture(self, picture: np.ndarray) -> np.ndarray:
-        """See `Part`. Beyond the border stands the picture's reflection."""
+    def filter_image(self, image: np.ndarray) -> np.ndarray:
+        """See `ThreatPart`. Beyond the border stands the image's reflection."""
         from scipy import ndimage
 
-        return np.asarray(ndimage.median_filter(picture, (3, 3, 1), mode="reflect"), dtype=np.uint8)
+        return np.asarray(ndimage.median_filter(image, (3, 3, 1), mode="reflect"), dtype=np.uint8)

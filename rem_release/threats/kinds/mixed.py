@@ -6,11 +6,11 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, strict
+from rem_release.threats.base import Stage, ThreatPart, strict
 
 
 @dataclass(frozen=True, config=strict)
-class Mixed(Part):
+class Mixed(ThreatPart):
     """Partial protection (paper Tables 2 and 8): the attacker has clean originals of the other rows."""
 
     stage: ClassVar[Stage] = Stage.ROWS
@@ -19,11 +19,11 @@ class Mixed(Part):
     protected: Annotated[float, Field(gt=0, lt=1)] = 0.8
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return f"{self.protected:.0%} protected images mixed with clean ones"
 
     def own_originals(self, labels: np.ndarray) -> np.ndarray:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return ~split_protected(len(labels), labels, self.protected, seed=0)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, strict
+from rem_release.threats.base import Stage, ThreatPart, strict
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, config=strict)
-class Mixup(Part):
+class Mixup(ThreatPart):
     """Pairs of images and labels are blended (Zhang et al., 2018)."""
 
     stage: ClassVar[Stage] = Stage.BATCH
     alpha: Annotated[float, Field(gt=0, le=100)] = 1.0
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return "mixup"
 
     def augment(self, model: nn.Module, batch: Batch) -> Batch:
-        """See `Part`."""
+        """See `ThreatPart`."""
         from rem_release.threats.mixing import soft_labels
 
         images, targets = mixup(batch.images, soft_labels(batch), batch.draws, self.alpha)

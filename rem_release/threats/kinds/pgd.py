@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, strict
+from rem_release.threats.base import Stage, ThreatPart, strict
 from rem_release.threats.radii import OF_RHO_A, RadiusText, read_fraction
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, config=strict)
-class Pgd(Part):
+class Pgd(ThreatPart):
     """Adversarial training (paper Eq. 2): PGD of that radius in that norm; the recipe gives steps and step size."""
 
     stage: ClassVar[Stage] = Stage.ADVERSARY
@@ -36,20 +36,20 @@ class Pgd(Part):
         return read_fraction(self.radius)
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         norm = {"linf": "L∞", "l2": "L2", "l1": "L1"}[self.norm]
         return f"adversarial training ({norm}, {self.radius})"
 
     def ball(self) -> tuple[str, Fraction] | None:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return self.norm, self.size
 
     def extra_passes(self, adversary: Adversary) -> float:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return adversary.steps
 
     def perturb(self, model: nn.Module, batch: Batch, adversary: Adversary) -> tuple[Tensor, Tensor]:
-        """See `Part`."""
+        """See `ThreatPart`."""
         from rem_release.core.draws import Purpose
         from rem_release.core.norms import random_start
         from rem_release.core.pgd import pgd

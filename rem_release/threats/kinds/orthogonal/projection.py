@@ -14,7 +14,7 @@ _EPOCHS = 20
 _BATCH = 1024
 _LEARNING_RATE = 0.1
 _VALUES_AT_32 = 3 * 32 * 32
-_LEAST = 1.0e-5
+_MIN_SINGULAR_SHARE = 1.0e-5
 """Directions whose singular value is a smaller share of the largest are rounding errors, not weights."""
 
 
@@ -56,7 +56,7 @@ def fit_projection(images: Tensor | StoredImages, labels: Tensor, classes: int, 
             error = (pixels @ weights).softmax(1) - torch.eye(classes, device=device)[labels[chosen]]
             weights -= rate / size * (pixels.T @ error)
     basis, sizes, _ = torch.linalg.svd(weights, full_matrices=False)
-    return basis[:, sizes > _LEAST * sizes[0]]
+    return basis[:, sizes > _MIN_SINGULAR_SHARE * sizes[0]]
 
 
 def project_out(images: Tensor, Q: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The ordinary pipeline of photographs: random resized crops and flips to train on, resize and centre crop to test on.
 
-Both start from the picture at its own size, of any size from 1 × 1 up. What is drawn and computed is what torchvision's
+Both start from the image at its own size, of any size from 1 × 1 up. What is drawn and computed is what torchvision's
 `RandomResizedCrop`, `RandomHorizontalFlip`, `Resize` and `CenterCrop` draw and compute, in whole levels.
 """
 
@@ -19,7 +19,7 @@ _NUMBERS = 2 * _TRIES + 3
 _WIDEST = 4 / 3
 """aspect ratios are drawn from 3/4 to 4/3"""
 _RESIZED = 256 / 224
-"""shorter side of a test picture before its centre is cut out, as a part of what is cut out"""
+"""shorter side of a test image before its centre is cut out, as a part of what is cut out"""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class CropPipeline:
     Attributes:
         side: r, of the square that the network sees, in pixels.
         interpolation: of every resizing.
-        antialias: whether shrinking filters away what the smaller picture cannot show.
-        min_area: least area of a random crop, as a part of the picture.
-        views: random crops that are made of each training picture.
+        antialias: whether shrinking filters away what the smaller image cannot show.
+        min_area: least area of a random crop, as a part of the image.
+        views: random crops that are made of each training image.
     """
 
     side: int
@@ -40,16 +40,16 @@ class CropPipeline:
     min_area: float = 0.08
     views: int = 8
 
-    def train(self, picture: np.ndarray, key: str) -> Tensor:
+    def train(self, image: np.ndarray, key: str) -> Tensor:
         """Random resized crops, half of them flipped: uint8 [views, 3, r, r].
 
         Args:
-            picture: uint8 (H, W, 3).
+            image: uint8 (H, W, 3).
             key: of the draws. Equal keys and sizes draw equal crops; view v does not depend on how many there are.
         """
         from torchvision.transforms.v2.functional import resized_crop  # takes seconds
 
-        planes, views = _as_planes(picture), []
+        planes, views = _as_planes(image), []
         for view in range(self.views):
             numbers = draw_numbers(f"{key} {view}")
             top, left, height, width = choose_crop(planes.shape[1], planes.shape[2], self.min_area, numbers)
@@ -57,12 +57,12 @@ class CropPipeline:
             views.append(crop.flip(-1) if numbers[-1] < 0.5 else crop)
         return torch.stack(views)
 
-    def test(self, picture: np.ndarray) -> Tensor:
+    def test(self, image: np.ndarray) -> Tensor:
         """The shorter side resized to r · 256/224, the centre cut out: uint8 [1, 3, r, r]."""
         from torchvision.transforms.v2.functional import center_crop, resize
 
         size = [round(self.side * _RESIZED)]
-        resized = resize(_as_planes(picture), size, self.interpolation, antialias=self.antialias)
+        resized = resize(_as_planes(image), size, self.interpolation, antialias=self.antialias)
         return center_crop(resized, [self.side] * 2)[None]
 
 
@@ -75,13 +75,13 @@ def draw_numbers(key: str) -> Sequence[float]:
 def choose_crop(height: int, width: int, min_area: float, numbers: Sequence[float]) -> tuple[int, int, int, int]:
     """(top, left, height, width) of a random crop, in pixels, as torchvision's RandomResizedCrop chooses it.
 
-    The first of ten tries that fits into the picture; else the whole picture, or, where that is wider than 4:3 or
+    The first of ten tries that fits into the image; else the whole image, or, where that is wider than 4:3 or
     narrower than 3:4, its centre of that ratio.
 
     Args:
-        height: of the picture.
-        width: of the picture.
-        min_area: least area as a part of the picture's; the area is uniform from there to 1.
+        height: of the image.
+        width: of the image.
+        min_area: least area as a part of the image's; the area is uniform from there to 1.
         numbers: of `draw_numbers`; the ratio is uniform in its logarithm.
     """
     *_, down, right, _ = numbers
@@ -95,5 +95,5 @@ def choose_crop(height: int, width: int, min_area: float, numbers: Sequence[floa
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def _as_planes(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+def _as_planes(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic.dataclasses import dataclass
 
-from rem_release.threats.base import Part, Stage, strict
+from rem_release.threats.base import Stage, ThreatPart, strict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,22 +20,22 @@ _DRAWS = 5
 
 
 @dataclass(frozen=True, config=strict)
-class Ueraser(Part):
+class Ueraser(ThreatPart):
     """UEraser (Qin et al., 2023): strong augmentation; `max` learns the worst of five draws, `lite` one draw."""
 
     stage: ClassVar[Stage] = Stage.BATCH
     mode: Literal["lite", "max"] = "lite"
 
     def words(self) -> str:
-        """See `Part`."""
+        """See `ThreatPart`."""
         return f"UEraser-{self.mode}"
 
     def extra_passes(self, adversary: Adversary) -> float:
-        """See `Part`. Choosing takes forward passes alone."""
+        """See `ThreatPart`. Choosing takes forward passes alone."""
         return _DRAWS / 3 if self.mode == "max" else 0
 
     def augment(self, model: nn.Module, batch: Batch) -> Batch:
-        """See `Part`."""
+        """See `ThreatPart`."""
         from rem_release.threats.kinds.ueraser.augmentation import choose_worst, draw
 
         if self.mode == "lite":

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rem_release.core.draws import Draws, Purpose, chain, uniform
-from rem_release.core.pgd import frozen
+from rem_release.core.pgd import frozen_in_eval_mode
 
 _CHANCE = 0.5
 _ROUGHNESS = (0.3, 0.7)
@@ -30,7 +30,7 @@ def draw(images: Tensor, draws: Draws, count: int) -> list[Tensor]:
 
 def choose_worst(model: nn.Module, drawn: list[Tensor], labels: Tensor) -> Tensor:
     """For each image the draw with the largest loss, float [N, 3, R, R]; labels are int64 [N]."""
-    with frozen(model), torch.no_grad():
+    with frozen_in_eval_mode(model), torch.no_grad():
         losses = torch.stack([F.cross_entropy(model(images), labels, reduction="none") for images in drawn])
     return torch.stack(drawn)[losses.argmax(0), torch.arange(len(labels), device=labels.device)]
 
@@ -86,7 +86,7 @@ def _brighten(images: Tensor, keys: Tensor, roughness: Tensor, intensity: Tensor
 
 
 def _change_contrast(images: Tensor, keys: Tensor, roughness: Tensor) -> Tensor:
-    """Scale the distance from mid grey by a plasma in 0 to 4, 2 on average: most pictures gain contrast."""
+    """Scale the distance from mid grey by a plasma in 0 to 4, 2 on average: most images gain contrast."""
     plasma = _plasma_of_channels(images, keys, roughness)
     return ((images - 0.5) * (_CONTRAST * plasma) + 0.5).clamp(0, 1)
 

@@ -1,1 +1,0 @@
-"""What victims train and test on: the protected pictures beside their originals, and the clean test pictures."""
