@@ -103,10 +103,7 @@ def test_the_foundation_and_core_are_light() -> None:
 
 
 def test_nothing_heavy_is_imported_at_the_door() -> None:
-    """`cli.py` imports what a command needs inside that command, or for types only.
-
-    The registry of methods, which names them in the help, imports their fields and no torch.
-    """
+    """`cli.py` imports what a command needs inside that command, or for types only."""
     tree = ast.parse((PACKAGE / "cli.py").read_text(encoding="utf-8"))
     at_once = [node for node in tree.body if not is_for_types(node)]
     names = {
@@ -115,12 +112,7 @@ def test_nothing_heavy_is_imported_at_the_door() -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }
-    assert names - sys.stdlib_module_names <= {
-        "typer",
-        "rem_release.errors",
-        "rem_release.arguments",
-        "rem_release.methods",
-    }
+    assert names - sys.stdlib_module_names <= {"typer", "rem_release.errors", "rem_release.arguments"}
 
 
 def test_core_has_no_files_clock_printing_or_global_random_numbers() -> None:
