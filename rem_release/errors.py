@@ -50,8 +50,9 @@ class BadImagesError(InputError):
     def __init__(self, bad: Sequence[tuple[str, str]]) -> None:
         self.bad = list(bad)
         count = f"{len(self.bad)} files" if len(self.bad) > 1 else "1 file"
+        those = "them" if len(self.bad) > 1 else "it"
         lines = [f"{path}: {reason}" for path, reason in self.bad]
-        super().__init__(f"{count} cannot be read as a photograph. Mend or remove them, or add --skip-bad:", lines)
+        super().__init__(f"{count} cannot be read as a photograph. Mend or remove {those}, or add --skip-bad:", lines)
 
 
 class NonFiniteLossError(RemReleaseError):

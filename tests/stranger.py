@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 release = pathlib.Path(sys.argv[1])
 audit = json.loads((release / "audit.json").read_text())
 assert hashlib.sha256((release / "answers.parquet").read_bytes()).hexdigest() == audit["answers_sha256"]
-table, recipe, victims = pq.read_table(release / "answers.parquet").to_pylist(), audit["recipe"], {}
+table, recipe, v, victims = pq.read_table(release / "answers.parquet").to_pylist(), audit["recipe"], audit["recipe"]["victim"], {}
 labels, clusters = (np.unique(row["answers"], return_inverse=True)[1] for row in table[:2])
 for row in table[2:]:
     victims.setdefault(tuple(row[key] for key in ("architecture", "threat", "trained_on", "seed")), []).append(row)
@@ -46,7 +46,7 @@ def relabelled(named):  # hits after each victim's best map of named to true cla
             meaning = (found / np.maximum(1, np.bincount(labels[~scored], minlength=C))).argmax(1)
             hit[scored] = np.where(found.any(1), meaning, np.arange(C))[victim[scored]] == labels[scored]
     return hits
-training, v = {"adversary": recipe["adversary"], "origin": audit["holdout"]["origin"], "victim": recipe["victim"]}, recipe["victim"]
+training = {"adversary": recipe["adversary"], "origin": audit["holdout"]["origin"], "victim": v | {"precision": v["precision"].replace("fp32", "no")}}  # its old name
 training = hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()
 steps = max(v["least_steps"], math.ceil(v["epochs"] * math.ceil(audit["images"] / min(v["batch_size"], audit["images"]))))
 planned = sorted({max(1, round(steps * (number + 1) / v["evaluations"])) for number in range(v["evaluations"])})

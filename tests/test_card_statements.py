@@ -119,7 +119,12 @@ STATEMENTS = {
     "with noise": Says(IN_IT, ("With noise | 4,000", "Without noise | 1,000"), PART, other={}),
     "what it was read as": Says(
         IN_IT,
-        ("Source | class folders", "Decoded | 5 turned as EXIF says", "files left out |", "Why not | too large (3); "),
+        (
+            "Source | class folders",
+            "Decoded | turned as EXIF says (5)",
+            "files skipped with --skip-bad |",
+            "Why not | too large (3); ",
+        ),
         {
             "data__layout": "class folders",
             "data__choices": {"turned as EXIF says": 5},

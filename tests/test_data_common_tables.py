@@ -350,3 +350,10 @@ def test_a_file_of_no_split_is_named(tmp_path: Path) -> None:
         "or give it alone"
     )
     assert len(read(tmp_path / "trainval.parquet")) == 4
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_column_of_paths_is_told_by_one_of_them(kind: pa.DataType, tmp_path: Path) -> None:
+    paths = pa.array([f"s3://bucket/{number}.png" for number in range(4)], kind)
+    message = refuse(write(tmp_path / "a.parquet", paths))
+    assert "holds text such as 's3://bucket/0.png' and no images: put the bytes of the images into it" in message

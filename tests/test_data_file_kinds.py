@@ -39,6 +39,15 @@ def write_pages(*pages: tuple[np.ndarray, int], tags: tuple = (), subifds: int =
     return buffer.getvalue()
 
 
+def test_a_copy_before_the_grid_of_a_sensor_is_a_raw_file() -> None:
+    """Pillow opens no page of colour filters (photometric 32803): the file is whole, and not read."""
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(PREVIEW, photometric="rgb", subfiletype=1, metadata=None)
+        file.write(np.zeros((32, 48), np.uint16), photometric=32803, subfiletype=0, metadata=None)
+    assert "a TIFF with a page of a kind that is not read, as a camera's raw file has" in reason(buffer.getvalue())
+
+
 def test_the_page_that_is_no_copy_is_the_image() -> None:
     smaller, image = (PREVIEW, 1), (COLOURS, 0)
     for pages in ([smaller, image], [image, smaller], [smaller, image, smaller]):

@@ -510,7 +510,7 @@ def test_a_table_of_ids_beside_a_folder_is_mended_by_two_lines(suffix: str, tmp_
     (tmp_path / "labels.csv").write_text("\n".join(["id;breed", *rows]), encoding="utf-8")
     (tmp_path / "boxes.csv").write_text("\n".join(["id;width", *rows, *rows]), encoding="utf-8")
     first, *lines = refuse_lines(tmp_path)
-    assert f"{tmp_path / 'labels.csv'} seems to say the labels of its images in one of the columns breed" in first
+    assert f"{tmp_path / 'labels.csv'} seems to say the labels of its images in the column breed" in first
     subprocess.run([sys.executable, "-c", "\n".join(line.strip() for line in lines)], check=True)
     source = read(tmp_path)
     assert (source.classes, source.class_ids.tolist()) == (["a", "b"], [0, 1, 0, 1])
@@ -542,7 +542,7 @@ def test_of_a_long_table_the_first_rows_are_read_alone(tmp_path: Path) -> None:
     first, *_ = refuse_lines(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert "seems to say the labels of its images in one of the columns breed" in first
+    assert "seems to say the labels of its images in the column breed" in first
     assert peak < 25_000_000, "30 MB lie there"
 
 

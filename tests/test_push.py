@@ -349,7 +349,7 @@ def test_the_same_images_never_go_out_with_a_second_noise(
     succeed("protect", more, "--out", tmp_path / "wider", "--generator", ready)
     place.run("push", ready, "owner/noise")
     refused = place.run("push", certify(tmp_path / "other"), "owner/noise", code=3).err
-    assert "second noise: row 0 is out with other noise as row 0 of data/train" in refused
+    assert "second noise: row 0 is published with other noise as row 0 of data/train" in refused
     wider = certify(tmp_path / "wider")
     same = set(staged(ready)) <= set(staged(wider))
     place.run("push", wider, "owner/noise", code=0 if same else 3)

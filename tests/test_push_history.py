@@ -426,8 +426,8 @@ def another(tmp_path_factory: pytest.TempPathFactory, photographs: Path, recipe:
 
 def test_a_second_noise_on_the_same_images(hub: LoopbackHub, worker: PushWorker, repo: Repo, another: Path) -> None:
     said = refuse(hub, worker, another, repo)
-    assert f"row 0 is out with other noise as row 0 of {DATA} at {repo.head.id[:12]}, at most " in said
-    assert "row 4 is out with other noise as row 4" in said
+    assert f"row 0 is published with other noise as row 0 of {DATA} at {repo.head.id[:12]}, at most " in said
+    assert "row 4 is published with other noise as row 4" in said
     assert "(and 3 more)" in said or "and 3 more" in said
     assert "two versions of an image average the noise away" in said
     assert f"Publish these images as they are there, or leave them out; to publish this version, {DELETE}" in said
@@ -466,7 +466,7 @@ def test_images_that_are_out_clean(
     repo = publish(hub, earlier)
     succeed("protect", tmp_path / "test", "--out", tmp_path / "run", "--recipe", recipe)
     said = refuse(hub, worker, tmp_path / "run", repo)
-    assert "row 3 is out clean as row 3 of clean/test-00000-of-00001.parquet" in said
+    assert "row 3 is published clean as row 3 of clean/test-00000-of-00001.parquet" in said
 
 
 def test_images_that_were_released_unprotected(

@@ -161,7 +161,7 @@ def test_what_is_left_out_by_reason(told: Told) -> None:
     for document in (told.plan_json, told.summary_json):
         assert document["source"]["left_out"] == LEFT_OUT
         assert document["skipped"] == 5
-    assert contents(told.card)["Not released"] == "6 images of the source held back, 5 files left out"
+    assert contents(told.card)["Not released"] == "6 images of the source held back, 5 files skipped with --skip-bad"
     assert contents(told.card)["Why not"] == write(LEFT_OUT)
     assert "33 to release, 33 of them protected; 3 reserved, 5 skipped" in told.plan
 
@@ -179,7 +179,7 @@ def test_the_plan_tells_its_owner_more_of_what_is_left_out(told: Told) -> None:
 
 
 def test_images_whose_decoding_was_a_choice(told: Told) -> None:
-    words = ", ".join(f"{count} {what}" for what, count in CHOICES.items())
+    words = "; ".join(f"{what} ({count})" for what, count in CHOICES.items())
     assert f"\nDecoded: {words}\n" in told.plan
     assert f"\nDecoded: {words}.\n" in told.summary
     for document in (told.plan_json, told.summary_json):

@@ -82,7 +82,7 @@ def _check(
 
 
 def _note(hub: Hub, run: RunFolder, release: Path, facts: Facts) -> None:
-    """Keep in `private/` what is about to go out: where a push breaks off, some of it may be out."""
+    """Keep in `private/` what is about to be published: where a push breaks off, some of it may be published."""
     keep_images(run, release, facts)
     keep_receipt(run, {"repo": hub.repo_id, "url": hub.url, "digest": facts.digest, "commit": None})
 

@@ -203,7 +203,7 @@ def write_left_out(counts: Mapping[LeftOut, int]) -> str:
 
 def write_choices(counts: Mapping[DecodingChoice, int]) -> str:
     """Of how many images the decoding was a choice, by what was one."""
-    return ", ".join(f"{count} {what}" for what, count in counts.items()) or "no image by a choice"
+    return "; ".join(f"{what} ({count})" for what, count in counts.items()) or "no image by a choice"
 
 
 def name_first(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Whether images that go out without noise show what other rows protect."""
+"""Whether images that are published without noise show what other rows protect."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

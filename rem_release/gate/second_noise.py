@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 def check_second_noise(
     hub: Hub, published: Published, release: Path, facts: Facts, folder: Path, progress: Progress
 ) -> Check:
-    """Whether an image of the release is out already in another form: with other noise, or clean.
+    """Whether an image of the release is published already in another form: with other noise, or clean.
 
     An image that is out counts if it is not in the release pixel by pixel and lies, on the working grid, within both
     budgets of a released one. Images that were cropped or turned in between are not seen.
@@ -90,7 +90,7 @@ class _Search:
         found = find_near(Grids(theirs.pixels, np.array(rows), side), self._grids, levels, first_only=True)
         how = "with other noise" if file.levels else "clean"
         return [
-            f"row {near.other} is out {how} as row {near.one} of {file.name} at {file.commit[:12]}, at most "
+            f"row {near.other} is published {how} as row {near.one} of {file.name} at {file.commit[:12]}, at most "
             f"{near.distance} levels away"
             for near in found
         ]

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _LIU_2024 = """\
 @inproceedings{liu2024stable,
-  title = {Stable Unlearnable Example: Enhancing the Robustness of Unlearnable Examples via Stable Error-Minimizing
-  Noise}, author = {Liu, Yixin and Xu, Kaidi and Chen, Xun and Sun, Lichao},
+  title = {Stable Unlearnable Example: Enhancing the Robustness of Unlearnable Examples via Stable Error-Minimizing Noise},
+  author = {Liu, Yixin and Xu, Kaidi and Chen, Xun and Sun, Lichao},
   booktitle = {AAAI Conference on Artificial Intelligence},
   year = {2024}
-}"""
+}"""  # noqa: E501
 
 _LIMITS = """\
 These are **other people's published figures for CIFAR-10, not measurements of this dataset**: test accuracy in

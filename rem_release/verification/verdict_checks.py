@@ -162,9 +162,8 @@ def _find_unlearnt(audit: Certificate) -> str | None:
 def _is_newer(maker: str) -> bool:
     """Whether a version says that it is newer than this one, which may know other sentences and recipes.
 
-    Earlier ones that wrote certificates of this format wrote the same, but see `_is_old_spelling`; threats that they
-    Two sentences are exceptions, see `_SAID_BEFORE`.
-    had not say so: `ThreatPart.since`.
+    Earlier ones that wrote certificates of this format wrote the same, but for the sentences in `_SAID_BEFORE` and what
+    `_is_old_spelling` accepts. Threats that they had not are passed over: `ThreatPart.since`.
     """
     try:
         return Version(maker) > Version(rem_release.__version__)

@@ -47,7 +47,7 @@ def choose_holdout(
         target: what is audited.
         holdout: a source of clean images; its split `test` if it has one, else `train`.
         run: where a reserve may lie; None without a run.
-        share: part of each class that is held out if it comes to that, above 0 and below 1; at least one image, and
+        share: fraction of each class that is held out if it comes to that, above 0 and below 1; at least one image, and
             at least one is left to train on. Equal images stay together.
         overlap: what to do with images that overlap.
         seed: of the draw of those held out.

@@ -63,7 +63,7 @@ _FAULTS: dict[str, Fault] = {
     "a volume": _STACK,
     "grey in": _STACK,
     "the first of a stack": _STACK,
-    "text and no": _NO_IMAGE,
+    "text, not": _NO_IMAGE,
     "a web page": _NO_IMAGE,
     "a film": _NO_IMAGE,
     "an archive": _NO_IMAGE,
@@ -193,7 +193,10 @@ def _load(data: bytes, choices: list[DecodingChoice]) -> tuple[Image.Image | np.
         kind = name_kind(data) or ("truncated or damaged (AVIF)" if data[4:10] == b"ftypav" else None)
         raise BadImage(kind or f"not an image in {_FORMAT_WORDS}, or cut off at its start") from None
     except Exception as error:
-        raise BadImage(name_kind(data) or f"truncated or damaged ({_first_line(error)})") from None
+        reason = f"truncated or damaged ({_first_line(error)})"
+        if data.startswith(_TIFF) and "unknown pixel mode" in str(error):
+            reason = "a TIFF with a page of a kind that is not read, as a camera's raw file has: save its image as PNG"
+        raise BadImage(name_kind(data) or reason) from None
     if image.width == 0 or image.height == 0:
         raise BadImage("has no pixels")
     if image.format in ("PNG", "BMP") and _lacks_colours(image):
@@ -358,7 +361,7 @@ def _reduce_integers(
     values: np.ndarray, transparent: object, choices: list[DecodingChoice]
 ) -> tuple[Image.Image, np.ndarray | None]:
     if values.min() < 0 or values.max() > 65535:
-        raise BadImage("32-bit values outside 0 to 65535")
+        raise BadImage("whole numbers outside 0 to 65535: save it with 8 or 16 bits")
     choices.append("numbers of more than 8 bits brought to 8")
     alpha = np.where(values == transparent, 0, 255).astype(np.uint8) if isinstance(transparent, int) else None
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8)), alpha

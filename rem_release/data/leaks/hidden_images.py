@@ -12,7 +12,7 @@ import datasets
 
 from rem_release.data.leaks.file_signatures import IMAGE, find_deflated, find_file
 from rem_release.data.leaks.text_codes import (
-    LEAST,
+    MIN_LETTERS,
     begins_base85,
     decode_all,
     decode_letters,
@@ -57,12 +57,12 @@ def find_image(value: Any) -> str | None:
         value: text, a number, or lists and groups of them. Text that is JSON is looked into, and text that is nothing
             but numbers counts as a list of them.
     """
-    if isinstance(value, str) and len(value) < LEAST:
+    if isinstance(value, str) and len(value) < MIN_LETTERS:
         return None
     if isinstance(value, (list, dict, str)):
         if count_numbers(value) > MAX_NUMBERS:
             return f"more than {MAX_NUMBERS} numbers"
-        found = (find_in_text(text) for text in _texts(value) if len(text) >= LEAST)
+        found = (find_in_text(text) for text in _texts(value) if len(text) >= MIN_LETTERS)
         return next(filter(None, found), None) or _find_in_numbers(value)
     return None
 
@@ -107,7 +107,7 @@ def _find_inside(data: bytes, depth: int) -> str | None:
 def _find_in_numbers(value: Any) -> str | None:
     """A file whose bytes are written as whole numbers, of one, two, four or eight bytes each."""
     numbers = [int(leaf) for leaf in _numbers(value)]
-    if len(numbers) * 8 < LEAST:
+    if len(numbers) * 8 < MIN_LETTERS:
         return None
     lowest, highest = min(numbers), max(numbers)
     width = (

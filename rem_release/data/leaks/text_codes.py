@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 
-LEAST = 40
+MIN_LETTERS = 40
 """characters; a shorter text holds no image"""
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _HEX = b"0123456789abcdefABCDEF"
@@ -16,7 +16,7 @@ _NOT_URLSAFE = bytes(set(_NOT_BASE64) - set(b"-_"))
 _URLSAFE = bytes.maketrans(b"-_", b"+/")
 _NOT_HEX = bytes(set(range(256)) - set(_HEX))
 _HEX_PREFIX = re.compile(r"0x|\\u00|U\+00", re.IGNORECASE)
-_RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{LEAST},}}")
+_RUN = re.compile(rf"[A-Za-z0-9+/_-]{{{MIN_LETTERS},}}")
 _LETTERS_AND_SIX_DIGITS = re.compile(r"(?<![A-Za-z2-7])[A-Za-z2-7]{64,}")
 _BASE32 = re.compile(r"[A-Z2-7]{64,}|[a-z2-7]{64,}")
 _BITS = re.compile(r"[01]{256,}")
@@ -60,7 +60,7 @@ def decode_all(text: str) -> Iterator[bytes]:
     if b"-" in plain or b"_" in plain:
         yield from _decode_base64(plain.translate(_URLSAFE, _NOT_URLSAFE))
     digits = _HEX_PREFIX.sub("", text).encode("ascii", "ignore").translate(None, _NOT_HEX)
-    if len(digits) >= LEAST:
+    if len(digits) >= MIN_LETTERS:
         for start in (0, 1):
             yield binascii.unhexlify(digits[start : start + (len(digits) - start) // 2 * 2])
     squeezed = "".join(text.split())
@@ -108,7 +108,7 @@ def unfold(value: object) -> object:
 
 def _decode_base64(digits: bytes) -> Iterator[bytes]:
     """From each of the first four digits on, so that the bytes come out whatever stood before them."""
-    if len(digits) >= LEAST:
+    if len(digits) >= MIN_LETTERS:
         for start in range(4):
             yield binascii.a2b_base64(digits[start : start + (len(digits) - start) // 4 * 4])
 

@@ -115,9 +115,12 @@ def _find_table(root: Path, images: list[str]) -> tuple[str, list[str]] | None:
         label, ask = "table['LABEL']", ", with the column of the labels in place of LABEL"
     named, kept = f"table[{match.column!r}] + {suffix!r}", "[['file_name', 'label']]"
     read = f"{str(path)!r}, sep=None, engine='python', dtype=str, keep_default_na=False, skipinitialspace=True"
+    where = (
+        f"one of the columns {', '.join(match.others)}" if len(match.others) > 1 else f"the column {match.others[0]}"
+    )
     return (
-        f"{root} has no class folders, and {path} seems to say the labels of its images in one of the columns "
-        f"{', '.join(match.others)}. Write the metadata file that is read here with these lines of Python{ask}:",
+        f"{root} has no class folders, and {path} seems to say the labels of its images in {where}. Write the "
+        f"metadata file that is read here with these lines of Python{ask}:",
         [
             f"import pandas; table = pandas.read_csv({read})",
             f"table.assign(file_name={named}, label={label}){kept}.to_csv({str(root / 'metadata.csv')!r}, index=False)",

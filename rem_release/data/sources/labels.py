@@ -121,6 +121,11 @@ def read_image_column(dataset: datasets.Dataset, options: SourceOptions) -> data
             )
         raise InputError(name_columns(dataset, options, column, "--image-column"))
     if not is_image(dataset.features[column]):
+        if text := _first_text(dataset, column):
+            raise InputError(
+                f"column {column!r} of {options.source} holds text such as {text!r:.120} and no images: put the bytes "
+                "of the images into it, or call it file_name and the table metadata.parquet, beside the images"
+            )
         raise InputError(f"column {column!r} of {options.source} does not hold images; choose one with --image-column")
     try:
         return dataset.cast_column(column, datasets.Image(decode=False))
@@ -273,6 +278,13 @@ def describe_feature(feature: Any) -> str:
     if isinstance(feature, (datasets.List, datasets.LargeList)):
         return f"lists of {describe_feature(feature.feature)}"
     return "nested values" if isinstance(feature, dict) else type(feature).__name__
+
+
+def _first_text(dataset: datasets.Dataset, column: str) -> str | None:
+    feature = dataset.features[column]
+    if not isinstance(feature, datasets.Value) or feature.dtype not in ("string", "large_string", "string_view"):
+        return None
+    return next((text for text in dataset[column][:100] if text), None)
 
 
 def is_image(feature: Any) -> bool:
