@@ -278,7 +278,7 @@ def test_grey_integers_of_32_bits(order: str) -> None:
     values = RNG.integers(0, 65536, (6, 8)).astype(np.uint32)
     expected = np.repeat(((values + 128) // 257)[..., None], 3, axis=2)
     np.testing.assert_array_equal(decode(write_numbers(values, order, photometric="minisblack")), expected)
-    assert reason(write_numbers(values * 2**10, order)) == "32-bit values outside 0 to 65535"
+    assert reason(write_numbers(values * 2**10, order)) == "whole numbers outside 0 to 65535: save it with 8 or 16 bits"
 
 
 def test_signed_bytes_are_refused() -> None:

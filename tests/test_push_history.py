@@ -475,7 +475,7 @@ def test_images_that_were_released_unprotected(
     options = ("--fraction", "0.5", "--release-unprotected")
     succeed("protect", photographs, "--out", tmp_path / "half", "--recipe", recipe, *options)
     repo = publish(hub, tmp_path / "half")
-    assert "second noise: row 0 is out" in refuse(hub, worker, another, repo)
+    assert "second noise: row 0 is published" in refuse(hub, worker, another, repo)
 
 
 def test_what_stands_in_the_repository_of_somebody_else(hub: LoopbackHub, worker: PushWorker, ready: Path) -> None:
