@@ -107,7 +107,7 @@ def test_a_second_noise_in_another_repository_is_refused(
     )
     assert "Publish the same bytes again, or first delete that repository there and then its entry in" in refused
     assert str(ready / "private/push.json") in refused
-    assert "second noise: row 0 is out" in place.push(ready, "owner/first", code=3).err
+    assert "second noise: row 0 is published" in place.push(ready, "owner/first", code=3).err
     (ready / "private/push.json").write_text('{"pushes": []}')
     assert gate_says(place, ready, "owner/second", "earlier pushes")[0] is True
 
