@@ -255,7 +255,7 @@ def test_a_hub_id_that_cannot_be_reached(tmp_path: Path, recipe: Path, process_e
     out, err = process.communicate()
     assert process.returncode == 2, err
     assert out == ""
-    assert "error: nobody/nothing cannot be read" in err.splitlines()[-1]
+    assert "error: there is no such folder here, and on the Hub nobody/nothing cannot be read" in err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
 
 

@@ -152,7 +152,9 @@ def test_a_hub_dataset_that_cannot_be_reached_is_one_line(tmp_path: Path) -> Non
     offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}  # read when `datasets` is imported
     command = [sys.executable, "-c", OPEN_A_HUB_DATASET]
     done = subprocess.run(command, env=offline, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("nobody-has-this/not-a-set cannot be read:")
+    assert done.stdout.startswith(
+        "there is no such folder here, and on the Hub nobody-has-this/not-a-set cannot be read:"
+    )
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
 

@@ -57,7 +57,7 @@ def open_hub(options: SourceOptions) -> Rows:
     Raises:
         InputError: it does not exist, cannot be reached, or cannot be read.
     """
-    with explaining(f"there is no folder {options.source} here, and the dataset of the Hub of that name"):
+    with explaining(f"there is no such folder here, and on the Hub {options.source}"):
         loaded = datasets.load_dataset(options.source)
     require_split(loaded, options.source, options)
     return Rows(
