@@ -30,10 +30,10 @@ _COMPANIONS = {
     *("segmentations", "groundtruth", "gt", "depth", "captions", "trimap", "trimaps", "segmim", "saliency", "thumbs"),
     *("thumbnails", "overlays", "heatmaps"),
 }
-_LOOSE = {"photo", "photos", "picture", "pictures", "jpg", "jpeg", "png"}
-"""of which a name alone may be that of a class: photographs beside paintings"""
 _EITHER = {"tr", "ts", "va", "left", "right", "bit", "fine", "coarse", "class", "object", "raw", "sets", "set", "all"}
 """words in the names of folders that hold images, of those that hold their companions, and of either"""
+_LOOSE = {"photo", "photos", "picture", "pictures", "jpg", "jpeg", "png"}
+"""of which a name alone may be that of a class: photographs beside paintings"""
 _COMPANIONS_OF_FILES = _COMPANIONS | {
     *("seg", "anno", "annot", "lbl", "bbox", "overlay", "heatmap", "masked", "maskcrop", "depthcrop", "depthmap"),
     *("parts", "roi", "contour", "contours", "masque", "thumb", "thumbnail"),

@@ -17,8 +17,6 @@ from rem_release.errors import InputError
 
 _PIECES = {"fold", "folds", "part", "parts", "batch", "shard", "chunk", "split", "subset", "section"}
 """words in the names of folders that hold pieces of one set: `fold_0`, `batch1`, `images_part_2`"""
-
-
 _GATHERED = {"image", "images", "img", "imgs", "photo", "photos", "data", "dataset", "datasets", "set", "sets"}
 """words in the names of folders that hold classes: `colon_image_sets`"""
 
@@ -155,7 +153,7 @@ def _find_piece(folders: list[str]) -> str | None:
 
 def _list_inner(path: Path) -> list[str]:
     """The folders in a folder; where it holds only one that is called `images` or the like, those in there."""
-    names = [entry.name for entry in list_folder(path) if entry.is_dir()]
+    names = _list_folders(path)
     return _list_inner(path / names[0]) if len(names) == 1 and name_kind(names[0]) == "images" else names
 
 
