@@ -14,7 +14,7 @@ from rem_release.errors import InputError
 from rem_release.methods import METHODS, Noise, Setting
 from rem_release.methods.fields import Data, GeneratorSettings, strict
 from rem_release.recipe_files import dotted_keys, hash_document, is_audit_recipe, read_document, validate
-from rem_release.training.precision import Precision
+from rem_release.training.precision import Execution, Precision
 
 
 @dataclass(frozen=True, kw_only=True, config=strict)
@@ -27,6 +27,8 @@ class Recipe:
     """Of methods that train a source model."""
     precision: Precision = "auto"
     """Of the networks' numbers."""
+    execution: Execution = "auto"
+    """How source models are computed while noise is optimised."""
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain values, radii written as `8/255`."""
@@ -38,7 +40,7 @@ class Recipe:
 
     def set_for(self, classes: int, seed: int) -> Setting:
         """What its method is built for."""
-        return Setting(self.data, self.generator, self.precision, classes, seed)
+        return Setting(self.data, self.generator, self.precision, self.execution, classes, seed)
 
     def check(self) -> None:
         """Refuse settings that contradict each other.
@@ -58,7 +60,7 @@ def list_keys(method: str) -> list[str]:
     """Every dotted key of a recipe of that method."""
     noise = METHODS.get(method, METHODS["rem"])
     sections = [("data", Data), ("noise", noise), ("generator", GeneratorSettings)]
-    return [key for name, section in sections for key in dotted_keys(section, f"{name}.")] + ["precision"]
+    return [key for name, section in sections for key in dotted_keys(section, f"{name}.")] + ["precision", "execution"]
 
 
 def load_recipe(name: str) -> Recipe:

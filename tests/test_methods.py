@@ -9,12 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rem_release.core.draws import Draws
-from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
+from rem_release.core.frozen import fold
+from rem_release.core.solver import NoiseSettings, adversarial_images, min_max_noise
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.working_set import WorkingSet
 from rem_release.methods import METHODS, min_max_maker
@@ -95,6 +97,7 @@ def test_training_a_generator_is_sgd_on_the_solvers_loss(method):
     recipe, image_set = recipe_of(method), images_of_own_sizes()
     generator = build(recipe)
     model = copy.deepcopy(generator.model)
+    assert fold(model, torch.float32)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     for step, rate in enumerate((0.1, 0.1, 0.05)):
         optimizer.param_groups[0]["lr"] = rate
@@ -102,7 +105,7 @@ def test_training_a_generator_is_sgd_on_the_solvers_loss(method):
         images, labels = image_set.images[chosen].float() / 255, image_set.labels[chosen]
         draws, route = Draws(SEED, image_set.keys[chosen], step), image_set.route.of(chosen)
         model.train()
-        loss = generator_loss(model, model, images, labels, SETTINGS[method], draws, route)
+        loss = F.cross_entropy(model(adversarial_images(model, images, labels, SETTINGS[method], draws, route)), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -204,20 +207,20 @@ def test_a_rehearsal_has_the_memory_of_a_training_and_changes_no_weights(method,
         recipe = replace(recipe, noise=METHODS["em"].adopt(recipe.noise))
     maker, optimizers, begun = build(recipe), [], []
     weights = [parameter.detach().clone() for parameter in maker.model.parameters()]
-    sgd, loss = torch.optim.SGD, min_max_maker.generator_loss
+    sgd, attack = torch.optim.SGD, min_max_maker.adversarial_images
 
     def note_optimizer(*given, **settings):
         optimizers.append(sgd(*given, **settings))
         return optimizers[-1]
 
-    def note_step(model, wrapped, images, labels, noise, *rest):
+    def note_step(model, images, labels, noise, *rest):
         gradients = sum(parameter.grad is not None for parameter in model.parameters())
         momentum = sum(state["momentum_buffer"] is not None for state in optimizers[0].state.values())
         begun.append((gradients, momentum, len(images), noise.K_u, noise.J))
-        return loss(model, wrapped, images, labels, noise, *rest)
+        return attack(model, images, labels, noise, *rest)
 
     monkeypatch.setattr(torch.optim, "SGD", note_optimizer)
-    monkeypatch.setattr(min_max_maker, "generator_loss", note_step)
+    monkeypatch.setattr(min_max_maker, "adversarial_images", note_step)
     maker.rehearse(images_of_own_sizes())
     count, J = len(weights), maker.noise.J
     assert begun == [(0, 0, 4, 1, J), (count, count, 4, 1, J)]

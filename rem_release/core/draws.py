@@ -15,7 +15,8 @@ from torch import Tensor
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 _FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
 _SECOND = 0x94D049BB133111EB - (1 << 64)
-_FINAL_PASS = -1
+FINAL_PASS = -1
+"""the step of the pass that makes the noise that ships"""
 _MIN_OWN = 1 << 56
 
 
@@ -74,17 +75,17 @@ class Draws:
     Attributes:
         seed: seed of the run.
         ids: int64 [N], one id an image; the same image has the same id.
-        step: training step, from 0; `final` makes those of the last pass over the images.
+        step: training step, from 0, as a number or int64 []; `final` makes those of the last pass over the images.
     """
 
     seed: int
     ids: Tensor
-    step: int
+    step: int | Tensor
 
     @classmethod
     def final(cls, seed: int, ids: Tensor) -> "Draws":
         """Draws of the pass that makes the noise that ships."""
-        return cls(seed, ids, _FINAL_PASS)
+        return cls(seed, ids, FINAL_PASS)
 
     def keys(self, purpose: int, k: int = 0, samples: int = 1) -> Tensor:
         """One key for each of `samples` draws (j) of each image: int64 [samples · N], draw-major.

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rem_release.core.draws import Draws, Purpose
+from rem_release.core.frozen import frozen
 from rem_release.core.levels import add_quantised, round_to_levels
 from rem_release.core.norms import project
-from rem_release.core.pgd import frozen_in_eval_mode, input_gradient, pgd
+from rem_release.core.pgd import input_gradient, pgd
 from rem_release.core.resampling import DRAW, Resampling, resample
 
 
@@ -60,51 +60,54 @@ def min_max_noise(
         draws: the random numbers of this batch.
         route: the way of the noise to the images' own sizes and back; None where they have the working size.
     """
-    shape, resolution = tuple(images.shape[1:]), images.shape[-1]
-    delta_u = project(draws.within(noise.rho_u, shape, Purpose.NOISE_START), images, noise.rho_u)
-    labels_J = labels.repeat(noise.J)
-    with frozen_in_eval_mode(model):
-        for k in range(noise.K_u):
-            t = DRAW[noise.transform](draws.keys(Purpose.TRANSFORM, k, noise.J), resolution)
-            delta_u.requires_grad_()
-            seen = images + resample(delta_u, route)
-            transformed = resample(seen.repeat(noise.J, 1, 1, 1), t)
-            start = draws.within(noise.rho_a, shape, Purpose.ADVERSARY_START, k, noise.J) if noise.rho_a else None
-            delta_a = _adversary(model, transformed, labels_J, noise, start, noise.inner)
-            g_k = input_gradient(model, transformed + delta_a, labels_J, delta_u)
-            delta_u = project(delta_u.detach() - noise.alpha_u * g_k.sign(), images, noise.rho_u)
-    return round_to_levels(delta_u)
+    with frozen(model) as network:
+        return _minimise(network, images, labels, noise, draws, route)
 
 
-def generator_loss(
+def adversarial_images(
     model: nn.Module,
-    wrapped_model: nn.Module,
     images: Tensor,
     labels: Tensor,
     noise: NoiseSettings,
     draws: Draws,
     route: Resampling | None = None,
 ) -> Tensor:
-    """The loss that one step of Algorithm 1 descends on (lines 8 to 19): the source model learns quantised noise.
-
-    Only the last line touches the wrapped (distributed) model.
-    """
-    delta_u = min_max_noise(model, images, labels, noise, draws, route)
-    protected = add_quantised(images, delta_u, route)
-    t = DRAW[noise.transform](draws.keys(Purpose.OUTER_TRANSFORM), images.shape[-1])
-    transformed = resample(protected, t)
-    with frozen_in_eval_mode(model):
+    """t(x + δ_u) + δ_a, what the source model learns from in one step (Algorithm 1, lines 8 to 18): float32
+    [N, 3, R, R]. The noise is quantised before it is seen."""
+    with frozen(model) as network:
+        delta_u = _minimise(network, images, labels, noise, draws, route)
+        protected = add_quantised(images, delta_u, route)
+        t = DRAW[noise.transform](draws.keys(Purpose.OUTER_TRANSFORM), images.shape[-1])
+        transformed = resample(protected, t)
         shape = tuple(images.shape[1:])
         start = draws.within(noise.rho_a, shape, Purpose.OUTER_ADVERSARY_START) if noise.rho_a else None
-        delta_a = _adversary(model, transformed, labels, noise, start, "pgd")
-    return F.cross_entropy(wrapped_model(transformed + delta_a), labels)
+        return transformed + _adversary(network, transformed, labels, noise, start, "pgd")
+
+
+def _minimise(
+    network: nn.Module, images: Tensor, labels: Tensor, noise: NoiseSettings, draws: Draws, route: Resampling | None
+) -> Tensor:
+    """See `min_max_noise`; the network is frozen."""
+    shape, resolution = tuple(images.shape[1:]), images.shape[-1]
+    delta_u = project(draws.within(noise.rho_u, shape, Purpose.NOISE_START), images, noise.rho_u)
+    labels_J = labels.repeat(noise.J)
+    for k in range(noise.K_u):
+        t = DRAW[noise.transform](draws.keys(Purpose.TRANSFORM, k, noise.J), resolution)
+        delta_u.requires_grad_()
+        seen = images + resample(delta_u, route)
+        transformed = resample(seen.repeat(noise.J, 1, 1, 1), t)
+        start = draws.within(noise.rho_a, shape, Purpose.ADVERSARY_START, k, noise.J) if noise.rho_a else None
+        delta_a = _adversary(network, transformed, labels_J, noise, start, noise.inner)
+        g_k = input_gradient(network, transformed + delta_a, labels_J, delta_u)
+        delta_u = project(delta_u.detach() - noise.alpha_u * g_k.sign(), images, noise.rho_u)
+    return round_to_levels(delta_u)
 
 
 def _adversary(
-    model: nn.Module, images: Tensor, labels: Tensor, noise: NoiseSettings, start: Tensor | None, how: str
+    network: nn.Module, images: Tensor, labels: Tensor, noise: NoiseSettings, start: Tensor | None, how: str
 ) -> Tensor:
     """δ_a around t(x + δ_u) (lines 12 and 18); no start means ρ_a = 0."""
     if start is None:
         return torch.zeros_like(images, requires_grad=False)
     steps = noise.K_a if how == "pgd" else 0
-    return pgd(model, images, labels, noise.rho_a, noise.alpha_a, steps, start)
+    return pgd(network, images, labels, noise.rho_a, noise.alpha_a, steps, start)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from rem_release.methods.maker import Maker
-    from rem_release.training.precision import Precision
+    from rem_release.training.precision import Execution, Precision
 
 _NO_EOT = {"transform": "none", "samples": 1}
 
@@ -58,6 +58,7 @@ class Setting:
     data: Data
     generator: GeneratorSettings | None
     precision: "Precision"
+    execution: "Execution"
     classes: int
     seed: int
 

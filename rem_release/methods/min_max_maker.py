@@ -1,16 +1,20 @@
 """Noise by the min-min-max solver: a source model trained by Algorithm 1, and the noise that minimises its loss."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from rem_release.core.draws import Draws, Purpose
-from rem_release.core.pgd import frozen_in_eval_mode, pgd
-from rem_release.core.resampling import DRAW, resample
-from rem_release.core.solver import NoiseSettings, generator_loss, min_max_noise
+from rem_release.core.captured import Captured
+from rem_release.core.draws import FINAL_PASS, Draws, Purpose
+from rem_release.core.frozen import frozen
+from rem_release.core.pgd import pgd
+from rem_release.core.resampling import DRAW, Resampling, resample
+from rem_release.core.solver import NoiseSettings, adversarial_images, min_max_noise
 from rem_release.methods.fields import GeneratorSettings
 from rem_release.methods.maker import Batch, ImageSet, OpenStage, own_order
 from rem_release.methods.method import Setting
@@ -48,7 +52,10 @@ class MinMaxMaker:
             decay=training.decay,
         )
         model = build_model(training.model, setting.classes, setting.data.resolution, setting.seed)
-        self.model = prepare_model(model, accelerator.device, setting.precision)
+        self.model = prepare_model(model, accelerator.device, setting.precision, setting.execution)
+        self._capture = partial(Captured, records=setting.execution != "eager")
+        self._final_noise = self._capture(self._solve)
+        self._one_gradient = self._capture(self._step_once)
 
     def order(self, image_set: ImageSet) -> Tensor:
         """As they stand."""
@@ -61,14 +68,27 @@ class MinMaxMaker:
             train(self.accelerator, self.model, self.schedule, len(image_set), self.seed, loss_of, checkpoint, progress)
 
     def _loss_on(self, image_set: ImageSet, noise: NoiseSettings) -> LossOf:
-        """The step that the training loop is handed."""
+        """The step that the training loop is handed: the source model learns quantised noise (Algorithm 1)."""
+        lines_8_to_18 = self._capture(partial(self._attack, noise))
 
         def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int) -> Tensor:
             batch = image_set.batch(indices)
-            draws = Draws(self.seed, batch.keys, step)
-            return generator_loss(model, wrapped, batch.images, batch.labels, noise, draws, batch.route)
+            adversarial = lines_8_to_18(*_inputs(batch, step))
+            return F.cross_entropy(wrapped(adversarial), batch.labels)  # line 19
 
         return loss_of
+
+    def _attack(self, noise: NoiseSettings, images: Tensor, labels: Tensor, keys: Tensor, *others: Tensor) -> Tensor:
+        step, route = _step_and_route(others)
+        return adversarial_images(self.model, images, labels, noise, Draws(self.seed, keys, step), route)
+
+    def _solve(self, images: Tensor, labels: Tensor, keys: Tensor, *others: Tensor) -> Tensor:
+        step, route = _step_and_route(others)
+        return min_max_noise(self.model, images, labels, self.noise, Draws(self.seed, keys, step), route)
+
+    def _step_once(self, images: Tensor, labels: Tensor) -> Tensor:
+        with frozen(self.model) as network:
+            return pgd(network, images, labels, 0.01, 0.01, 1, torch.zeros_like(images))
 
     def make_noise(self, image_set: ImageSet, indices: Tensor) -> Tensor:
         """δ_u of Eq. 5 under the trained generator: int8 [N, 3, R, R]."""
@@ -76,8 +96,7 @@ class MinMaxMaker:
 
     def make_unseen(self, batch: Batch) -> Tensor:
         """The same for any images."""
-        draws = Draws.final(self.seed, batch.keys)
-        return min_max_noise(self.model, batch.images, batch.labels, self.noise, draws, batch.route)
+        return self._final_noise(*_inputs(batch, FINAL_PASS))
 
     def spend(self, image_set: ImageSet) -> int:
         """One gradient for each of the J draws of the images of a batch, as each step of the noise takes."""
@@ -85,10 +104,8 @@ class MinMaxMaker:
         batch = image_set.batch(torch.arange(count, device=image_set.labels.device))
         draws = Draws.final(self.seed, batch.keys)
         t = DRAW[self.noise.transform](draws.keys(Purpose.TRANSFORM, 0, J), batch.images.shape[-1])
-        images, labels = resample(batch.images.repeat(J, 1, 1, 1), t), batch.labels.repeat(J)
-        with frozen_in_eval_mode(self.model):
-            delta = pgd(self.model, images, labels, 0.01, 0.01, 1, torch.zeros_like(images))
-            delta.sum().item()  # waits for the device
+        delta = self._one_gradient(resample(batch.images.repeat(J, 1, 1, 1), t), batch.labels.repeat(J))
+        delta.sum().item()  # waits for the device
         return count * J
 
     def rehearse(self, image_set: ImageSet) -> None:
@@ -109,3 +126,14 @@ class MinMaxMaker:
             InputError: missing, damaged, or of another network.
         """
         load_weights(path, self.model)
+
+
+def _inputs(batch: Batch, step: int) -> tuple[Tensor, ...]:
+    """Of one batch, all that a recorded function reads: the step, too, is a tensor there, filled on the device."""
+    number = torch.full((), step, dtype=torch.int64, device=batch.images.device)
+    return batch.images, batch.labels, batch.keys, number, *(batch.route or ())
+
+
+def _step_and_route(others: tuple[Tensor, ...]) -> tuple[Tensor, Resampling | None]:
+    step, *route = others
+    return step, Resampling(*route) if route else None

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Precision = Literal["auto", "fp32", "tf32", "bf16"]
-"""auto: what the launcher says, else tf32 on a GPU and fp32 on a CPU. It is resolved before the first step."""
+"""auto: what the launcher says, else tf32 on a GPU and fp32 on a CPU; `training.probe` may find bf16 better. It is
+resolved before the first step."""
+Execution = Literal["auto", "eager", "folded", "compiled"]
+"""How networks are computed while inputs are optimised. eager: layer by layer, as they are trained. folded: BatchNorm
+as part of the convolutions, see `core.frozen`. compiled: that, and fused by torch.compile. auto is resolved, too."""
 _LAUNCHERS = {"no": None, "bf16": "bf16"}
 
 
@@ -62,7 +66,9 @@ def use_precision(precision: Precision) -> None:
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
-def prepare_model(model: "nn.Module", device: "torch.device", precision: Precision) -> "nn.Module":
+def prepare_model(
+    model: "nn.Module", device: "torch.device", precision: Precision, execution: Execution = "folded"
+) -> "nn.Module":
     """Bring a network to the device, as it is trained, differentiated and timed: one way for source models and victims.
 
     Channels stand last in memory. In bf16 it computes under autocast and answers in float32; its weights stay float32.
@@ -71,16 +77,22 @@ def prepare_model(model: "nn.Module", device: "torch.device", precision: Precisi
         model: changed in place.
         device: where to.
         precision: resolved.
+        execution: resolved.
 
     Returns:
         The model.
     """
     import torch
 
+    from rem_release.core.frozen import fold
+
     use_precision(precision)
     model = model.to(memory_format=torch.channels_last).to(device)
     if precision == "bf16":
         model.forward = MethodType(_forward_in_bf16, model)  # a method, so that a copy of the model computes by itself
+    if execution != "eager":
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        fold(model, dtype, compiles=execution == "compiled")
     return model
 
 
