@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rem_release.core.draws import chain
-from rem_release.core.pgd import frozen_in_eval_mode
+from rem_release.core.frozen import frozen
 from rem_release.threats.images import TestImages, as_floats
 
 _PURPOSE = 0x50554531
@@ -47,11 +47,12 @@ def perturbed_accuracies(
     parameters = [parameter.data for _, parameter in model.named_parameters()]
     trained = [parameter.clone() for parameter in parameters]
     accuracies = np.empty(samples)
-    with frozen_in_eval_mode(model), torch.no_grad():
+    with torch.no_grad():
         try:
             for sample in range(samples):
                 _perturb(parameters, trained, sigma, int(chain(torch.tensor(seed), _PURPOSE, sample)))
-                accuracies[sample] = _accuracy(model, images, labels, batch_size)
+                with frozen(model) as network:  # anew, for the weights are other ones
+                    accuracies[sample] = _accuracy(network, images, labels, batch_size)
         finally:
             for parameter, original in zip(parameters, trained, strict=True):
                 parameter.copy_(original)

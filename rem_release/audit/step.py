@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from rem_release.core.draws import Draws, Purpose
-from rem_release.core.pgd import frozen_in_eval_mode
+from rem_release.core.frozen import frozen
 from rem_release.core.resampling import DRAW, resample
 from rem_release.threats.images import Batch, TrainingImages
 from rem_release.threats.threat import Threat
@@ -42,8 +42,8 @@ def make_step(
     def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int) -> Tensor:
         batch = threat.augment(model, draw(indices, step))
         if threat.adversary:
-            with frozen_in_eval_mode(model):
-                batch = replace(batch, noise=threat.perturb(model, batch, recipe.adversary)[1])
+            with frozen(model) as network:
+                batch = replace(batch, noise=threat.perturb(network, batch, recipe.adversary)[1])
         loss, logits = threat.loss(wrapped, batch)
         watch(loss, (logits.argmax(1) == batch.labels).float().mean())
         return loss

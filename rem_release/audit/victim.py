@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rem_release.audit.step import make_step
 from rem_release.core.draws import Draws
-from rem_release.core.pgd import frozen_in_eval_mode
+from rem_release.core.frozen import frozen
 from rem_release.errors import NonFiniteLossError
 from rem_release.models import build_model
 from rem_release.paths import check_path
@@ -162,18 +162,18 @@ def name_classes(model: nn.Module, images: Tensor | TestImages) -> np.ndarray:
         model: on the device of the images.
         images: [T, 3, R, R], uint8 levels or float32.
     """
-    with frozen_in_eval_mode(model), torch.no_grad():
-        named = [model(as_floats(x)).argmax(1) for x in images.split(_TEST_BATCH)]
+    with frozen(model) as network, torch.no_grad():
+        named = [network(as_floats(x)).argmax(1) for x in images.split(_TEST_BATCH)]
     return torch.cat(named).cpu().numpy().astype(np.int32)
 
 
 def _measure_fit(model: nn.Module, images: TrainingImages) -> float:
     """Balanced accuracy on training images as they are, a spread of them where they are many."""
     hits, labels = [], []
-    with frozen_in_eval_mode(model), torch.no_grad():
+    with frozen(model) as network, torch.no_grad():
         for part in _spread(images, _FITTED).split(_TEST_BATCH):
             x, y = images.floats(part)
-            hits.append(model(x).argmax(1) == y)
+            hits.append(network(x).argmax(1) == y)
             labels.append(y)
     return float(balanced_accuracy(torch.cat(hits).cpu().numpy(), torch.cat(labels).cpu().numpy()))
 
@@ -195,15 +195,15 @@ def _measure_attack(
         NonFiniteLossError: the last step left a network whose loss is NaN or infinite, which no step saw.
     """
     chosen, start, end = _spread(images, _ATTACKED), 0.0, 0.0
-    with frozen_in_eval_mode(model):
+    with frozen(model) as network:
         for ids in torch.arange(len(chosen), device=chosen.device).split(batch_size):
             x, y = images.floats(chosen[ids])
-            if not math.isfinite(loss := _mean_loss(model, x, y)):
+            if not math.isfinite(loss := _mean_loss(network, x, y)):
                 raise NonFiniteLossError(f"the loss after the last step is {loss}")
             if task.threat.adversary:
                 draws = Draws(batch_seed(task.seed), ids, steps)
-                found = task.threat.perturb(model, Batch(x, y, y, images.classes, draws), recipe.adversary)
-                before, after = (_mean_loss(model, x + noise, y) for noise in found)
+                found = task.threat.perturb(network, Batch(x, y, y, images.classes, draws), recipe.adversary)
+                before, after = (_mean_loss(network, x + noise, y) for noise in found)
                 start, end = start + before * len(ids) / len(chosen), end + after * len(ids) / len(chosen)
     gain = (end - start) / max(start, _MIN_LOSS)
     if task.threat.adversary is None:
@@ -211,9 +211,9 @@ def _measure_attack(
     return gain if math.isfinite(gain) else 0.0
 
 
-def _mean_loss(model: nn.Module, x: Tensor, y: Tensor) -> float:
+def _mean_loss(network: nn.Module, x: Tensor, y: Tensor) -> float:
     with torch.no_grad():
-        return float(F.cross_entropy(model(x), y))
+        return float(F.cross_entropy(network(x), y))
 
 
 def _derive(what: str, seed: int) -> int:

@@ -136,7 +136,7 @@ def _fold_batchnorm(network: fx.GraphModule) -> dict[str, str]:
 
 
 def _cast_inputs(network: fx.GraphModule, dtype: torch.dtype) -> None:
-    """Convert what was computed from the images alone where it first meets weights."""
+    """Convert what was computed from the images alone where a layer first reads it."""
     graph, plain = network.graph, set[fx.Node]()
     for node in list(graph.nodes):
         if node.op == "placeholder" or (
@@ -146,7 +146,7 @@ def _cast_inputs(network: fx.GraphModule, dtype: torch.dtype) -> None:
         ):
             plain.add(node)
     for node in plain:
-        readers = [reader for reader in node.users if reader not in plain]
+        readers = [reader for reader in node.users if reader.op == "call_module"]
         if readers:
             with graph.inserting_after(node):
                 converted = graph.call_method("to", (node, dtype))

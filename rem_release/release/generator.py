@@ -11,7 +11,7 @@ from rem_release.errors import InputError
 from rem_release.methods.maker import Maker
 from rem_release.recipe import Recipe, parse_recipe
 from rem_release.release.remembered import read_record
-from rem_release.release.run_folder import RUN_FORMAT, RunFolder
+from rem_release.release.run_folder import SECRET_SEEDS, RunFolder
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def load_generator(path: Path) -> Generator:
         raise InputError(f"--generator {path} is not a run folder; give the --out of an earlier protect")
     if not run.generator.is_file() and not run.finished:
         raise InputError(f"--generator {path} has no trained generator; finish that run with --resume first")
-    recipe = parse_recipe(read_record(run.recipe, dict[str, Any]), str(run.recipe))
+    before_folding = {"execution": "eager"}  # which recipes of earlier versions do not say
+    recipe = parse_recipe({**before_folding, **read_record(run.recipe, dict[str, Any])}, str(run.recipe))
     if reason := recipe.noise.refuses_unseen:
         raise InputError(f"--generator {path}: {reason}; protect all images together, in one run")
     if not run.generator.is_file():
@@ -99,5 +100,5 @@ def load_generator(path: Path) -> Generator:
     seed = options.get("seed")
     if not isinstance(seed, int):
         raise InputError(f"--generator {path}: {run.options} names no seed; restore it, or train a new generator")
-    is_old = options.get("format") != RUN_FORMAT
+    is_old = options.get("format") not in SECRET_SEEDS
     return Generator(run.generator, digest, recipe, facts.recipe_name, facts.classes, seed, is_old)

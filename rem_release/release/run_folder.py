@@ -32,8 +32,10 @@ from rem_release.release.deletion import (
 )
 from rem_release.release.run_status import describe_failure, entered
 
-RUN_FORMAT = "rem-release-run/2"
+RUN_FORMAT = "rem-release-run/3"
 """What a run says of itself in `private/options.json`. Runs of version 0.2.0 say nothing there."""
+SECRET_SEEDS = frozenset({"rem-release-run/2", RUN_FORMAT})
+"""formats of runs whose seed is secret unless the owner chose one"""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 _SCRATCH: dict[str, Names] = {

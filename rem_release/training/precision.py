@@ -21,7 +21,21 @@ resolved before the first step."""
 Execution = Literal["auto", "eager", "folded", "compiled"]
 """How networks are computed while inputs are optimised. eager: layer by layer, as they are trained. folded: BatchNorm
 as part of the convolutions, see `core.frozen`. compiled: that, and fused by torch.compile. auto is resolved, too."""
-_LAUNCHERS = {"no": None, "bf16": "bf16"}
+_LAUNCHERS: dict[str, Precision | None] = {"no": None, "bf16": "bf16"}
+
+
+def launched() -> Precision | None:
+    """The precision that the launcher asks for; None where it asks for none.
+
+    Raises:
+        InputError: it asks for one that there is not.
+    """
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    if asked not in _LAUNCHERS:
+        raise InputError(
+            f"the launcher's --mixed_precision {asked}: networks are computed in fp32, tf32 or bf16; choose bf16 or no"
+        )
+    return _LAUNCHERS[asked]
 
 
 def resolve(asked: Precision, device: "torch.device", key: str = "precision") -> Precision:
@@ -35,20 +49,14 @@ def resolve(asked: Precision, device: "torch.device", key: str = "precision") ->
     Raises:
         InputError: the launcher asks for something else, or the device does not have it.
     """
-    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
-    if launched not in _LAUNCHERS:
-        raise InputError(
-            f"the launcher's --mixed_precision {launched}: networks are computed in fp32, tf32 or bf16; "
-            "choose bf16 or no"
-        )
-    wanted = _LAUNCHERS[launched]
+    wanted = launched()
     if wanted and asked not in ("auto", wanted):
         raise InputError(
-            f"the launcher says --mixed_precision {launched}, and the recipe {key} {asked}; "
+            f"the launcher says --mixed_precision {wanted}, and the recipe {key} {asked}; "
             f"leave one of them out, or add --set {key}={wanted}"
         )
     if asked == "auto":
-        return wanted or ("tf32" if device.type == "cuda" else "fp32")  # type: ignore[return-value]
+        return wanted or ("tf32" if device.type == "cuda" else "fp32")
     if asked == "tf32" and device.type != "cuda":
         raise InputError(f"{key} tf32 is of GPUs, and this is {device.type}; add --set {key}=fp32")
     return asked

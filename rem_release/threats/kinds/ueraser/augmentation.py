@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rem_release.core.draws import Draws, Purpose, chain, uniform
-from rem_release.core.pgd import frozen_in_eval_mode
+from rem_release.core.frozen import frozen
 
 _CHANCE = 0.5
 _ROUGHNESS = (0.3, 0.7)
@@ -30,8 +30,8 @@ def draw(images: Tensor, draws: Draws, count: int) -> list[Tensor]:
 
 def choose_worst(model: nn.Module, drawn: list[Tensor], labels: Tensor) -> Tensor:
     """For each image the draw with the largest loss, float [N, 3, R, R]; labels are int64 [N]."""
-    with frozen_in_eval_mode(model), torch.no_grad():
-        losses = torch.stack([F.cross_entropy(model(images), labels, reduction="none") for images in drawn])
+    with frozen(model) as network, torch.no_grad():
+        losses = torch.stack([F.cross_entropy(network(images), labels, reduction="none") for images in drawn])
     return torch.stack(drawn)[losses.argmax(0), torch.arange(len(labels), device=labels.device)]
 
 
