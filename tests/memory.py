@@ -15,10 +15,11 @@ def peak_of(work: Callable[[], T]) -> tuple[T, int]:
     """What it returns, and bytes."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
-    before = _read("VmRSS")
-    return work(), _read("VmHWM") - before
+    before = read_status("VmRSS")
+    return work(), read_status("VmHWM") - before
 
 
-def _read(name: str) -> int:
+def read_status(name: str) -> int:
+    """Of /proc/self/status, in bytes, such as `VmRSS`."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 from tests.command_line import start, write_recipe
 
 SMALL, LARGE = 1000, 4000

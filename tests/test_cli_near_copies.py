@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rem_release.data.images.pixels import encode_png, pixel_hash
+from rem_release.data.images.pixels import pixel_hash
+from rem_release.data.images.png_writing import encode_png
 from rem_release.release.documents import read_facts
 from tests.command_line import draw, draw_classes, pixels_of, released, run, snapshot, succeed
 from tests.pushes import certify, cut_into_shards

@@ -17,7 +17,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import ExifTags, Image, ImageCms
 
 from rem_release.data.images.decoding import MAX_PIXELS, BadImage, decode, decode_noting
-from rem_release.data.images.pixels import encode_png, fit_working_grid, pixel_hash, shrink
+from rem_release.data.images.pixels import fit_working_grid, pixel_hash, shrink
+from rem_release.data.images.png_writing import encode_png
 
 RNG = np.random.default_rng(7)
 COLOURS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rem_release.data.images.decoding import decode
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 from rem_release.data.sources.labels import refuse_unwritable
 from rem_release.data.sources.opening import open_source
 from rem_release.data.sources.parquet_column import ParquetColumn

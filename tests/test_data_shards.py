@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from rem_release.data.images.decoding import decode
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 from rem_release.data.shards import ShardWriter, iterate_rows, released_columns, released_features
 from rem_release.data.sources.opening import open_source
 from rem_release.data.sources.source import Source, SourceOptions

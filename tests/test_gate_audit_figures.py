@@ -9,7 +9,7 @@ import pytest
 
 from rem_release.audit.curves import read_curves, write_curves
 from rem_release.data.images.decoding import decode
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 from rem_release.errors import VerificationError
 from rem_release.gate.audit_figures import check_audit_figures
 from rem_release.release.certificate import CURVES_FIGURE, read_certificate

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 from rem_release.data.leaks.hidden_images import find_image
 from rem_release.data.shards import ShardWriter
 from rem_release.errors import InputError

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rem_release.data.images.decoding import decode
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 from rem_release.gate.figures import check_figures_show
 from rem_release.gate.noise_tiles import NoiseTiles
 from rem_release.release.documents import read_facts

@@ -14,7 +14,8 @@ from skimage import data
 
 from rem_release.data.copies.near_images import Grids, NearPair, find_alike, find_near
 from rem_release.data.images.decoding import BadImage
-from rem_release.data.images.pixels import encode_png, fit_working_grid
+from rem_release.data.images.pixels import fit_working_grid
+from rem_release.data.images.png_writing import encode_png
 from rem_release.data.shards import ShardWriter
 from rem_release.gate.near_duplicates import check_clean_split
 from rem_release.release.documents import describe_files, read_facts

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 from rem_release.data.shards import ShardWriter
 from rem_release.verification import parquet_headers as parquet
 from rem_release.verification.compact_protocol import CompactReader

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rem_release.data.images.decoding import decode
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 from rem_release.data.shards import ShardWriter
 from rem_release.errors import RemReleaseError, VerificationError
 from rem_release.hub.manifest import Manifest

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -44,8 +44,34 @@ def test_ssim_equals_that_of_scikit_image(height, width, window):
     assert ssim(clean, protected) == pytest.approx(expected, abs=1e-12)
 
 
+SHAPES = st.tuples(st.integers(3, 90), st.integers(3, 24), st.just(3))
+IMAGES = SHAPES.flatmap(lambda shape: st.tuples(draw_image(shape), draw_image(shape)))
+
+
+def draw_image(shape):
+    """Any values, noise, one level, black and white, a slope, or stripes."""
+    rows, columns, _ = np.indices(shape)
+    return st.one_of(
+        arrays(np.uint8, shape),
+        st.integers(0, 99).map(lambda seed: np.random.default_rng(seed).integers(0, 256, shape, np.uint8)),
+        st.sampled_from([0, 1, 128, 254, 255]).map(lambda level: np.full(shape, level, np.uint8)),
+        st.integers(0, 99).map(lambda seed: np.random.default_rng(seed).choice([0, 255], shape).astype(np.uint8)),
+        st.integers(1, 20).map(lambda slope: ((slope * rows + columns) % 256).astype(np.uint8)),
+        st.integers(1, 9).map(lambda period: np.where(columns // period % 2, 255, 0).astype(np.uint8)),
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(pair=IMAGES)
+def test_ssim_of_any_images_equals_that_of_scikit_image(pair):
+    clean, protected = pair
+    window = min(7, *(side - 1 + side % 2 for side in clean.shape[:2]))
+    expected = structural_similarity(clean, protected, win_size=window, channel_axis=2)
+    assert ssim(clean, protected) == pytest.approx(expected, abs=1e-12)
+
+
 def test_ssim_in_bands_equals_that_of_the_whole():
-    clean, protected = make_pair(2100, 1000)  # three bands, the last of 12 rows
+    clean, protected = make_pair(2100, 1000)  # 66 bands, the last of 14 rows
     assert ssim(clean, protected) == pytest.approx(structural_similarity(clean, protected, channel_axis=2), abs=1e-12)
 
 
@@ -59,15 +85,28 @@ def test_ssim_of_equal_images_is_one():
     assert ssim(clean, clean) == pytest.approx(1)
 
 
-@settings(max_examples=30)
-@given(seed=st.integers(0, 10_000), height=st.integers(1, 9), width=st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), height=st.integers(1, 9) | st.integers(30, 120), width=st.integers(1, 9))
+@example(seed=0, height=40_000, width=1)
+@example(seed=0, height=2, width=40_000)
+@example(seed=0, height=90, width=900)
 def test_a_measured_change_agrees_with_plain_arithmetic(seed, height, width):
     clean, protected = make_pair(height, width, seed=seed)
     change = measure_change(clean, protected)
     difference = protected.astype(int) - clean.astype(int)
     assert abs(change.largest) == np.abs(difference).max()
     assert difference[change.where] == change.largest
-    assert change.mean == pytest.approx(np.abs(difference).mean())
+    first = np.unravel_index(np.abs(difference).argmax(), difference.shape)
+    assert change.where == first
+    assert change.mean == np.abs(difference).sum() / difference.size
+    assert change.psnr == pytest.approx(peak_signal_noise_ratio(clean, protected, data_range=255))
+
+
+def test_changes_across_the_whole_range_are_added_up_without_overflow():
+    clean = np.zeros((40_000, 3, 3), np.uint8)
+    change = measure_change(clean, clean + np.uint8(255))
+    assert (change.largest, change.mean, change.psnr) == (255, 255.0, 0.0)
+    assert change.ssim == pytest.approx(0.01**2 / (1 + 0.01**2))
 
 
 def test_the_meter_averages_over_images_and_finds_the_worst():

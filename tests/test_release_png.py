@@ -2,11 +2,18 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
+import skimage.data
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image, PngImagePlugin
 
-from rem_release.data.images.pixels import encode_png
+from rem_release.core.levels import protect_at_own_size
+from rem_release.data.images.png_writing import encode_png
 from rem_release.verification.png import inspect_png, read_png
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -35,6 +42,15 @@ def assemble(*chunks: bytes) -> bytes:
     return SIGNATURE + b"".join(chunks)
 
 
+def split_chunks(png: bytes, order: list[int]) -> list[bytes]:
+    chunks, position = [], len(SIGNATURE)
+    while position < len(png):
+        end = position + 12 + int.from_bytes(png[position : position + 4], "big")
+        chunks.append(png[position:end])
+        position = end
+    return [chunks[number] for number in order]
+
+
 PIXELS = chunk(b"IDAT", zlib.compress(scanlines()))
 END = chunk(b"IEND")
 
@@ -44,6 +60,52 @@ def test_a_bare_image_has_no_faults_and_decodes_exactly():
     assert reasons == []
     np.testing.assert_array_equal(pixels, IMAGE)
     assert inspect_png(assemble(header(), PIXELS, END)) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(image=arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3))), turned=st.booleans())
+def test_other_readers_see_the_pixels_that_were_written(image, turned):
+    image = image.transpose(1, 0, 2) if turned else image
+    png = encode_png(image)
+    assert png == encode_png(image.copy())
+    pixels, reasons = read_png(png)
+    assert reasons == []
+    np.testing.assert_array_equal(pixels, image)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), image)
+    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB), image)
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_any_filters_of_rows_are_read_as_pillow_reads_them(data):
+    height, width = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
+    filters = data.draw(arrays(np.uint8, (height, 1), elements=st.sampled_from([0, 1, 2, 2, 2, 3, 4])))
+    lines = np.hstack([filters, data.draw(arrays(np.uint8, (height, 3 * width)))])
+    png = assemble(header(width, height), chunk(b"IDAT", zlib.compress(lines.tobytes())), END)
+    pixels, reasons = read_png(png)
+    assert reasons == []
+    np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(png))))
+
+
+def test_a_filter_that_there_is_not_is_refused():
+    stream = zlib.compress(b"".join(b"\5" + line.tobytes() for line in IMAGE))
+    assert inspect_png(assemble(header(), chunk(b"IDAT", stream), END))
+
+
+def draw_noise(image: np.ndarray, seed: int) -> np.ndarray:
+    """Of 32 x 32 blocks, brought to the image's size, at most eight levels."""
+    levels = torch.from_numpy(np.random.default_rng(seed).integers(-8, 9, (3, 32, 32)).astype(np.int8))
+    protected, _ = protect_at_own_size(torch.from_numpy(image).permute(2, 0, 1), levels, 8)
+    return protected.permute(1, 2, 0).contiguous().numpy()
+
+
+@pytest.mark.parametrize("side", [32, 400])
+def test_photographs_with_noise_take_at_most_a_tenth_more_than_zlib_at_level_4(side):
+    sources = (skimage.data.cat(), skimage.data.coffee(), skimage.data.astronaut(), skimage.data.immunohistochemistry())
+    images = [np.array(Image.fromarray(source).resize((side, side))) for source in sources]
+    protected = [draw_noise(image, seed) for seed, image in enumerate(images)]
+    usual = sum(len(save(Image.fromarray(image), compress_level=4)) for image in protected)
+    assert sum(len(encode_png(image)) for image in protected) <= 1.1 * usual
 
 
 def test_text_is_named():
@@ -106,6 +168,11 @@ def test_a_palette_is_named_as_a_block_too():
 
 def test_an_interlaced_image_is_named():
     assert "is interlaced or of an unknown compression" in inspect_png(assemble(header(interlace=1), PIXELS, END))
+
+
+def test_a_header_behind_the_pixels_is_named():
+    assert "has its IDAT block before IHDR" in inspect_png(assemble(PIXELS, header(), END))
+    assert "has its IDAT block before IHDR" in inspect_png(assemble(*split_chunks(encode_png(IMAGE), [1, 0, 2])))
 
 
 def test_a_second_header_is_named():

@@ -16,7 +16,8 @@ from PIL import Image, PngImagePlugin
 
 import rem_release
 from rem_release.data.images.decoding import BadImage
-from rem_release.data.images.pixels import encode_png, pixel_hash
+from rem_release.data.images.pixels import pixel_hash
+from rem_release.data.images.png_writing import encode_png
 from rem_release.data.shards import ShardWriter
 from rem_release.errors import InputError
 from rem_release.recipe import load_recipe, parse_recipe

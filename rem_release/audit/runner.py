@@ -16,6 +16,7 @@ from rem_release.audit.victim import TrainedVictim, train_victim
 from rem_release.threats.images import TestImages
 from rem_release.threats.threat import Threat
 from rem_release.training.loop import Progress
+from rem_release.training.memory import memory_kept
 from rem_release.verdict.plan import Seeds, Task
 
 
@@ -78,8 +79,9 @@ class VictimRunner:
         began = time.monotonic()
         images, test_images, test_labels = self.images.prepare(task)
         in_all, recipe = len(self.setup.holdout.train_rows), self.setup.recipe_of(task)
-        trained = train_victim(self.accelerator, task, recipe, images, in_all, test_images, test_labels, after_step)
-        learnability = self._measure_learnability(task, trained, test_images, test_labels)
+        with memory_kept(self.accelerator.device):
+            trained = train_victim(self.accelerator, task, recipe, images, in_all, test_images, test_labels, after_step)
+            learnability = self._measure_learnability(task, trained, test_images, test_labels)
         record = _describe(self._ask(task), trained, learnability, time.monotonic() - began)
         return self._agree(record) or record
 

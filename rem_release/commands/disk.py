@@ -11,7 +11,8 @@ import torch
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.core.levels import protect_at_own_size
 from rem_release.data.images.decoding import BadImage, decode
-from rem_release.data.images.pixels import encode_png, shrink
+from rem_release.data.images.pixels import shrink
+from rem_release.data.images.png_writing import encode_png
 from rem_release.data.sources.source import Source
 from rem_release.errors import RemReleaseError
 from rem_release.radius import whole_levels

@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from rem_release.methods.maker import ImageSet, Maker
+from rem_release.training.memory import memory_kept
 
 
 def make_noise_in_order(
@@ -24,7 +25,8 @@ def make_noise_in_order(
         mine = min(start + rank * batch_size, len(image_set) - 1)
         places = torch.arange(mine, mine + batch_size)
         places[places >= len(image_set)] = mine
-        levels = accelerator.gather(maker.make_noise(image_set, order[places].to(accelerator.device)))
+        with memory_kept(accelerator.device):
+            levels = accelerator.gather(maker.make_noise(image_set, order[places].to(accelerator.device)))
         yield start, levels[: len(image_set) - start].cpu()
 
 

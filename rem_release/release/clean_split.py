@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from rem_release.data.images.decoding import BadImage
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 from rem_release.data.in_order import map_in_order
 from rem_release.data.shards import ShardWriter, released_columns, released_features
 from rem_release.data.sources.source import Source

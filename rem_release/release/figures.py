@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 
 PROTECTED_FIGURE = "figures/protected.png"
 NOISE_FIGURE = "figures/noise.png"

@@ -10,7 +10,8 @@ import torch
 
 from rem_release.core.levels import protect_at_own_size
 from rem_release.data.images.decoding import BadImage
-from rem_release.data.images.pixels import encode_png, pixel_hash
+from rem_release.data.images.pixels import pixel_hash
+from rem_release.data.images.png_writing import encode_png
 from rem_release.data.in_order import map_in_order
 from rem_release.data.noise_store import NoiseStore
 from rem_release.data.selection import Role

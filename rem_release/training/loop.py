@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from rem_release.errors import InputError, NonFiniteLossError
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint, collect, list_parameters, restore
+from rem_release.training.memory import memory_kept
 from rem_release.training.stopping import signals_held
 
 LossOf = Callable[[nn.Module, nn.Module, Tensor, int], Tensor]
@@ -122,7 +123,7 @@ def train_together(
     batch_size = min(schedule.batch_size, images)
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
-    with _prepared_forgotten(accelerator), signals_held() as stop:
+    with _prepared_forgotten(accelerator), memory_kept(accelerator.device), signals_held() as stop:
         for step in range(first, schedule.steps):
             for each in scheduled.values():
                 for group in each.optimizer.param_groups:

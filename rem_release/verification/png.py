@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from rem_release.data.images.decoding import MAX_PIXELS, BadImage, decode
+from rem_release.data.images.png_writing import restore_pixels
+from rem_release.data.in_order import take_room
 
 _FREE_PIXELS, _PIXELS_A_BYTE = 16_000_000, 64
 """Any image may have so many pixels, a larger one so many for each byte: zlib packs blank ones a thousand to one."""
@@ -44,6 +46,8 @@ def read_png(data: bytes, most_pixels: int | None = None) -> tuple[np.ndarray | 
     reasons: list[str] = []
     header, stream = b"", []
     for kind, body in _read_chunks(data, reasons):
+        if kind != b"IHDR" and not header:
+            reasons.append(f"has its {_name(kind)} block before IHDR")
         if kind == b"IHDR" and not header:
             header = body
         elif kind == b"IDAT" and body:
@@ -57,7 +61,9 @@ def read_png(data: bytes, most_pixels: int | None = None) -> tuple[np.ndarray | 
     if len(header) == 13 and not _may_be_unpacked(header, len(data), most_pixels, reasons):
         return None, reasons
     if _check_header(header, reasons):
-        _check_stream(b"".join(stream), header, reasons)
+        pixels = _unpack(b"".join(stream), header, reasons)
+        if pixels is not None and not reasons:
+            return pixels, reasons
     try:
         pixels = decode(data)
     except BadImage as error:
@@ -119,27 +125,29 @@ def _may_be_unpacked(header: bytes, size: int, most_pixels: int | None, reasons:
     return len(reasons) == before
 
 
-def _check_stream(stream: bytes, header: bytes, reasons: list[str]) -> None:
-    """Whether the compressed stream holds the pixels and nothing behind them."""
+def _unpack(stream: bytes, header: bytes, reasons: list[str]) -> np.ndarray | None:
+    """The pixels, where the stream holds them and nothing behind them, and was written as ours are."""
     width, height = struct.unpack_from(">II", header)
     expected = height * (1 + 3 * width)
     if len(stream) > expected + expected // _SLACK + _SLACK:
         reasons.append(f"carries {len(stream):,} compressed bytes for {expected:,}")
-        return
+        return None
+    take_room(width * height)
     inflater = zlib.decompressobj()
     try:
-        found = len(inflater.decompress(stream, expected + 1))
+        lines = inflater.decompress(stream, expected + 1)
     except zlib.error as error:
         reasons.append(f"has a damaged pixel stream ({error})")
-        return
-    if found < expected:
+        return None
+    if len(lines) < expected:
         reasons.append("ends before its last pixel")
-    elif found > expected:
+    elif len(lines) > expected:
         reasons.append("carries data behind its last pixel")
     elif not inflater.eof:
         reasons.append("has a pixel stream without an end")
     elif inflater.unused_data:
         reasons.append(f"carries {len(inflater.unused_data)} bytes behind its pixel stream")
+    return restore_pixels(lines, height, width) if len(lines) == expected else None
 
 
 def _name(kind: bytes) -> str:

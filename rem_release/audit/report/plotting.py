@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rem_release.data.images.pixels import encode_png
+from rem_release.data.images.png_writing import encode_png
 
 _WIDTH = 4.5
 _MAX_COLUMNS = 2
