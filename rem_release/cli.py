@@ -289,6 +289,15 @@ def demo(
     command.run_demo(out, overwrite, _console(as_json))
 
 
+@app.command()
+def bench(as_json: Json = False) -> None:
+    """Measure what this machine does in a second, beside a plain reference, in two or three minutes."""
+    from rem_release.bench.bench import bench as measure
+    from rem_release.training import runtime
+
+    measure(_console(as_json), runtime.start())
+
+
 @recipes_app.command("list")
 def recipes_list(as_json: Json = False) -> None:
     """Name the shipped recipes."""

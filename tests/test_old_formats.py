@@ -27,7 +27,7 @@ def old_run(tmp_path: Path, finished_run: Path) -> Path:
     shutil.rmtree(folder / "release")
     shutil.copytree(OLD, folder / "release")
     options = json.loads((folder / "private/options.json").read_bytes())
-    assert options.pop("format") == "rem-release-run/2"
+    assert options.pop("format") == "rem-release-run/3"
     (folder / "private/options.json").write_text(json.dumps(options))
     return folder
 
