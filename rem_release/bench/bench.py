@@ -4,7 +4,6 @@ import resource
 import sys
 import time
 from dataclasses import asdict, replace
-from functools import cache
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from accelerate import Accelerator
 
 from rem_release.audit.naming import device_name
 from rem_release.bench.files import HEIGHT, WIDTH, Files, measure_files
-from rem_release.bench.networks import Solved, Way, measure_products, measure_solver, measure_victim
+from rem_release.bench.networks import Solved, Way, measure_solver, measure_victim
 from rem_release.bench.timing import Pair, Rate
 from rem_release.console import Console
 from rem_release.core.solver import NoiseSettings
@@ -30,14 +29,13 @@ _BATCH = {"cpu": (32, 1), "cuda": (128, 5)}
 def bench(console: Console, accelerator: Accelerator) -> None:
     """Measure what this machine does, and show it; nothing is kept."""
     began, device = time.perf_counter(), accelerator.device
-    products = cache(lambda precision: measure_products(device, precision))
     count, draws = _BATCH["cuda" if device.type == "cuda" else "cpu"]
     noise = replace(_solve(_RECIPE), K_u=1, J=draws)
     with console.stage("Measuring") as report:
         total = len(_NETWORKS) + 2 * len(_VICTIMS) + 1
         solved, victims = [], []
         for network in _NETWORKS:
-            solved.append(measure_solver(network, noise, count, device, products))
+            solved.append(measure_solver(network, noise, count, device))
             report(len(solved), total)
         for network in _VICTIMS:
             for radius in (0.0, 4 / 255):
@@ -50,7 +48,6 @@ def bench(console: Console, accelerator: Accelerator) -> None:
         "threads": torch.get_num_threads(),
         "versions": find_versions(("rem-release", "torch")),
         "solver": [_describe_solver(each) for each in solved],
-        "products": {p: products(p).to_dict() for p in sorted({w.precision for s in solved for w in s.ways if w.pair})},
         "victims": [{"network": n, "radius": r, "steps": pair.to_dict()} for n, r, pair in victims],
         "files": {
             "images": files.images,

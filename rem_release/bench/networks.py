@@ -1,15 +1,18 @@
 """What networks take: the solver and victims beside the plain reference, and the device's own rate."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor, nn
 
 from rem_release.audit.victim import train_victim
 from rem_release.bench.reference import plain_noise_step, plain_victim_step
-from rem_release.bench.timing import Pair, Rate, Work, compare, measure
+from rem_release.bench.timing import Pair, Work, compare
 from rem_release.core.captured import Captured
 from rem_release.core.draws import Draws
 from rem_release.core.pgd import frozen_in_eval_mode
@@ -18,8 +21,8 @@ from rem_release.models import build_model
 from rem_release.threats.images import TrainingImages
 from rem_release.threats.threat import parse_threat
 from rem_release.training.memory import memory_kept
-from rem_release.training.precision import Execution, Precision, prepare_model
-from rem_release.training.probe import count_operations, list_choices, measure_gradient
+from rem_release.training.precision import Execution, Precision, prepare_model, use_precision
+from rem_release.training.probe import Choice, count_operations, list_choices, measure_gradient
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import load_audit_recipe, parse_architecture
 
@@ -31,7 +34,6 @@ _HOPELESS = 0.5
 """of the rate of the first way; what is slower in a first look is not measured again"""
 _STEPS = 40
 """of a victim"""
-_RADIUS = 4 / 255
 
 
 @dataclass(frozen=True)
@@ -69,34 +71,28 @@ class Solved:
         return max(self.ways, key=lambda way: way.pair.rate.median if way.pair else 0.0)
 
 
-def measure_products(device: torch.device, precision: Precision) -> Rate:
-    """Floating-point operations a second of a product of two large square matrices."""
+def multiply(device: torch.device, precision: Precision) -> tuple[Work, float]:
+    """A product of two large square matrices in a precision, and its floating-point operations."""
     side = 8192 if device.type == "cuda" else 2048
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.full((side, side), 0.5, device=device, dtype=dtype) for _ in range(2))
 
-    def multiply() -> None:
+    def work() -> None:
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         (a @ b)[0, 0].item()
+        torch.backends.cuda.matmul.allow_tf32 = False
 
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    try:
-        return measure(multiply, 2 * side**3)
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+    return work, 2 * side**3
 
 
-def measure_solver(
-    network: str, noise: NoiseSettings, batch: int, device: torch.device, products: Callable[[Precision], Rate]
-) -> Solved:
-    """One step of the noise in every way that there is, in turns with the plain one.
+def measure_solver(network: str, noise: NoiseSettings, batch: int, device: torch.device) -> Solved:
+    """One step of the noise in every way that there is, in turns with the plain one and with products of matrices.
 
     Args:
         network: by name, for 32 × 32.
         noise: of which K_u is 1.
         batch: images.
         device: where.
-        products: rate of products of matrices in a precision.
     """
     images, labels = _draw_images(batch, device)
     plain = build_model(network, _CLASSES, _SIDE, _SEED).to(device).eval()
@@ -104,53 +100,67 @@ def measure_solver(
     generator, gradients = torch.Generator().manual_seed(_SEED), batch * noise.gradients_per_image
 
     def run_plain() -> None:
+        use_precision("fp32")
         with frozen_in_eval_mode(plain):
             plain_noise_step(plain, images, labels, torch.zeros_like(images), noise, generator).sum().item()
 
-    choices = [
-        (choice, is_captured)
-        for choice in [list_choices("auto", "eager", device, 0)[0], *list_choices("auto", "auto", device, _EVERYTHING)]
-        for is_captured in ([False, True] if device.type == "cuda" and choice.execution != "eager" else [False])
-    ]
-    first, works, ways = 0.0, [], []
-    for choice, is_captured in choices:
-        model = prepare_model(build_model(network, _CLASSES, _SIDE, _SEED), device, choice.precision, choice.execution)
-        look = batch / measure_gradient(model, batch, _SIDE, device, is_captured)
-        first = first or look
-        way = Way(choice.precision, choice.execution, is_captured, None, look, None, None)
-        ways.append(way)
-        works.append(_solve(model, images, labels, noise, is_captured) if look > _HOPELESS * first else None)
-    pairs = iter(compare([(run_plain, gradients), *((work, gradients) for work in works if work)]))
-    finished = []
-    for way, work in zip(ways, works, strict=True):
-        if work is None:
-            finished.append(way)
-            continue
-        pair = next(pairs)
-        share = pair.rate.median * operations / products(way.precision).median
+    looks: list[tuple[Way, Work]] = []
+    for choice in [list_choices("auto", "eager", device, 0)[0], *list_choices("auto", "auto", device, _EVERYTHING)]:
+        for is_captured in [False, True] if device.type == "cuda" and choice.execution != "eager" else [False]:
+            rival = batch / looks[0][0].first_look if looks else None
+            looks.append(_look(network, choice, is_captured, images, labels, noise, rival))
+    least = _HOPELESS * looks[0][0].first_look
+    ways = [(way, work if way.first_look > least else None) for way, work in looks]
+    precisions = sorted({way.precision for way, work in ways if work is not None})
+    works = [(work, float(gradients)) for _, work in ways if work is not None]
+    pairs = compare([(run_plain, gradients), *works, *(multiply(device, precision) for precision in precisions)])
+    products = dict(zip(precisions, pairs[len(works) :], strict=True))
+    measured, finished = iter(pairs), []
+    for way, work in ways:
+        pair = next(measured) if work is not None else None
+        # round by round, for both ratios have the same reference
+        share = pair.ratio.median / products[way.precision].ratio.median * operations if pair else None
         finished.append(replace(way, pair=pair, share=share, peak_bytes=_peak(device, work)))
     return Solved(network, batch, noise, operations, finished)
 
 
-def _solve(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, noise: NoiseSettings, is_captured: bool
-) -> Work:
-    keys = torch.arange(len(images), device=images.device)
+def _look(
+    network: str,
+    choice: Choice,
+    is_captured: bool,
+    images: Tensor,
+    labels: Tensor,
+    noise: NoiseSettings,
+    rival: float | None,
+) -> tuple[Way, Work]:
+    """A way, measured once, and its step of the noise."""
+    plain = build_model(network, _CLASSES, _SIDE, _SEED)
+    model = prepare_model(plain, images.device, choice.precision, choice.execution)
+    look = len(images) / measure_gradient(model, len(images), _SIDE, images.device, is_captured, rival)
+    way = Way(choice.precision, choice.execution, is_captured, None, look, None, None)
+    solve = _solve(model, images, labels, noise, is_captured)
 
-    def function(images: torch.Tensor, labels: torch.Tensor, keys: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    def work() -> None:
+        use_precision(choice.precision)
+        with memory_kept(images.device):
+            solve().sum().item()
+
+    return way, work
+
+
+def _solve(
+    model: nn.Module, images: Tensor, labels: Tensor, noise: NoiseSettings, is_captured: bool
+) -> Callable[[], Tensor]:
+    def function(images: Tensor, labels: Tensor, keys: Tensor, step: Tensor) -> Tensor:
         return min_max_noise(model, images, labels, noise, Draws(_SEED, keys, step))
 
-    captured, step = Captured(function, is_captured), torch.zeros((), dtype=torch.int64, device=images.device)
-
-    def solve() -> None:
-        with memory_kept(images.device):
-            captured(images, labels, keys, step).sum().item()
-
-    return solve
+    keys = torch.arange(len(images), device=images.device)
+    step = torch.zeros((), dtype=torch.int64, device=images.device)
+    return partial(Captured(function, is_captured), images, labels, keys, step)
 
 
-def _peak(device: torch.device, work: Work) -> int | None:
-    if device.type != "cuda":
+def _peak(device: torch.device, work: Work | None) -> int | None:
+    if device.type != "cuda" or work is None:
         return None
     torch.cuda.reset_peak_memory_stats(device)
     work()
@@ -173,15 +183,23 @@ def measure_victim(network: str, radius: float, accelerator: Accelerator) -> Pai
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     generator = torch.Generator().manual_seed(_SEED)
 
-    def run_plain() -> None:
+    def run_plain() -> float:
+        began = time.perf_counter()
         for step in range(_STEPS):
             batch = slice(step % 4 * size, (step % 4 + 1) * size)
             steps = recipe.adversary.steps
             plain_victim_step(plain, optimizer, images[batch], labels[batch], radius, steps, generator)
         plain(images[:1]).sum().item()
+        return time.perf_counter() - began
 
-    def run() -> None:
-        train_victim(accelerator, task, recipe, learnt, len(learnt), levels[:size], labels[:size])
+    def run() -> float:
+        times: list[float] = []
+
+        def note(step: int, steps: int) -> None:
+            times.append(time.perf_counter())
+
+        train_victim(accelerator, task, recipe, learnt, len(learnt), levels[:size], labels[:size], note)
+        return (times[-2] - times[0]) * _STEPS / (_STEPS - 2)  # less the evaluation behind the last one
 
     with one_thread() if device.type == "cpu" else nullcontext():
         return compare([(run_plain, _STEPS), (run, _STEPS)])[0]
@@ -203,7 +221,7 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-def _draw_images(count: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def _draw_images(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(_SEED)
     images = torch.rand(count, 3, _SIDE, _SIDE, generator=generator).to(device)
     return images, (torch.arange(count) % _CLASSES).to(device)

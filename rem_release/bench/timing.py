@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Work = Callable[[], object]
-"""something that is over, on the device too, when it returns"""
+Work = Callable[[], float | None]
+"""Something that is over, on the device too, when it returns; it may say itself how many seconds count of it."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,6 @@ class Pair:
         return {name: value.to_dict() for name, value in vars(self).items()}
 
 
-def measure(work: Work, units: float, rounds: int = 3) -> Rate:
-    """Units of work a second, after one round that does not count."""
-    work()
-    return Rate.of([units / _seconds(work) for _ in range(rounds)])
-
-
 def compare(works: list[tuple[Work, float]], rounds: int = 3) -> list[Pair]:
     """Works against the first of them, in turns, so that what else the machine does falls on all alike.
 
@@ -72,5 +66,5 @@ def compare(works: list[tuple[Work, float]], rounds: int = 3) -> list[Pair]:
 
 def _seconds(work: Work) -> float:
     began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    told = work()
+    return time.perf_counter() - began if told is None else told

@@ -27,6 +27,10 @@ _MARGIN = 1.2
 _IMAGES = 64
 """on a CPU, whose rate depends little on more"""
 _ROUNDS = 3
+_BEFORE = {"cpu": 1, "cuda": 3}
+"""rounds that do not count, in which libraries are loaded and a CUDA graph is recorded"""
+_FEW, _HOPELESS = 8, 4
+"""one of so many images is tried first, where a rival is known; who is so many times slower is not measured further"""
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,11 @@ def choose(
     if len(choices) == 1:
         return list(choices)
     count = batch_size if device.type == "cuda" else min(batch_size, _IMAGES)
-    measured = []
+    measured: list[Choice] = []
     for choice in choices:
         model = prepare_model(build(), device, choice.precision, choice.execution)
-        rate = count / measure_gradient(model, count, resolution, device)
+        rival = count / _rate(measured[0]) if measured else None
+        rate = count / measure_gradient(model, count, resolution, device, rival=rival)
         measured.append(Choice(choice.precision, choice.execution, rate))
     rates = [_rate(each) for each in measured]
     rates[0] *= _MARGIN
@@ -100,7 +105,12 @@ def choose(
 
 
 def measure_gradient(
-    model: nn.Module, count: int, resolution: int, device: torch.device, records: bool = True
+    model: nn.Module,
+    count: int,
+    resolution: int,
+    device: torch.device,
+    records: bool = True,
+    rival: float | None = None,
 ) -> float:
     """Seconds of the input gradients of a batch of a prepared network, as PGD computes them: the median of some.
 
@@ -110,6 +120,7 @@ def measure_gradient(
         resolution: R.
         device: where.
         records: as a CUDA graph, where there are some.
+        rival: seconds of another way. On a CPU one that is hopelessly slower is not measured to the end.
     """
     images = torch.linspace(0, 1, count * 3 * resolution**2, device=device).reshape(count, 3, resolution, resolution)
     labels = torch.zeros(count, dtype=torch.int64, device=device)
@@ -119,13 +130,20 @@ def measure_gradient(
             moving = images.detach().requires_grad_()
             return input_gradient(network, moving, labels, moving)
 
-    captured, seconds = Captured(compute, records), []
+    captured, few = Captured(compute, records), max(1, count // _FEW)
     with memory_kept(device):
-        for _ in range(_ROUNDS + 1):
-            began = time.perf_counter()
-            captured(images, labels).sum().item()  # waits for the device
-            seconds.append(time.perf_counter() - began)
-    return sorted(seconds[1:])[_ROUNDS // 2]
+        if rival and device.type == "cpu":
+            taken = _seconds(captured, images[:few], labels[:few]) * count / few
+            if taken > _HOPELESS * rival:
+                return taken
+        seconds = [_seconds(captured, images, labels) for _ in range(_BEFORE[device.type] + _ROUNDS)]
+    return sorted(seconds[-_ROUNDS:])[_ROUNDS // 2]
+
+
+def _seconds(captured: Captured, images: Tensor, labels: Tensor) -> float:
+    began = time.perf_counter()
+    captured(images, labels).sum().item()  # waits for the device
+    return time.perf_counter() - began
 
 
 def _rate(choice: Choice) -> float:
