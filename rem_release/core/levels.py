@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,15 +43,15 @@ def protect_at_own_size(image: Tensor, levels: Tensor, budget: int) -> tuple[Ten
         few pixels it can round to nothing, and then every pixel moves by the whole budget, the way its noise pointed.
     """
     height, width = int(image.shape[1]), int(image.shape[2])
-    clean = image.permute(1, 2, 0).numpy()  # as images lie in memory
-    released, moved = np.empty(clean.shape, np.uint8), 0
+    clean = image.permute(1, 2, 0).contiguous()  # as images lie in memory
+    released, moved = torch.empty_like(clean), 0
     for strip, delta in _strips_of_noise(levels, height, width):
-        noise = torch.round(delta).clamp_(-budget, budget).to(torch.int8).numpy()
-        values = np.add(clean[strip], np.stack(list(noise), -1), dtype=np.int16)
-        released[strip] = np.clip(values, 0, 255, out=values)
-        values -= clean[strip]
-        moved += int(np.abs(values, out=values).sum(0, dtype=np.int32).sum())
-    result = torch.from_numpy(released).permute(2, 0, 1)
+        noise = torch.round(delta).clamp_(-budget, budget).to(torch.int8)
+        before = clean[strip].to(torch.int16)
+        after = (torch.stack(noise.unbind(), -1).to(torch.int16) + before).clamp_(0, 255)
+        released[strip] = after
+        moved += int(after.sub_(before).abs_().sum())
+    result = released.permute(2, 0, 1)
     raised = 8 * moved < budget * image.numel()
     if raised:
         for strip, delta in _strips_of_noise(levels, height, width):
