@@ -1,5 +1,6 @@
 """The decoding policy, each rule against an answer that is known without it."""
 
+import hashlib
 import io
 import struct
 import threading
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -581,6 +583,26 @@ def test_working_grid_is_the_image_itself_at_its_own_size() -> None:
     grid = fit_working_grid(square, 9)
     assert grid.dtype == torch.uint8
     np.testing.assert_array_equal(grid.numpy(), square.transpose(2, 0, 1))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    image=hnp.arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(3))),
+    side=st.sampled_from([2, 8, 32, 33]),
+)
+def test_working_grid_is_the_same_however_the_image_lies_in_memory(image: np.ndarray, side: int) -> None:
+    planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+    expected = F.interpolate(planes, (side, side), mode="bilinear", antialias=True)[0]
+    for view in (image, np.asfortranarray(image)):
+        grid = fit_working_grid(view, side)
+        assert torch.equal(grid, expected)
+        assert grid.is_contiguous()
+
+
+def test_the_pixel_hash_is_that_of_type_shape_and_values() -> None:
+    image = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    expected = hashlib.sha256(b"uint8 4x5x3\n" + image.tobytes()).hexdigest()
+    assert pixel_hash(image) == pixel_hash(np.asfortranarray(image)) == expected
 
 
 def test_working_grid_covers_every_pixel() -> None:

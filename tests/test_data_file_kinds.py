@@ -7,6 +7,8 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from rem_release.data.images.decoding import BadImage, decode, decode_noting
@@ -322,6 +324,17 @@ def test_choices_are_told() -> None:
     assert decode_noting(save(opaque)).choices == ()
     sixteen = Image.fromarray(RNG.integers(0, 65536, (9, 9), dtype=np.uint16))
     assert decode_noting(save(sixteen)).choices == ("numbers of more than 8 bits brought to 8",)
+
+
+@settings(max_examples=200, deadline=None)
+@given(low=st.integers(0, 255), spread=st.integers(0, 60), others=st.integers(0, 12), seed=st.integers(0, 99))
+def test_doubt_counts_what_lies_within_25_levels(low: int, spread: int, others: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.integers(low, min(255, low + spread) + 1, 3000)
+    values[:others] = rng.integers(0, 256, others)
+    within = max(np.count_nonzero((values >= first) & (values <= first + 24)) for first in range(256))
+    found = find_doubt(rng.permutation(values).astype(np.uint8).reshape(50, 20, 3))
+    assert (found is not None) == (within / 3000 >= 0.998)
 
 
 def test_images_of_nearly_one_level_are_in_doubt() -> None:

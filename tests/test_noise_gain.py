@@ -100,6 +100,23 @@ def test_of_a_large_grid_every_corner_that_a_tile_may_show_is_looked_at() -> Non
         assert figure.find(clean[flip], released[flip])[1] == pytest.approx(expected, abs=2e-3)
 
 
+def test_what_saturation_does_to_all_alike_is_taken_away_also_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, size = np.random.default_rng(0), (60, 50)
+    tiles = draw_tiles(rng, 3, 16)
+    clean = rng.choice([0, 3, 100, 200, 250, 255], (*size, 3)).astype(np.uint8)
+    levels = torch.from_numpy(tiles[1].astype(np.int8)).permute(2, 0, 1)
+    protected, _ = protect_at_own_size(torch.from_numpy(clean).permute(2, 0, 1), levels, LEVELS)
+    released = protected.permute(1, 2, 0).numpy()
+    known = clean.astype(float)
+    for saturated in (clean < LEVELS, clean > 255 - LEVELS):
+        known[saturated] += (released.astype(float) - clean)[saturated].mean()
+    expected = subtract_best(known, released.astype(float), enlarge(tiles[1].astype(float), *size))
+    whole = NoiseGain(tiles, LEVELS, 16).find(clean, released)
+    assert whole == (1, pytest.approx(expected, abs=2e-3))
+    monkeypatch.setattr("rem_release.release.noise_gain._STRIP", 7 * size[1])
+    assert NoiseGain(tiles, LEVELS, 16).find(clean, released) == (1, pytest.approx(whole[1], abs=1e-4))
+
+
 @settings(max_examples=25)
 @given(size=st.tuples(st.integers(1, 40), st.integers(1, 40)), seed=st.integers(0, 2**32 - 1))
 def test_independent_noise_gains_nothing(size: tuple[int, int], seed: int) -> None:

@@ -42,18 +42,23 @@ def protect_at_own_size(image: Tensor, levels: Tensor, budget: int) -> tuple[Ten
         uint8 [3, H, W] with |x′ − x| ≤ budget everywhere, and whether the noise had to be raised: on images of very
         few pixels it can round to nothing, and then every pixel moves by the whole budget, the way its noise pointed.
     """
-    change, moved = torch.empty(image.shape, dtype=torch.int8), 0
-    for strip, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
-        low, high = _room(image[:, strip], budget)
-        change[:, strip] = torch.round(delta).to(torch.int16).clamp(low, high)
-        moved += int(change[:, strip].abs().sum())
-    raised = 8 * moved < budget * change.numel()
+    height, width = int(image.shape[1]), int(image.shape[2])
+    clean = image.permute(1, 2, 0).contiguous()  # as images lie in memory
+    released, moved = torch.empty_like(clean), 0
+    for strip, delta in _strips_of_noise(levels, height, width):
+        noise = torch.round(delta).clamp_(-budget, budget).to(torch.int8)
+        before = clean[strip].to(torch.int16)
+        after = (torch.stack(noise.unbind(), -1).to(torch.int16) + before).clamp_(0, 255)
+        released[strip] = after
+        moved += int(after.sub_(before).abs_().sum())
+    result = released.permute(2, 0, 1)
+    raised = 8 * moved < budget * image.numel()
     if raised:
-        for strip, delta in _strips_of_noise(levels, int(image.shape[1]), int(image.shape[2])):
+        for strip, delta in _strips_of_noise(levels, height, width):
             low, high = _room(image[:, strip], budget)
             upwards = torch.where(high < budget, False, torch.where(low > -budget, True, delta >= 0))
-            change[:, strip] = torch.where(upwards, high, low)
-    return image + change.view(torch.uint8), raised  # modulo 256, within the box
+            result[:, strip] = image[:, strip] + torch.where(upwards, high, low)
+    return result, raised
 
 
 def _room(image: Tensor, budget: int) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,13 @@
 """No image is published twice with different noise: two noises average away, and none can be called back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from rem_release.data.copies.near_images import Grids, find_near
 from rem_release.data.images.pixels import pixel_hash
+from rem_release.data.in_order import map_in_order
 from rem_release.gate.published import DELETE, DataFile, Published
 from rem_release.hub.client import Hub
 from rem_release.hub.repository import download
@@ -46,12 +47,12 @@ def check_second_noise(
     if not earlier:
         return Check("second noise", True, f"no other version of these images is published in {hub.repo_id}")
     ours = _open(release, facts)
-    hashes = {pixel_hash(ours.pixels(row)) for row in range(len(ours))}
+    hashes = set(_hash(ours))
     search = _Search(ours, facts)
     faults, count = Faults(), 0
     for number, file in enumerate(earlier):
         theirs = ShardImages([download(hub, file.name, file.commit, folder)], *file.columns)
-        others = [row for row in range(len(theirs)) if pixel_hash(theirs.pixels(row)) not in hashes]
+        others = [row for row, found in enumerate(_hash(theirs)) if found not in hashes]
         count += len(others)
         for fault in search.find(theirs, others, file):
             faults.add(fault)
@@ -59,6 +60,11 @@ def check_second_noise(
     sound = f"of the earlier versions' images {count} are not in this one, and none of them shows one of its images"
     check = faults.conclude("second noise", sound)
     return check if check.passed else Check(check.name, False, f"{check.detail}; {_ADVICE}")
+
+
+def _hash(images: ShardImages) -> Iterator[str]:
+    """The pixel hash of each image, in order."""
+    return map_in_order(lambda row: pixel_hash(images.pixels(row)), range(len(images)))
 
 
 def _open(release: Path, facts: Facts) -> ShardImages:

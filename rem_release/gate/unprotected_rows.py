@@ -9,6 +9,7 @@ from rem_release.data.copies.moved_images import find_moved
 from rem_release.data.copies.near_groups import near_levels
 from rem_release.data.copies.near_images import Grids, find_alike, find_near
 from rem_release.data.images.pixels import pixel_hash
+from rem_release.data.in_order import map_in_order
 from rem_release.errors import VerificationError
 from rem_release.gate.protected_originals import ProtectedOriginals
 from rem_release.release.facts import Facts
@@ -100,8 +101,11 @@ def _compare(
 
 def _tell_apart(rows: ShardImages, originals: ProtectedOriginals) -> tuple[np.ndarray, np.ndarray]:
     """int64 each: the rows that equal an original, and the originals that no row equals."""
-    hashes = {int(number): _hash(originals.read(int(number))) for number in originals.numbers}
-    known, released = set(hashes.values()), [pixel_hash(rows.pixels(row)) for row in range(len(rows))]
+    numbers = [int(number) for number in originals.numbers]
+    read = map_in_order(lambda number: _hash(originals.read(number)), numbers)
+    hashes = dict(zip(numbers, read, strict=True))
+    known = set(hashes.values())
+    released = list(map_in_order(lambda row: pixel_hash(rows.pixels(row)), range(len(rows))))
     plain = [row for row, found in enumerate(released) if found in known]
     shown = set(released)
     protected = [number for number, found in hashes.items() if found not in shown]

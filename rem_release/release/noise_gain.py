@@ -64,11 +64,12 @@ class NoiseGain:
             return 0, 0.0
         rows, columns, lengths = self._route(*clean.shape[:2])
         shown, height, width = self._shown, *(self._reach(length) for length in clean.shape[:2])
-        seen, sides = np.zeros((3, rows.shape[1], columns.shape[1]), np.float32), np.empty((2, len(rows)))
+        across, sides = np.zeros((rows.shape[1], clean.shape[1] * 3), np.float32), np.empty((2, len(rows)))
         for strip, noise in self._strips_of_unknown(clean, protected):
-            seen += rows[strip].T @ noise @ columns  # so that <noise, enlarged tile> = <seen, tile>
-            energy = np.square(noise).sum(0, dtype=np.float64)
-            sides[:, strip] = energy[:, :width].sum(1), energy[:, -width:].sum(1)
+            across += rows[strip].T @ noise
+            energy = np.square(noise)
+            sides[:, strip] = energy[:, : 3 * width].sum(1), energy[:, -3 * width :].sum(1)
+        seen = across.reshape(len(across), -1, 3).transpose(2, 0, 1) @ columns  # <noise, enlarged tile> = <seen, tile>
         corners = [seen[:, ::down, ::across][:, :shown, :shown].reshape(-1) for down, across in _FLIPS]
         energies = np.array([sides[int(across < 0)][::down][:height].sum() for down, across in _FLIPS])
         squares = np.square(self._flat @ np.stack(corners, 1)) / np.maximum(lengths[:, None] * energies, _SURE)
@@ -78,25 +79,29 @@ class NoiseGain:
         return best // (len(_FLIPS) * self._views.shape[1]), gain
 
     def _strips_of_unknown(self, clean: np.ndarray, protected: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Rows, and their noise, float32 [3, h, W], less its means over the brightest and the darkest pixels: that it
+        """Rows, and their noise, float32 [h, 3·W], less its means over the brightest and the darkest pixels: that it
         darkens the ones and brightens the others is known without a figure, for nothing else is possible."""
         step = max(1, _STRIP // clean.shape[1])
         strips = [slice(top, top + step) for top in range(0, len(clean), step)]
         sums, counts = np.zeros(2), np.zeros(2)
         for strip in strips:
-            noise = protected[strip].astype(np.float32) - clean[strip]
-            for side, saturated in enumerate(self._saturated(clean[strip])):
-                sums[side] += noise[saturated].sum(dtype=np.float64)
-                counts[side] += saturated.sum()
+            change, *sides = self._split(clean[strip], protected[strip])
+            sums += [np.multiply(change, saturated).sum(0, dtype=np.int32).sum() for saturated in sides]
+            counts += [np.count_nonzero(saturated) for saturated in sides]
+        means = (sums / np.maximum(counts, 1)).astype(np.float32)
         for strip in strips:
-            noise = protected[strip].astype(np.float32) - clean[strip]
-            for side, saturated in enumerate(self._saturated(clean[strip])):
-                if counts[side]:
-                    noise[saturated] -= np.float32(sums[side] / counts[side])
-            yield strip, np.ascontiguousarray(noise.transpose(2, 0, 1))
+            change, *sides = self._split(clean[strip], protected[strip])
+            noise = change.astype(np.float32)
+            for mean, saturated in zip(means, sides, strict=True):
+                if mean:
+                    noise -= np.multiply(saturated, mean)
+            yield strip, noise
 
-    def _saturated(self, clean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return clean < self._levels, clean > 255 - self._levels
+    def _split(self, clean: np.ndarray, protected: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The change of some rows, int16 [h, 3·W], and which values are nearly black and nearly white."""
+        clean, protected = (image.reshape(len(image), -1) for image in (clean, protected))
+        change = np.subtract(protected, clean, dtype=np.int16)
+        return change, clean < self._levels, clean > 255 - self._levels
 
     def _reach(self, length: int) -> int:
         """How many of so many pixels, from one side, the shown part of the grid touches."""

@@ -58,6 +58,8 @@ class Partner:
     pixels: np.ndarray
     protected: bool | None
     """Whether the row should carry noise; None where nobody recorded it."""
+    sha256: str | None = None
+    """Its pixel hash, where that was needed to find it."""
 
 
 class Pairing(Protocol):
@@ -97,7 +99,7 @@ class MapPairing:
         original = self._clean.pixels(record.index)
         if pixel_hash(original) != record.clean_sha256:
             raise OriginalLostError(f"original {record.origin} changed since the run")
-        return Partner(record.index, original, record.protected)
+        return Partner(record.index, original, record.protected, record.clean_sha256)
 
 
 class PositionPairing:

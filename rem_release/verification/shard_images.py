@@ -12,6 +12,7 @@ from rem_release.data.images.decoding import BadImage, decode
 from rem_release.data.shards import iterate_rows
 from rem_release.data.sources.rows import PrivateCache
 from rem_release.errors import VerificationError
+from rem_release.verification.png import read_png
 from rem_release.verification.row_checks import name_class
 
 
@@ -58,8 +59,10 @@ class ShardImages:
         Raises:
             VerificationError: its bytes are no image.
         """
+        data = self._bytes[self._ends[row] : self._ends[row + 1]].tobytes()
         try:
-            return decode(self._bytes[self._ends[row] : self._ends[row + 1]].tobytes())
+            pixels, _ = read_png(data)
+            return decode(data) if pixels is None else pixels
         except BadImage as error:
             raise VerificationError(f"row {row} cannot be read as an image: {error}") from None
 

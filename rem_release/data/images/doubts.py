@@ -1,6 +1,7 @@
 """Images that may not be what their owner sees."""
 
 import numpy as np
+from PIL import Image
 
 _MAX_SPREAD = 24
 _NEARLY_ALL = 0.998
@@ -16,7 +17,7 @@ def find_doubt(pixels: np.ndarray) -> str | None:
         pixels: uint8 (H, W, 3); of large images a spread of a million values is looked at.
     """
     values = pixels.reshape(-1, pixels.shape[-1])[:: max(1, pixels.size // _LOOKED_AT)].reshape(-1)
-    counts = np.bincount(values, minlength=256).cumsum()
+    counts = np.cumsum(Image.fromarray(values[None]).histogram())
     most = np.append(counts[_MAX_SPREAD:], counts[-1])[: len(counts)] if len(counts) > _MAX_SPREAD else counts
     within = (most - np.concatenate([[0], counts[:-1]])[: len(most)]).max() / len(values)
     if within < _NEARLY_ALL:

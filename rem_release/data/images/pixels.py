@@ -41,14 +41,16 @@ def fit_working_grid(image: np.ndarray, resolution: int) -> torch.Tensor:
     Returns:
         uint8 tensor (3, R, R): antialiased bilinear, or the image itself where it is R x R already.
     """
-    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    tensor = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
     if image.shape[:2] == (resolution, resolution):
-        return tensor
+        return tensor.contiguous()
     size = (resolution, resolution)
-    return F.interpolate(tensor[None], size, mode="bilinear", antialias=True)[0]
+    return F.interpolate(tensor[None], size, mode="bilinear", antialias=True)[0].contiguous()
 
 
 def pixel_hash(image: np.ndarray) -> str:
     """Hash the shape and the pixels (uint8, C order) of an image: sha256, 64 hexadecimal digits."""
     header = f"{image.dtype} {'x'.join(map(str, image.shape))}\n".encode()
-    return hashlib.sha256(header + np.ascontiguousarray(image).tobytes()).hexdigest()
+    found = hashlib.sha256(header)
+    found.update(np.ascontiguousarray(image).data)
+    return found.hexdigest()
