@@ -42,16 +42,21 @@ class TrainingCurves:
     loss: list[float] = field(default_factory=list)
     train_accuracy: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
-    _sums: list[Tensor] = field(default_factory=list)
+    _sums: Tensor | None = None
 
     def add(self, loss: Tensor, hits: Tensor) -> None:
-        """Note a step: its mean loss and its share of hits; nothing waits for the device here."""
-        self._sums.append(torch.stack([loss.detach().float(), hits.detach().float()]))
+        """Note a step: its mean loss and its share of hits; nothing waits for the device here, and the sums stay where
+        they lie, so that it can be recorded."""
+        if self._sums is None:
+            self._sums = torch.zeros(3, dtype=torch.float64, device=loss.device)
+        self._sums.add_(torch.stack([loss.detach().double(), hits.detach().double(), torch.ones_like(self._sums[0])]))
 
     def close(self, step: int, test_accuracy: float) -> None:
         """End a stretch of steps with an evaluation."""
-        loss, hits = torch.stack(self._sums).mean(0).tolist()
-        self._sums.clear()
+        assert self._sums is not None
+        loss, hits, count = self._sums.tolist()
+        loss, hits = loss / count, hits / count
+        self._sums.zero_()
         self.steps.append(step)
         self.loss.append(round(loss, 6))
         self.train_accuracy.append(round(hits, 6))

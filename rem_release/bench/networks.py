@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rem_release.audit.victim import train_victim
 from rem_release.bench.reference import plain_noise_step, plain_victim_step
 from rem_release.bench.timing import Pair, Work, compare
-from rem_release.core.captured import Captured
+from rem_release.core.captured import Captured, recorder_of
 from rem_release.core.draws import Draws
 from rem_release.core.pgd import frozen_in_eval_mode
 from rem_release.core.solver import NoiseSettings, min_max_noise
@@ -156,7 +156,7 @@ def _solve(
 
     keys = torch.arange(len(images), device=images.device)
     step = torch.zeros((), dtype=torch.int64, device=images.device)
-    return partial(Captured(function, is_captured), images, labels, keys, step)
+    return partial(Captured(function, recorder_of(images.device) if is_captured else None), images, labels, keys, step)
 
 
 def _peak(device: torch.device, work: Work | None) -> int | None:

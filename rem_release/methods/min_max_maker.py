@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from rem_release.core.captured import Captured
+from rem_release.core.captured import Captured, Function, recorder_of
 from rem_release.core.draws import FINAL_PASS, Draws, Purpose
 from rem_release.core.frozen import frozen
 from rem_release.core.pgd import pgd
@@ -53,7 +53,7 @@ class MinMaxMaker:
         )
         model = build_model(training.model, setting.classes, setting.data.resolution, setting.seed)
         self.model = prepare_model(model, accelerator.device, setting.precision, setting.execution)
-        self._capture = partial(Captured, records=setting.execution != "eager")
+        self._records = setting.execution != "eager"
         self._final_noise = self._capture(self._solve)
         self._one_gradient = self._capture(self._step_once)
 
@@ -77,6 +77,9 @@ class MinMaxMaker:
             return F.cross_entropy(wrapped(adversarial), batch.labels)  # line 19
 
         return loss_of
+
+    def _capture(self, function: Function) -> Captured:
+        return Captured(function, recorder_of(self.accelerator.device) if self._records else None)
 
     def _attack(self, noise: NoiseSettings, images: Tensor, labels: Tensor, keys: Tensor, *others: Tensor) -> Tensor:
         step, route = _step_and_route(others)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from rem_release.core.captured import Captured
+from rem_release.core.captured import Captured, recorder_of
 from rem_release.core.frozen import frozen
 from rem_release.core.pgd import input_gradient
 from rem_release.training.memory import memory_kept
@@ -130,7 +130,8 @@ def measure_gradient(
             moving = images.detach().requires_grad_()
             return input_gradient(network, moving, labels, moving)
 
-    captured, few = Captured(compute, records), max(1, count // _FEW)
+    captured = Captured(compute, recorder_of(device) if records else None)
+    few = max(1, count // _FEW)
     with memory_kept(device):
         if rival and device.type == "cpu":
             taken = _seconds(captured, images[:few], labels[:few]) * count / few
