@@ -78,9 +78,7 @@ def list_choices(precision: Precision, execution: Execution, device: torch.devic
 def choose(
     choices: Sequence[Choice], build: Callable[[], nn.Module], resolution: int, batch_size: int, device: torch.device
 ) -> list[Choice]:
-    """Measure the choices, and sort them: the best first, the others by their rate.
-
-    The first of those given is the best unless another one is 1.2 times as fast.
+    """Measure the choices, and sort them, see `sort_measured`.
 
     Args:
         choices: at least one; a single one is not measured.
@@ -98,6 +96,11 @@ def choose(
         rival = count / _rate(measured[0]) if measured else None
         rate = count / measure_gradient(model, count, resolution, device, rival=rival)
         measured.append(Choice(choice.precision, choice.execution, rate))
+    return sort_measured(measured)
+
+
+def sort_measured(measured: Sequence[Choice]) -> list[Choice]:
+    """The best first, the others by their rate; the first of those given stays unless another is 1.2 times as fast."""
     rates = [_rate(each) for each in measured]
     rates[0] *= _MARGIN
     best = measured[rates.index(max(rates))]
