@@ -1,7 +1,7 @@
 """A training on a GPU whose steps are recorded and replayed, where the launches of a small network take longer than its
 arithmetic."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,48 +10,43 @@ from torch.optim import Optimizer
 from rem_release.core.captured import Captured, Recorder
 from rem_release.errors import NonFiniteLossError
 
-Take = Callable[[Tensor, Tensor], Tensor]
-"""(indices int64 [B], step int64 []) → loss, a scalar whose gradients are taken"""
 CHECKED_EVERY = 50
 """steps after which is looked whether all losses were finite: looking waits for the device"""
 
 
 class RecordedSteps:
-    """Takes the steps of a training: gradients of the loss, and an update of every optimiser.
+    """Takes the steps of a training: gradients of the loss, and an update by every optimiser.
 
-    Learning rates are tensors here, so that a recording reads them anew. Whether losses are finite is noted on the
-    device, and asked for with `check`; until then weights were updated with what was not.
+    A recording holds the learning rates, so another one begins with each change of them. Whether losses are finite is
+    noted on the device, and asked for with `check`; until then weights were updated with what was not.
 
     Args:
-        loss_of: the step's loss.
-        optimizers: plain SGD, which torch has an update in one piece for.
+        loss_of: (indices int64 [B], step int64 []) → the step's loss, a scalar.
+        optimizers: of the networks that it reads.
         recorder: of the device.
         device: where it is computed.
     """
 
     def __init__(
-        self, loss_of: Take, optimizers: Sequence[Optimizer], recorder: Recorder, device: torch.device
+        self,
+        loss_of: Callable[[Tensor, Tensor], Tensor],
+        optimizers: Sequence[Optimizer],
+        recorder: Recorder,
+        device: torch.device,
     ) -> None:
         self._loss_of = loss_of
         self._optimizers = optimizers
+        self._recorder = recorder
         self._first_fault = torch.tensor([-1.0, 0.0], dtype=torch.float64, device=device)
-        self._step = Captured(self._take, recorder)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["fused"], group["foreach"] = True, False
-                group["lr"] = torch.full((), float(group["lr"]), dtype=torch.float32, device=device)
+        self._rates: list[float] = []
+        self._step = Captured(self._update, recorder)
 
-    def take(self, indices: Tensor, step: int, rates: Mapping[int, float]) -> None:
-        """Take one step.
-
-        Args:
-            indices: int64 [B] of the images, on the device.
-            step: its number.
-            rates: the learning rate of each optimiser, by its place.
-        """
-        for place, rate in rates.items():
-            for group in self._optimizers[place].param_groups:
-                group["lr"].fill_(rate)
+    def take(self, indices: Tensor, step: int) -> None:
+        """Take one step, int64 [B] of the images on the device, with the rates that the optimisers have now."""
+        rates = [float(group["lr"]) for optimizer in self._optimizers for group in optimizer.param_groups]
+        if rates != self._rates:
+            self._rates = rates
+            self._step = Captured(self._update, self._recorder)
         self._step(indices, torch.full((), step, dtype=torch.int64, device=indices.device))
 
     def check(self) -> None:
@@ -64,11 +59,11 @@ class RecordedSteps:
         if step >= 0:
             raise NonFiniteLossError(f"the training loss is {loss} at step {step:.0f}")
 
-    def _take(self, indices: Tensor, step: Tensor) -> Tensor:
+    def _update(self, indices: Tensor, step: Tensor) -> Tensor:
         loss = self._loss_of(indices, step)
         for optimizer in self._optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.zero_grad()
+        loss.backward()
         for optimizer in self._optimizers:
             optimizer.step()
         told = loss.detach().double()
