@@ -50,9 +50,8 @@ def main() -> int:
         began = time.monotonic()
         with (given.out / f"{name}.log").open("w") as log, (given.out / f"{name}.json").open("w") as result:
             try:
-                code: object = subprocess.run(
-                    command, check=False, stdout=result, stderr=log, timeout=seconds
-                ).returncode
+                done = subprocess.run(command, check=False, stdout=result, stderr=log, timeout=seconds)
+                code: object = done.returncode
             except subprocess.TimeoutExpired:
                 code = f"stopped after {seconds} s"
         ended[name] = {"code": code, "seconds": round(time.monotonic() - began, 1)}
