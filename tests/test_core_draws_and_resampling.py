@@ -9,12 +9,13 @@ from scipy import stats
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from rem_release.core.draws import Draws, Purpose, uniform
+from rem_release.core.draws import Draws, Purpose, chain, uniform
 from rem_release.core.levels import protect_at_own_size
 from rem_release.core.resampling import (
     DRAW,
     NoiseRoute,
     _draw_window,
+    augment,
     draw_cifar,
     draw_imagenet,
     draw_photograph,
@@ -67,6 +68,25 @@ def test_draws_are_those_of_earlier_versions():
         *([3, 4, 7, 8, 0, 1], [5, 1, 2, 1, 0, 1]),
         *([20, 18, 17, 12, 23, 16], [18, 20, 18, 9, 23, 17]),
     ]
+
+
+WORD = st.integers(-(1 << 63), (1 << 63) - 1)
+
+
+@given(WORD, st.lists(WORD, min_size=1, max_size=4), st.integers(0, 4))
+def test_numbers_and_tensors_give_the_same_keys(seed, coordinates, first):
+    """From whichever coordinate on they are tensors."""
+    whole = chain(torch.tensor(seed), *coordinates)
+    later = [*coordinates[:first], *(torch.tensor(each) for each in coordinates[first:]), torch.tensor([1, 2])]
+    assert torch.equal(chain(seed, *later), chain(whole, torch.tensor([1, 2])))
+
+
+@pytest.mark.parametrize("name", DRAW)
+@pytest.mark.parametrize("size", [1, 7, 32])
+def test_images_are_augmented_to_the_bit_as_by_matrices(name, size):
+    images = torch.rand((len(IDS), 3, size, size), generator=torch.Generator().manual_seed(0))
+    keys = Draws(3, IDS, 2).keys(Purpose.TRANSFORM)
+    assert torch.equal(augment(images, keys, name), resample(images, DRAW[name](keys, size)))
 
 
 def test_draws_bring_nothing_from_the_host(monkeypatch):

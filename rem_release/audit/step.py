@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from rem_release.core.draws import Draws, Purpose
 from rem_release.core.frozen import frozen
-from rem_release.core.resampling import DRAW, resample
+from rem_release.core.resampling import augment
 from rem_release.threats.images import Batch, TrainingImages
 from rem_release.threats.threat import Threat
 from rem_release.training.loop import LossOf
@@ -30,13 +30,13 @@ def make_step(
         seed: of the draws.
         watch: told the loss and the share of hits of each step.
     """
-    draw_transform = DRAW["none" if threat.views else recipe.victim.augmentation]
+    augmentation = "none" if threat.views else recipe.victim.augmentation
 
     def draw(indices: Tensor, step: int) -> Batch:
         x, labels = images.floats(indices)
         draws, samples = Draws(seed, indices, step), threat.draws
-        t = draw_transform(draws.keys(Purpose.TRANSFORM, 0, samples), images.resolution)
-        x, labels = resample(x.repeat(samples, 1, 1, 1), t), labels.repeat(samples)
+        keys = draws.keys(Purpose.TRANSFORM, 0, samples)
+        x, labels = augment(x.repeat(samples, 1, 1, 1), keys, augmentation), labels.repeat(samples)
         return Batch(x, labels, labels, images.classes, draws)
 
     def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int) -> Tensor:

@@ -18,6 +18,7 @@ _SECOND = 0x94D049BB133111EB - (1 << 64)
 FINAL_PASS = -1
 """the step of the pass that makes the noise that ships"""
 _MIN_OWN = 1 << 56
+_MASK = (1 << 64) - 1
 
 
 class Purpose(IntEnum):
@@ -47,25 +48,41 @@ def own_purpose(name: str) -> int:
 
 
 def _mix(z: Tensor) -> Tensor:
-    z = (z ^ ((z >> 30) & 0x3FFFFFFFF)) * _FIRST
-    z = (z ^ ((z >> 27) & 0x1FFFFFFFFF)) * _SECOND
-    return z ^ ((z >> 31) & 0x1FFFFFFFF)
+    z = (z >> 30).bitwise_and_(0x3FFFFFFFF).bitwise_xor_(z).mul_(_FIRST)
+    z = (z >> 27).bitwise_and_(0x1FFFFFFFFF).bitwise_xor_(z).mul_(_SECOND)
+    return (z >> 31).bitwise_and_(0x1FFFFFFFF).bitwise_xor_(z)
 
 
-def chain(key: Tensor, *coordinates: int | Tensor) -> Tensor:
-    """Absorb coordinates into keys, int64 of any shape, one after another."""
+def _mix_number(z: int) -> int:
+    """`_mix` of one number, which a tensor would take some microseconds for."""
+    z &= _MASK
+    z = (z ^ (z >> 30)) * _FIRST & _MASK
+    z = (z ^ (z >> 27)) * _SECOND & _MASK
+    z ^= z >> 31
+    return z - (1 << 64) if z >> 63 else z
+
+
+def chain(key: int | Tensor, *coordinates: int | Tensor) -> Tensor:
+    """Absorb coordinates into keys, int64 of any shape, one after another. One of them all is a tensor at least."""
     for coordinate in coordinates:
-        key = _mix(_mix(key + _GOLDEN) ^ coordinate)
+        mixed = _mix_number(key + _GOLDEN) if isinstance(key, int) else _mix(key + _GOLDEN)
+        absorbed = mixed ^ coordinate
+        key = _mix_number(absorbed) if isinstance(absorbed, int) else _mix(absorbed)
+    assert isinstance(key, Tensor)
     return key
 
 
 def uniform(keys: Tensor, count: int) -> Tensor:
     """`count` independent numbers in (0, 1) for each key, in steps of 2⁻¹⁶: float32 [*keys.shape, count]."""
+    return _centred(keys, count).add_(32768).div_(65536)
+
+
+def _centred(keys: Tensor, count: int) -> Tensor:
+    """`count` independent numbers for each key, -32767.5 to 32767.5 in whole steps: float32 [*keys.shape, count]."""
     words = -(-count // 4)
     counters = _GOLDEN * torch.arange(1, words + 1, dtype=torch.int64, device=keys.device)
-    bits = _mix(keys.unsqueeze(-1) + counters)
-    parts = torch.stack([(bits >> shift) & 0xFFFF for shift in (0, 16, 32, 48)], dim=-1)
-    return (parts.flatten(-2)[..., :count].to(torch.float32) + 0.5) / 65536
+    parts = _mix(keys.unsqueeze(-1) + counters).view(torch.int16)[..., :count]  # the lowest bits first
+    return (parts ^ -32768).to(torch.float32).add_(0.5)
 
 
 @dataclass(frozen=True)
@@ -95,12 +112,10 @@ class Draws:
             k: which of several draws of a step.
             samples: J.
         """
-        seed = torch.full_like(self.ids, self.seed)
-        j = torch.arange(samples, device=self.ids.device).unsqueeze(1)
-        return chain(seed, int(purpose), self.step, k, j, self.ids).flatten()
+        j = torch.arange(samples, device=self.ids.device).unsqueeze(1) if samples > 1 else 0
+        return chain(self.seed, int(purpose), self.step, k, j, self.ids).flatten()
 
     def within(self, radius: float, shape: tuple[int, ...], purpose: int, k: int = 0, samples: int = 1) -> Tensor:
         """Uniform noise in ±radius: float32 [samples · N, *shape]."""
         count = int(torch.Size(shape).numel())
-        numbers = uniform(self.keys(purpose, k, samples), count)
-        return (numbers * 2 - 1).mul_(radius).reshape(-1, *shape)
+        return _centred(self.keys(purpose, k, samples), count).mul_(radius / 32768).reshape(-1, *shape)

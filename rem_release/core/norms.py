@@ -3,6 +3,7 @@
 A norm runs over all values of an image, in units of the full range; the first dimension of a tensor counts images.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -39,11 +40,21 @@ def project(delta: Tensor, images: Tensor, radius: float, norm: Norm = "linf") -
         radius: of the ball, at least 0.
         norm: of the ball.
     """
-    if norm == "linf":
-        return torch.maximum(torch.minimum(delta, (1 - images).clamp(max=radius)), (-images).clamp(min=-radius))
+    return projection(images, radius, norm)(delta)
+
+
+def projection(images: Tensor, radius: float, norm: Norm = "linf") -> Callable[[Tensor], Tensor]:
+    """`project` for several noises of the same images; what depends on the images alone is computed once."""
     low, high = -images, 1 - images
-    boxed = torch.clamp(delta, low, high)
-    return torch.where(measure(boxed, norm) <= radius, boxed, _shrink(delta, low, high, radius, norm))
+    if norm == "linf":
+        low, high = low.clamp_(min=-radius), high.clamp_(max=radius)
+        return lambda delta: torch.clamp(delta, low, high)
+
+    def restrict(delta: Tensor) -> Tensor:
+        boxed = torch.clamp(delta, low, high)
+        return torch.where(measure(boxed, norm) <= radius, boxed, _shrink(delta, low, high, radius, norm))
+
+    return restrict
 
 
 def _shrink(delta: Tensor, low: Tensor, high: Tensor, radius: float, norm: Norm) -> Tensor:
@@ -87,7 +98,7 @@ def ascend(gradient: Tensor, seen: Tensor, step_size: float, radius: float, norm
         norm: of the ball.
     """
     if norm == "linf":
-        return step_size * gradient.sign()
+        return gradient.sign().mul_(step_size)
     if norm == "l2":
         tiny = torch.finfo(gradient.dtype).tiny
         scaled = gradient / measure(gradient, "linf").clamp(min=tiny)  # or the squares of small ones would vanish

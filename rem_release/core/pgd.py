@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rem_release.core.norms import Norm, ascend, project
+from rem_release.core.norms import Norm, ascend, projection
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(what the model answers [N, ...], targets) -> the sum of the images' losses"""
@@ -79,13 +79,13 @@ def pgd(
         loss: of the model's answers and the targets.
         direction: whether the steps raise the loss or lower it.
     """
-    sign = 1 if direction == "up" else -1
     images = images.detach()
-    delta = project(start, images, radius, norm)
+    restrict = projection(images, radius, norm)
+    delta = restrict(start)
     for _ in range(steps):
         delta.requires_grad_()
         seen = images + delta
         gradient = input_gradient(model, seen, targets, delta, loss)
-        step = ascend(sign * gradient, seen.detach(), step_size, radius, norm)
-        delta = project(delta.detach() + step, images, radius, norm)
+        steepest = gradient if direction == "up" else -gradient
+        delta = restrict(ascend(steepest, seen.detach(), step_size, radius, norm).add_(delta.detach()))
     return delta

@@ -62,7 +62,7 @@ class TrainingImages:
 
     def floats(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Some of the images as float32 in [0, 1], with their labels."""
-        images = as_floats(self.images[indices])
+        images = as_floats(_take(self.images, indices))
         for transform in self.transforms:
             images = transform(images)
         return images.clamp(0, 1) if self.is_clamped else images, self.labels[indices]
@@ -96,7 +96,7 @@ class TestImages:
         """Batches of that size, float32."""
         device = self.images.device if isinstance(self.images, Tensor) else self.device
         for rows in torch.arange(len(self), device=device).split(size):
-            images = as_floats(self.images[rows])
+            images = as_floats(_take(self.images, rows))
             for transform in self.transforms:
                 images = transform(images)
             yield images
@@ -131,6 +131,11 @@ class Batch:
     def seen(self) -> Tensor:
         """The images as the network sees them, float32 [J · N, 3, R, R]."""
         return self.images if self.noise is None else self.images + self.noise
+
+
+def _take(images: Tensor | StoredImages, rows: Tensor) -> Tensor:
+    """Some of the images; of a tensor ten times as fast as by an index, which goes pixel by pixel."""
+    return images.index_select(0, rows) if isinstance(images, Tensor) else images[rows]
 
 
 def as_floats(images: Tensor) -> Tensor:

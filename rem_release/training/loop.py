@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -14,6 +14,7 @@ from rem_release.errors import InputError, NonFiniteLossError
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint, collect, list_parameters, restore
 from rem_release.training.memory import memory_kept
+from rem_release.training.processes import agree, average_buffers, differentiate, share, wrap
 from rem_release.training.stopping import signals_held
 
 LossOf = Callable[[nn.Module, nn.Module, Tensor, int], Tensor]
@@ -116,10 +117,8 @@ def train_together(
     for model in models.values():
         model.to(accelerator.device)
     first = _take_up(accelerator, checkpoint, models, plain) if checkpoint else 0
-    prepared = accelerator.prepare(*models.values(), *plain.values())
-    prepared = prepared if isinstance(prepared, tuple) else (prepared,)
-    wrapped = dict(zip(models, prepared, strict=False))
-    wrapped_optimizers = prepared[len(models) :]
+    learning = [parameter for optimizer in plain.values() for parameter in list_parameters(optimizer)]
+    wrapped, wrapped_optimizers = wrap(accelerator, models, list(plain.values()))
     batch_size = min(schedule.batch_size, images)
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
@@ -133,10 +132,15 @@ def train_together(
             for network in wrapped.values():
                 network.train()
             loss = loss_of(models, wrapped, mine, step)
-            asked = _agree(accelerator, loss, stop.number, step, schedule)
-            for optimizer in wrapped_optimizers:
-                optimizer.zero_grad()
-            accelerator.backward(loss * (len(mine) * accelerator.num_processes / batch_size))
+            asked = agree(accelerator, loss, stop.number)
+            if asked is None:
+                raise NonFiniteLossError(
+                    f"the training loss is {loss.item()} at step {step}; lower generator.learning_rate "
+                    f"({schedule.learning_rate}) with --set generator.learning_rate=..."
+                )
+            for parameter in learning:
+                parameter.grad = None
+            differentiate(accelerator, loss, len(mine) * accelerator.num_processes / batch_size)
             for optimizer in wrapped_optimizers:
                 optimizer.step()
             for model in models.values():
@@ -216,45 +220,5 @@ def _take_up(
     if failure:
         raise InputError(failure)
     if first:
-        restore(_share(accelerator, state), models, optimizers)
+        restore(share(accelerator, state), models, optimizers)
     return first
-
-
-def _share(accelerator: Accelerator, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of the first process, on every process."""
-    if accelerator.num_processes == 1:
-        return state
-    shapes = broadcast_object_list([[(name, tensor.shape, tensor.dtype) for name, tensor in state.items()]])[0]
-    shared = {}
-    for name, shape, dtype in shapes:
-        mine = state[name] if accelerator.is_main_process else torch.empty(shape, dtype=dtype)
-        shared[name] = broadcast(mine.to(accelerator.device)).cpu()
-    return shared
-
-
-def _agree(accelerator: Accelerator, loss: Tensor, signal_number: int, step: int, schedule: Schedule) -> int:
-    """What all processes know of each other after a step's loss: the signal that reached one of them, 0 for none.
-
-    One process that stopped alone would leave the others waiting for it.
-
-    Raises:
-        NonFiniteLossError: the loss is not finite on one of them.
-    """
-    is_broken = ~torch.isfinite(loss.detach()).reshape(1)
-    mine = torch.cat([is_broken.float(), torch.full((1,), float(signal_number), device=loss.device)])
-    broken, number = accelerator.gather(mine).view(-1, 2).amax(0).tolist()
-    if broken:
-        raise NonFiniteLossError(
-            f"the training loss is {loss.item()} at step {step}; lower generator.learning_rate "
-            f"({schedule.learning_rate}) with --set generator.learning_rate=..."
-        )
-    return int(number)
-
-
-def average_buffers(accelerator: Accelerator, model: nn.Module) -> None:
-    """Give every process the mean BatchNorm statistics, so that PGD on each reads the same model."""
-    if accelerator.num_processes == 1:
-        return
-    for buffer in model.buffers():
-        if buffer.is_floating_point():
-            buffer.copy_(accelerator.reduce(buffer, reduction="mean"))

@@ -50,13 +50,16 @@ class Pgd(ThreatPart):
 
     def perturb(self, model: nn.Module, batch: Batch, adversary: Adversary) -> tuple[Tensor, Tensor]:
         """See `ThreatPart`."""
+        import torch
+
         from rem_release.core.draws import Purpose
         from rem_release.core.norms import random_start
         from rem_release.core.pgd import pgd
 
-        x, radius = batch.images, float(self.size)
+        as_convolved = torch.channels_last  # or each step would convert images and gradients
+        x, radius = batch.images.contiguous(memory_format=as_convolved), float(self.size)
         start = random_start(
             batch.draws, radius, tuple(x.shape[1:]), self.norm, Purpose.ADVERSARY_START, 0, batch.samples
-        )
+        ).contiguous(memory_format=as_convolved)
         step_size = radius * adversary.relative_step_size
         return start, pgd(model, x, batch.targets, radius, step_size, adversary.steps, start, self.norm)
