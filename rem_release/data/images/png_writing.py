@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 from isal import isal_zlib
 
-from rem_release.data.images.decoding import MAX_PIXELS
+from rem_release.data.images.decoding import MAX_PIXELS, decode
 from rem_release.data.images.png_chunks import SIGNATURE
 from rem_release.data.in_order import take_room
 
@@ -38,6 +38,22 @@ def encode_png(image: np.ndarray) -> bytes:
     np.subtract(pixels[1:], pixels[:-1], out=lines[1:, 1:])
     header, stream = _describe(height, width), isal_zlib.compress(lines, _LEVEL)
     return b"".join([SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", stream), *_chunk(b"IEND", b"")])
+
+
+def decode_released(data: bytes) -> np.ndarray:
+    """Read the image of a released row: as `decode` does, and faster where `encode_png` wrote it.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        uint8 (H, W, 3), C-contiguous and writable.
+
+    Raises:
+        BadImage: the policy of decoding refuses these bytes.
+    """
+    pixels = read_back(data)
+    return decode(data) if pixels is None else pixels
 
 
 def read_back(data: bytes) -> np.ndarray | None:
