@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rem_release.data.in_order import thread_count
 from rem_release.recipe_files import recipe_names
 from tests.command_line import (
     draw,
@@ -182,6 +183,8 @@ def test_a_plan_writes_nothing_and_its_cost_is_what_the_run_spends(
     assert plan["reserved"] + plan["images"] <= 8
     assert f"{sum(plan['cost'].values()):,} sample gradient evaluations" in text
     assert "Nothing was written" in text
+    assert plan["threads"] == thread_count(), "the photographs are small"
+    assert re.search(rf"with {plan['threads']} threads? at work", text)
     assert plan["device_memory_bytes"] is None, "this is a CPU"
     assert "Device:" not in text
     for word in ("Images:", "Classes:", "Memory:", "Output:", "Time:"):

@@ -50,6 +50,21 @@ def run(sizes: list[int], threads: int) -> int:
     return flight.most
 
 
+@pytest.mark.usefixtures("few")
+def test_so_many_threads_as_are_told_of_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_order, "cpu_count", lambda: 8)
+    for pixels, told in ((1, 8), (12, 8), (13, 7), (30, 3), (50, 2), (51, 1), (100, 1), (900, 1)):
+        barrier = threading.Barrier(told)
+
+        def work(_: int, pixels: int = pixels, barrier: threading.Barrier = barrier) -> None:
+            take_room(pixels)
+            barrier.wait(timeout=30)  # all of them, or it breaks
+
+        assert in_order.threads_at_once(pixels) == told
+        assert list(map_in_order(work, range(2 * told))) == [None] * (2 * told)
+        assert told == 8 or (told + 1) * pixels > 100
+
+
 @pytest.mark.parametrize("threads", [1, 2, 16])
 @pytest.mark.parametrize("sizes", [[30] * 40, [99, 1] * 20, [10, 250, 10, 60, 60, 250, 1] * 5, [1] * 300])
 @pytest.mark.usefixtures("few")

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, PngImagePlugin
 
 from rem_release.core.levels import protect_at_own_size
-from rem_release.data.images.png_writing import encode_png
+from rem_release.data.images.png_writing import decode_released, encode_png, read_back
 from rem_release.verification.png import inspect_png, read_png
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -71,6 +71,8 @@ def test_other_readers_see_the_pixels_that_were_written(image, turned):
     pixels, reasons = read_png(png)
     assert reasons == []
     np.testing.assert_array_equal(pixels, image)
+    np.testing.assert_array_equal(read_back(png), image)
+    np.testing.assert_array_equal(decode_released(png), image)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), image)
     np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB), image)
 
@@ -85,6 +87,30 @@ def test_any_filters_of_rows_are_read_as_pillow_reads_them(data):
     pixels, reasons = read_png(png)
     assert reasons == []
     np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(png))))
+
+
+def test_what_is_written_otherwise_is_not_read_back():
+    png = encode_png(IMAGE)
+    up = b"".join(b"\2" + line.tobytes() for line in IMAGE)
+    others = [
+        b"",
+        SIGNATURE,
+        save(Image.fromarray(IMAGE)),
+        save(Image.fromarray(IMAGE).convert("L")),
+        assemble(header(), PIXELS, END),
+        assemble(header(), chunk(b"IDAT", zlib.compress(up[:-1])), END),
+        assemble(header(), chunk(b"IDAT", zlib.compress(up + b"more")), END),
+        assemble(header(), chunk(b"IDAT", zlib.compress(up)[:-1]), END),
+        assemble(header(), chunk(b"IDAT", zlib.compress(up)[:-1] + b"x"), END),
+        assemble(header(), chunk(b"IDAT", zlib.compress(up)), chunk(b"tEXt", b"a\0b"), END),
+        assemble(header(0, 5), chunk(b"IDAT", zlib.compress(up)), END),
+        assemble(header(2**31 - 1, 2**31 - 1), chunk(b"IDAT", zlib.compress(up)), END),
+        *(png[:length] for length in range(len(png))),
+    ]
+    assert read_back(assemble(header(), chunk(b"IDAT", zlib.compress(up)), END)) is not None
+    assert [other for other in others if read_back(other) is not None] == []
+    np.testing.assert_array_equal(decode_released(assemble(header(), PIXELS, END)), IMAGE)
+    np.testing.assert_array_equal(decode_released(save(Image.fromarray(IMAGE))), IMAGE)
 
 
 def test_a_filter_that_there_is_not_is_refused():

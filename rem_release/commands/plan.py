@@ -11,7 +11,7 @@ from rem_release.commands.disk import count_disk, free_bytes, probe_rows, write_
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.commands.reading import describe_source, write_choices, write_left_out
 from rem_release.console import Console
-from rem_release.data.in_order import memory_in_flight, thread_count
+from rem_release.data.in_order import memory_in_flight, threads_at_once
 from rem_release.data.selection import Role
 from rem_release.data.sources.source import Source
 from rem_release.methods import Phase
@@ -48,8 +48,9 @@ def make_plan(
     probe = probe_rows(options, source, choice.working.rows[released])
     disk = count_disk(options, source, probe.png_bytes)
     free = free_bytes(options.out)
-    threads = thread_count()
-    largest = int(choice.working.sizes.prod(1).max())
+    pixels = choice.working.sizes.prod(1)
+    largest = int(pixels.max())
+    threads, usual = threads_at_once(largest), threads_at_once(int(pixels.float().mean()))
     memory = max(_peak_bytes(), _resident_bytes() + memory_in_flight(largest))
     recognised = describe_source(source, choice.working)
     document: dict[str, Any] = {
@@ -63,6 +64,7 @@ def make_plan(
         "source": recognised | {"left_out": count_left_out(source, choice)},
         "cost": cost.model_dump(),
         "phases": [{"name": phase.name, "gradients": phase.gradients} for phase in phases],
+        "threads": threads,
         "memory_bytes": memory,
         "device_memory_bytes": on_device,
         "output_bytes": round(probe.png_bytes * rows),
@@ -70,10 +72,10 @@ def make_plan(
         "disk_bytes": disk.total,
         "free_bytes": free,
         "seconds": {
-            "reading": round(probe.read_seconds * len(source) / threads, 1),
+            "reading": round(probe.read_seconds * len(source) / usual, 1),
             "training": round(cost.training_gradients * each / accelerator.num_processes, 1),
             "noise": round(cost.noise_gradients * each / accelerator.num_processes, 1),
-            "writing": round(probe.write_seconds * rows / threads, 1),
+            "writing": round(probe.write_seconds * rows / usual, 1),
         },
         "device": str(accelerator.device),
         "precision": recipe.precision,
@@ -102,8 +104,8 @@ def _write_text(document: dict[str, Any], source: Source, phases: list[Phase], t
         f"Decoded: {write_choices(recognised['choices'])}",
         f"Cost:    {spent:,} sample gradient evaluations in {document['precision']}: "
         f"{'; '.join(f'{phase.name} {phase.gradients:,}' for phase in phases)}",
-        f"Memory:  about {write_size(document['memory_bytes'])} on the host with {threads} threads, however many "
-        "images there are",
+        f"Memory:  about {write_size(document['memory_bytes'])} on the host, however many images there are, with "
+        f"{threads} thread{'s' if threads > 1 else ''} at work on images of the largest size",
         *write_device_memory(document["device_memory_bytes"], document["device"]),
         f"Output:  about {write_size(document['output_bytes'])}",
         f"Disk:    about {write_size(document['disk_bytes'])} at its fullest, and {write_size(document['free_bytes'])} "

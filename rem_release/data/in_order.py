@@ -27,6 +27,11 @@ def thread_count() -> int:
     return min(_MAX_THREADS, cpu_count() or 1)
 
 
+def threads_at_once(largest: int) -> int:
+    """How many of them work at the same time on images of so many pixels; the others wait for room."""
+    return max(1, min(thread_count(), _MAX_PIXELS // max(1, largest)))
+
+
 def memory_in_flight(largest: int) -> int:
     """Bytes that images of so many pixels take while they are worked on, as many as there may be at once."""
     threads = thread_count()

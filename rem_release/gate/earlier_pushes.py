@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rem_release.atomic_files import written_atomically
-from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.images.decoding import BadImage
 from rem_release.data.images.pixels import pixel_hash
-from rem_release.data.shards import iterate_rows
+from rem_release.data.images.png_writing import decode_released
+from rem_release.data.in_order import map_in_order
+from rem_release.data.shards import ReleasedRow, iterate_rows
 from rem_release.errors import InputError
 from rem_release.release.facts import Facts
 from rem_release.release.private_record import read_row_map
@@ -117,8 +119,12 @@ def _list_images(run: RunFolder, release: Path, facts: Facts) -> Iterator[ImageH
     for row in iterate_rows(protected, [], column):
         yield records[row.number].clean_sha256, hashlib.sha256(row.png or b"").hexdigest()
     clean = [release / name for name in names if not name.startswith("data/")]
-    for row in iterate_rows(clean, [], column):
-        yield pixel_hash(decode(row.png or b"")), hashlib.sha256(row.png or b"").hexdigest()
+    yield from map_in_order(_hash_clean, iterate_rows(clean, [], column))
+
+
+def _hash_clean(row: ReleasedRow) -> ImageHashes:
+    png = row.png or b""
+    return pixel_hash(decode_released(png)), hashlib.sha256(png).hexdigest()
 
 
 def check_earlier_pushes(run: RunFolder, release: Path, facts: Facts, url: str) -> Check:

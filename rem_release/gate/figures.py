@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.images.png_writing import decode_released
 from rem_release.data.in_order import map_in_order
 from rem_release.data.shards import ReleasedRow, iterate_rows
 from rem_release.errors import VerificationError
@@ -178,7 +179,7 @@ class _Search:
 
     def _look(self, row: ReleasedRow, pairing: Pairing | None) -> _Look:
         try:
-            pixels = decode(row.png or b"")
+            pixels = decode_released(row.png or b"")
         except BadImage:
             return _Look(row.number, [], None, False, None)
         tiles = self._tiles.get(fit_tile(pixels).tobytes(), []) if self._tiles else []

@@ -147,7 +147,7 @@ def _unpack(stream: bytes, header: bytes, reasons: list[str]) -> np.ndarray | No
         reasons.append("has a pixel stream without an end")
     elif inflater.unused_data:
         reasons.append(f"carries {len(inflater.unused_data)} bytes behind its pixel stream")
-    return restore_pixels(lines, height, width) if len(lines) == expected else None
+    return restore_pixels(lines, height, width)
 
 
 def _name(kind: bytes) -> str:

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features
 
-from rem_release.data.images.decoding import BadImage, decode
+from rem_release.data.images.decoding import BadImage
+from rem_release.data.images.png_writing import decode_released
 from rem_release.data.shards import iterate_rows
 from rem_release.data.sources.rows import PrivateCache
 from rem_release.errors import VerificationError
-from rem_release.verification.png import read_png
 from rem_release.verification.row_checks import name_class
 
 
@@ -59,10 +59,8 @@ class ShardImages:
         Raises:
             VerificationError: its bytes are no image.
         """
-        data = self._bytes[self._ends[row] : self._ends[row + 1]].tobytes()
         try:
-            pixels, _ = read_png(data)
-            return decode(data) if pixels is None else pixels
+            return decode_released(self._bytes[self._ends[row] : self._ends[row + 1]].tobytes())
         except BadImage as error:
             raise VerificationError(f"row {row} cannot be read as an image: {error}") from None
 

@@ -180,4 +180,4 @@ def _match(row: int, stored: ShardImages, originals: Originals, pairing: Pairing
             f"row {row} is not {origin} with noise of at most {levels} levels, which {FACTS} promises: "
             f"that is not its original; {_CURE}"
         )
-    return _Matched(partner.index, pixel_hash(protected), pixel_hash(partner.pixels))
+    return _Matched(partner.index, pixel_hash(protected), partner.sha256 or pixel_hash(partner.pixels))

@@ -10,10 +10,14 @@ import zlib
 import numpy as np
 from isal import isal_zlib
 
+from rem_release.data.images.decoding import MAX_PIXELS, decode
 from rem_release.data.images.png_chunks import SIGNATURE
+from rem_release.data.in_order import take_room
 
 _LEVEL = 2  # of 0 to 3: level 1 is as fast and leaves 1 % more, level 3 is slower and leaves more
 _UP = 2
+_STREAM, _BEHIND = 41, 16
+"""bytes before the packed pixels, and after them: a checksum and IEND"""
 
 
 def encode_png(image: np.ndarray) -> bytes:
@@ -32,9 +36,48 @@ def encode_png(image: np.ndarray) -> bytes:
     lines[:, 0] = _UP
     lines[0, 1:] = pixels[0]
     np.subtract(pixels[1:], pixels[:-1], out=lines[1:, 1:])
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    stream = isal_zlib.compress(lines, _LEVEL)
+    header, stream = _describe(height, width), isal_zlib.compress(lines, _LEVEL)
     return b"".join([SIGNATURE, *_chunk(b"IHDR", header), *_chunk(b"IDAT", stream), *_chunk(b"IEND", b"")])
+
+
+def decode_released(data: bytes) -> np.ndarray:
+    """Read the image of a released row: as `decode` does, and faster where `encode_png` wrote it.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        uint8 (H, W, 3), C-contiguous and writable.
+
+    Raises:
+        BadImage: the policy of decoding refuses these bytes.
+    """
+    pixels = read_back(data)
+    return decode(data) if pixels is None else pixels
+
+
+def read_back(data: bytes) -> np.ndarray | None:
+    """The pixels of a PNG as `encode_png` writes it, uint8 (H, W, 3): a third of the time that `decode` takes.
+
+    None for whatever else it may be; nothing is said of why, and damage is for others to name.
+    """
+    width, height = struct.unpack_from(">II", data, 16) if len(data) > _STREAM else (0, 0)
+    head = SIGNATURE + b"".join(_chunk(b"IHDR", _describe(height, width)))
+    if not data.startswith(head) or not 0 < width * height <= MAX_PIXELS:
+        return None
+    size = int.from_bytes(data[len(head) : _STREAM - 4], "big")
+    if data[_STREAM - 4 : _STREAM] != b"IDAT" or len(data) != _STREAM + size + _BEHIND:
+        return None
+    take_room(width * height)
+    unpacker = isal_zlib.decompressobj()
+    try:
+        first = unpacker.decompress(data[_STREAM:-_BEHIND], 1)
+        if first != bytes([_UP]):
+            return None
+        lines = first + unpacker.decompress(unpacker.unconsumed_tail, height * (1 + 3 * width))
+    except isal_zlib.error:  # type: ignore[misc]  # a class, which its stub calls an instance
+        return None
+    return restore_pixels(lines, height, width) if unpacker.eof else None
 
 
 def restore_pixels(lines: bytes, height: int, width: int) -> np.ndarray | None:
@@ -46,8 +89,10 @@ def restore_pixels(lines: bytes, height: int, width: int) -> np.ndarray | None:
         width: W.
 
     Returns:
-        uint8 (H, W, 3), or None where a row has another filter.
+        uint8 (H, W, 3), or None where a row has another filter, or there are other rows than these.
     """
+    if len(lines) != height * (1 + 3 * width):
+        return None
     rows = np.frombuffer(lines, np.uint8).reshape(height, 1 + 3 * width)
     if (rows[:, 0] != _UP).any():
         return None
@@ -55,6 +100,11 @@ def restore_pixels(lines: bytes, height: int, width: int) -> np.ndarray | None:
     for row in range(1, height):
         pixels[row] += pixels[row - 1]
     return pixels.reshape(height, width, 3)
+
+
+def _describe(height: int, width: int) -> bytes:
+    """What IHDR holds: 8-bit RGB, not interlaced."""
+    return struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
 
 
 def _chunk(kind: bytes, body: bytes) -> tuple[bytes, bytes, bytes, bytes]:
