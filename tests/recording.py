@@ -59,6 +59,8 @@ class _Notes(TorchDispatchMode):
         kwargs = kwargs or {}
         if function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default):
             raise RuntimeError("operation not permitted when stream is capturing")
+        if function is torch.ops.aten.native_batch_norm.default:  # whose schema does not say that statistics change
+            self._before += [(tensor, tensor.clone()) for tensor in _tensors(args[3:5])]
         if function._schema.is_mutable:
             changed = [given for given, told in zip(args, function._schema.arguments, strict=False) if told.is_write]
             self._before += [(tensor, tensor.clone()) for tensor in _tensors([*changed, kwargs])]

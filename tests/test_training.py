@@ -342,7 +342,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_updates():
             return loss_of(model, wrapped, indices, step) * float("nan")
         return loss_of(model, wrapped, indices, step)
 
-    with pytest.raises(RemReleaseError, match=r"nan at step 3.*generator\.learning_rate"):
+    with pytest.raises(RemReleaseError, match=r"nan at step 3"):
         train(Accelerator(), model, SCHEDULE, len(X), 0, break_at_3)
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 

@@ -32,14 +32,14 @@ def make_step(
     """
     augmentation = "none" if threat.views else recipe.victim.augmentation
 
-    def draw(indices: Tensor, step: int) -> Batch:
+    def draw(indices: Tensor, step: int | Tensor) -> Batch:
         x, labels = images.floats(indices)
         draws, samples = Draws(seed, indices, step), threat.draws
         keys = draws.keys(Purpose.TRANSFORM, 0, samples)
         x, labels = augment(x.repeat(samples, 1, 1, 1), keys, augmentation), labels.repeat(samples)
         return Batch(x, labels, labels, images.classes, draws)
 
-    def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int) -> Tensor:
+    def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int | Tensor) -> Tensor:
         batch = threat.augment(model, draw(indices, step))
         if threat.adversary:
             with frozen(model) as network:

@@ -51,6 +51,16 @@ class TrainingCurves:
             self._sums = torch.zeros(3, dtype=torch.float64, device=loss.device)
         self._sums.add_(torch.stack([loss.detach().double(), hits.detach().double(), torch.ones_like(self._sums[0])]))
 
+    def require_finite(self, step: int) -> None:
+        """Make sure that what is evaluated was not updated with a loss that is not finite.
+
+        Raises:
+            NonFiniteLossError: it was.
+        """
+        assert self._sums is not None
+        if not self._sums[0].isfinite():
+            raise NonFiniteLossError(f"the training loss is not finite before step {step}")
+
     def close(self, step: int, test_accuracy: float) -> None:
         """End a stretch of steps with an evaluation."""
         assert self._sums is not None
@@ -108,6 +118,7 @@ def train_victim(
 
     def look(step: int, steps: int) -> None:
         if step in evaluations:
+            curves.require_finite(step)
             answers = name_classes(model, test_images)
             named[evaluations.index(step)] = answers
             curves.close(step, float(balanced_accuracy(answers == labels, labels)))

@@ -15,6 +15,7 @@ from rem_release.core.frozen import frozen
 from rem_release.core.pgd import pgd
 from rem_release.core.resampling import DRAW, Resampling, resample
 from rem_release.core.solver import NoiseSettings, adversarial_images, min_max_noise
+from rem_release.errors import NonFiniteLossError
 from rem_release.methods.fields import GeneratorSettings
 from rem_release.methods.maker import Batch, ImageSet, OpenStage, own_order
 from rem_release.methods.method import Setting
@@ -64,14 +65,20 @@ class MinMaxMaker:
     def train(self, image_set: ImageSet, checkpoint: Checkpoint | None, stage: OpenStage) -> None:
         """Algorithm 1 over all steps of the recipe."""
         with stage(TRAINING) as progress:
-            loss_of = self._loss_on(image_set, self.noise)
-            train(self.accelerator, self.model, self.schedule, len(image_set), self.seed, loss_of, checkpoint, progress)
+            loss_of, count = self._loss_on(image_set, self.noise), len(image_set)
+            try:
+                train(self.accelerator, self.model, self.schedule, count, self.seed, loss_of, checkpoint, progress)
+            except NonFiniteLossError as error:
+                key = "generator.learning_rate"
+                raise NonFiniteLossError(
+                    f"{error}; lower {key} ({self.schedule.learning_rate}) with --set {key}=..."
+                ) from None
 
     def _loss_on(self, image_set: ImageSet, noise: NoiseSettings) -> LossOf:
         """The step that the training loop is handed: the source model learns quantised noise (Algorithm 1)."""
         lines_8_to_18 = self._capture(partial(self._attack, noise))
 
-        def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int) -> Tensor:
+        def loss_of(model: nn.Module, wrapped: nn.Module, indices: Tensor, step: int | Tensor) -> Tensor:
             batch = image_set.batch(indices)
             adversarial = lines_8_to_18(*_inputs(batch, step))
             return F.cross_entropy(wrapped(adversarial), batch.labels)  # line 19
@@ -131,9 +138,9 @@ class MinMaxMaker:
         load_weights(path, self.model)
 
 
-def _inputs(batch: Batch, step: int) -> tuple[Tensor, ...]:
+def _inputs(batch: Batch, step: int | Tensor) -> tuple[Tensor, ...]:
     """Of one batch, all that a recorded function reads: the step, too, is a tensor there, filled on the device."""
-    number = torch.full((), step, dtype=torch.int64, device=batch.images.device)
+    number = step if isinstance(step, Tensor) else torch.full((), step, device=batch.images.device)
     return batch.images, batch.labels, batch.keys, number, *(batch.route or ())
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -10,18 +11,21 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rem_release.errors import InputError, NonFiniteLossError
+from rem_release.core.captured import recorder_of
+from rem_release.errors import InputError
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint, collect, list_parameters, restore
 from rem_release.training.memory import memory_kept
-from rem_release.training.processes import agree, average_buffers, differentiate, share, wrap
+from rem_release.training.processes import share, wrap
+from rem_release.training.steps import DirectSteps, RecordedSteps, Steps
 from rem_release.training.stopping import signals_held
 
-LossOf = Callable[[nn.Module, nn.Module, Tensor, int], Tensor]
-"""(model, wrapped model, indices of this process, step) → mean loss over those indices."""
+LossOf = Callable[[nn.Module, nn.Module, Tensor, int | Tensor], Tensor]
+"""(model, wrapped model, indices of this process, step) → mean loss over those indices. The step is a number, or
+int64 [] where steps are recorded, see `training.steps`."""
 Models = Mapping[str, nn.Module]
 """Networks by name."""
-LossOfAll = Callable[[Models, Models, Tensor, int], Tensor]
+LossOfAll = Callable[[Models, Models, Tensor, int | Tensor], Tensor]
 """(models, wrapped models, indices of this process, step) → mean loss over those indices, summed over the models."""
 Progress = Callable[[int, int], None]
 """(done, total)"""
@@ -76,7 +80,7 @@ def train(
 ) -> None:
     """Train one network in place, see `train_together`."""
 
-    def loss_of_all(models: Models, wrapped: Models, indices: Tensor, step: int) -> Tensor:
+    def loss_of_all(models: Models, wrapped: Models, indices: Tensor, step: int | Tensor) -> Tensor:
         return loss_of(models["model"], wrapped["model"], indices, step)
 
     train_together(accelerator, {"model": model}, schedule, images, seed, loss_of_all, checkpoint, after_step)
@@ -110,7 +114,7 @@ def train_together(
     Raises:
         ValueError: a name that a checkpoint cannot hold, or an optimiser of parameters of no network here.
         InputError: more processes than images in a batch; a checkpoint that does not belong here.
-        NonFiniteLossError: nothing is updated with it.
+        NonFiniteLossError: nothing is saved that was updated with it.
     """
     scheduled = _with_defaults(models, schedule, optimizers or {})
     plain = {name: each.optimizer for name, each in scheduled.items()}
@@ -122,6 +126,11 @@ def train_together(
     batch_size = min(schedule.batch_size, images)
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
+    loss_of_step = partial(loss_of, models, wrapped)
+    recorder = recorder_of(accelerator.device) if accelerator.num_processes == 1 else None
+    steps: Steps = DirectSteps(accelerator, models, wrapped_optimizers, learning, loss_of_step)
+    if recorder is not None:
+        steps = RecordedSteps(loss_of_step, wrapped_optimizers, learning, recorder, accelerator.device)
     with _prepared_forgotten(accelerator), memory_kept(accelerator.device), signals_held() as stop:
         for step in range(first, schedule.steps):
             for each in scheduled.values():
@@ -131,24 +140,15 @@ def train_together(
             mine = indices[accelerator.process_index :: accelerator.num_processes].to(accelerator.device)
             for network in wrapped.values():
                 network.train()
-            loss = loss_of(models, wrapped, mine, step)
-            asked = agree(accelerator, loss, stop.number)
-            if asked is None:
-                raise NonFiniteLossError(
-                    f"the training loss is {loss.item()} at step {step}; lower generator.learning_rate "
-                    f"({schedule.learning_rate}) with --set generator.learning_rate=..."
-                )
-            for parameter in learning:
-                parameter.grad = None
-            differentiate(accelerator, loss, len(mine) * accelerator.num_processes / batch_size)
-            for optimizer in wrapped_optimizers:
-                optimizer.step()
-            for model in models.values():
-                average_buffers(accelerator, model)
+            weight = len(mine) * accelerator.num_processes / batch_size
+            asked = steps.take(mine, step, weight, stop)
+            is_last = bool(asked) or step + 1 == schedule.steps
+            is_saved = checkpoint is not None and accelerator.is_main_process and (is_last or checkpoint.is_due)
+            if is_last or is_saved:
+                steps.check()
             if after_step:
                 after_step(step + 1, schedule.steps)
-            is_last = asked or step + 1 == schedule.steps
-            if checkpoint and accelerator.is_main_process and (is_last or checkpoint.is_due):
+            if checkpoint is not None and is_saved:
                 checkpoint.save(collect(models, plain), step + 1)
             if asked:
                 stop.obey(asked)
