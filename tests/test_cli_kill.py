@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rem_release.release.documents import read_facts
 from tests.command_line import (
     draw,
     draw_classes,
@@ -94,6 +95,21 @@ def test_killed_while_training(tmp_path: Path, undisturbed: Undisturbed, process
     assert not (out / "release").exists()
     assert read_status(out)["state"] == "running"
     resume(undisturbed, out)
+
+
+@pytest.mark.parametrize(("precision", "execution"), [("fp32", "eager"), ("bf16", "eager"), ("bf16", "folded")])
+def test_killed_while_training_in_other_ways(
+    precision: str, execution: str, tmp_path: Path, undisturbed: Undisturbed, process_env: dict[str, str]
+) -> None:
+    """Every fast path on and off; the other tests of this file have fp32 and folded. Each way is noise of its own."""
+    command = (*undisturbed.command, "--set", f"precision={precision}", "--set", f"execution={execution}")
+    succeed(*command, "--out", tmp_path / "whole")
+    digests = {read_facts(run / "release").digest for run in (tmp_path / "whole", undisturbed.out)}
+    assert len(digests) == 2
+    process = start(*command, "--out", tmp_path / "run", env=process_env)
+    assert stop(process, tmp_path / "run", is_training, signal.SIGKILL) == -signal.SIGKILL
+    succeed(*command, "--out", tmp_path / "run", "--resume")
+    assert same_release(tmp_path / "run", tmp_path / "whole")
 
 
 def test_interrupted_while_training(tmp_path: Path, undisturbed: Undisturbed, process_env: dict[str, str]) -> None:
