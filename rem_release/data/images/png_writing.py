@@ -1,7 +1,9 @@
-"""PNG as a release holds it: 8-bit RGB, every row written as its difference to the row above it.
+"""PNG as a release holds it, written and read back: 8-bit RGB, every row as its difference to the row above it.
 
-That filter, "Up" of PNG 3, section 9.2, can be undone by sums of whole rows, and leaves ISA-L's compressor 7 % more
-bytes on photographs than zlib at level 4 with a filter chosen for each row, in a twentieth of the time.
+That filter, "Up" of PNG 3, section 9.2, can be undone by sums of whole rows. With it ISA-L leaves 7 % more bytes of
+photographs than zlib at level 4 with a filter chosen for each row, in a tenth of the time, and more than that of drawn
+pages. The bytes are those of one version of ISA-L, which chooses its instructions by the processor; the pixels are the
+same everywhere.
 """
 
 import struct
