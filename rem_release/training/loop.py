@@ -1,7 +1,6 @@
 """The one training loop. The generator's step (Algorithm 1) and a victim's step (Eq. 2) are handed to it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,7 @@ from rem_release.errors import InputError, NonFiniteLossError
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint, collect, list_parameters, restore
 from rem_release.training.memory import memory_kept
-from rem_release.training.processes import agree, average_buffers, differentiate, share, wrap
+from rem_release.training.processes import agree, average_buffers, differentiate, forgotten, share, wrap
 from rem_release.training.stopping import signals_held
 
 LossOf = Callable[[nn.Module, nn.Module, Tensor, int], Tensor]
@@ -122,7 +121,7 @@ def train_together(
     batch_size = min(schedule.batch_size, images)
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
-    with _prepared_forgotten(accelerator), memory_kept(accelerator.device), signals_held() as stop:
+    with forgotten(accelerator), memory_kept(accelerator.device), signals_held() as stop:
         for step in range(first, schedule.steps):
             for each in scheduled.values():
                 for group in each.optimizer.param_groups:
@@ -187,15 +186,6 @@ def _with_defaults(
             raise ValueError(f"the optimiser {name} has no parameters of the network {name}; give it another name")
         scheduled[name] = schedule.optimizer(parameters)
     return scheduled
-
-
-@contextmanager
-def _prepared_forgotten(accelerator: Accelerator) -> Iterator[None]:
-    """Let accelerate forget the networks at the end, also of a training that fails: they would stay on the device."""
-    try:
-        yield
-    finally:
-        accelerator.free_memory()
 
 
 def _take_up(
