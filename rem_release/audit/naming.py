@@ -169,6 +169,7 @@ def device_name(accelerator: Accelerator) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
+@cache
 def versions() -> dict[str, str]:
-    """Of the packages that decide what a victim learns."""
+    """Of the packages that decide what a victim learns; looked up once, for every key holds them."""
     return find_versions(PACKAGES)

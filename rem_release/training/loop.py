@@ -1,7 +1,6 @@
 """The one training loop. The generator's step (Algorithm 1) and a victim's step (Eq. 2) are handed to it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +15,7 @@ from rem_release.errors import InputError
 from rem_release.training.batches import batch_indices
 from rem_release.training.checkpoints import Checkpoint, collect, list_parameters, restore
 from rem_release.training.memory import memory_kept
-from rem_release.training.processes import share, wrap
+from rem_release.training.processes import forgotten, share, wrap
 from rem_release.training.steps import DirectSteps, RecordedSteps, Steps
 from rem_release.training.stopping import signals_held
 
@@ -131,7 +130,7 @@ def train_together(
     steps: Steps = DirectSteps(accelerator, models, wrapped_optimizers, learning, loss_of_step)
     if recorder is not None:
         steps = RecordedSteps(loss_of_step, wrapped_optimizers, learning, recorder, accelerator.device)
-    with _prepared_forgotten(accelerator), memory_kept(accelerator.device), signals_held() as stop:
+    with forgotten(accelerator), memory_kept(accelerator.device), signals_held() as stop:
         for step in range(first, schedule.steps):
             for each in scheduled.values():
                 for group in each.optimizer.param_groups:
@@ -187,15 +186,6 @@ def _with_defaults(
             raise ValueError(f"the optimiser {name} has no parameters of the network {name}; give it another name")
         scheduled[name] = schedule.optimizer(parameters)
     return scheduled
-
-
-@contextmanager
-def _prepared_forgotten(accelerator: Accelerator) -> Iterator[None]:
-    """Let accelerate forget the networks at the end, also of a training that fails: they would stay on the device."""
-    try:
-        yield
-    finally:
-        accelerator.free_memory()
 
 
 def _take_up(

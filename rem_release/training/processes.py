@@ -1,7 +1,8 @@
 """What processes that train one network together do for each other; a single one is spared all of it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
@@ -22,6 +23,16 @@ def wrap(
         return models, optimizers
     prepared = accelerator.prepare(*models.values(), *optimizers)
     return dict(zip(models, prepared, strict=False)), prepared[len(models) :]
+
+
+@contextmanager
+def forgotten(accelerator: Accelerator) -> Iterator[None]:
+    """Let accelerate forget what it wrapped at the end, also of a training that fails: it would stay on the device."""
+    try:
+        yield
+    finally:
+        if accelerator.num_processes > 1:
+            accelerator.free_memory()
 
 
 def differentiate(accelerator: Accelerator, loss: Tensor, weight: float) -> None:
