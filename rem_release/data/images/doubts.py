@@ -17,7 +17,8 @@ def find_doubt(pixels: np.ndarray) -> str | None:
         pixels: uint8 (H, W, 3); of large images a spread of a million values is looked at.
     """
     values = pixels.reshape(-1, pixels.shape[-1])[:: max(1, pixels.size // _LOOKED_AT)].reshape(-1)
-    counts = np.cumsum(Image.fromarray(values[None]).histogram())
+    levels = Image.frombuffer("L", (len(values), 1), values, "raw", "L", 0, 1)
+    counts = np.cumsum(levels.histogram())
     most = np.append(counts[_MAX_SPREAD:], counts[-1])[: len(counts)] if len(counts) > _MAX_SPREAD else counts
     within = (most - np.concatenate([[0], counts[:-1]])[: len(most)]).max() / len(values)
     if within < _NEARLY_ALL:

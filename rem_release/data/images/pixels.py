@@ -41,9 +41,9 @@ def fit_working_grid(image: np.ndarray, resolution: int) -> torch.Tensor:
     Returns:
         uint8 tensor (3, R, R): antialiased bilinear, or the image itself where it is R x R already.
     """
-    tensor = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
     if image.shape[:2] == (resolution, resolution):
-        return tensor.contiguous()
+        return torch.from_numpy(image.transpose(2, 0, 1).copy())
+    tensor = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)
     size = (resolution, resolution)
     return F.interpolate(tensor[None], size, mode="bilinear", antialias=True)[0].contiguous()
 
