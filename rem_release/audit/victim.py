@@ -128,7 +128,8 @@ def train_victim(
     step, seed = make_step(task.threat, recipe, images, task.seed, curves.add), batch_seed(task.seed)
     try:
         task.threat.initial_weights(accelerator, model, images, seed)
-        train(accelerator, model, _schedule(task, recipe, steps), len(images), seed, step, after_step=look)
+        schedule, records = _schedule(task, recipe, steps), not task.threat.reads_draws
+        train(accelerator, model, schedule, len(images), seed, step, after_step=look, records=records)
         share = -(-recipe.victim.batch_size // accelerator.num_processes)
         gain = _measure_attack(model, task, recipe, images, steps, share)
     except NonFiniteLossError:

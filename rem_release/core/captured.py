@@ -107,25 +107,27 @@ def recorder_of(device: torch.device) -> Recorder | None:
 class _CudaGraphs:
     """What a function launches on a GPU, launched again as one piece, in the memory that it was recorded in."""
 
+    def __init__(self) -> None:
+        self._stream = torch.cuda.Stream()
+
     def call(self, function: Function, inputs: tuple[Tensor, ...]) -> Tensor:
         """On a stream of its own, as what is recorded later has to be called before."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
             output = function(*inputs)
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self._stream)
         return output
 
     def record(self, function: Function, inputs: tuple[Tensor, ...]) -> Recording:
         """See `Recorder`."""
-        return _CudaGraph(function, inputs)
+        return _CudaGraph(function, inputs, self._stream)
 
 
 class _CudaGraph:
-    def __init__(self, function: Function, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, function: Function, inputs: tuple[Tensor, ...], stream: torch.cuda.Stream) -> None:
         self._inputs = [each.detach().clone() for each in inputs]
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, stream=stream):
             self._output = function(*self._inputs).detach()
 
     def replay(self, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -73,6 +73,7 @@ class ThreatPart:
             then the floor of the row: a victim is trained on them. All-clean images are learnt without such a part.
         mixes_originals: they stand in the training set in the place of what was released.
         needs_augmentation: it does nothing with a recipe that does not augment.
+        reads_draws: in each step it reads numbers of the draws on the host, so that a GPU cannot record its steps.
         since: the version of rem-release that ships it first. Certificates of earlier ones do not list it as untried.
         covers: of `GAPS`, those that a valid row of it closes.
     """
@@ -85,6 +86,7 @@ class ThreatPart:
     needs_originals: ClassVar[bool] = False
     mixes_originals: ClassVar[bool] = False
     needs_augmentation: ClassVar[bool] = False
+    reads_draws: ClassVar[bool] = False
     since: ClassVar[str] = "0"
     covers: ClassVar[frozenset[str]] = frozenset()
 
@@ -212,7 +214,7 @@ class ThreatPart:
 _STAGE_OF = {"filter_image": Stage.FILTER, "pipeline": Stage.VIEWS, "perturb": Stage.ADVERSARY}
 """Hooks that are called at one stage alone."""
 _OF_ACTING = (
-    *("network", "needs_originals", "mixes_originals", "needs_augmentation", "excludes"),
+    *("network", "needs_originals", "mixes_originals", "needs_augmentation", "reads_draws", "excludes"),
     *("ball", "draws", "extra_passes", "passes_before", "pixels", *_STAGE_OF, "own_originals"),
     *("fit", "initial_weights", "schedule", "augment", "loss"),
 )

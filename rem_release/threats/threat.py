@@ -114,6 +114,11 @@ class Threat:
             rest += [each for each in acting if not each.needs_originals] if takes_some else [part]
         return Threat(tuple(sorted(rest, key=_place)))
 
+    @property
+    def reads_draws(self) -> bool:
+        """Whether numbers of the draws are read on the host in each step, so that a GPU cannot record it."""
+        return any(part.reads_draws for part in self.acting)
+
     # what it costs
 
     @property

@@ -76,13 +76,15 @@ def train(
     loss_of: LossOf,
     checkpoint: Checkpoint | None = None,
     after_step: Progress | None = None,
+    records: bool = True,
 ) -> None:
     """Train one network in place, see `train_together`."""
 
     def loss_of_all(models: Models, wrapped: Models, indices: Tensor, step: int | Tensor) -> Tensor:
         return loss_of(models["model"], wrapped["model"], indices, step)
 
-    train_together(accelerator, {"model": model}, schedule, images, seed, loss_of_all, checkpoint, after_step)
+    networks = {"model": model}
+    train_together(accelerator, networks, schedule, images, seed, loss_of_all, checkpoint, after_step, records=records)
 
 
 def train_together(
@@ -95,6 +97,7 @@ def train_together(
     checkpoint: Checkpoint | None = None,
     after_step: Progress | None = None,
     optimizers: Mapping[str, ScheduledOptimizer] | None = None,
+    records: bool = True,
 ) -> None:
     """Train networks in place, side by side on the same batches. Each learns from its own part of the loss.
 
@@ -109,6 +112,8 @@ def train_together(
         checkpoint: where to go on, and where to save. Rows that it keeps go back to where the training goes on.
         after_step: called after each step with (steps done, steps in all); it may look at the models.
         optimizers: by name, each of parameters of these networks; the others get SGD, under their own name.
+        records: on a GPU, record the steps of a single process and replay them, see `steps.RecordedSteps`; that cannot
+            be where the loss reads numbers on the host.
 
     Raises:
         ValueError: a name that a checkpoint cannot hold, or an optimiser of parameters of no network here.
@@ -126,7 +131,7 @@ def train_together(
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
     loss_of_step = partial(loss_of, models, wrapped)
-    recorder = recorder_of(accelerator.device) if accelerator.num_processes == 1 else None
+    recorder = recorder_of(accelerator.device) if records and accelerator.num_processes == 1 else None
     steps: Steps = DirectSteps(accelerator, models, wrapped_optimizers, learning, loss_of_step)
     if recorder is not None:
         steps = RecordedSteps(loss_of_step, wrapped_optimizers, learning, recorder, accelerator.device)

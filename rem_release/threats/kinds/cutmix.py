@@ -22,6 +22,7 @@ class Cutmix(ThreatPart):
     """A part of another image is pasted in, and labels are blended (Yun et al., 2019)."""
 
     stage: ClassVar[Stage] = Stage.BATCH
+    reads_draws: ClassVar[bool] = True
     alpha: Annotated[float, Field(gt=0, le=100)] = 1.0
 
     def words(self) -> str:

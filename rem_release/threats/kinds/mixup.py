@@ -22,6 +22,7 @@ class Mixup(ThreatPart):
     """Pairs of images and labels are blended (Zhang et al., 2018)."""
 
     stage: ClassVar[Stage] = Stage.BATCH
+    reads_draws: ClassVar[bool] = True
     alpha: Annotated[float, Field(gt=0, le=100)] = 1.0
 
     def words(self) -> str:

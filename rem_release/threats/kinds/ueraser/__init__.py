@@ -24,6 +24,7 @@ class Ueraser(ThreatPart):
     """UEraser (Qin et al., 2023): strong augmentation; `max` learns the worst of five draws, `lite` one draw."""
 
     stage: ClassVar[Stage] = Stage.BATCH
+    reads_draws: ClassVar[bool] = True
     mode: Literal["lite", "max"] = "lite"
 
     def words(self) -> str:
