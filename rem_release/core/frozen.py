@@ -73,7 +73,7 @@ class FoldedCopy(nn.Module):
         copied.__dict__.pop("forward", None)  # one that computes under autocast
         try:
             network = fx.symbolic_trace(copied)
-        except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+        except (fx.proxy.TraceError, TypeError, ValueError, RuntimeError) as error:
             raise FoldingError(str(error)) from error
         folded = _fold_batchnorm(network)
         _cast_inputs(network, dtype)
