@@ -18,8 +18,10 @@ class CpuRecorder:
     def __init__(self) -> None:
         self.recorded = 0
 
-    def call(self, function: Function, inputs: tuple[Tensor, ...]) -> Tensor:
-        return function(*inputs)
+    def call(self, function: Function, inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool]:
+        with _Waits() as waits:
+            output = function(*inputs)
+        return output, waits.seen
 
     def record(self, function: Function, inputs: tuple[Tensor, ...]) -> Recording:
         self.recorded += 1
@@ -47,6 +49,23 @@ class CpuGraph:
             return self._output.clone()
 
 
+_WAITING = {
+    getattr(torch.ops.aten, name).default
+    for name in ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "_unique2", "equal")
+}
+"""what reads on the host, or whose shape hangs on numbers"""
+
+
+class _Waits(TorchDispatchMode):
+    """Sees what would wait for a device."""
+
+    seen = False
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen |= function in _WAITING
+        return function(*args, **(kwargs or {}))
+
+
 class _Notes(TorchDispatchMode):
     """Notes what is done, and what tensors were before it."""
 
@@ -57,7 +76,7 @@ class _Notes(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default):
+        if function in _WAITING:
             raise RuntimeError("operation not permitted when stream is capturing")
         if function is torch.ops.aten.native_batch_norm.default:  # whose schema does not say that statistics change
             self._before += [(tensor, tensor.clone()) for tensor in _tensors(args[3:5])]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rem_release.core.captured import Captured, recorder_of
+from rem_release.core.captured import Captured, Function, Recording, recorder_of
 from rem_release.methods import METHODS, min_max_maker
 from rem_release.methods.maker import ImageSet
 from rem_release.methods.min_max_maker import MinMaxMaker
@@ -71,12 +71,26 @@ def test_a_function_is_recorded_at_its_third_call() -> None:
 
 
 def test_what_reads_a_number_on_the_host_is_called_as_it_is_with_a_warning() -> None:
-    captured = Captured(lambda x: x * int(x.sum()), CpuRecorder())
-    for number in (1.0, 2.0):
-        captured(torch.full((2,), number))
-    with pytest.warns(UserWarning, match="nothing could be recorded for replay, which is slower"):
+    recorder = CpuRecorder()
+    captured = Captured(lambda x: x * int(x.sum()), recorder)
+    assert torch.equal(captured(torch.full((2,), 1.0)), torch.full((2,), 2.0))
+    with pytest.warns(UserWarning, match="nothing could be recorded for replay, which is slower .it waits"):
         assert torch.equal(captured(torch.full((2,), 3.0)), torch.full((2,), 18.0))
     assert torch.equal(captured(torch.full((2,), 4.0)), torch.full((2,), 32.0))
+    assert captured.is_given_up
+    assert recorder.recorded == 0
+
+
+def test_what_fails_to_be_recorded_is_called_as_it_is_with_a_warning() -> None:
+    class Failing(CpuRecorder):
+        def record(self, function: Function, inputs: tuple[Tensor, ...]) -> Recording:
+            raise RuntimeError("out of memory\nand more")
+
+    captured = Captured(lambda x: 2 * x, Failing())
+    captured(torch.ones(2)), captured(torch.ones(2))
+    with pytest.warns(UserWarning, match=r"slower \(out of memory\)"):
+        assert torch.equal(captured(torch.ones(2)), torch.full((2,), 2.0))
+    assert captured.is_given_up
 
 
 def test_a_function_inside_another_is_a_part_of_it() -> None:

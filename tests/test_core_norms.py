@@ -286,3 +286,18 @@ def test_measure_is_the_norm(norm):
     _, noise = draw_images()
     assert measure(noise, norm).shape == (6, 1, 1, 1)
     np.testing.assert_allclose(measure(noise, norm).flatten(), size(noise, norm), rtol=1e-6)
+
+
+def test_the_ball_holds_where_an_image_leaves_the_box() -> None:
+    """Bicubic resampling overshoots; up to 0.5.0 the noise left the ball at the dark side."""
+    images = torch.tensor([-0.2, -0.01, 0.0, 0.5, 1.0, 1.01, 1.2])
+    for start in (-0.3, 0.0, 0.3):
+        found = project(torch.full_like(images, start), images, 0.03)
+        assert found.abs().max() <= 0.03
+        inside = (images >= 0) & (images <= 1)
+        assert ((images + found)[inside] >= 0).all()
+        assert ((images + found)[inside] <= 1).all()
+        assert found[0] == pytest.approx(0.03)
+        assert found[-1] == pytest.approx(-0.03)
+        assert found[1] >= 0.01
+        assert found[-2] <= -0.01 + 1e-7

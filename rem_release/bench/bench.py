@@ -30,7 +30,7 @@ def bench(console: Console, accelerator: Accelerator) -> None:
     """Measure what this machine does, and show it; nothing is kept."""
     began, device = time.perf_counter(), accelerator.device
     count, draws = _BATCH["cuda" if device.type == "cuda" else "cpu"]
-    noise = replace(_solve(_RECIPE), K_u=1, J=draws)
+    noise = replace(_settings_of(_RECIPE), K_u=1, J=draws)
     with console.stage("Measuring") as report:
         total = len(_NETWORKS) + 2 * len(_VICTIMS) + 1
         solved, victims = [], []
@@ -62,7 +62,7 @@ def bench(console: Console, accelerator: Accelerator) -> None:
     console.result(document, _write(document, solved, victims, files))
 
 
-def _solve(recipe: str) -> NoiseSettings:
+def _settings_of(recipe: str) -> NoiseSettings:
     noise = load_recipe(recipe).noise
     assert isinstance(noise, MinMax)
     return noise.solve()

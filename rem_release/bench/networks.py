@@ -32,8 +32,8 @@ _EVERYTHING = 1e18
 """floating-point operations of a run that every way is worth a measurement for"""
 _HOPELESS = 0.5
 """of the rate of the first way; what is slower in a first look is not measured again"""
-_STEPS = 40
-"""of a victim"""
+_STEPS, _FIRST = 40, 5
+"""of a victim, and those that do not count: a GPU records one of them. Nor does the last, behind which it is tested."""
 
 
 @dataclass(frozen=True)
@@ -196,10 +196,13 @@ def measure_victim(network: str, radius: float, accelerator: Accelerator) -> Pai
         times: list[float] = []
 
         def note(step: int, steps: int) -> None:
-            times.append(time.perf_counter())
+            if step in (_FIRST, _STEPS - 1):
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                times.append(time.perf_counter())
 
         train_victim(accelerator, task, recipe, learnt, len(learnt), levels[:size], labels[:size], note)
-        return (times[-2] - times[0]) * _STEPS / (_STEPS - 2)  # less the evaluation behind the last one
+        return (times[1] - times[0]) * _STEPS / (_STEPS - 1 - _FIRST)
 
     with one_thread() if device.type == "cpu" else nullcontext():
         return compare([(run_plain, _STEPS), (run, _STEPS)])[0]
@@ -214,11 +217,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _draw_images(count: int, device: torch.device) -> tuple[Tensor, Tensor]:

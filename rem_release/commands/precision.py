@@ -31,8 +31,7 @@ def with_precision(
         InputError: the launcher asks for another precision, or the device does not have it.
     """
     recipe = options.recipe
-    if recipe.precision != "auto":
-        resolve(recipe.precision, accelerator.device)
+    resolve(recipe.precision, accelerator.device)  # what cannot be is refused here, on every process
     known = broadcast_object_list([_read(run, recipe) if accelerator.is_main_process and options.resume else None])[0]
     if known is None:
         chosen = _choose(recipe, accelerator, console) if accelerator.is_main_process else None
@@ -62,7 +61,9 @@ def _choose(recipe: Recipe, accelerator: Accelerator, console: Console) -> Choic
     gradients = sum(phase.gradients for phase in phases)
     operations = gradients * count_operations(build(), recipe.data.resolution)
     choices = list_choices(precision, recipe.execution, device, operations)
-    measured = choose(choices, build, recipe.data.resolution, training.batch_size // accelerator.num_processes, device)
+    draws = recipe.noise.describe()["eot"]["samples"]
+    at_once = training.batch_size * draws // accelerator.num_processes
+    measured = choose(choices, build, recipe.data.resolution, at_once, device)
     if len(measured) > 1:
         console.note(_write(measured))
     return measured[0]

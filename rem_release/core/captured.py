@@ -28,15 +28,15 @@ class Recording(Protocol):
 class Recorder(Protocol):
     """A way to record."""
 
-    def call(self, function: Function, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Call it as it is, before it is recorded."""
+    def call(self, function: Function, inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool]:
+        """Call it as it is, before it is recorded: what it gives, and whether it waited for the device meanwhile."""
         ...
 
     def record(self, function: Function, inputs: tuple[Tensor, ...]) -> Recording:
         """Note what it does, which nothing has come of yet.
 
         Raises:
-            RuntimeError: it waits for the device.
+            RuntimeError: it cannot be recorded.
         """
         ...
 
@@ -58,6 +58,8 @@ class Captured:
         self._recorder = recorder
         self._calls: Counter[Shapes] = Counter()
         self._recordings: dict[Shapes, Recording] = {}
+        self.is_given_up = False
+        """whether it turned out that the function cannot be recorded"""
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """What the function gives, a tensor of its own."""
@@ -72,17 +74,21 @@ class Captured:
         if shapes not in self._recordings:
             self._calls[shapes] += 1
             if self._calls[shapes] <= _DIRECT or len(self._recordings) == _RECORDINGS:
-                return recorder.call(self._function, inputs)
+                output, waited = recorder.call(self._function, inputs)
+                if waited and self._calls[shapes] == _DIRECT:
+                    self._give_up("it waits for the device")
+                return output
             try:
                 self._recordings[shapes] = recorder.record(self._function, inputs)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                self._recorder = None
-                reason = str(error).splitlines()[0]
-                warnings.warn(f"nothing could be recorded for replay, which is slower ({reason})", stacklevel=2)
+            except RuntimeError as error:  # too little memory for it, among others
+                self._give_up(str(error).splitlines()[0])
                 return self._function(*inputs)
         return self._recordings[shapes].replay(inputs)
+
+    def _give_up(self, reason: str) -> None:
+        self.is_given_up, self._recorder = True, None
+        self._recordings.clear()
+        warnings.warn(f"nothing could be recorded for replay, which is slower ({reason})", stacklevel=4)
 
 
 _busy = False
@@ -110,13 +116,20 @@ class _CudaGraphs:
     def __init__(self) -> None:
         self._stream = torch.cuda.Stream()
 
-    def call(self, function: Function, inputs: tuple[Tensor, ...]) -> Tensor:
-        """On a stream of its own, as what is recorded later has to be called before."""
+    def call(self, function: Function, inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool]:
+        """On a stream of its own, as what is recorded later has to be called before. Torch warns of what waits; to find
+        that out by a recording that fails would leave torch's allocator waiting for its end."""
         self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            output = function(*inputs)
+        with torch.cuda.stream(self._stream), warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            before = torch.cuda.get_sync_debug_mode()
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                output = function(*inputs)
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
         torch.cuda.current_stream().wait_stream(self._stream)
-        return output
+        return output, any("synchronizing" in str(each.message) for each in told)
 
     def record(self, function: Function, inputs: tuple[Tensor, ...]) -> Recording:
         """See `Recorder`."""

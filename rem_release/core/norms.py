@@ -36,7 +36,8 @@ def project(delta: Tensor, images: Tensor, radius: float, norm: Norm = "linf") -
 
     Args:
         delta: the noise; any shape in L∞, [N, ...] in L2 and L1.
-        images: x in [0, 1], of the same shape.
+        images: x in [0, 1], of the same shape. Where bicubic resampling left the box, L∞ keeps the ball: the noise goes
+            as far back as that allows.
         radius: of the ball, at least 0.
         norm: of the ball.
     """
@@ -46,8 +47,8 @@ def project(delta: Tensor, images: Tensor, radius: float, norm: Norm = "linf") -
 def projection(images: Tensor, radius: float, norm: Norm = "linf") -> Callable[[Tensor], Tensor]:
     """`project` for several noises of the same images; what depends on the images alone is computed once."""
     low, high = -images, 1 - images
-    if norm == "linf":
-        low, high = low.clamp_(min=-radius), high.clamp_(max=radius)
+    if norm == "linf":  # an image that leaves the box itself, as resampling may leave one, keeps the ball
+        low, high = low.clamp_(-radius, radius), high.clamp_(-radius, radius)
         return lambda delta: torch.clamp(delta, low, high)
 
     def restrict(delta: Tensor) -> Tensor:

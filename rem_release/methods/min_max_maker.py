@@ -119,10 +119,10 @@ class MinMaxMaker:
         return count * J
 
     def rehearse(self, image_set: ImageSet) -> None:
-        """Two steps with one step of each PGD: the second begins with what the first left. BatchNorm's statistics move,
-        so the model is not to be used afterwards."""
+        """Four steps with one step of each PGD: the second begins with what the first left, and on a GPU the third is
+        recorded and the fourth replayed. BatchNorm's statistics move, so the model is not to be used afterwards."""
         noise = replace(self.noise, K_u=1, K_a=min(self.noise.K_a, 1))
-        schedule = replace(self.schedule, steps=2, learning_rate=0.0)
+        schedule = replace(self.schedule, steps=4, learning_rate=0.0)
         train(self.accelerator, self.model, schedule, len(image_set), self.seed, self._loss_on(image_set, noise))
 
     def save(self, path: Path) -> None:

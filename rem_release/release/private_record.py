@@ -42,7 +42,7 @@ def fingerprint_of_release(fingerprint: str, source: Source, choice: Choice, sha
         shard_bytes: size of the shards.
     """
     rows = choice.working.rows[choice.released()]
-    versions = list(find_versions((OWN, "pyarrow", "pillow", "numpy", "torch")).values())
+    versions = list(find_versions((OWN, "pyarrow", "pillow", "numpy", "isal", "torch")).values())
     values = [fingerprint, versions, shard_bytes, choice.max_side, str(released_features(source)), source.splits]
     digest = hashlib.sha256(json.dumps(values).encode())
     for first in range(0, len(rows), _BATCH_ROWS):

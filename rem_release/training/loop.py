@@ -1,6 +1,7 @@
 """The one training loop. The generator's step (Algorithm 1) and a victim's step (Eq. 2) are handed to it."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -112,8 +113,8 @@ def train_together(
         checkpoint: where to go on, and where to save. Rows that it keeps go back to where the training goes on.
         after_step: called after each step with (steps done, steps in all); it may look at the models.
         optimizers: by name, each of parameters of these networks; the others get SGD, under their own name.
-        records: on a GPU, record the steps of a single process and replay them, see `steps.RecordedSteps`; that cannot
-            be where the loss reads numbers on the host.
+        records: on a GPU, record the steps of a single process with SGD and replay them, see `steps.RecordedSteps`;
+            that cannot be where the loss reads numbers on the host.
 
     Raises:
         ValueError: a name that a checkpoint cannot hold, or an optimiser of parameters of no network here.
@@ -131,11 +132,12 @@ def train_together(
     if batch_size < accelerator.num_processes:
         raise InputError(f"{accelerator.num_processes} processes for batches of {batch_size}; start fewer processes")
     loss_of_step = partial(loss_of, models, wrapped)
-    recorder = recorder_of(accelerator.device) if records and accelerator.num_processes == 1 else None
+    is_plain = accelerator.num_processes == 1 and all(type(each) is torch.optim.SGD for each in plain.values())
+    recorder = recorder_of(accelerator.device) if records and is_plain else None
     steps: Steps = DirectSteps(accelerator, models, wrapped_optimizers, learning, loss_of_step)
     if recorder is not None:
         steps = RecordedSteps(loss_of_step, wrapped_optimizers, learning, recorder, accelerator.device)
-    with forgotten(accelerator), memory_kept(accelerator.device), signals_held() as stop:
+    with forgotten(accelerator), closing(steps), memory_kept(accelerator.device), signals_held() as stop:
         for step in range(first, schedule.steps):
             for each in scheduled.values():
                 for group in each.optimizer.param_groups:

@@ -81,7 +81,7 @@ def choose(
     """Measure the choices, and sort them, see `sort_measured`.
 
     Args:
-        choices: at least one; a single one is not measured.
+        choices: at least one; a single one is not measured. One that fails is left out.
         build: makes the network, new each time.
         resolution: R.
         batch_size: images whose gradients are computed at once in the run.
@@ -89,12 +89,17 @@ def choose(
     """
     if len(choices) == 1:
         return list(choices)
-    count = batch_size if device.type == "cuda" else min(batch_size, _IMAGES)
+    count = max(1, batch_size if device.type == "cuda" else min(batch_size, _IMAGES))
     measured: list[Choice] = []
     for choice in choices:
-        model = prepare_model(build(), device, choice.precision, choice.execution)
         rival = count / _rate(measured[0]) if measured else None
-        rate = count / measure_gradient(model, count, resolution, device, rival=rival)
+        try:
+            model = prepare_model(build(), device, choice.precision, choice.execution)
+            rate = count / measure_gradient(model, count, resolution, device, rival=rival)
+        except RuntimeError:  # no compiler for what is compiled, too little memory
+            if not measured:
+                return [choice]  # the run itself says it better
+            continue
         measured.append(Choice(choice.precision, choice.execution, rate))
     return sort_measured(measured)
 

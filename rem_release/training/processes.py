@@ -31,7 +31,7 @@ def forgotten(accelerator: Accelerator) -> Iterator[None]:
     try:
         yield
     finally:
-        if accelerator.num_processes > 1:
+        if accelerator.num_processes > 1 or accelerator.device.type == "cuda":
             accelerator.free_memory()
 
 

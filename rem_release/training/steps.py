@@ -48,6 +48,10 @@ class Steps(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of what was recorded; no step is taken any more."""
+        ...
+
 
 class DirectSteps:
     """Steps as they come: nothing is updated with a loss that is not finite.
@@ -92,6 +96,9 @@ class DirectSteps:
     def check(self) -> None:
         """See `Steps`; there is nothing that `take` did not see."""
 
+    def close(self) -> None:
+        """See `Steps`."""
+
 
 class RecordedSteps:
     """Steps of a single process, recorded and replayed. A recording holds the learning rates, so another one begins
@@ -100,7 +107,7 @@ class RecordedSteps:
 
     Args:
         loss_of: the step's loss; all that changes from step to step it has from its arguments.
-        optimizers: of the networks that it reads.
+        optimizers: of the networks that it reads, plain SGD: what others count on the host would be recorded as it is.
         learning: what these change.
         recorder: of the device.
         device: where it is computed.
@@ -120,12 +127,13 @@ class RecordedSteps:
         self._recorder = recorder
         self._first_fault = torch.tensor([-1.0, 0.0], dtype=torch.float64, device=device)
         self._rates: list[float] = []
-        self._update_once = Captured(self._update, recorder)
+        self._update_once: Captured | None = Captured(self._update, recorder)
 
     def take(self, indices: Tensor, step: int, weight: float, stop: Stop) -> int:
         """See `Steps`; a loss that is not finite may be told of later."""
         rates = [float(group["lr"]) for optimizer in self._optimizers for group in optimizer.param_groups]
-        if rates != self._rates:
+        assert self._update_once is not None
+        if rates != self._rates and not self._update_once.is_given_up:
             self._rates = rates
             self._update_once = Captured(self._update, self._recorder)
         self._update_once(indices, torch.full((), step, dtype=torch.int64, device=indices.device))
@@ -138,6 +146,10 @@ class RecordedSteps:
         step, loss = self._first_fault.tolist()
         if step >= 0:
             raise NonFiniteLossError(f"the training loss is {loss} at step {step:.0f}")
+
+    def close(self) -> None:
+        """See `Steps`: it would keep its memory, for it holds itself, until Python collects what does."""
+        self._update_once = None
 
     def _update(self, indices: Tensor, step: Tensor) -> Tensor:
         loss = self._loss_of(indices, step)

@@ -9,6 +9,8 @@ Run it in the root of the project with the environment of `make setup`. OUT gets
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,9 +52,10 @@ def main() -> int:
         began = time.monotonic()
         with (given.out / f"{name}.log").open("w") as log, (given.out / f"{name}.json").open("w") as result:
             try:
-                done = subprocess.run(command, check=False, stdout=result, stderr=log, timeout=seconds)
-                code: object = done.returncode
+                process = subprocess.Popen(command, stdout=result, stderr=log, start_new_session=True)
+                code: object = process.wait(seconds)
             except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # with its children
                 code = f"stopped after {seconds} s"
         ended[name] = {"code": code, "seconds": round(time.monotonic() - began, 1)}
         (given.out / "times.json").write_text(json.dumps(ended, indent=1))

@@ -52,13 +52,17 @@ def test_replayed_noise_is_the_noise_to_the_bit(name: str, precision: Precision)
 
 
 def test_what_waits_for_the_device_is_called_as_it_is() -> None:
+    """And does not keep anything else from being recorded."""
     captured = Captured(lambda x: x * int(x.sum()), recorder_of(GPU))
-    for number in range(1, 3):
-        captured(torch.full((2,), float(number), device=GPU))
+    assert captured(torch.full((2,), 1.0, device=GPU)).tolist() == [2.0, 2.0]
     with pytest.warns(UserWarning, match="nothing could be recorded"):
         found = captured(torch.full((2,), 3.0, device=GPU))
     assert found.tolist() == [18.0, 18.0]
     assert captured(torch.full((2,), 4.0, device=GPU)).tolist() == [32.0, 32.0]
+    other = Captured(lambda x: 2 * x, recorder_of(GPU))
+    for number in range(5):
+        assert other(torch.full((2,), float(number), device=GPU)).tolist() == [2.0 * number] * 2
+    assert not other.is_given_up
 
 
 SCHEDULE = Schedule(
