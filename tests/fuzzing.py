@@ -408,7 +408,7 @@ def command_lines(fuzzer: Fuzzer, draws: random.Random) -> Cases:
         arguments[draws.randrange(1, len(arguments))] = draws.choice(words)
     if draws.random() < 0.05:
         draws.shuffle(arguments)
-    if arguments[0] == "demo":
+    if arguments[0] in ("demo", "bench"):
         return
     yield [*arguments, *{"protect": ["--plan"], "audit": ["--plan"], "push": ["--dry-run"]}.get(command, [])]
 

@@ -3,6 +3,7 @@ in which they were done first. As there, whatever was read on the host is a cons
 the host is refused."""
 
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ class CpuRecorder:
 
     def __init__(self) -> None:
         self.recorded = 0
+        self.alive: WeakSet[CpuGraph] = WeakSet()
 
     def call(self, function: Function, inputs: tuple[Tensor, ...]) -> tuple[Tensor, bool]:
         with _Waits() as waits:
@@ -25,7 +27,9 @@ class CpuRecorder:
 
     def record(self, function: Function, inputs: tuple[Tensor, ...]) -> Recording:
         self.recorded += 1
-        return CpuGraph(function, inputs)
+        graph = CpuGraph(function, inputs)
+        self.alive.add(graph)
+        return graph
 
 
 class CpuGraph:

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 
-from rem_release.bench.networks import measure_solver
+from rem_release.bench.networks import measure_solver, measure_victim
 from rem_release.bench.reference import crop_and_flip, plain_adversary, plain_noise_step
 from rem_release.bench.timing import compare
 from rem_release.core.pgd import frozen_in_eval_mode
@@ -75,6 +76,13 @@ def test_the_solver_is_measured_in_every_precision_of_a_cpu() -> None:
     assert solved.best.pair is not None
     # 3.1 M multiply-adds forward; as many again for the input gradient
     assert solved.operations == pytest.approx(4 * 3.1e6, rel=0.05)
+
+
+@pytest.mark.parametrize("radius", [0.0, 4 / 255])
+def test_a_victim_is_measured_beside_a_plain_training(radius: float) -> None:
+    pair = measure_victim("small_vgg", radius, Accelerator())
+    assert 0 < pair.rate.low <= pair.rate.median <= pair.rate.high
+    assert 0 < pair.ratio.low <= pair.ratio.median <= pair.ratio.high
 
 
 @pytest.mark.slow

@@ -42,7 +42,8 @@ HELP = """
 import sys
 from rem_release.cli import main
 
-asked = ([], ["protect"], ["verify"], ["audit"], ["card"], ["push"], ["demo"], ["recipes"], ["recipes", "show"])
+asked = ([], ["protect"], ["verify"], ["audit"], ["card"], ["push"], ["demo"], ["bench"], ["recipes"])
+asked += (["recipes", "show"],)
 for arguments in (*([*words, "--help"] for words in asked), ["--no-such-option"]):
     sys.argv = ["rem-release", *arguments]
     try:
@@ -60,7 +61,7 @@ def test_help_loads_nothing_heavy(process_env: dict[str, str]) -> None:
     )
     assert done.stdout.splitlines()[-1] == "loaded: []"
     codes = re.findall(r"^\[.*\] (\d)$", done.stdout, re.MULTILINE)
-    assert codes == ["0"] * 9 + ["2"]
+    assert codes == ["0"] * 10 + ["2"]
 
 
 CONTRACT = {
@@ -82,6 +83,7 @@ CONTRACT = {
         "--json",
     ],
     "demo": ["--out", "--overwrite", "--json"],
+    "bench": ["--json"],
     "recipes list": ["--json"],
     "recipes show": ["name", "--json"],
     "recipes check": ["file", "--json"],

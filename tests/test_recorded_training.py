@@ -1,6 +1,7 @@
 """Recorded steps end where direct ones end, on a CPU, by a recorder that is as blind as a CUDA graph: it does the
 operations on tensors again, and whatever was read on the host stays what it was."""
 
+import gc
 import warnings
 from contextlib import nullcontext
 from dataclasses import replace
@@ -61,6 +62,18 @@ def test_a_recorded_training_is_that_of_direct_steps(recorder: CpuRecorder, monk
     monkeypatch.setattr(loop, "recorder_of", lambda device: None)
     train(Accelerator(), models[1], SCHEDULE, 20, 0, loss_of)
     torch.testing.assert_close(models[0].state_dict(), models[1].state_dict(), rtol=0, atol=0)
+
+
+def test_what_was_recorded_goes_with_its_training(recorder: CpuRecorder) -> None:
+    """At once, not when Python looks for circles: it holds the memory of a GPU."""
+    gc.collect()
+    gc.disable()
+    try:
+        train(Accelerator(), network(), SCHEDULE, 20, 0, loss_on(*images_and_labels()))
+    finally:
+        gc.enable()
+    assert recorder.recorded == 2
+    assert len(recorder.alive) == 0
 
 
 def test_a_recorded_training_goes_on_from_a_checkpoint(recorder: CpuRecorder, tmp_path: Path) -> None:

@@ -231,3 +231,15 @@ def test_every_flipped_bit_is_seen():
             flipped = bytearray(data)
             flipped[position] ^= 1 << bit
             assert inspect_png(bytes(flipped)), (position, bit)
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_an_empty_first_header_is_no_header(count: int) -> None:
+    """Pillow and OpenCV refuse it, and what each copy takes could say something."""
+    above = np.diff(IMAGE, axis=0, prepend=np.zeros_like(IMAGE[:1]))
+    lines = b"".join(b"\2" + line.tobytes() for line in above)
+    png = assemble(*[chunk(b"IHDR")] * count, header(), chunk(b"IDAT", zlib.compress(lines)), END)
+    with pytest.raises(ValueError, match="Truncated IHDR"):
+        Image.open(io.BytesIO(png))
+    assert inspect_png(png)
+    assert inspect_png(assemble(header(), chunk(b"IDAT", zlib.compress(lines)), END)) == []

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -72,14 +73,19 @@ class Solved:
 
 
 def multiply(device: torch.device, precision: Precision) -> tuple[Work, float]:
-    """A product of two large square matrices in a precision, and its floating-point operations."""
+    """A product of two large square matrices in a precision, and its floating-point operations.
+
+    On a CPU by a convolution of 1 × 1: the library of convolutions, which some processors are faster with.
+    """
     side = 8192 if device.type == "cuda" else 2048
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.full((side, side), 0.5, device=device, dtype=dtype) for _ in range(2))
+    image = a.reshape(1, 64, side // 64, side).permute(0, 3, 1, 2)  # channels last
+    weights = b.reshape(side, side, 1, 1).to(memory_format=torch.channels_last)
 
     def work() -> None:
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        (a @ b)[0, 0].item()
+        (a @ b if device.type == "cuda" else F.conv2d(image, weights)).flatten()[0].item()
         torch.backends.cuda.matmul.allow_tf32 = False
 
     return work, 2 * side**3

@@ -22,10 +22,17 @@ _CLASSES = 10
 
 
 def with_precision(
-    options: ProtectOptions, run: RunFolder, accelerator: Accelerator, console: Console
+    options: ProtectOptions, run: RunFolder, images: int, accelerator: Accelerator, console: Console
 ) -> ProtectOptions:
     """The options with a recipe whose `precision` and `execution` are no longer `auto`: those of the run that is
     resumed, else what is fastest on this machine. The first process chooses, and the others are told.
+
+    Args:
+        options: what the command line said.
+        run: where it goes.
+        images: how many the source has, about as many as get noise.
+        accelerator: device and processes.
+        console: told what was measured.
 
     Raises:
         InputError: the launcher asks for another precision, or the device does not have it.
@@ -34,7 +41,7 @@ def with_precision(
     resolve(recipe.precision, accelerator.device)  # what cannot be is refused here, on every process
     known = broadcast_object_list([_read(run, recipe) if accelerator.is_main_process and options.resume else None])[0]
     if known is None:
-        chosen = _choose(recipe, accelerator, console) if accelerator.is_main_process else None
+        chosen = _choose(recipe, images, accelerator, console) if accelerator.is_main_process else None
         known = broadcast_object_list([chosen])[0]
     precision = resolve(known.precision, accelerator.device)
     return replace(options, recipe=replace(recipe, precision=precision, execution=known.execution))
@@ -50,14 +57,14 @@ def resolve_victims(recipe: AuditRecipe, accelerator: Accelerator) -> AuditRecip
     return replace(recipe, victim=replace(recipe.victim, precision=precision))
 
 
-def _choose(recipe: Recipe, accelerator: Accelerator, console: Console) -> Choice:
+def _choose(recipe: Recipe, images: int, accelerator: Accelerator, console: Console) -> Choice:
     """What is fastest here."""
     training, device = recipe.generator, accelerator.device
     precision: Precision = launched() or recipe.precision
     if training is None or not recipe.noise.trains:
         return list_choices(precision, recipe.execution, device, 0)[0]
     build = partial(build_model, training.model, _CLASSES, recipe.data.resolution, 0)
-    phases = recipe.noise.list_phases(recipe.set_for(_CLASSES, 0), training.batch_size, training.batch_size)
+    phases = recipe.noise.list_phases(recipe.set_for(_CLASSES, 0), images, images)
     gradients = sum(phase.gradients for phase in phases)
     operations = gradients * count_operations(build(), recipe.data.resolution)
     choices = list_choices(precision, recipe.execution, device, operations)

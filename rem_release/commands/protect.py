@@ -72,7 +72,7 @@ def protect(options: ProtectOptions, console: Console, accelerator: Accelerator)
     _check_words(options, source)
     run = RunFolder(options.out)
     options = with_seed(replace(options, source=source.options), run, generator, accelerator, console)
-    options = with_precision(options, run, accelerator, console)
+    options = with_precision(options, run, len(source), accelerator, console)
     if accelerator.is_main_process:
         _warn_of_excess(source, console)
     if options.plan:

@@ -17,7 +17,7 @@ from rem_release.release.stated_protection import describe_protection
 from rem_release.release.writing import Choice, Written
 from rem_release.versions import find_versions
 
-_MEASURERS = ("torch", "torchvision", "accelerate", "pyarrow", "pillow", "numpy", "scikit-image")
+_MEASURERS = ("torch", "torchvision", "accelerate", "pyarrow", "pillow", "isal", "numpy")
 
 
 def assemble_facts(

@@ -44,12 +44,13 @@ def read_png(data: bytes, most_pixels: int | None = None) -> tuple[np.ndarray | 
     if not data.startswith(_SIGNATURE):
         return None, ["is not a PNG"]
     reasons: list[str] = []
-    header, stream = b"", []
+    first: bytes | None = None
+    stream: list[bytes] = []
     for kind, body in _read_chunks(data, reasons):
-        if kind != b"IHDR" and not header:
+        if kind != b"IHDR" and first is None:
             reasons.append(f"has its {_name(kind)} block before IHDR")
-        if kind == b"IHDR" and not header:
-            header = body
+        if kind == b"IHDR" and first is None:
+            first = body
         elif kind == b"IDAT" and body:
             stream.append(body)
         elif kind == b"IDAT":
@@ -58,6 +59,7 @@ def read_png(data: bytes, most_pixels: int | None = None) -> tuple[np.ndarray | 
             reasons.append("carries a second IHDR block")
         elif kind != b"IEND":
             reasons.append(f"carries a {_name(kind)} block")
+    header = first or b""
     if len(header) == 13 and not _may_be_unpacked(header, len(data), most_pixels, reasons):
         return None, reasons
     if _check_header(header, reasons):
