@@ -54,6 +54,10 @@ def bench(console: Console, accelerator: Accelerator) -> None:
             "height": HEIGHT,
             "width": WIDTH,
             "rates": {stage: rate.to_dict() for stage, rate in files.rates.items()},
+            "shares": {
+                stage: {part: round(share, 3) for part, share in parts.items()}
+                for stage, parts in files.shares().items()
+            },
             "milliseconds": {part: round(taken, 2) for part, taken in files.parts.items()},
         },
         "peak_bytes": _peak_bytes(),
@@ -109,7 +113,10 @@ def _write(
         what = f"adversarial at {round(255 * radius)}/255" if radius else "standard"
         lines.append(f"  {network:16} {what:21} {_write_pair(pair)}")
     lines += ["", f"Files, {files.images} photographs of {HEIGHT} × {WIDTH}, images a second:"]
-    lines += [f"  {stage:10} {_write_rate(rate)}" for stage, rate in files.rates.items()]
+    shares = files.shares()
+    for stage, rate in files.rates.items():
+        told = ", ".join(f"{part} {share:.0%}" for part, share in shares[stage].items())
+        lines.append(f"  {stage:10} {_write_rate(rate)}: {told}")
     parts = ", ".join(f"{part} {taken:.1f} ms" for part, taken in files.parts.items())
     lines += [f"  one thread, an image: {parts}", ""]
     return [*lines, f"Peak memory {document['peak_bytes'] / 1e9:.1f} GB; took {document['seconds']:.0f} s"]

@@ -16,6 +16,7 @@ from rem_release.commands.protect_options import ProtectOptions
 from rem_release.console import Console
 from rem_release.data.images.decoding import decode
 from rem_release.data.images.png_writing import encode_png
+from rem_release.data.in_order import thread_count
 from rem_release.data.photographs import PHOTOGRAPHS
 from rem_release.data.sources.source import SourceOptions
 from rem_release.recipe_changes import load_changed
@@ -23,6 +24,7 @@ from rem_release.release.documents import read_facts
 from rem_release.release.imperceptibility import measure_change
 from rem_release.release.run_folder import RunFolder
 from rem_release.verification.originals import find_originals
+from rem_release.verification.png import read_png
 from rem_release.verification.verify import verify_release
 
 HEIGHT, WIDTH = 400, 533
@@ -32,6 +34,12 @@ _QUALITY = 90
 _ROUNDS = 2
 _SHORT = {"generator.steps": "1", "noise.steps": "1", "noise.eot.samples": "1"}
 _SAMPLE = 10
+_DECODING, _MEASURING, _ENCODING, _READING_BACK = "decoding JPEG", "measuring", "encoding PNG", "decoding PNG"
+_PARTS_OF = {
+    "reading": (_DECODING,),
+    "writing": (_DECODING, _MEASURING, _ENCODING),
+    "verifying": (_READING_BACK, _DECODING, _MEASURING),
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,14 @@ class Files:
     images: int
     rates: dict[str, Rate]
     parts: dict[str, float]
+
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Of the time of all threads in each stage, the part that each kind of work takes, by its time alone."""
+        threads = thread_count()
+        return {
+            stage: {part: self.parts[part] * self.rates[stage].median / (1000 * threads) for part in of_stage}
+            for stage, of_stage in _PARTS_OF.items()
+        }
 
 
 def measure_files(accelerator: Accelerator) -> Files:
@@ -101,10 +117,10 @@ def _measure_parts(source: Path) -> dict[str, float]:
     protected = [np.clip(x + generator.integers(-8, 9, x.shape), 0, 255).astype(np.uint8) for x in clean]
     pngs = [encode_png(x) for x in protected]
     return {
-        "decoding JPEG": _each(lambda index: decode(jpegs[index]), len(files)),
-        "measuring the change": _each(lambda index: measure_change(clean[index], protected[index]), len(files)),
-        "encoding PNG": _each(lambda index: encode_png(protected[index]), len(files)),
-        "decoding PNG": _each(lambda index: decode(pngs[index]), len(files)),
+        _DECODING: _each(lambda index: decode(jpegs[index]), len(files)),
+        _MEASURING: _each(lambda index: measure_change(clean[index], protected[index]), len(files)),
+        _ENCODING: _each(lambda index: encode_png(protected[index]), len(files)),
+        _READING_BACK: _each(lambda index: read_png(pngs[index]), len(files)),
     }
 
 
