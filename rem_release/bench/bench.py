@@ -1,7 +1,5 @@
 """`rem-release bench`: the order of the measurements, and how they are shown."""
 
-import resource
-import sys
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,6 +11,7 @@ from rem_release.audit.naming import device_name
 from rem_release.bench.files import HEIGHT, WIDTH, Files, measure_files
 from rem_release.bench.networks import Solved, Way, measure_solver, measure_victim
 from rem_release.bench.timing import Pair, Rate
+from rem_release.commands.plan import peak_bytes
 from rem_release.console import Console
 from rem_release.core.solver import NoiseSettings
 from rem_release.methods.min_max import MinMax
@@ -60,7 +59,7 @@ def bench(console: Console, accelerator: Accelerator) -> None:
             },
             "milliseconds": {part: round(taken, 2) for part, taken in files.parts.items()},
         },
-        "peak_bytes": _peak_bytes(),
+        "peak_bytes": peak_bytes(),
         "seconds": round(time.perf_counter() - began, 1),
     }
     console.result(document, _write(document, solved, victims, files))
@@ -70,11 +69,6 @@ def _settings_of(recipe: str) -> NoiseSettings:
     noise = load_recipe(recipe).noise
     assert isinstance(noise, MinMax)
     return noise.solve()
-
-
-def _peak_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _describe_solver(solved: Solved) -> dict[str, Any]:

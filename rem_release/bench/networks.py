@@ -1,8 +1,7 @@
 """What networks take: the solver and victims beside the plain reference, and the device's own rate."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from rem_release.audit.victim import train_victim
 from rem_release.bench.reference import plain_noise_step, plain_victim_step
 from rem_release.bench.timing import Pair, Work, compare
+from rem_release.commands.audit_plan import torch_threads
 from rem_release.core.captured import Captured, recorder_of
 from rem_release.core.draws import Draws
 from rem_release.core.pgd import frozen_in_eval_mode
@@ -210,19 +210,8 @@ def measure_victim(network: str, radius: float, accelerator: Accelerator) -> Pai
         train_victim(accelerator, task, recipe, learnt, len(learnt), levels[:size], labels[:size], note)
         return (times[1] - times[0]) * _STEPS / (_STEPS - 1 - _FIRST)
 
-    with one_thread() if device.type == "cpu" else nullcontext():
+    with torch_threads(1 if device.type == "cpu" else torch.get_num_threads()):
         return compare([(run_plain, _STEPS), (run, _STEPS)])[0]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """As a victim is trained on a CPU."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _draw_images(count: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,7 @@ def show_plan(runner: VictimRunner, rows: list[Row], console: Console) -> None:
     before = sum(_passes_before(runner, task) for task in open_tasks)
     each = {_network(runner, task): task for task in open_tasks}
     parallel = count_parallel(runner.accelerator)
-    with _threads(1 if parallel > 1 else torch.get_num_threads()):
+    with torch_threads(1 if parallel > 1 else torch.get_num_threads()):
         probed = {network: _probe(runner, task) for network, task in each.items()}
     on_device = max((peak for _, peak in probed.values() if peak is not None), default=None)
     seconds = sum(probed[_network(runner, task)][0] * _passes(runner, task) for task in open_tasks) / parallel
@@ -68,7 +68,8 @@ def show_plan(runner: VictimRunner, rows: list[Row], console: Console) -> None:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
+    """torch computes on so many threads, as it does for a victim that is trained beside others."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

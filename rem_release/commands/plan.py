@@ -51,7 +51,7 @@ def make_plan(
     pixels = choice.working.sizes.prod(1)
     largest = int(pixels.max())
     threads, usual = threads_at_once(largest), threads_at_once(int(pixels.float().mean()))
-    memory = max(_peak_bytes(), _resident_bytes() + memory_in_flight(largest))
+    memory = max(peak_bytes(), _resident_bytes() + memory_in_flight(largest))
     recognised = describe_source(source, choice.working)
     document: dict[str, Any] = {
         "images": rows,
@@ -128,10 +128,11 @@ def write_device_memory(count: int | None, device: str) -> list[str]:
 def _resident_bytes() -> int:
     """Of this process, as Linux tells; elsewhere what it had at most."""
     status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * resource.getpagesize() if status.exists() else _peak_bytes()
+    return int(status.read_text().split()[1]) * resource.getpagesize() if status.exists() else peak_bytes()
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """The most memory that this process had at once."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -46,7 +46,7 @@ def draw_cifar(keys: Tensor, resolution: int) -> Resampling:
 
 
 def _draw_places(keys: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
-    """The row and the column that each one of the crop comes from, int64 [N, R]; those outside the image are 0."""
+    """The row and the column that each one of the crop comes from, int64 [N, R]; outside the image is black."""
     pad = max(1, resolution // 8)
     numbers = uniform(keys, 3)
     flipped = numbers[:, 0] < 0.5
