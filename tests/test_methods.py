@@ -19,6 +19,7 @@ from rem_release.core.frozen import fold
 from rem_release.core.solver import NoiseSettings, adversarial_images, min_max_noise
 from rem_release.data.selection import Role, choose_roles
 from rem_release.data.working_set import WorkingSet
+from rem_release.errors import NonFiniteLossError
 from rem_release.methods import METHODS, min_max_maker
 from rem_release.methods.fields import EotSettings
 from rem_release.methods.maker import make_image_set
@@ -111,6 +112,14 @@ def test_training_a_generator_is_sgd_on_the_solvers_loss(method):
         optimizer.step()
     generator.train(image_set, None, lambda name: nullcontext(lambda done, total: None))
     torch.testing.assert_close(generator.model.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def test_a_generator_that_diverges_says_what_to_lower():
+    recipe = recipe_of("rem")
+    recipe = replace(recipe, generator=replace(recipe.generator, learning_rate=1e30))
+    advice = r"the training loss is (nan|inf) at step [12]; lower generator\.learning_rate \(1e\+30\) with --set "
+    with pytest.raises(NonFiniteLossError, match=advice + r"generator\.learning_rate=\.\.\."):
+        build(recipe).train(images_of_own_sizes(), None, lambda name: nullcontext(lambda done, total: None))
 
 
 def test_random_signs_are_the_whole_radius_up_or_down_as_far_as_the_box_lets_them():

@@ -81,7 +81,7 @@ def memory_kept(device: torch.device) -> Iterator[None]:
     _inside += 1
     if _inside == 1:
         if not libc.mallopt(_MMAP_THRESHOLD, _LARGEST):
-            libc.mallopt(_MMAP_THRESHOLD, _USUAL[_MMAP_THRESHOLD])  # the most that glibc took before 2.35
+            libc.mallopt(_MMAP_THRESHOLD, _USUAL[_MMAP_THRESHOLD])  # the most that older ones take
         libc.mallopt(_TRIM_THRESHOLD, -1)
     try:
         yield
