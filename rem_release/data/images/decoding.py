@@ -39,6 +39,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from rem_release.data.images.colour import convert_to_srgb, states_other_colours
 from rem_release.data.images.depth import has_16_bits, is_cut_to_8_bits, is_misread_jpeg2000, load_16_bits
 from rem_release.data.images.file_kinds import name_kind
+from rem_release.data.images.jpeg_pixels import read_jpeg
 from rem_release.data.images.jpeg_scans import ends_early, lacks_scans
 from rem_release.data.images.libtiff_errors import forget_errors, has_errors
 from rem_release.data.images.pillow_warnings import without_warnings
@@ -174,6 +175,9 @@ def _load(data: bytes, choices: list[DecodingChoice]) -> tuple[Image.Image | np.
         if file.format == "TIFF" and has_unknown_channels(tags, file.mode[-1] in "Aa"):
             choices.append("channels of no stated meaning left out")
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
+        if file.format in ("JPEG", "MPO") and (pixels := read_jpeg(file, data)) is not None:
+            _refuse_cut_jpeg(pixels[-1, -1], data)
+            return pixels, False
         frame = file.tile[0].extents if file.format == "GIF" and file.tile else None
         image = load_16_bits(file, data) if has_16_bits(file) else file
         image.load()  # which turns TIFF
@@ -182,7 +186,7 @@ def _load(data: bytes, choices: list[DecodingChoice]) -> tuple[Image.Image | np.
         if image.format == "PNG" and not np.asarray(image)[-1].any() and lacks_rows(data):
             raise BadImage("truncated or damaged (rows are missing at its end)")
         if image.format in ("JPEG", "MPO"):
-            _refuse_cut_jpeg(image, data)
+            _refuse_cut_jpeg(np.asarray(image.crop((image.width - 1, image.height - 1, *image.size))), data)
     except (BadImage, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -229,12 +233,11 @@ def _refuse_misread(image: ImageFile.ImageFile, tags: Mapping[int, Any], data: b
         raise BadImage("a JPEG 2000 of more than 8 bits in colour: save it with 8, or as PNG or TIFF")
 
 
-def _refuse_cut_jpeg(image: Image.Image, data: bytes) -> None:
-    """Of an image that is loaded. Where pixels are missing, its last one is the middle grey of libjpeg."""
+def _refuse_cut_jpeg(last: np.ndarray, data: bytes) -> None:
+    """By its last pixel, which is the middle grey of libjpeg where pixels are missing."""
     if lacks_scans(data):
         raise BadImage("truncated or damaged (scans are missing at its end)")
-    last = np.asarray(image.crop((image.width - 1, image.height - 1, *image.size)))
-    if np.isin(last, (127, 128)).all() and ends_early(data):
+    if set(last.ravel().tolist()) <= {127, 128} and ends_early(data):
         raise BadImage("truncated or damaged (rows are missing at its end)")
 
 
