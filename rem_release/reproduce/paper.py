@@ -4,6 +4,7 @@ A cell is an arm, noise on the training images, and a victim that is trained on 
 table, a column and a row say of a cell is put together; the last word is the row's.
 """
 
+import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -20,6 +21,8 @@ from rem_release.resources import resource_folder
 
 Dataset = Literal["cifar10", "cifar100", "imagenet100"]
 Noise = Literal["clean", "em", "tap", "ntga", "rem"]
+_FILTERS = {"mean": "mean", "median": "median", "gaussian": "gaussian(sigma=1)"}
+_NUMBERED = re.compile(r"(table|figure)(\d+)")
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -145,7 +148,8 @@ class Figure:
 def names() -> list[str]:
     """What can be reproduced: table1, ..., figure8."""
     found = [path.stem for path in (resource_folder("recipes") / "paper").glob("*.yaml")]
-    return sorted(found, key=lambda name: (name.rstrip("0123456789") != "table", int(name.lstrip("abcdefgilrtu"))))
+    kinds = [(match[1] != "table", int(match[2]), name) for name in found if (match := _NUMBERED.fullmatch(name))]
+    return [name for _, _, name in sorted(kinds)]
 
 
 @cache
@@ -175,7 +179,9 @@ def parse(document: Any, name: str) -> Table | Figure:
     if isinstance(read, Table):
         for row in (row for rows in read.rows.values() for row in rows):
             if len(row.paper) != len(read.columns):
-                raise InputError(f"{name}: row {row.heads} has {len(row.paper)} figures for {len(read.columns)} columns")
+                raise InputError(
+                    f"{name}: row {row.heads} has {len(row.paper)} figures for {len(read.columns)} columns"
+                )
     return read
 
 
@@ -197,7 +203,7 @@ def _put_together(specs: list[Spec], factor: int) -> Cell:
 
 def _threat(said: dict[str, Any], factor: int) -> str:
     radius = factor * said.get("radius", Fraction(0))
-    parts = [{"mean": "mean", "median": "median", "gaussian": "gaussian(sigma=1)"}[said["filter"]]] * ("filter" in said)
+    parts = [_FILTERS[said["filter"]]] if "filter" in said else []
     if "protected" in said:
         parts.append(f"mixed(protected={said['protected']})")
     if radius:
