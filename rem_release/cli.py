@@ -298,6 +298,47 @@ def bench(as_json: Json = False) -> None:
     measure(_console(as_json), runtime.start())
 
 
+@app.command()
+def reproduce(
+    name: Annotated[str, typer.Argument(metavar="TABLE|FIGURE", help="Of the paper: table1, ..., figure8.")],
+    scale: Annotated[
+        str, typer.Option(help="smoke, quick, card or full: how much of the paper's work is done.")
+    ] = "quick",
+    dataset: Annotated[str, typer.Option(help="Whose rows: cifar10, cifar100 or imagenet100.")] = "cifar10",
+    data: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="A local copy of it, or any images. [the Hub's]")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            parser=path_of("--out"),
+            help="Folder of the runs, which every table and figure of that scale shares. [runs/reproduce-SCALE-DATASET]",
+        ),
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it would take, and stop.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue what was stopped.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a table or figure of the REM paper, and show its figures beside ours."""
+    _check_choice("--dataset", dataset, ("cifar10", "cifar100", "imagenet100"))
+    from rem_release.reproduce.reproduce import ReproduceOptions
+    from rem_release.reproduce.reproduce import reproduce as command
+    from rem_release.training import runtime
+
+    accelerator = runtime.start()
+    options = ReproduceOptions(
+        name=name,
+        scale=scale,
+        dataset=dataset,  # type: ignore[arg-type]
+        data=data,
+        out=out,
+        plan=plan,
+        resume=resume,
+    )
+    command(options, _console(as_json, silent=not accelerator.is_main_process), accelerator)
+
+
 @recipes_app.command("list")
 def recipes_list(as_json: Json = False) -> None:
     """Name the shipped recipes."""

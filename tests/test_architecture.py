@@ -26,7 +26,7 @@ ORDER = [
     ),
     *("recipe_files", "core", "models", "data", "training", "threats", "methods", "recipe", "recipe_changes"),
     *("release", "verdict", "verification", "audit", "hub", "gate"),
-    *("console", "commands", "bench", "ending", "arguments", "cli", "__main__"),
+    *("console", "commands", "bench", "reproduce", "ending", "arguments", "cli", "__main__"),
 ]
 """From the foundation up to the door. A room may import those before it in this list, and itself."""
 BARE = {"core": {"torch", "torchvision"}, "models": {"torch", "torchvision"}}

@@ -1,0 +1,89 @@
+"""The noise of a cell, as a run of `protect`: made once, and used by every table that has it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from rem_release.commands.protect import protect
+from rem_release.commands.protect_options import ProtectOptions
+from rem_release.console import Console
+from rem_release.data.sources.source import SourceOptions
+from rem_release.errors import InputError
+from rem_release.methods.method import Setting
+from rem_release.radius import format_radius
+from rem_release.recipe import Recipe
+from rem_release.recipe_changes import load_changed
+from rem_release.release.run_folder import RunFolder
+from rem_release.reproduce.paper import Arm, Dataset
+from rem_release.reproduce.scale import Scale, recipe_name
+
+_NO_EOT = {"noise.eot.transform": "none", "noise.eot.samples": "1"}
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """An arm with a seed, and its run folder."""
+
+    arm: Arm
+    seed: int
+    run: RunFolder
+
+    @property
+    def seconds(self) -> float:
+        """What making its noise took, reading and writing left out.
+
+        Raises:
+            KeyError: the run is not finished.
+        """
+        stages = self.run.read_json(self.run.times)["stages"]
+        return sum(time["seconds"] for name, time in stages.items() if name not in ("Reading images", "Writing images"))
+
+
+def place(arm: Arm, seed: int, folder: Path) -> ArmRun:
+    """Where the run of an arm lies."""
+    return ArmRun(arm, seed, RunFolder(folder / f"{arm.name}-seed{seed}"))
+
+
+def arm_recipe(arm: Arm, scale: Scale, dataset: Dataset) -> Recipe:
+    """The recipe of Table 5 with what the scale changes in it, at the arm's radii.
+
+    Raises:
+        InputError: the scale changes what the recipe does not have.
+    """
+    changes = {key: str(value) for key, value in scale.noise.get(arm.method, {}).items()}
+    radii = {"noise.rho_u": format_radius(arm.rho_u)}
+    if arm.method == "rem":
+        radii["noise.rho_a"] = format_radius(arm.rho_a)
+        radii |= {} if arm.eot else _NO_EOT
+    rho_a = radii.get("noise.rho_a")
+    return load_changed(
+        recipe_name(arm.method, dataset), rho_u=radii["noise.rho_u"], rho_a=rho_a, settings={**changes, **radii}
+    )
+
+
+def count_gradients(recipe: Recipe, images: int, classes: int) -> int:
+    """Sample gradient evaluations of an arm, by the method's own account."""
+    setting = Setting(recipe.data, recipe.generator, "fp32", "eager", classes, 0)
+    return sum(phase.gradients for phase in recipe.noise.list_phases(setting, images, images))
+
+
+def make_arm(
+    arm: ArmRun, recipe: Recipe, images: Path, resume: bool, console: Console, accelerator: Accelerator
+) -> None:
+    """Protect the training images, if that is not done yet.
+
+    Raises:
+        InputError: the run was stopped and is not resumed, or was made with other settings.
+    """
+    options = ProtectOptions(
+        source=SourceOptions(source=str(images)),
+        out=arm.run.path,
+        recipe=recipe,
+        recipe_name=f"paper-{arm.arm.name}",
+        seed=arm.seed,
+        resume=arm.run.exists,
+    )
+    if arm.run.exists and not arm.run.finished and not resume:
+        raise InputError(f"{arm.run.path} was stopped; add --resume to go on")
+    protect(options, console, accelerator)

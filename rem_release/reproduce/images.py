@@ -1,0 +1,113 @@
+"""The images of a reproduction: a draw of the source, as many of each class, in class folders."""
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rem_release.atomic_files import write_atomically
+from rem_release.data.sources.opening import open_source
+from rem_release.data.sources.source import Source, SourceOptions
+from rem_release.errors import InputError
+from rem_release.release.canonical import canonical_bytes
+from rem_release.reproduce.paper import Dataset
+
+HUB = {
+    "cifar10": SourceOptions(source="uoft-cs/cifar10", image_column="img"),
+    "cifar100": SourceOptions(source="uoft-cs/cifar100", image_column="img", label_column="fine_label"),
+}
+"""where the paper's data sets lie"""
+_DONE = "rows.json"
+_SEED = 0
+_FIRST = 16
+"""of the table at quality 50"""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Where the drawn images lie: `folder` with train/ and test/ in class folders, and what is said of them."""
+
+    folder: Path
+    words: str
+
+
+def locate(dataset: Dataset, data: str | None) -> SourceOptions:
+    """The source of a data set: what `--data` names, else the Hub's.
+
+    Raises:
+        InputError: there is none to be had without `--data`.
+    """
+    if data is not None:
+        return SourceOptions(source=data)
+    if dataset not in HUB:
+        raise InputError(f"{dataset}: give a folder of its first 100 classes, with train/ and test/, as --data")
+    return HUB[dataset]
+
+
+def draw_images(options: SourceOptions, folder: Path, train: int | None, test: int | None) -> Drawn:
+    """Write the images of both splits, as many of each class, drawn with a fixed seed; the rows drawn are recorded.
+
+    Files are copied as they are. What was written before is left, and a copy that a kill cut short is completed.
+
+    Args:
+        options: the source; its splits are train and test.
+        folder: where they go.
+        train: how many training images; None: all.
+        test: how many test images; None: all.
+
+    Raises:
+        InputError: the source cannot be read, or has too few images of a class.
+    """
+    rows: dict[str, list[int]] = {}
+    formats: set[str] = set()
+    for split, count in (("train", train), ("test", test)):
+        source = open_source(replace(options, split=split))
+        rows[split] = _draw(source, count).tolist()
+        formats |= _copy(source, rows[split], folder / split)
+    write_atomically(folder / _DONE, canonical_bytes({"source": options.source, "seed": _SEED, "rows": rows}))
+    kinds = ", ".join(sorted(formats))
+    words = f"{len(rows['train']):,} training and {len(rows['test']):,} test images of {options.source} ({kinds})"
+    return Drawn(folder, words)
+
+
+def _draw(source: Source, count: int | None) -> np.ndarray:
+    """Numbers of rows in their order: int64."""
+    if count is None:
+        return np.arange(len(source))
+    each, rest = divmod(count, len(source.classes))
+    generator = np.random.default_rng(_SEED)
+    chosen = []
+    for number in range(len(source.classes)):
+        rows = np.flatnonzero(source.class_ids == number)
+        wanted = each + (number < rest)
+        if len(rows) < wanted:
+            raise InputError(
+                f"{source.options.source}: class {source.classes[number]!r} has {len(rows)} images in the split "
+                f"{source.options.split}, and {wanted} are needed"
+            )
+        chosen.append(generator.permutation(rows)[:wanted])
+    return np.sort(np.concatenate(chosen))
+
+
+def _copy(source: Source, rows: list[int], folder: Path) -> set[str]:
+    formats = set()
+    for row in rows:
+        data = source.image_bytes(row)
+        image = Image.open(io.BytesIO(data))
+        kind = str(image.format).lower()
+        formats.add(
+            f"JPEG of quality {_estimate_quality(image)}, not the original pixels" if kind == "jpeg" else kind.upper()
+        )
+        path = folder / source.classes[source.class_ids[row]] / f"{row:06d}.{kind}"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+    return formats
+
+
+def _estimate_quality(image: Image.Image) -> int:
+    """The quality of libjpeg whose first number of the luminance table is that of the file (ITU-T T.81, Annex K)."""
+    scale = 100 * image.quantization[0][0] / _FIRST  # type: ignore[attr-defined]
+    return round(100 - scale / 2 if scale <= 100 else 5000 / scale)

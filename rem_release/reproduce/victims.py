@@ -1,0 +1,80 @@
+"""Trains the victims of cells, with fixed seeds that all arms share: they are compared, and certify nothing."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from rem_release.audit.inputs.holdout import choose_holdout
+from rem_release.audit.inputs.target import open_target
+from rem_release.audit.ledger import Ledger, VictimRecord
+from rem_release.audit.parallel import train_victims
+from rem_release.audit.runner import VictimRunner
+from rem_release.audit.setup import AuditSetup
+from rem_release.release.run_folder import RunFolder
+from rem_release.reproduce.paper import Cell, Dataset
+from rem_release.reproduce.scale import Scale
+from rem_release.threats.threat import parse_threat
+from rem_release.training.loop import Progress
+from rem_release.verdict.plan import Task
+from rem_release.verdict.recipe import AuditRecipe, load_audit_recipe, parse_architecture
+
+_RHO_U = Fraction(8, 255)
+"""of the random control, which is not trained here"""
+_IMAGENET = {
+    "victim.augmentation": "imagenet",
+    "adversary.steps": "8",
+    "adversary.relative_step_size": "0.25",
+}
+"""Appendix A.2 and A.4"""
+
+
+def victim_recipe(scale: Scale, dataset: Dataset) -> AuditRecipe:
+    """How victims are trained: as in Appendix A.4, but for what the scale changes."""
+    of_dataset = _IMAGENET if dataset == "imagenet100" else {}
+    settings = {**of_dataset, **{key: str(value) for key, value in scale.victim.items()}}
+    return load_audit_recipe("audit-paper", {**settings, "holdout.overlap": "drop"})
+
+
+def open_arm(run: RunFolder | None, images: Path, recipe: AuditRecipe) -> AuditSetup:
+    """The training images of an arm and the test images.
+
+    Args:
+        run: the finished run of the arm; None: the clean images.
+        images: the folder of both splits.
+        recipe: of the victims.
+    """
+    if run is None:
+        target = open_target(images, clean=str(images))
+    else:
+        target = open_target(run.path)
+    holdout = choose_holdout(target, str(images), target.run, recipe.holdout.share, recipe.holdout.overlap)
+    resolution = recipe.victim.resolution or target.resolution
+    return AuditSetup(
+        target=target, holdout=holdout, recipe=recipe, resolution=resolution, rho_u=target.rho_u or _RHO_U
+    )
+
+
+def make_task(cell: Cell, scale: Scale, seed: int) -> Task:
+    """The victim of a cell."""
+    name = scale.networks.get(cell.architecture, cell.architecture)
+    threat = parse_threat(cell.threat)
+    if cell.part == "clean":
+        return Task(parse_architecture(name), threat, "clean part", seed)
+    if cell.arm.method == "clean":
+        return Task(parse_architecture(name), threat.on_clean_images(), "clean", seed)
+    return Task(parse_architecture(name), threat, "protected", seed)
+
+
+def train_cells(
+    setup: AuditSetup,
+    tasks: Mapping[Cell, Task],
+    ledger: Ledger,
+    accelerator: Accelerator,
+    report: Progress,
+) -> dict[Cell, VictimRecord]:
+    """The records of the victims of one arm and seed; those that the ledger knows are not trained again."""
+    runner = VictimRunner(setup, ledger, accelerator)
+    train_victims(runner, list(dict.fromkeys(tasks.values())), report)
+    return {cell: runner.make(task) for cell, task in tasks.items()}

@@ -1,0 +1,53 @@
+"""Which cells of a table or figure a scale has room for, and with how many seeds."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rem_release.reproduce.paper import Arm, Cell, Dataset, Figure, Row, Table, load
+from rem_release.reproduce.scale import Scale
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A cell, and the seeds that it is run with."""
+
+    cell: Cell
+    seeds: int
+
+
+def list_wanted(name: str, scale: Scale, dataset: Dataset) -> list[Wanted]:
+    """The cells of a table or figure that a scale has room for, each once, with the most seeds that it is wanted with."""
+    paper = load(name)
+    if isinstance(paper, Figure):
+        if paper.table:
+            return list_wanted(paper.table, scale, dataset)
+        return [Wanted(cell, 1) for cell in dict.fromkeys(paper.cells(scale.radii))]
+    seeds: dict[Cell, int] = {}
+    for row, cells in kept_rows(paper, scale, dataset):
+        count = scale.claim_seeds if row.claim else scale.seeds
+        for cell in cells:
+            if cell is not None:
+                seeds[cell] = max(seeds.get(cell, 0), count)
+    return [Wanted(cell, count) for cell, count in seeds.items()]
+
+
+def kept_rows(table: Table, scale: Scale, dataset: Dataset) -> list[tuple[Row, list[Cell | None]]]:
+    """The rows of a data set that a scale has room for, with the cells that are left of them."""
+    rows = table.rows[dataset]
+    if scale.rows == "claim" and any(row.claim for row in rows):
+        rows = tuple(row for row in rows if row.claim)
+    kept = []
+    for row in rows:
+        cells = table.cells(row, scale.radii)
+        kept.append((row, [cell if cell and _is_kept(cell.arm, scale) else None for cell in cells]))
+    return kept
+
+
+def _is_kept(arm: Arm, scale: Scale) -> bool:
+    return not scale.columns or arm.name in scale.columns
+
+
+def list_arms(wanted: Iterable[Wanted]) -> list[tuple[Arm, int]]:
+    """Every arm with noise and each of its seeds, all arms of the first seed first."""
+    found = dict.fromkeys((each.cell.arm, seed) for each in wanted for seed in range(each.seeds))
+    return sorted((key for key in found if key[0].method != "clean"), key=lambda key: key[1])
