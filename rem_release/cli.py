@@ -389,7 +389,7 @@ def _read_settings(settings: list[str] | None) -> dict[str, str]:
 def _check_choice(option: str, value: str | None, choices: tuple[str, ...], planned: tuple[str, ...] = ()) -> None:
     if value is None or value in choices:
         return
-    more = f"; {' and '.join(planned)} are not built yet" if value in planned else ""
+    more = f"; not built yet: {', '.join(planned)}" if value in planned else ""
     raise InputError(f"{option} {value}: choose {' or '.join(choices)}{more}")
 
 

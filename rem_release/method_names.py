@@ -4,10 +4,11 @@ FILES = {
     "rem": "rem.Rem",
     "em": "em.Em",
     "sem": "sem.Sem",
+    "tap": "tap.Tap",
     "random": "random_signs.RandomSigns",
 }
 """name of each method -> its file in `methods/` and its class"""
-PLANNED = ("tap", "ntga")
+PLANNED = ("ntga",)
 """methods that are not built yet: whoever asks for one is told so"""
 
 

@@ -225,7 +225,7 @@ def test_every_table_has_a_head_and_a_rule() -> None:
 
 def test_code_stands_in_code_and_each_work_is_cited_whole() -> None:
     cited = {}
-    for method in ("rem", "em", "sem"):
+    for method in ("rem", "em", "sem", "tap"):
         card = render_card(state_facts(protection__method=method))
         fences = [line for line in card.splitlines() if line.startswith("```")]
         assert fences == ["```python", "```", "```", "```", "```bibtex", "```"]
@@ -241,3 +241,4 @@ def test_code_stands_in_code_and_each_work_is_cited_whole() -> None:
     assert names["rem"] == [own]
     assert names["em"] == [("huang2021unlearnable", "Huang", "2021"), own]
     assert names["sem"] == [("liu2024stable", "Liu", "2024"), own]
+    assert names["tap"] == [("fowl2021adversarial", "Fowl", "2021"), own]

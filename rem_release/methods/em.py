@@ -1,6 +1,6 @@
 """EM: error-minimizing noise (Huang et al., ICLR 2021; paper Eq. 3)."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
@@ -9,10 +9,6 @@ from pydantic_core import ArgsKwargs
 from rem_release.methods.fields import strict
 from rem_release.methods.method import Words
 from rem_release.methods.min_max import FU_2022, MinMax
-from rem_release.radius import whole_levels
-
-if TYPE_CHECKING:
-    from rem_release.core.solver import NoiseSettings
 
 _NONE = {"rho_a": 0, "adversary_steps": 0, "adversary_step_size": 0, "eot": {"transform": "none", "samples": 1}}
 
@@ -68,19 +64,3 @@ class Em(MinMax):
         if not isinstance(values, dict):
             return given
         return {key: value for key, value in values.items() if key not in _NONE or value != _NONE[key]}
-
-    def solve(self) -> "NoiseSettings":
-        """See `MinMax.solve`."""
-        from rem_release.core.solver import NoiseSettings
-
-        return NoiseSettings(
-            rho_u=whole_levels(self.rho_u) / 255,
-            alpha_u=float(self.step_size),
-            K_u=self.steps,
-            rho_a=0.0,
-            alpha_a=0.0,
-            K_a=0,
-            J=1,
-            transform="none",
-            inner="pgd",
-        )

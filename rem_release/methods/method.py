@@ -34,6 +34,7 @@ class Words:
         tags: for the Hub.
         limits: Markdown, what is published on how such noise fails.
         citations: BibTeX entries that the card asks to cite, as they are; none for noise without a source.
+        undone_by: with what published tests undo it, for the first lines of the card.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Words:
     tags: tuple[str, ...]
     limits: str
     citations: tuple[str, ...] = ()
+    undone_by: str = "greyscale, JPEG compression or stronger adversarial training"
 
 
 @dataclass(frozen=True)

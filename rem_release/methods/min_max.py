@@ -1,6 +1,5 @@
-"""What REM, SEM and EM have in common: they are settings of the one min-min-max solver (paper Eq. 5, Algorithm 1)."""
+"""What REM, SEM, EM and TAP have in common: settings of the one min-min-max solver (paper Eq. 5, Algorithm 1)."""
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -12,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from rem_release.errors import InputError
 from rem_release.methods.fields import EotSettings, GeneratorSettings, Radius, strict
 from rem_release.methods.method import Method, Phase, Setting
-from rem_release.radius import format_radius
+from rem_release.radius import format_radius, whole_levels
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -56,9 +55,22 @@ class MinMax(Method):
         step = self.step_size * rho_u / self.rho_u if self.rho_u else self.step_size
         return replace(noise, step_size=min(step, Fraction(1)))
 
-    @abstractmethod
     def solve(self) -> "NoiseSettings":
-        """The fields as the paper's symbols; ρ_u in whole levels."""
+        """The fields as the paper's symbols; ρ_u in whole levels. Here without an adversary."""
+        from rem_release.core.solver import NoiseSettings
+
+        eot = self.describe()["eot"]
+        return NoiseSettings(
+            rho_u=whole_levels(self.rho_u) / 255,
+            alpha_u=float(self.step_size),
+            K_u=self.steps,
+            rho_a=0.0,
+            alpha_a=0.0,
+            K_a=0,
+            J=eot["samples"],
+            transform=eot["transform"],
+            inner="pgd",
+        )
 
     def list_phases(self, setting: Setting, images: int, padded: int) -> list[Phase]:
         """See `Method.list_phases`."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,9 @@ class MinMaxMaker:
         accelerator: device and processes.
     """
 
+    phase: ClassVar[str] = TRAINING
+    """what the training is called"""
+
     def __init__(
         self, noise: NoiseSettings, setting: Setting, training: GeneratorSettings, accelerator: Accelerator
     ) -> None:
@@ -64,7 +68,7 @@ class MinMaxMaker:
 
     def train(self, image_set: ImageSet, checkpoint: Checkpoint | None, stage: OpenStage) -> None:
         """Algorithm 1 over all steps of the recipe."""
-        with stage(TRAINING) as progress:
+        with stage(self.phase) as progress:
             loss_of, count = self._loss_on(image_set, self.noise), len(image_set)
             try:
                 train(self.accelerator, self.model, self.schedule, count, self.seed, loss_of, checkpoint, progress)
