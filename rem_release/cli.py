@@ -313,7 +313,7 @@ def reproduce(
         typer.Option(
             metavar="FOLDER",
             parser=path_of("--out"),
-            help="Folder of the runs, which every table and figure of that scale shares. [runs/reproduce-SCALE-DATASET]",
+            help="Folder of the runs, shared by all tables of a scale. [runs/reproduce-SCALE-DATASET]",
         ),
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it would take, and stop.")] = False,

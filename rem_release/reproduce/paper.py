@@ -171,9 +171,10 @@ def parse(document: Any, name: str) -> Table | Figure:
     Raises:
         InputError: they are not one.
     """
-    kind = Table if isinstance(document, dict) and document.get("kind") in ("table", "times") else Figure
+    is_table = isinstance(document, dict) and document.get("kind") in ("table", "times")
+    adapter: TypeAdapter[Table | Figure] = TypeAdapter(Table if is_table else Figure)
     try:
-        read: Table | Figure = TypeAdapter(kind).validate_python(document)
+        read = adapter.validate_python(document)
     except ValidationError as error:
         raise InputError(f"{name} is not valid: {error}") from None
     if isinstance(read, Table):

@@ -66,8 +66,8 @@ def show_price(
             scale.words,
             f"Noise:   {len(arms)} arms, {len(arms) - len(missing)} of them made already; "
             f"{sum(gradients.values()):,} sample gradient evaluations",
-            f"Victims: {number}, {sum(passes.values()):,} passes of one image, {at_once} at once; those that an earlier "
-            "table trained are not trained again",
+            f"Victims: {number}, {sum(passes.values()):,} passes of one image, {at_once} at once; those that are known "
+            "already are not trained again",
             f"Time:    about {write_duration(seconds + trained)} on {accelerator.device}, from a probe of some seconds",
             "Nothing was written.",
         ],
@@ -78,7 +78,7 @@ def _seconds_a_pass(network: str, resolution: int, classes: int, device: torch.d
     """Seconds of a forward and backward pass of one image, by the quickest of some batches; 0 without a network."""
     if not network:
         return 0.0
-    model = build_model(network, classes, resolution, 0).to(device).train()  # type: ignore[arg-type]
+    model = build_model(network, classes, resolution, 0).to(device).train()
     images = torch.rand(_BATCH, 3, resolution, resolution, device=device, requires_grad=True)
     labels = torch.zeros(_BATCH, dtype=torch.int64, device=device)
     rounds = []

@@ -103,11 +103,11 @@ def _make_arms(
     """The runs of all arms and seeds, those that are missing made now; none of clean images."""
     arms = {key: place(*key, folder / "arms") for key in list_arms(wanted)}
     for number, ((arm, seed), run) in enumerate(arms.items()):
-        if not run.run.finished:
+        is_known = run.run.finished  # and is compared with what is wanted
+        if not is_known:
             console.note(f"Arm {number + 1} of {len(arms)}: {arm.name}, seed {seed}")
-            recipe = arm_recipe(arm, scale, options.dataset)
-            inner = Console(silent=console.silent).without_results()
-            make_arm(run, recipe, drawn.folder, options.resume, inner, accelerator)
+        inner = Console(silent=console.silent or is_known).without_results()
+        make_arm(run, arm_recipe(arm, scale, options.dataset), drawn.folder, options.resume, inner, accelerator)
     return arms
 
 

@@ -45,10 +45,7 @@ def open_arm(run: RunFolder | None, images: Path, recipe: AuditRecipe) -> AuditS
         images: the folder of both splits.
         recipe: of the victims.
     """
-    if run is None:
-        target = open_target(images, clean=str(images))
-    else:
-        target = open_target(run.path)
+    target = open_target(images, clean=str(images)) if run is None else open_target(run.path)
     holdout = choose_holdout(target, str(images), target.run, recipe.holdout.share, recipe.holdout.overlap)
     resolution = recipe.victim.resolution or target.resolution
     return AuditSetup(

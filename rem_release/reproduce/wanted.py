@@ -16,7 +16,7 @@ class Wanted:
 
 
 def list_wanted(name: str, scale: Scale, dataset: Dataset) -> list[Wanted]:
-    """The cells of a table or figure that a scale has room for, each once, with the most seeds that it is wanted with."""
+    """The cells of a table or figure that a scale has room for, each once, with the most seeds it is wanted with."""
     paper = load(name)
     if isinstance(paper, Figure):
         if paper.table:
