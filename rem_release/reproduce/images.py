@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,7 @@ HUB = {
     "cifar100": SourceOptions(source="uoft-cs/cifar100", image_column="img", label_column="fine_label"),
 }
 """where the paper's data sets lie"""
-_DONE = "rows.json"
+_RECORD = "images.json"
 _SEED = 0
 _FIRST = 16
 """of the table at quality 50"""
@@ -58,27 +59,30 @@ def draw_images(options: SourceOptions, folder: Path, train: int | None, test: i
         test: how many test images; None: all.
 
     Raises:
-        InputError: the source cannot be read, or has too few images of a class.
+        InputError: the source cannot be read, has too few images of a class, or changed since they were drawn.
     """
-    rows: dict[str, list[int]] = {}
-    formats: set[str] = set()
-    for split, count in (("train", train), ("test", test)):
-        source = open_source(replace(options, split=split))
-        rows[split] = _draw(source, count).tolist()
-        formats |= _copy(source, rows[split], folder / split)
-    write_atomically(folder / _DONE, canonical_bytes({"source": options.source, "seed": _SEED, "rows": rows}))
+    sources = {split: open_source(replace(options, split=split)) for split in ("train", "test")}
+    rows = {split: _draw(sources[split], count) for split, count in (("train", train), ("test", test))}
+    drawn: dict[str, Any] = {split: {"rows": rows[split], "stamp": sources[split].stamp()} for split in sources}
+    record = canonical_bytes({"source": options.source, "seed": _SEED, **drawn})
+    path = folder.parent / _RECORD
+    if path.is_file() and path.read_bytes() != record:
+        raise InputError(f"{options.source} is not what {path} was drawn from any more; name a new folder with --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, record)
+    formats = {kind for split in sources for kind in _copy(sources[split], rows[split], folder / split)}
     kinds = ", ".join(sorted(formats))
     words = f"{len(rows['train']):,} training and {len(rows['test']):,} test images of {options.source} ({kinds})"
     return Drawn(folder, words)
 
 
-def _draw(source: Source, count: int | None) -> np.ndarray:
-    """Numbers of rows in their order: int64."""
+def _draw(source: Source, count: int | None) -> list[int]:
+    """Numbers of rows, in their order."""
     if count is None:
-        return np.arange(len(source))
+        return list(range(len(source)))
     each, rest = divmod(count, len(source.classes))
     generator = np.random.default_rng(_SEED)
-    chosen = []
+    chosen: list[int] = []
     for number in range(len(source.classes)):
         rows = np.flatnonzero(source.class_ids == number)
         wanted = each + (number < rest)
@@ -87,8 +91,8 @@ def _draw(source: Source, count: int | None) -> np.ndarray:
                 f"{source.options.source}: class {source.classes[number]!r} has {len(rows)} images in the split "
                 f"{source.options.split}, and {wanted} are needed"
             )
-        chosen.append(generator.permutation(rows)[:wanted])
-    return np.sort(np.concatenate(chosen))
+        chosen += generator.permutation(rows)[:wanted].tolist()
+    return sorted(chosen)
 
 
 def _copy(source: Source, rows: list[int], folder: Path) -> set[str]:
