@@ -27,13 +27,14 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def count_classes(split: Path) -> list[int]:
+    return [len(list((split / name).iterdir())) for name in ("cat", "dog", "owl")]
+
+
 def test_as_many_of_each_class_are_drawn_and_the_rows_are_recorded(tmp_path: Path) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source")))
     drawn = draw_images(source, tmp_path / "out" / "data", 7, 6)
-    counts = {
-        split: [len(list((drawn.folder / split / name).iterdir())) for name in ("cat", "dog", "owl")]
-        for split in ("train", "test")
-    }
+    counts = {split: count_classes(drawn.folder / split) for split in ("train", "test")}
     assert counts == {"train": [3, 2, 2], "test": [2, 2, 2]}
     record = json.loads((tmp_path / "out" / "images.json").read_text())
     written = sorted(int(path.stem) for path in (drawn.folder / "train").rglob("*.png"))
@@ -57,7 +58,7 @@ def test_a_source_that_changed_is_refused(tmp_path: Path) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source")))
     draw_images(source, tmp_path / "out" / "data", 6, 3)
     fill(tmp_path / "source", each=8)
-    with pytest.raises(InputError, match="not what .*images.json was drawn from any more"):
+    with pytest.raises(InputError, match=r"not what .*images\.json was drawn from any more"):
         draw_images(source, tmp_path / "out" / "data", 6, 3)
 
 

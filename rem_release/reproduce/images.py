@@ -22,8 +22,8 @@ HUB = {
 """where the paper's data sets lie"""
 _RECORD = "images.json"
 _SEED = 0
-_FIRST = 16
-"""of the table at quality 50"""
+_TABLE = 3_688
+"""sum of the luminance table at quality 50"""
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,6 @@ def _copy(source: Source, rows: list[int], folder: Path) -> set[str]:
 
 
 def _estimate_quality(image: Image.Image) -> int:
-    """The quality of libjpeg whose first number of the luminance table is that of the file (ITU-T T.81, Annex K)."""
-    scale = 100 * image.quantization[0][0] / _FIRST  # type: ignore[attr-defined]
+    """The quality of libjpeg whose luminance table has the sum of the file's (ITU-T T.81, Annex K); exact from 20 to 99."""
+    scale = 100 * sum(image.quantization[0]) / _TABLE  # type: ignore[attr-defined]
     return round(100 - scale / 2 if scale <= 100 else 5000 / scale)
