@@ -112,6 +112,6 @@ def _copy(source: Source, rows: list[int], folder: Path) -> set[str]:
 
 
 def _estimate_quality(image: Image.Image) -> int:
-    """The quality of libjpeg whose luminance table has the sum of the file's (ITU-T T.81, Annex K); exact from 20 to 99."""
+    """The quality of libjpeg whose luminance table sums up to the file's (ITU-T T.81, Annex K); exact from 20 to 99."""
     scale = 100 * sum(image.quantization[0]) / _TABLE  # type: ignore[attr-defined]
     return round(100 - scale / 2 if scale <= 100 else 5000 / scale)
