@@ -10,20 +10,36 @@ from fractions import Fraction
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
 from rem_release.errors import InputError
 from rem_release.methods.fields import Radius, strict
+from rem_release.plain_text import show
 from rem_release.plain_yaml import read_yaml
 from rem_release.radius import format_radius
 from rem_release.resources import resource_folder
+from rem_release.threats.radii import read_fraction
 
 Dataset = Literal["cifar10", "cifar100", "imagenet100"]
 Noise = Literal["clean", "em", "tap", "ntga", "rem"]
 _FILTERS = {"mean": "mean", "median": "median", "gaussian": "gaussian(sigma=1)"}
 _NUMBERED = re.compile(r"(table|figure)(\d+)")
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _read_size(value: object) -> Fraction:
+    try:
+        size = read_fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("write a radius as 0, 4/255 or 1000/255") from None
+    if size < 0:
+        raise ValueError("a radius is 0 or more")
+    return size
+
+
+Size = Annotated[Fraction, BeforeValidator(_read_size)]
+"""A radius of adversarial training: above 1 is fine in L1."""
 
 
 @checked(frozen=True, kw_only=True, config=strict)
@@ -38,7 +54,7 @@ class Spec:
     """whether REM's noise is made with the transformations of Appendix A.2"""
     architecture: str | None = None
     """of the victim"""
-    radius: Radius | None = None
+    radius: Size | None = None
     """of the adversarial training; 0: ordinary training"""
     norm: Literal["linf", "l2", "l1"] | None = None
     filter: Literal["mean", "median", "gaussian"] | None = None
@@ -176,7 +192,9 @@ def parse(document: Any, name: str) -> Table | Figure:
     try:
         read = adapter.validate_python(document)
     except ValidationError as error:
-        raise InputError(f"{name} is not valid: {error}") from None
+        item = error.errors()[0]
+        key, reason = ".".join(str(part) for part in item["loc"]), item["msg"].removeprefix("Value error, ")
+        raise InputError(f"{name}: {key}: {reason} (got {show(repr(item['input']), 80)})") from None
     if isinstance(read, Table):
         for row in (row for rows in read.rows.values() for row in rows):
             if len(row.paper) != len(read.columns):
