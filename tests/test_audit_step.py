@@ -388,6 +388,9 @@ def test_draws_are_of_the_image_and_the_step_not_of_the_batch(cropping):
         ("pgd(radius=1/255)", 4),
         ("eot(samples=2)", 2),
         ("eot(samples=2)+pgd(radius=1/255)", 8),
+        ("fat(radius=1/255)", 4),
+        ("trades(radius=1/255)", 5 + 1 / 3),
+        ("eot(samples=2)+trades(radius=1/255)", 10 + 2 / 3),
         ("ueraser", 1),
         ("ueraser(mode=max)", 1 + 5 / 3),
     ],
@@ -532,14 +535,18 @@ def test_the_attack_is_measured_in_batches_no_larger_than_those_of_the_training(
     """A batch of all that is measured could take more memory than the training that is done."""
     recipe = read_recipe(tmp_path, victim__least_steps=2, victim__batch_size=4)
     learnt, task = TrainingImages(levels(), LABELS, CLASSES), make_task(threat="pgd(radius=8/255)")
-    perturb, sizes, ids = Threat.perturb, [], []
+    sizes, ids = [], []
 
-    def note(threat, model, batch, adversary):
-        sizes.append(len(batch.images))
-        ids.extend(batch.draws.ids.tolist())
-        return perturb(threat, model, batch, adversary)
+    def noting(hook):
+        def note(threat, model, batch, adversary):
+            sizes.append(len(batch.images))
+            ids.extend(batch.draws.ids.tolist())
+            return hook(threat, model, batch, adversary)
 
-    monkeypatch.setattr(Threat, "perturb", note)
+        return note
+
+    for hook in ("perturb", "attack"):
+        monkeypatch.setattr(Threat, hook, noting(getattr(Threat, hook)))
     found = train_victim(Accelerator(cpu=True), task, recipe, learnt, 10, levels(), LABELS)
     assert max(sizes) == 4
     assert sizes[-3:] == [4, 4, 2]

@@ -12,6 +12,7 @@ from rem_release.threats.kinds.bit_depth import BitDepth
 from rem_release.threats.kinds.cutmix import Cutmix
 from rem_release.threats.kinds.cutout import Cutout
 from rem_release.threats.kinds.eot import Eot
+from rem_release.threats.kinds.fat import Fat
 from rem_release.threats.kinds.gaussian import Gaussian
 from rem_release.threats.kinds.greyscale import Greyscale
 from rem_release.threats.kinds.jpeg import Jpeg
@@ -23,6 +24,7 @@ from rem_release.threats.kinds.mixup import Mixup
 from rem_release.threats.kinds.orthogonal import Orthogonal
 from rem_release.threats.kinds.pgd import Pgd
 from rem_release.threats.kinds.resized_crop import ResizedCrop
+from rem_release.threats.kinds.trades import Trades
 from rem_release.threats.kinds.two_layer_probe import TwoLayerProbe
 from rem_release.threats.kinds.ueraser import Ueraser
 from rem_release.threats.notation import parse_calls
@@ -55,6 +57,10 @@ EVERY = {
     "pgd(norm=linf, radius=8/255)": ("pgd(radius=8/255)", (Pgd(radius="8/255"),)),
     "pgd(norm=l2,radius=50/255)": ("pgd(radius=50/255,norm=l2)", (Pgd(radius="50/255", norm="l2"),)),
     "pgd(radius=3000/255,norm=l1)": ("pgd(radius=3000/255,norm=l1)", (Pgd(radius="3000/255", norm="l1"),)),
+    "trades(radius=rho_a)": ("trades(radius=rho_a,beta=6)", (Trades(radius="rho_a"),)),
+    "trades(beta=1,norm=l2,radius=1)": ("trades(radius=1,norm=l2,beta=1)", (Trades(radius="1", norm="l2", beta=1.0),)),
+    "fat(radius=rho_a)": ("fat(radius=rho_a,tau=1)", (Fat(radius="rho_a"),)),
+    "fat(radius=rho_a/2,tau=0)": ("fat(radius=rho_a/2,tau=0)", (Fat(radius="rho_a/2", tau=0),)),
 }
 
 
@@ -139,6 +145,8 @@ def test_radii_in_terms_of_rho_a_are_exact(text, radius):
         ("pgd(radius=rho_a/8)", Fraction(1, 510)),
         ("pgd(radius=8/255,norm=l2)", None),
         ("greyscale+pgd(radius=8/255)", None),
+        ("trades(radius=8/255)", None),
+        ("fat(radius=8/255)", None),
         ("linear_probe", None),
         ("greyscale", None),
     ],
@@ -192,6 +200,12 @@ REFUSED = {
     "pgd(radius=nan)": "threat pgd: radius: write a radius as",
     "pgd(radius=rho_u)": "threat pgd: radius: write a radius as",
     "pgd(radius=-rho_a)": "threat pgd: radius: write a radius as",
+    "trades(radius=8)": "radius 8 is above 1, the whole range of a pixel; write 4/255",
+    "trades(radius=rho_a,beta=0)": "threat trades: beta: Input should be greater than 0 (got '0')",
+    "trades(radius=rho_a,gamma=1)": "threat trades has no parameter 'gamma'; it has radius, norm, beta",
+    "trades(radius=rho_a)+pgd(radius=rho_a)": "trades and pgd do not go together",
+    "fat(radius=rho_a,tau=-1)": "threat fat: tau: Input should be greater than or equal to 0 (got '-1')",
+    "fat(radius=rho_a)+trades(radius=rho_a)": "fat and trades do not go together",
     "pgd(radius=4/255,norm=l3)": "threat pgd: norm: Input should be 'linf', 'l2' or 'l1' (got 'l3')",
 }
 
@@ -228,6 +242,8 @@ def write_words(text: str) -> str:
             "jpeg(quality=10)+pgd(radius=3/255,norm=l1)",
             "JPEG at quality 10 on training images, adversarial training (L1, 3/255)",
         ),
+        ("trades(radius=rho_a)", "TRADES (L∞, 4/255, β 6)"),
+        ("fat(radius=50/255,norm=l2,tau=2)", "friendly adversarial training (L2, 50/255, τ 2)"),
         ("greyscale(on=both)", "greyscale on training and test images"),
         ("eot(samples=3)", "mean over 3 own EOT draws"),
         ("mixed(protected=0.8)", "80% protected images mixed with clean ones"),
@@ -244,6 +260,7 @@ def open_unit(**bounds) -> st.SearchStrategy[float]:
 where = st.sampled_from(["train", "both"])
 alphas = st.floats(0, 100, exclude_min=True, allow_subnormal=False)
 factors = st.integers(1, 20)
+norms = st.sampled_from(["linf", "l2", "l1"])
 radii = st.one_of(
     st.builds("{}*rho_a/{}".format, factors, factors),
     st.builds("{}/{}".format, factors, st.integers(20, 1000)),
@@ -276,7 +293,11 @@ others = [
     ),
     st.builds(Mixed, protected=open_unit()),
     st.one_of(st.just(LinearProbe()), st.just(TwoLayerProbe())),
-    st.builds(Pgd, radius=radii, norm=st.sampled_from(["linf", "l2", "l1"])),
+    st.one_of(
+        st.builds(Pgd, radius=radii, norm=norms),
+        st.builds(Trades, radius=radii, norm=norms, beta=st.floats(0, 1000, exclude_min=True, allow_subnormal=False)),
+        st.builds(Fat, radius=radii, norm=norms, tau=st.integers(0, 10_000)),
+    ),
 ]
 
 

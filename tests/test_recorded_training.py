@@ -146,6 +146,7 @@ def test_a_recorded_generator_is_that_of_direct_steps(
 THREATS = [
     *("standard", "pgd(radius=4/255)", "pgd(radius=0.5, norm=l2)", "cutmix", "mixup", "cutout", "eot(samples=2)"),
     *("gaussian(sigma=0.5)", "ueraser(mode=max)", "greyscale(on=both)", "mixup+pgd(radius=4/255)"),
+    *("trades(radius=4/255)", "fat(radius=4/255)", "cutout+fat(radius=0.5,norm=l2,tau=0)"),
 ]
 
 

@@ -70,10 +70,10 @@ def levels() -> torch.Tensor:
 def test_a_file_is_a_threat_of_its_name() -> None:
     assert set(TOYS) < set(known_parts())
     assert parse_threat("invert(on=both)+cutmix").name == "invert(on=both)+cutmix(alpha=1)"
-    assert parse_threat("trades(radius=rho_a)").at(RHO_A).name == "trades(radius=4/255,beta=6)"
-    assert parse_threat("trades(radius=rho_a)").at(RHO_A).words() == "TRADES (L∞, 4/255, β 6)"
-    with pytest.raises(ValueError, match="threat trades has no parameter 'gamma'; it has radius, beta"):
-        parse_threat("trades(radius=rho_a,gamma=1)")
+    assert parse_threat("own_loss(radius=rho_a)").at(RHO_A).name == "own_loss(radius=4/255,beta=6)"
+    assert parse_threat("own_loss(radius=rho_a)").at(RHO_A).words() == "an own loss (L∞, 4/255, β 6)"
+    with pytest.raises(ValueError, match="threat own_loss has no parameter 'gamma'; it has radius, beta"):
+        parse_threat("own_loss(radius=rho_a,gamma=1)")
 
 
 def test_what_is_shipped_is_what_lies_there() -> None:
@@ -113,7 +113,11 @@ NEVER_CALLED = {
         TOYS["invert"].replace("FILTER", "ADVERSARY"),
         "filter_image is called at stage FILTER alone, and its stage is ADVERSARY; put it into a class of its own",
     ),
-    "adversary": (TOYS["trades"].replace("ADVERSARY", "LOSS"), "perturb is called at stage ADVERSARY alone"),
+    "adversary": (TOYS["own_loss"].replace("ADVERSARY", "LOSS"), "perturb is called at stage ADVERSARY alone"),
+    "attack": (
+        TOYS["standstill"] + "\n    def attack(self, model, batch, adversary):\n        return None\n",
+        "attack is called at stage ADVERSARY alone, and its stage is SCHEDULE",
+    ),
     "pipeline": (
         TOYS["standstill"] + "\n    def pipeline(self, resolution):\n        return None\n",
         "pipeline is called at stage VIEWS alone, and its stage is SCHEDULE",
@@ -175,10 +179,10 @@ def test_gone_with_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("trades(radius=rho_a)+pgd(radius=rho_a)", "trades and pgd"),
+        ("own_loss(radius=rho_a)+pgd(radius=rho_a)", "own_loss and pgd"),
         ("few_originals+orthogonal", "few_originals and orthogonal"),
         ("few_originals+mixed", "few_originals and mixed"),
-        ("strong(radius=rho_a)+trades(radius=rho_a)", "pgd and trades"),
+        ("strong(radius=rho_a)+own_loss(radius=rho_a)", "pgd and own_loss"),
     ],
 )
 def test_of_most_stages_there_is_one_part(text: str, names: str) -> None:
@@ -189,8 +193,8 @@ def test_of_most_stages_there_is_one_part(text: str, names: str) -> None:
 def test_two_losses_do_not_go_together(tmp_path: Path) -> None:
     own_loss = "\n    def loss(self, wrapped, batch):\n        return None\n"
     write_toy(tmp_path, "smooth", TOYS["standstill"].replace("SCHEDULE", "LOSS") + own_loss)
-    with added(tmp_path), pytest.raises(ValueError, match="trades and smooth do not go together"):
-        parse_threat("trades(radius=rho_a)+smooth")
+    with added(tmp_path), pytest.raises(ValueError, match="own_loss and smooth do not go together"):
+        parse_threat("own_loss(radius=rho_a)+smooth")
 
 
 def test_a_threat_may_be_made_of_others() -> None:
@@ -256,7 +260,7 @@ def take_step(text: str, folder: Path) -> tuple[torch.Tensor, torch.Tensor, list
 
 
 def test_a_loss_of_its_own_is_what_is_learnt(tmp_path: Path) -> None:
-    loss, clean, (given,), hits = take_step("trades(radius=rho_a,beta=2)", tmp_path)
+    loss, clean, (given,), hits = take_step("own_loss(radius=rho_a,beta=2)", tmp_path)
     x, attacked = given.chunk(2)
     torch.testing.assert_close(x, levels().double() / 255)
     assert 0 < (attacked - x).abs().max() <= 4 / 255 + 1e-9
@@ -270,8 +274,8 @@ def test_a_loss_of_its_own_is_what_is_learnt(tmp_path: Path) -> None:
 
 def test_its_cost_is_its_own(tmp_path: Path) -> None:
     recipe = read_recipe(tmp_path, adversary={"steps": 3, "relative_step_size": 0.5})
-    assert parse_threat("trades(radius=rho_a)").passes(recipe.adversary) == 5
-    assert parse_threat("trades(radius=rho_a)+eot(samples=2)").passes(recipe.adversary) == 10
+    assert parse_threat("own_loss(radius=rho_a)").passes(recipe.adversary) == 5
+    assert parse_threat("own_loss(radius=rho_a)+eot(samples=2)").passes(recipe.adversary) == 10
     assert parse_threat("strong(radius=rho_a)").passes(recipe.adversary) == 4
     assert Threat().passes(recipe.adversary) == 1
 
@@ -375,7 +379,7 @@ def test_what_it_spends_before_training_stands_in_the_plan(scene: Path, tmp_path
 def test_an_audit_with_toys_says_so_wherever_it_speaks(scene: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("REM_RELEASE_CACHE", str(tmp_path / "cache"))
     location = Path(shutil.copytree(scene / "run", tmp_path / "run"))
-    threats = ["invert(on=both)", "few_originals", "trades(radius=rho_a)", "warm_start+strong(radius=rho_a)"]
+    threats = ["invert(on=both)", "few_originals", "own_loss(radius=rho_a)", "warm_start+strong(radius=rho_a)"]
     tiers = {"adaptive": {"architectures": ["small_vgg"], "threats": threats}}
     recipe = write_audit_recipe(tmp_path / "audit.yaml", **{**LEARNING, "tiers": tiers})
     assert "is valid" in succeed("recipes", "check", recipe).out
@@ -387,15 +391,20 @@ def test_an_audit_with_toys_says_so_wherever_it_speaks(scene: Path, tmp_path: Pa
     assert {victim.trained_on for victim in victims if victim.threat == "few_originals(count=2)"} == {
         *("random", "protected", "clean part")
     }
-    assert all(victim.attack_gain is not None for victim in victims if "trades" in victim.threat)
+    assert all(victim.attack_gain is not None for victim in victims if "own_loss" in victim.threat)
     certificate = json.loads((location / "release" / "audit.json").read_text())
     assert [row["threat"] for row in certificate["rows"]] == [
-        *("invert(on=both)", "few_originals(count=2)", "trades(radius=4/255,beta=6)", "warm_start+strong(radius=4/255)")
+        *(
+            "invert(on=both)",
+            "few_originals(count=2)",
+            "own_loss(radius=4/255,beta=6)",
+            "warm_start+strong(radius=4/255)",
+        )
     ]
     (untried,) = (sentence for sentence in certificate["not_covered"] if sentence.startswith("Threats that were not"))
     assert "standstill" in untried
     for text in ((location / "release" / "README.md").read_text(), (location / "audit" / "report.html").read_text()):
-        assert "TRADES (L∞, 4/255, β 6)" in text
+        assert "an own loss (L∞, 4/255, β 6)" in text
     assert run("verify", location).code == 0
 
 
@@ -496,12 +505,12 @@ def test_a_certificate_of_an_earlier_version_lists_the_threats_that_it_had(tmp_p
         sentences = list_not_covered("invert", versions={**versions, "rem-release": maker})
         return next(text for text in sentences if text.startswith("Threats that were not tried"))
 
-    before = list_untried("0.6.2")
+    before = {maker: list_untried(maker) for maker in ("0.6.2", "0.7.0", "0.10", "no version")}
     write_toy(tmp_path, "rest", body)
     with added(tmp_path):
-        assert list_untried("0.6.2") == before
-        for maker in ("0.7.0", "0.10", "no version"):
-            assert list_untried(maker) == before.replace("standstill", "rest, standstill")
+        assert list_untried("0.6.2") == before.pop("0.6.2")
+        for maker, words in before.items():
+            assert list_untried(maker) == words.replace("standstill", "rest, standstill")
 
 
 # the key of a victim

@@ -518,6 +518,8 @@ def test_a_tier_without_rows_was_not_tested(judge):
         ("adversarial", "standard", "The tier holds no adversarial training at ρ_a = 4/255."),
         ("adversarial", "pgd(radius=2/255)", "The tier holds no adversarial training at ρ_a = 4/255."),
         ("adversarial", "pgd(radius=4/255,norm=l2)", "The tier holds no adversarial training at ρ_a = 4/255."),
+        ("adversarial", "trades(radius=4/255)", "The tier holds no adversarial training at ρ_a = 4/255."),
+        ("adversarial", "fat(radius=4/255,tau=10)", "The tier holds no adversarial training at ρ_a = 4/255."),
         ("adversarial", "mean+pgd(radius=4/255)", "The tier holds no adversarial training at ρ_a = 4/255."),
     ],
 )

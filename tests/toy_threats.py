@@ -32,13 +32,13 @@ INVERT = """
     def filter_image(self, image):
         return 255 - image
 """
-TRADES = """
+OWN_LOSS = """
     stage: ClassVar[Stage] = Stage.ADVERSARY
     radius: RadiusText
     beta: float = 6.0
 
     def words(self):
-        return f"TRADES (L∞, {self.radius}, β {self.beta:g})"
+        return f"an own loss (L∞, {self.radius}, β {self.beta:g})"
 
     def extra_passes(self, adversary):
         return adversary.steps + 1
@@ -154,7 +154,7 @@ class _Still(ThreatPart):
         return 0 * batch.images, 0 * batch.images
 """
 TOYS = {
-    **{"invert": INVERT, "trades": TRADES, "warm_start": WARM_START, "standstill": STANDSTILL},
+    **{"invert": INVERT, "own_loss": OWN_LOSS, "warm_start": WARM_START, "standstill": STANDSTILL},
     **{"few_originals": FEW_ORIGINALS, "strong": STRONG, "filtered": FILTERED},
 }
 

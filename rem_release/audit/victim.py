@@ -219,7 +219,7 @@ def _measure_attack(
                 raise NonFiniteLossError(f"the loss after the last step is {loss}")
             if task.threat.adversary:
                 draws = Draws(batch_seed(task.seed), ids, steps)
-                found = task.threat.perturb(network, Batch(x, y, y, images.classes, draws), recipe.adversary)
+                found = task.threat.attack(network, Batch(x, y, y, images.classes, draws), recipe.adversary)
                 before, after = (_mean_loss(network, x + noise, y) for noise in found)
                 start, end = start + before * len(ids) / len(chosen), end + after * len(ids) / len(chosen)
     gain = (end - start) / max(start, _MIN_LOSS)

@@ -201,6 +201,11 @@ class ThreatPart:
         """
         raise NotImplementedError
 
+    def attack(self, model: nn.Module, batch: Batch, adversary: Adversary) -> tuple[Tensor, Tensor]:
+        """What tells at the end whether gradients are masked: start and end as in `perturb`, but of an adversary that
+        raises the cross-entropy as far as it can. For those that do something else."""
+        return self.perturb(model, batch, adversary)
+
     def loss(self, wrapped: nn.Module, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """Mean loss, and logits [N, C] of what was learnt; None for the cross-entropy.
 
@@ -211,7 +216,10 @@ class ThreatPart:
         return None
 
 
-_STAGE_OF = {"filter_image": Stage.FILTER, "pipeline": Stage.VIEWS, "perturb": Stage.ADVERSARY}
+_STAGE_OF = {
+    **{"filter_image": Stage.FILTER, "pipeline": Stage.VIEWS},
+    **{"perturb": Stage.ADVERSARY, "attack": Stage.ADVERSARY},
+}
 """Hooks that are called at one stage alone."""
 _OF_ACTING = (
     *("network", "needs_originals", "mixes_originals", "needs_augmentation", "reads_draws", "excludes"),

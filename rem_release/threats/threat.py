@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from rem_release.training.loop import Schedule
 
 STANDARD = "standard"
+_PLAIN = "pgd"
+"""adversarial training as in paper Eq. 2, which alone is what the adversarial tier asks for"""
 _SEVERAL = (Stage.FILTER, Stage.IMAGE)
 T = TypeVar("T")
 
@@ -80,11 +82,11 @@ class Threat:
 
     @property
     def plain_radius(self) -> Fraction | None:
-        """L∞ radius of adversarial training without anything else; 0 for standard training; else None."""
+        """L∞ radius of plain adversarial training (paper Eq. 2) alone; 0 for standard training; else None."""
         if not self.parts:
             return Fraction(0)
         norm, radius = self.ball or (None, None)
-        return radius if norm == "linf" and len(self.acting) == 1 else None
+        return radius if norm == "linf" and [part.name for part in self.acting] == [_PLAIN] else None
 
     @property
     def network(self) -> str | None:
@@ -210,6 +212,11 @@ class Threat:
         """See `ThreatPart`; there is an adversary."""
         assert self.adversary
         return self.adversary.perturb(model, batch, adversary)
+
+    def attack(self, model: nn.Module, batch: Batch, adversary: Adversary) -> tuple[Tensor, Tensor]:
+        """See `ThreatPart`; there is an adversary."""
+        assert self.adversary
+        return self.adversary.attack(model, batch, adversary)
 
     def loss(self, wrapped: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean loss, and logits [J · N, C]: that of the one part that has its own, else the cross-entropy."""

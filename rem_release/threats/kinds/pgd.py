@@ -13,6 +13,7 @@ from rem_release.threats.radii import OF_RHO_A, RadiusText, read_fraction
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from rem_release.core.pgd import Loss
     from rem_release.threats.adversary import Adversary
     from rem_release.threats.images import Batch
 
@@ -35,10 +36,15 @@ class Pgd(ThreatPart):
         """The radius as a number, once `rho_a` is known."""
         return read_fraction(self.radius)
 
+    @property
+    def ball_words(self) -> str:
+        """Norm and radius, in plain words."""
+        names = {"linf": "L∞", "l2": "L2", "l1": "L1"}
+        return f"{names[self.norm]}, {self.radius}"
+
     def words(self) -> str:
         """See `ThreatPart`."""
-        norm = {"linf": "L∞", "l2": "L2", "l1": "L1"}[self.norm]
-        return f"adversarial training ({norm}, {self.radius})"
+        return f"adversarial training ({self.ball_words})"
 
     def ball(self) -> tuple[str, Fraction] | None:
         """See `ThreatPart`."""
@@ -50,16 +56,32 @@ class Pgd(ThreatPart):
 
     def perturb(self, model: nn.Module, batch: Batch, adversary: Adversary) -> tuple[Tensor, Tensor]:
         """See `ThreatPart`."""
-        import torch
+        return self.attack(model, batch, adversary)
 
+    def attack(self, model: nn.Module, batch: Batch, adversary: Adversary) -> tuple[Tensor, Tensor]:
+        """See `ThreatPart`; adversaries that derive from this one are measured by it."""
+        from rem_release.core.pgd import cross_entropy
+
+        return self.climb(model, batch, adversary, self.draw_start(batch), batch.targets, cross_entropy)
+
+    def draw_start(self, batch: Batch) -> Tensor:
+        """Uniform noise in the ball, float32 [J · N, 3, R, R]."""
         from rem_release.core.draws import Purpose
         from rem_release.core.norms import random_start
+
+        shape, radius = tuple(batch.images.shape[1:]), float(self.size)
+        return random_start(batch.draws, radius, shape, self.norm, Purpose.ADVERSARY_START, 0, batch.samples)
+
+    def climb(
+        self, model: nn.Module, batch: Batch, adversary: Adversary, start: Tensor, targets: Tensor, loss: Loss
+    ) -> tuple[Tensor, Tensor]:
+        """PGD in the ball, from a start up a loss of the model's answers and the targets: what `perturb` gives."""
+        import torch
+
         from rem_release.core.pgd import pgd
 
         as_convolved = torch.channels_last  # or each step would convert images and gradients
-        x, radius = batch.images.contiguous(memory_format=as_convolved), float(self.size)
-        start = random_start(
-            batch.draws, radius, tuple(x.shape[1:]), self.norm, Purpose.ADVERSARY_START, 0, batch.samples
-        ).contiguous(memory_format=as_convolved)
+        x, start = (each.contiguous(memory_format=as_convolved) for each in (batch.images, start))
+        radius = float(self.size)
         step_size = radius * adversary.relative_step_size
-        return start, pgd(model, x, batch.targets, radius, step_size, adversary.steps, start, self.norm)
+        return start, pgd(model, x, targets, radius, step_size, adversary.steps, start, self.norm, loss)
