@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from rem_release.reproduce.paper import Arm, Cell, Dataset, Figure, Row, Table, load
 from rem_release.reproduce.scale import Scale
+
+_WEAK = Fraction(8, 255)
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ def list_wanted(name: str, scale: Scale, dataset: Dataset) -> list[Wanted]:
     if isinstance(paper, Figure):
         if paper.table:
             return list_wanted(paper.table, scale, dataset)
-        return [Wanted(cell, 1) for cell in dict.fromkeys(paper.cells(scale.radii))]
+        return [Wanted(cell, 1) for cell in dict.fromkeys(paper.cells(choose_factor(paper, scale)))]
     seeds: dict[Cell, int] = {}
     for row, cells in kept_rows(paper, scale, dataset):
         count = scale.claim_seeds if row.claim else scale.seeds
@@ -31,14 +34,21 @@ def list_wanted(name: str, scale: Scale, dataset: Dataset) -> list[Wanted]:
     return [Wanted(cell, count) for cell, count in seeds.items()]
 
 
+def choose_factor(paper: Table | Figure, scale: Scale) -> int:
+    """What radii are multiplied by: those of noise that is weak, ρ_u = 8/255, where victims are trained on it."""
+    is_shown = isinstance(paper, Figure) and paper.kind == "pictures"
+    is_strong = (paper.cell.rho_u or 0) > _WEAK
+    return 1 if is_shown or is_strong else scale.radii
+
+
 def kept_rows(table: Table, scale: Scale, dataset: Dataset) -> list[tuple[Row, list[Cell | None]]]:
     """The rows of a data set that a scale has room for, with the cells that are left of them."""
     rows = table.rows[dataset]
     if scale.rows == "claim" and any(row.claim for row in rows):
         rows = tuple(row for row in rows if row.claim)
-    kept = []
+    kept, factor = [], choose_factor(table, scale)
     for row in rows:
-        cells = table.cells(row, scale.radii)
+        cells = table.cells(row, factor)
         kept.append((row, [cell if cell and _is_kept(cell.arm, scale) else None for cell in cells]))
     return kept
 
