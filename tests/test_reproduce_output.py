@@ -79,9 +79,9 @@ def test_the_markdown_is_known(tmp_path):
     text = write_table(tmp_path, shown(), FOUND)
     assert text == (tmp_path / "made-up.md").read_text(encoding="utf-8")
     assert text.splitlines() == [
-        "# CIFAR-10: A table | of tests",
-        "",
         "Scale smoke: 10 images.",
+        "",
+        "# CIFAR-10: A table | of tests",
         "",
         "Not the paper's.",
         "",

@@ -1,14 +1,28 @@
 """What came out, brought to the page: tables as Markdown, CSV and JSON, figures as SVG and PNG."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from rem_release.audit.inputs.target import Target, open_target
 from rem_release.audit.ledger import VictimRecord
+from rem_release.plain_text import show
 from rem_release.reproduce.arms import ArmRun
+from rem_release.reproduce.drawing import draw_curves, draw_lines, draw_pictures
 from rem_release.reproduce.images import Drawn
-from rem_release.reproduce.paper import Arm, Cell, Dataset, Figure, Table
+from rem_release.reproduce.paper import Arm, Cell, Column, Dataset, Figure, Row, Table, load
+from rem_release.reproduce.rendering import Shown, write_table, write_times
+from rem_release.reproduce.results import Measured, join_lines
 from rem_release.reproduce.scale import Scale
+from rem_release.reproduce.wanted import choose_factor, kept_rows
+
+_PICTURES = 5
+"""of as many classes"""
 
 
 @dataclass(frozen=True)
@@ -24,11 +38,108 @@ class Outcome:
     records: dict[Cell, list[VictimRecord]]
     """by seed; empty where no victim is trained"""
 
+    @property
+    def factor(self) -> int:
+        """What radii are multiplied by."""
+        return choose_factor(self.paper, self.scale)
+
+    @property
+    def opening(self) -> list[str]:
+        """What a reader must know first."""
+        scaled = [f"All radii of this page are {self.factor} times the paper's."] if self.factor > 1 else []
+        return [self.scale.words, f"Images: {show(self.drawn.words)}.", *scaled]
+
+    def measured(self) -> dict[Cell, Measured]:
+        """In percent, of the cells whose victims all ended well."""
+        return {
+            cell: Measured(
+                accuracies=tuple(100 * record.test_curve[-1] for record in records),
+                fit=tuple(100 * record.fit for record in records),
+            )
+            for cell, records in self.records.items()
+            if all(record.finite for record in records)
+        }
+
 
 def write_outcome(outcome: Outcome, folder: Path) -> tuple[list[str], dict[str, Any]]:
-    """Write the page."""
-    lines = [
-        f"{c.arm.name} {c.threat} {c.architecture} {c.part}: {[r.test_curve[-1] for r in rs]} fit {[r.fit for r in rs]}"
-        for c, rs in outcome.records.items()
-    ]
-    return lines, {}
+    """Write the page of a table or figure.
+
+    Returns:
+        The lines for a terminal, and the document for `--json`.
+    """
+    folder.mkdir(exist_ok=True)
+    paper = outcome.paper
+    if isinstance(paper, Table):
+        shown = _show(outcome, outcome.name, paper)
+        text = (
+            write_times(folder, shown, {arm: run.seconds for (arm, seed), run in outcome.arms.items() if seed == 0})
+            if paper.kind == "times"
+            else write_table(folder, shown, outcome.measured())
+        )
+        document = json.loads((folder / f"{outcome.name}.json").read_bytes())
+        return [*text.splitlines(), "", f"Written: {folder / outcome.name}.md, .csv and .json"], document
+    _draw(outcome, paper, folder)
+    files = {kind: str(folder / f"{outcome.name}.{kind}") for kind in ("svg", "png")}
+    says = [f"Note: {line}" for line in paper.says]
+    lines = [outcome.scale.words, paper.title, *outcome.opening[1:], *says, f"Written: {files['svg']} and .png"]
+    return lines, {"title": paper.title, "opening": outcome.opening, "says": list(paper.says), "files": files}
+
+
+def _show(outcome: Outcome, name: str, table: Table) -> Shown:
+    kept = kept_rows(table, outcome.scale, outcome.dataset)
+    return Shown(
+        name=name,
+        table=table,
+        dataset=outcome.dataset,
+        rows=[row for row, _ in kept],
+        columns=_kept_columns(table, [cells for _, cells in kept]),
+        factor=outcome.factor,
+        opening=outcome.opening,
+        networks=outcome.scale.networks,
+    )
+
+
+def _kept_columns(table: Table, rows: Sequence[Sequence[Cell | None]]) -> list[Column]:
+    """Those of which a scale keeps a cell."""
+    return [column for number, column in enumerate(table.columns) if any(cells[number] for cells in rows)]
+
+
+def _draw(outcome: Outcome, figure: Figure, folder: Path) -> None:
+    title = f"{figure.title}\n{outcome.scale.words}"
+    if figure.kind == "lines":
+        assert figure.table is not None
+        table = load(figure.table)
+        assert isinstance(table, Table)
+        rows: list[Row] = [row for row, _ in kept_rows(table, outcome.scale, outcome.dataset)]
+        lines = join_lines(figure, table, rows, outcome.measured(), outcome.factor)
+        draw_lines(title, lines, outcome.factor).write(folder, outcome.name)
+    elif figure.kind == "curves":
+        cells = figure.cells(outcome.factor)
+        curves = {
+            line.name: outcome.records[cell][0].curve()
+            for line, cell in zip(figure.lines, cells, strict=True)
+            if cell in outcome.records
+        }
+        draw_curves(title, curves, figure.values).write(folder, outcome.name)
+    else:
+        draw_pictures(title, *_pictures(outcome, figure)).write(folder, outcome.name)
+
+
+def _pictures(outcome: Outcome, figure: Figure) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The first image of some classes, clean and with the noise of each line: uint8 [n, H, W, 3]."""
+    clean: np.ndarray | None = None
+    noisy: dict[str, np.ndarray] = {}
+    for line, cell in zip(figure.lines, figure.cells(outcome.factor), strict=True):
+        target = open_target(outcome.arms[cell.arm, 0].run.path)
+        rows = _choose_rows(target)
+        noisy[line.name] = np.stack([target.protected(row) for row in rows])
+        clean = np.stack([target.clean(row) for row in rows]) if clean is None else clean
+    assert clean is not None
+    return clean, noisy
+
+
+def _choose_rows(target: Target) -> list[int]:
+    """The first rows of some classes that have the size of the first."""
+    size = target.clean(0).shape
+    fitting = (int(np.flatnonzero(target.labels == label)[0]) for label in np.unique(target.labels))
+    return list(islice((row for row in fitting if target.clean(row).shape == size), _PICTURES))

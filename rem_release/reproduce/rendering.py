@@ -152,7 +152,7 @@ def _numbers(ours: Measured) -> range:
 def _markdown(
     shown: Shown, words: Sequence[str], write: Callable[[float, Cell], Sequence[str]], about: Sequence[str]
 ) -> str:
-    """Title, opening, one table with `words` as the lines of each row, notes."""
+    """What was cut, the title, the rest of the opening, one table with `words` as the lines of each row, notes."""
     table = shown.table
     lines = [[*table.row_heads, "", *(_head(column) for column in shown.columns)]]
     for row in shown.rows:
@@ -165,8 +165,9 @@ def _markdown(
             lines.append([*heads, word, *(cell[number] for cell in written)])
     notes = [*table.says, *about]
     parts = [
+        *shown.opening[:1],
         f"# {_DATASETS[shown.dataset]}: {table.title}",
-        *shown.opening,
+        *shown.opening[1:],
         _align(lines, len(table.row_heads) + 1),
         *(["\n".join(f"- {note}" for note in notes)] if notes else []),
     ]
