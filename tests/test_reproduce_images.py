@@ -33,48 +33,48 @@ def count_classes(split: Path) -> list[int]:
 
 def test_as_many_of_each_class_are_drawn_and_the_rows_are_recorded(tmp_path: Path) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source")))
-    drawn = draw_images(source, tmp_path / "out" / "data", 7, 6)
-    counts = {split: count_classes(drawn.folder / split) for split in ("train", "test")}
+    draw_images(source, 7, 6).copy(tmp_path / "out" / "data")
+    counts = {split: count_classes(tmp_path / "out" / "data" / split) for split in ("train", "test")}
     assert counts == {"train": [3, 2, 2], "test": [2, 2, 2]}
     record = json.loads((tmp_path / "out" / "images.json").read_text())
-    written = sorted(int(path.stem) for path in (drawn.folder / "train").rglob("*.png"))
+    written = sorted(int(path.stem) for path in (tmp_path / "out" / "data" / "train").rglob("*.png"))
     assert record["train"]["rows"] == written
     originals = {path.read_bytes() for path in (tmp_path / "source" / "train").rglob("*.png")}
-    assert all(path.read_bytes() in originals for path in (drawn.folder / "train").rglob("*.png"))
+    assert all(path.read_bytes() in originals for path in (tmp_path / "out" / "data" / "train").rglob("*.png"))
 
 
 def test_a_second_draw_is_the_same_and_completes_a_copy_that_was_cut_short(tmp_path: Path) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source")))
-    draw_images(source, tmp_path / "out" / "data", 6, 3)
+    draw_images(source, 6, 3).copy(tmp_path / "out" / "data")
     whole = files(tmp_path / "out")
     next((tmp_path / "out" / "data" / "train").rglob("*.png")).unlink()
-    draw_images(source, tmp_path / "out" / "data", 6, 3)
+    draw_images(source, 6, 3).copy(tmp_path / "out" / "data")
     assert files(tmp_path / "out") == whole
-    draw_images(source, tmp_path / "other" / "data", 6, 3)
+    draw_images(source, 6, 3).copy(tmp_path / "other" / "data")
     assert files(tmp_path / "other") == whole
 
 
 def test_a_source_that_changed_is_refused(tmp_path: Path) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source")))
-    draw_images(source, tmp_path / "out" / "data", 6, 3)
+    draw_images(source, 6, 3).copy(tmp_path / "out" / "data")
     fill(tmp_path / "source", each=8)
     with pytest.raises(InputError, match=r"not what .*images\.json was drawn from any more"):
-        draw_images(source, tmp_path / "out" / "data", 6, 3)
+        draw_images(source, 6, 3).copy(tmp_path / "out" / "data")
 
 
 def test_too_few_images_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source")))
     with pytest.raises(InputError, match="class 'cat' has 6 images in the split test, and 10 are needed"):
-        draw_images(source, tmp_path / "out" / "data", 6, 30)
+        draw_images(source, 6, 30).copy(tmp_path / "out" / "data")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("quality", [30, 75, 95])
 def test_jpeg_is_said_to_be_no_original_pixels(tmp_path: Path, quality: int) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source", kind="jpg", quality=quality)))
-    drawn = draw_images(source, tmp_path / "out" / "data", None, None)
-    assert "18 training and 18 test images" in drawn.words
-    assert f"JPEG of quality {quality}, not the original pixels" in drawn.words
+    words = draw_images(source, None, None).copy(tmp_path / "out" / "data")
+    assert "18 training and 18 test images" in words
+    assert f"JPEG of quality {quality}, not the original pixels" in words
 
 
 def test_imagenet_needs_a_local_copy() -> None:

@@ -27,11 +27,38 @@ _TABLE = 3_688
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Where the drawn images lie: `folder` with train/ and test/ in class folders, and what is said of them."""
+class Draw:
+    """The rows of both splits that are taken."""
 
-    folder: Path
-    words: str
+    source: str
+    splits: dict[str, Source]
+    rows: dict[str, list[int]]
+
+    def copy(self, folder: Path) -> str:
+        """Write the images into class folders of train/ and test/, files as they are, and the rows beside them.
+
+        What was written before is left, and a copy that a kill cut short is completed.
+
+        Returns:
+            What is said of the images.
+
+        Raises:
+            InputError: the source changed since they were drawn, or cannot be read any more.
+        """
+        drawn: dict[str, Any] = {
+            split: {"rows": self.rows[split], "stamp": source.stamp()} for split, source in self.splits.items()
+        }
+        record, path = canonical_bytes({"source": self.source, "seed": _SEED, **drawn}), folder.parent / _RECORD
+        if path.is_file() and path.read_bytes() != record:
+            raise InputError(f"{self.source} is not what {path} was drawn from any more; name a new folder with --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, record)
+        kinds = {
+            kind for split, source in self.splits.items() for kind in _copy(source, self.rows[split], folder / split)
+        }
+        count = {split: f"{len(rows):,}" for split, rows in self.rows.items()}
+        said = ", ".join(sorted(kinds))
+        return f"{count['train']} training and {count['test']} test images of {self.source} ({said})"
 
 
 def locate(dataset: Dataset, data: str | None) -> SourceOptions:
@@ -47,33 +74,23 @@ def locate(dataset: Dataset, data: str | None) -> SourceOptions:
     return HUB[dataset]
 
 
-def draw_images(options: SourceOptions, folder: Path, train: int | None, test: int | None) -> Drawn:
-    """Write the images of both splits, as many of each class, drawn with a fixed seed; the rows drawn are recorded.
-
-    Files are copied as they are. What was written before is left, and a copy that a kill cut short is completed.
+def draw_images(options: SourceOptions, train: int | None, test: int | None) -> Draw:
+    """Choose as many images of each class, with a fixed seed; nothing is written.
 
     Args:
         options: the source; its splits are train and test.
-        folder: where they go.
         train: how many training images; None: all.
         test: how many test images; None: all.
 
     Raises:
-        InputError: the source cannot be read, has too few images of a class, or changed since they were drawn.
+        InputError: the source cannot be read, or has too few images of a class.
     """
-    sources = {split: open_source(replace(options, split=split)) for split in ("train", "test")}
-    rows = {split: _draw(sources[split], count) for split, count in (("train", train), ("test", test))}
-    drawn: dict[str, Any] = {split: {"rows": rows[split], "stamp": sources[split].stamp()} for split in sources}
-    record = canonical_bytes({"source": options.source, "seed": _SEED, **drawn})
-    path = folder.parent / _RECORD
-    if path.is_file() and path.read_bytes() != record:
-        raise InputError(f"{options.source} is not what {path} was drawn from any more; name a new folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, record)
-    formats = {kind for split in sources for kind in _copy(sources[split], rows[split], folder / split)}
-    kinds = ", ".join(sorted(formats))
-    words = f"{len(rows['train']):,} training and {len(rows['test']):,} test images of {options.source} ({kinds})"
-    return Drawn(folder, words)
+    splits = {split: open_source(replace(options, split=split)) for split in ("train", "test")}
+    return Draw(
+        options.source,
+        splits,
+        {split: _draw(splits[split], count) for split, count in (("train", train), ("test", test))},
+    )
 
 
 def _draw(source: Source, count: int | None) -> list[int]:

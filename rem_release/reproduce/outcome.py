@@ -14,7 +14,6 @@ from rem_release.audit.ledger import VictimRecord
 from rem_release.plain_text import show
 from rem_release.reproduce.arms import ArmRun
 from rem_release.reproduce.drawing import draw_curves, draw_lines, draw_pictures
-from rem_release.reproduce.images import Drawn
 from rem_release.reproduce.paper import Arm, Cell, Column, Dataset, Figure, Row, Table, load
 from rem_release.reproduce.rendering import Shown, write_table, write_times
 from rem_release.reproduce.results import Measured, join_lines
@@ -33,7 +32,8 @@ class Outcome:
     paper: Table | Figure
     scale: Scale
     dataset: Dataset
-    drawn: Drawn
+    images: str
+    """what is said of them"""
     arms: dict[tuple[Arm, int], ArmRun]
     records: dict[Cell, list[VictimRecord]]
     """by seed; empty where no victim is trained"""
@@ -47,7 +47,7 @@ class Outcome:
     def opening(self) -> list[str]:
         """What a reader must know first."""
         scaled = [f"All radii of this page are {self.factor} times the paper's."] if self.factor > 1 else []
-        return [self.scale.words, f"Images: {show(self.drawn.words)}.", *scaled]
+        return [self.scale.words, f"Images: {show(self.images)}.", *scaled]
 
     def measured(self) -> dict[Cell, Measured]:
         """In percent, of the cells whose victims all ended well."""

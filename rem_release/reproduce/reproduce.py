@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from rem_release.atomic_files import write_atomically
 from rem_release.audit.ledger import Ledger, VictimRecord
@@ -17,7 +19,7 @@ from rem_release.plain_text import show
 from rem_release.release.canonical import canonical_bytes
 from rem_release.release.run_status import entered
 from rem_release.reproduce.arms import ArmRun, arm_recipe, make_arm, place
-from rem_release.reproduce.images import Drawn, draw_images, locate
+from rem_release.reproduce.images import draw_images, locate
 from rem_release.reproduce.outcome import Outcome, write_outcome
 from rem_release.reproduce.paper import Arm, Cell, Dataset, Figure, Table, load
 from rem_release.reproduce.pricing import show_price
@@ -58,24 +60,43 @@ def reproduce(options: ReproduceOptions, console: Console, accelerator: Accelera
     if options.plan:
         show_price(wanted, scale, options.dataset, folder, console, accelerator)
         return
-    with entered(folder):
-        _claim(folder, options, source.source)
-        with console.stage("Drawing images"):
-            drawn = draw_images(source, folder / "data", scale.train_images, scale.test_images)
-        times = isinstance(paper, Table) and paper.kind == "times"
-        arms = _make_arms(wanted, folder, scale, options, drawn, console, accelerator)
-        records = (
-            {}
-            if times or _shows_pictures(paper)
-            else _train(wanted, arms, folder, scale, options, drawn, console, accelerator)
+    draw, is_main = draw_images(source, scale.train_images, scale.test_images), accelerator.is_main_process
+    with entered(folder) if is_main else nullcontext():
+        if is_main:
+            _claim(folder, options, draw.source)
+        with console.stage("Copying images"):
+            words = broadcast_object_list([draw.copy(folder / "data") if is_main else None])[0]
+        work = Work(
+            options=options, scale=scale, folder=folder, wanted=wanted, console=console, accelerator=accelerator
         )
-        outcome = Outcome(options.name, paper, scale, options.dataset, drawn, arms, records)
-        lines, document = write_outcome(outcome, folder / "results")
-        console.result(document, lines)
+        arms = _make_arms(work)
+        records = _train(work, arms) if _has_victims(paper) else {}
+        if is_main:
+            outcome = Outcome(options.name, paper, scale, options.dataset, words, arms, records)
+            lines, document = write_outcome(outcome, folder / "results")
+            console.result(document, lines)
+        accelerator.wait_for_everyone()
 
 
-def _shows_pictures(paper: Table | Figure) -> bool:
-    return isinstance(paper, Figure) and paper.kind == "pictures"
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What the stages have in common."""
+
+    options: ReproduceOptions
+    scale: Scale
+    folder: Path
+    wanted: Sequence[Wanted]
+    console: Console
+    accelerator: Accelerator
+
+    @property
+    def images(self) -> Path:
+        """Where the images of both splits lie."""
+        return self.folder / "data"
+
+
+def _has_victims(paper: Table | Figure) -> bool:
+    return paper.kind not in ("times", "pictures")
 
 
 def _claim(folder: Path, options: ReproduceOptions, source: str) -> None:
@@ -91,51 +112,36 @@ def _claim(folder: Path, options: ReproduceOptions, source: str) -> None:
     write_atomically(path, canonical_bytes(mine))
 
 
-def _make_arms(
-    wanted: Sequence[Wanted],
-    folder: Path,
-    scale: Scale,
-    options: ReproduceOptions,
-    drawn: Drawn,
-    console: Console,
-    accelerator: Accelerator,
-) -> dict[tuple[Arm, int], ArmRun]:
+def _make_arms(work: Work) -> dict[tuple[Arm, int], ArmRun]:
     """The runs of all arms and seeds, those that are missing made now; none of clean images."""
-    arms = {key: place(*key, folder / "arms") for key in list_arms(wanted)}
+    arms = {key: place(*key, work.folder / "arms") for key in list_arms(work.wanted)}
     for number, ((arm, seed), run) in enumerate(arms.items()):
         is_known = run.run.finished  # and is compared with what is wanted
         if not is_known:
-            console.note(f"Arm {number + 1} of {len(arms)}: {arm.name}, seed {seed}")
-        inner = Console(silent=console.silent or is_known).without_results()
-        make_arm(run, arm_recipe(arm, scale, options.dataset), drawn.folder, options.resume, inner, accelerator)
+            work.console.note(f"Arm {number + 1} of {len(arms)}: {arm.name}, seed {seed}")
+        inner = Console(silent=work.console.silent or is_known).without_results()
+        recipe = arm_recipe(arm, work.scale, work.options.dataset)
+        make_arm(run, recipe, work.images, work.options.resume, inner, work.accelerator)
     return arms
 
 
-def _train(
-    wanted: Sequence[Wanted],
-    arms: dict[tuple[Arm, int], ArmRun],
-    folder: Path,
-    scale: Scale,
-    options: ReproduceOptions,
-    drawn: Drawn,
-    console: Console,
-    accelerator: Accelerator,
-) -> dict[Cell, list[VictimRecord]]:
+def _train(work: Work, arms: dict[tuple[Arm, int], ArmRun]) -> dict[Cell, list[VictimRecord]]:
     """The records of all victims, a list by seed for each cell."""
-    recipe = resolve_victims(victim_recipe(scale, options.dataset), accelerator)
-    ledger = Ledger(folder / _VICTIMS, None, writes=accelerator.is_main_process)
+    accelerator = work.accelerator
+    recipe = resolve_victims(victim_recipe(work.scale, work.options.dataset), accelerator)
+    ledger = Ledger(work.folder / _VICTIMS, None, writes=accelerator.is_main_process)
     of_arm: dict[tuple[Arm, int], list[Cell]] = defaultdict(list)
-    for each in wanted:
+    for each in work.wanted:
         for seed in range(each.seeds):
             of_arm[each.cell.arm, seed].append(each.cell)
     records: dict[Cell, dict[int, VictimRecord]] = defaultdict(dict)
-    clean = None
+    clean = open_arm(None, work.images, recipe) if any(arm.method == "clean" for arm, _ in of_arm) else None
     for number, ((arm, seed), cells) in enumerate(of_arm.items()):
         run = arms.get((arm, seed))
-        setup = open_arm(run.run, drawn.folder, recipe) if run else (clean or open_arm(None, drawn.folder, recipe))
-        clean = clean if run else setup
-        tasks = {cell: make_task(cell, scale, seed) for cell in cells}
-        with console.stage(f"Victims of {arm.name}, seed {seed} ({number + 1} of {len(of_arm)})") as report:
+        setup = open_arm(run.run, work.images, recipe) if run else clean
+        assert setup is not None
+        tasks = {cell: make_task(cell, work.scale, seed) for cell in cells}
+        with work.console.stage(f"Victims of {arm.name}, seed {seed} ({number + 1} of {len(of_arm)})") as report:
             for cell, record in train_cells(setup, tasks, ledger, accelerator, report).items():
                 records[cell][seed] = record
     return {cell: [found[seed] for seed in sorted(found)] for cell, found in records.items()}
