@@ -304,7 +304,9 @@ def reproduce(
     scale: Annotated[
         str, typer.Option(help="smoke, quick, card or full: how much of the paper's work is done.")
     ] = "quick",
-    dataset: Annotated[str, typer.Option(help="Whose rows: cifar10, cifar100 or imagenet100.")] = "cifar10",
+    dataset: Annotated[
+        str | None, typer.Option(help="Whose rows: cifar10, cifar100 or imagenet100. [the figure's, else cifar10]")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="SOURCE", help="A local copy of it, or any images. [the Hub's]")
     ] = None,

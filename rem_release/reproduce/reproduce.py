@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -36,7 +37,8 @@ class ReproduceOptions:
 
     name: str
     scale: str
-    dataset: Dataset
+    dataset: Dataset | None
+    """None: the figure's, else CIFAR-10"""
     data: str | None
     out: Path | None
     plan: bool = False
@@ -51,28 +53,35 @@ def reproduce(options: ReproduceOptions, console: Console, accelerator: Accelera
             stopped and is not resumed.
     """
     paper, scale = load(options.name), load_scale(options.scale)
-    if isinstance(paper, Table) and options.dataset not in paper.rows:
-        raise InputError(f"{options.name} has no figures for {options.dataset}; choose {' or '.join(paper.rows)}")
-    wanted = list_wanted(options.name, scale, options.dataset)
-    source = locate(options.dataset, options.data)
-    folder = options.out or Path("runs") / f"reproduce-{options.scale}-{options.dataset}"
+    dataset = options.dataset or (paper.dataset if isinstance(paper, Figure) else "cifar10")
+    if isinstance(paper, Table) and dataset not in paper.rows:
+        raise InputError(f"{options.name} has no figures for {dataset}; choose {' or '.join(paper.rows)}")
+    wanted = list_wanted(options.name, scale, dataset)
+    source = locate(dataset, options.data)
+    folder = options.out or Path("runs") / f"reproduce-{options.scale}-{dataset}"
     check_path(str(folder), "--out")
     if options.plan:
-        show_price(wanted, scale, options.dataset, folder, console, accelerator)
+        show_price(wanted, scale, dataset, folder, console, accelerator)
         return
     draw, is_main = draw_images(source, scale.train_images, scale.test_images), accelerator.is_main_process
     with entered(folder) if is_main else nullcontext():
         if is_main:
-            _claim(folder, options, draw.source)
+            _claim(folder, {"scale": options.scale, "dataset": dataset, "source": draw.source})
         with console.stage("Copying images"):
             words = broadcast_object_list([draw.copy(folder / "data") if is_main else None])[0]
         work = Work(
-            options=options, scale=scale, folder=folder, wanted=wanted, console=console, accelerator=accelerator
+            scale=scale,
+            dataset=dataset,
+            folder=folder,
+            wanted=wanted,
+            resume=options.resume,
+            console=console,
+            accelerator=accelerator,
         )
         arms = _make_arms(work)
         records = _train(work, arms) if _has_victims(paper) else {}
         if is_main:
-            outcome = Outcome(options.name, paper, scale, options.dataset, words, arms, records)
+            outcome = Outcome(options.name, paper, scale, dataset, words, arms, records)
             lines, document = write_outcome(outcome, folder / "results")
             console.result(document, lines)
         accelerator.wait_for_everyone()
@@ -82,10 +91,11 @@ def reproduce(options: ReproduceOptions, console: Console, accelerator: Accelera
 class Work:
     """What the stages have in common."""
 
-    options: ReproduceOptions
     scale: Scale
+    dataset: Dataset
     folder: Path
     wanted: Sequence[Wanted]
+    resume: bool
     console: Console
     accelerator: Accelerator
 
@@ -99,9 +109,8 @@ def _has_victims(paper: Table | Figure) -> bool:
     return paper.kind not in ("times", "pictures")
 
 
-def _claim(folder: Path, options: ReproduceOptions, source: str) -> None:
+def _claim(folder: Path, mine: dict[str, Any]) -> None:
     """One folder holds one scale of one data set, from one source; every table and figure shares what is there."""
-    mine = {"scale": options.scale, "dataset": options.dataset, "source": source}
     path = folder / _SETTINGS
     if path.is_file():
         if path.read_bytes() != canonical_bytes(mine):
@@ -120,15 +129,15 @@ def _make_arms(work: Work) -> dict[tuple[Arm, int], ArmRun]:
         if not is_known:
             work.console.note(f"Arm {number + 1} of {len(arms)}: {arm.name}, seed {seed}")
         inner = Console(silent=work.console.silent or is_known).without_results()
-        recipe = arm_recipe(arm, work.scale, work.options.dataset)
-        make_arm(run, recipe, work.images, work.options.resume, inner, work.accelerator)
+        recipe = arm_recipe(arm, work.scale, work.dataset)
+        make_arm(run, recipe, work.images, work.resume, inner, work.accelerator)
     return arms
 
 
 def _train(work: Work, arms: dict[tuple[Arm, int], ArmRun]) -> dict[Cell, list[VictimRecord]]:
     """The records of all victims, a list by seed for each cell."""
     accelerator = work.accelerator
-    recipe = resolve_victims(victim_recipe(work.scale, work.options.dataset), accelerator)
+    recipe = resolve_victims(victim_recipe(work.scale, work.dataset), accelerator)
     ledger = Ledger(work.folder / _VICTIMS, None, writes=accelerator.is_main_process)
     of_arm: dict[tuple[Arm, int], list[Cell]] = defaultdict(list)
     for each in work.wanted:
