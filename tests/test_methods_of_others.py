@@ -1,7 +1,6 @@
 """What the rest of the house does for a method that differs from those here: it asks the method, and knows no name."""
 
 import inspect
-import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
