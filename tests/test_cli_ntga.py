@@ -121,10 +121,10 @@ def test_what_does_not_suit_it_is_refused_in_one_line(
 ) -> None:
     out = ("--out", tmp_path / "run")
     for planning in ((), ("--plan",)):
-        large = run("protect", source, *out, "--recipe", recipe, "--set", "noise.block_size=14", *planning)
+        large = run("protect", source, *out, "--recipe", recipe, "--set", "noise.block_size=18", *planning)
         assert (large.code, large.err.count("error: ")) == (2, 1)
-        assert "noise.block_size 14 is more than half of the 26 images" in large.err
-        assert "--set noise.block_size=13" in large.err
+        assert "noise.block_size 18 is more than two thirds of the 26 images" in large.err
+        assert "--set noise.block_size=17" in large.err
         assert not (tmp_path / "run").exists()
     again = run("protect", source, *out, "--generator", finished)
     assert again.code == 2
@@ -132,6 +132,20 @@ def test_what_does_not_suit_it_is_refused_in_one_line(
     adversary = run("protect", source, *out, "--recipe", recipe, "--rho-a", "4/255")
     assert adversary.code == 2
     assert "noise.method ntga has no adversary; use --method rem or sem" in adversary.err
+
+
+def test_too_little_memory_names_the_size_of_a_block(
+    tmp_path: Path, source: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*inputs: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 128000000 bytes.")
+
+    monkeypatch.setattr(ntga_maker, "predict", refuse)
+    result = run("protect", source, "--out", tmp_path / "run", "--recipe", recipe)
+    assert result.code == 1
+    assert "too little memory for batches of 4 (tried to allocate 128000000 bytes); try --set noise.block_size=2" in (
+        result.err
+    )
 
 
 # --- does it work?

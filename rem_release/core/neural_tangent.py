@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 17
 """values of the kernel whose intermediate ones are held at a time"""
 _SMALL, _TERMS = 0.1, 11
 """below, a power series of so many terms is exact to rounding, and the closed form is not"""

@@ -51,8 +51,8 @@ CIFAR-10, not measurements of this dataset**: test accuracy in percent of models
 | diffusion purification (AVATAR) | 86.2 | | APBench |
 | posterised images (2 bits) | 59.3 | | APBench |
 
-These figures are of the code that its authors published, or of noise made with it. That code takes every gradient at
-the clean images and goes the whole radius along it, which is one step of FGSM; here the gradient follows the noise.
+Fu et al. made this noise with the code of Yuan and Wu. As it is published, that code takes every gradient at the clean
+images and goes the whole radius along it, which is one step of FGSM; here the gradient follows the noise.
 """
 
 
@@ -92,13 +92,14 @@ class Ntga(Method):
             raise InputError("noise.method ntga needs noise.steps and noise.step_size above 0")
 
     def refuses_count(self, images: int) -> str | None:
-        """See `Method.refuses_count`: beside a block there are as many images to validate on."""
-        if 2 * self.block_size <= images:
+        """See `Method.refuses_count`: beside a block there are half as many images to validate on."""
+        most = 2 * images // 3
+        if self.block_size <= most:
             return None
-        cure = f"try --set noise.block_size={images // 2}" if images > 1 else "add images"
+        cure = f"try --set noise.block_size={most}" if most else "add images"
         return (
-            f"noise.block_size {self.block_size} is more than half of the {images} images that get a noise of their "
-            f"own, and those outside a block are what it is validated on; {cure}"
+            f"noise.block_size {self.block_size} is more than two thirds of the {images} images that get a noise of "
+            f"their own, and those outside a block are what it is validated on; {cure}"
         )
 
     def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
@@ -126,7 +127,9 @@ class Ntga(Method):
     def list_rows(cls, protection: Mapping[str, Any]) -> list[tuple[str, str]]:
         """See `Method.list_rows`."""
         p, own = protection, protection["settings"]
-        time, block, validation = (own.get(key, "not stated") for key in ("time", "block_size", "validation"))
+        time, block, validation = (
+            f"{own[key]:g}" if key in own else "not stated" for key in ("time", "block_size", "validation")
+        )
         return [
             ("Noise steps", f"K_u = {p['steps']} of α_u = {p['step_size']}"),
             (

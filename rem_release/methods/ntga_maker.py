@@ -49,14 +49,14 @@ class NtgaMaker:
     def make_noise(self, image_set: ImageSet, indices: Tensor) -> Tensor:
         """arg max over δ_u of the ensemble's cross-entropy on other images: int8 [N, 3, R, R].
 
-        A last block that is filled up with its first image is filled up with images of other blocks instead, whose
+        A last block that is filled up with its first image is filled up with images of the first block instead, whose
         noise is not kept: so many equal images would be most of what the network learns.
         """
         fresh = indices != indices[0]
         fresh[0] = True
         own = indices[fresh]
-        others = self.order(image_set).to(indices.device)
-        block = torch.cat([own, others[~torch.isin(others, own)][: len(indices) - len(own)]])
+        others = self.order(image_set)[: len(indices) - len(own)]
+        block = torch.cat([own, others.to(indices.device)])
         with memory_watched("noise.block_size", self.batch_size):
             levels = self._ascend(image_set, block, self.noise.steps)
         made = levels[:1].repeat(len(indices), 1, 1, 1)
