@@ -369,11 +369,11 @@ def _read_recipe(
     recipe: str | None, method: str | None, rho_u: str | None, rho_a: str | None, settings: list[str] | None
 ) -> "tuple[Recipe, str]":
     """The recipe with everything that the command line changes in it; the last word is --set's."""
-    from rem_release.method_names import FILES, PLANNED
+    from rem_release.method_names import FILES
     from rem_release.recipe_changes import load_changed
 
     name = recipe or "quickstart"
-    _check_choice("--method", method, tuple(FILES), PLANNED)
+    _check_choice("--method", method, tuple(FILES))
     return load_changed(name, method, rho_u, rho_a, _read_settings(settings)), Path(name).stem
 
 
@@ -388,11 +388,9 @@ def _read_settings(settings: list[str] | None) -> dict[str, str]:
     return overrides
 
 
-def _check_choice(option: str, value: str | None, choices: tuple[str, ...], planned: tuple[str, ...] = ()) -> None:
-    if value is None or value in choices:
-        return
-    more = f"; not built yet: {', '.join(planned)}" if value in planned else ""
-    raise InputError(f"{option} {value}: choose {' or '.join(choices)}{more}")
+def _check_choice(option: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value is not None and value not in choices:
+        raise InputError(f"{option} {value}: choose {' or '.join(choices)}")
 
 
 def _given(**options: object) -> str:

@@ -5,11 +5,10 @@ FILES = {
     "em": "em.Em",
     "sem": "sem.Sem",
     "tap": "tap.Tap",
+    "ntga": "ntga.Ntga",
     "random": "random_signs.RandomSigns",
 }
 """name of each method -> its file in `methods/` and its class"""
-PLANNED = ("ntga",)
-"""methods that are not built yet: whoever asks for one is told so"""
 
 
 def list_names() -> str:

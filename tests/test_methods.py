@@ -24,7 +24,7 @@ from rem_release.methods import METHODS, min_max_maker
 from rem_release.methods.fields import EotSettings
 from rem_release.methods.maker import make_image_set
 from rem_release.methods.min_max_maker import MinMaxMaker
-from rem_release.methods.probe import probe_gradients
+from rem_release.methods.probe import _goes_on, probe_gradients
 from rem_release.methods.random_signs import SignMaker
 from rem_release.recipe import load_recipe
 from rem_release.training.batches import batch_indices
@@ -247,3 +247,9 @@ def test_the_probe_of_a_plan_rehearses_a_training_that_there_will_be(trains):
     maker = SimpleNamespace(rehearse=lambda image_set: called.append("rehearse"), spend=spend)
     assert probe_gradients(maker, None, trains) > 0
     assert called[: len(called) - called.count("spend")] == ["rehearse"] * trains
+
+
+def test_the_probe_of_a_plan_takes_four_rounds_or_one_that_is_long():
+    assert [_goes_on(rounds, 0.01) for rounds in (0, 3, 4, 49, 50)] == [True, True, True, True, False]
+    assert [_goes_on(rounds, 5.0) for rounds in (0, 3, 4)] == [True, True, False]
+    assert [_goes_on(rounds, 60.0) for rounds in (0, 1, 3)] == [True, False, False]

@@ -78,7 +78,7 @@ def make_plan(
             "writing": round(probe.write_seconds * rows / usual, 1),
         },
         "device": str(accelerator.device),
-        "precision": recipe.precision,
+        "precision": recipe.precision if recipe.noise.trains else None,
         "processes": accelerator.num_processes,
     }
     text = _write_text(document, source, phases, threads)
@@ -92,6 +92,7 @@ def _write_text(document: dict[str, Any], source: Source, phases: list[Phase], t
     seconds, recognised = document["seconds"], document["source"]
     spent = sum(phase.gradients for phase in phases)
     others = f"; left out: {', '.join(source.left_out)}" if source.left_out else ""
+    numbers = f" in {document['precision']}" if document["precision"] else ""
     return [
         f"Images:  {document['images']} to release, {document['protected']} of them protected; "
         f"{document['reserved']} reserved, {document['skipped']} skipped",
@@ -102,7 +103,7 @@ def _write_text(document: dict[str, Any], source: Source, phases: list[Phase], t
         f"Copies:  {document['repeated']} rows repeat an earlier image, {document['near_copies']} are near copies of "
         "one",
         f"Decoded: {write_choices(recognised['choices'])}",
-        f"Cost:    {spent:,} sample gradient evaluations in {document['precision']}: "
+        f"Cost:    {spent:,} sample gradient evaluations{numbers}: "
         f"{'; '.join(f'{phase.name} {phase.gradients:,}' for phase in phases)}",
         f"Memory:  about {write_size(document['memory_bytes'])} on the host, however many images there are, with "
         f"{threads} thread{'s' if threads > 1 else ''} at work on images of the largest size",

@@ -176,7 +176,7 @@ def _make_noise(
         store = NoiseStore(run.noise, len(image_set), resolution, fingerprint, console.warn, order)
     done = broadcast_object_list([store.done if store else 0])[0]
     with console.stage("Making noise") as report:
-        for start, levels in make_noise_in_order(accelerator, maker, image_set, done):
+        for start, levels in make_noise_in_order(accelerator, maker, image_set, done, report):
             if store:
                 store.write(start, levels)
             report(start + len(levels), len(image_set))
@@ -192,6 +192,8 @@ def _prepare(
     working = choice.working
     index = torch.from_numpy(choice.with_noise())
     if not generator:
+        if reason := options.recipe.noise.refuses_count(len(index)):
+            raise InputError(reason)
         _require_batches(options, len(index), accelerator.num_processes)
     labels = working.labels[index]
     names = [source.album_names.get(name, name) for name in source.classes]  # album-000 is another one elsewhere

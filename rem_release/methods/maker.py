@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -108,6 +108,14 @@ class Maker(Protocol):
             InputError: missing, damaged, or of other networks.
         """
         ...
+
+
+@runtime_checkable
+class InSteps(Protocol):
+    """A maker whose batches take so long that it says in between how far it is."""
+
+    after_step: Progress | None
+    """Called with (steps done, steps in all) of the batch that noise is being made for."""
 
 
 def own_order(image_set: ImageSet) -> Tensor:

@@ -100,6 +100,11 @@ class Method(ABC):
         if whole_levels(self.rho_u) > 127:
             raise InputError(f"noise.rho_u {rho_u} is above 127/255: nothing of the image would be left; try 8/255")
 
+    def refuses_count(self, images: int) -> str | None:
+        """Why these settings are none for so many images (U, those that get a noise of their own), and what to do;
+        None if they are."""
+        return None
+
     def warn(self) -> list[str]:
         """What is allowed, and probably not meant."""
         return []

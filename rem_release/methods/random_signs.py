@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rem_release.training.checkpoints import Checkpoint
 
 _OF_OTHERS = {"steps", "step_size", "rho_a", "adversary_steps", "adversary_step_size", "eot", "permutation"}
+_OF_OTHERS |= {"block_size", "validation", "time", "ridge"}
 
 _LIMITS = """\
 Anything. Random noise is the control that protected data is compared with: it shows how much of an effect is due to
