@@ -4,6 +4,9 @@ FILES = {
     "rem": "rem.Rem",
     "em": "em.Em",
     "sem": "sem.Sem",
+    "lsp": "lsp.Lsp",
+    "pil": "pil.Pil",
+    "classwise": "classwise.Classwise",
     "random": "random_signs.RandomSigns",
 }
 """name of each method -> its file in `methods/` and its class"""

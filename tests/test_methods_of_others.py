@@ -133,7 +133,7 @@ def replace_model(protection: ProtectionFacts, model: str | None) -> ProtectionF
 
 def test_help_and_messages_take_the_names_of_methods_from_the_registry(photographs: Path, tmp_path: Path) -> None:
     help_text = " ".join(run("protect", "--help").out.split())
-    assert "rem, em, sem or random." in help_text
+    assert "rem, em, sem, lsp, pil, classwise or random." in help_text
     source = inspect.getsource(cli)
     assert not [name for name in (*METHODS, *PLANNED) if f'"{name}"' in source]
     assert list_names() not in source
@@ -141,7 +141,8 @@ def test_help_and_messages_take_the_names_of_methods_from_the_registry(photograp
     for name in PLANNED:
         refused = run("protect", photographs, "--out", tmp_path / "run", "--method", name)
         assert refused.code == 2
-        assert f"--method {name}: choose rem or em or sem or random; tap and ntga are not built yet" in refused.err
+        choice = "choose rem or em or sem or lsp or pil or classwise or random"
+        assert f"--method {name}: {choice}; tap and ntga are not built yet" in refused.err
 
 
 # --- what it keeps for each image
