@@ -6,6 +6,9 @@ FILES = {
     "sem": "sem.Sem",
     "tap": "tap.Tap",
     "ntga": "ntga.Ntga",
+    "lsp": "lsp.Lsp",
+    "pil": "pil.Pil",
+    "classwise": "classwise.Classwise",
     "random": "random_signs.RandomSigns",
 }
 """name of each method -> its file in `methods/` and its class"""

@@ -274,7 +274,10 @@ RECIPES: dict[str, tuple[list[str], list[str]]] = {
     "rho_u not a number": (["--rho-u", "nan"], ["--rho-u", "nan"]),
     "rho_u by zero": (["--rho-u", "8/0"], ["--rho-u", "8/0"]),
     "rho_a of em": (["--method", "em", "--rho-a", "2/255"], ["em has no adversary", "--method rem"]),
-    "method": (["--method", "REM"], ["--method REM", "rem or em or sem or tap or ntga or random"]),
+    "method": (
+        ["--method", "REM"],
+        ["--method REM", "rem or em or sem or tap or ntga or lsp or pil or classwise or random"],
+    ),
     "label from": (["--label-from", "folders"], ["--label-from folders", "albums or clusters"]),
     "set without value": (["--set", "generator.steps"], ["--set generator.steps", "KEY=VALUE"]),
     "set an unknown key": (["--set", "generator.step=3"], ["--set generator.step", "nearest is generator.steps"]),

@@ -25,7 +25,6 @@ from rem_release.methods.fields import EotSettings
 from rem_release.methods.maker import make_image_set
 from rem_release.methods.min_max_maker import MinMaxMaker
 from rem_release.methods.probe import _goes_on, probe_gradients
-from rem_release.methods.random_signs import SignMaker
 from rem_release.recipe import load_recipe
 from rem_release.training.batches import batch_indices
 
@@ -122,9 +121,15 @@ def test_a_generator_that_diverges_says_what_to_lower():
         build(recipe).train(images_of_own_sizes(), None, lambda name: nullcontext(lambda done, total: None))
 
 
+def draw_signs(levels, seed):
+    recipe = recipe_of("rem")
+    noise = METHODS["random"](rho_u=Fraction(levels, 255))
+    return noise.build(replace(recipe, noise=noise).set_for(3, seed), Accelerator())
+
+
 def test_random_signs_are_the_whole_radius_up_or_down_as_far_as_the_box_lets_them():
     image_set, everything = images_of_own_sizes(), torch.arange(6)
-    noise = SignMaker(8, SEED).make_noise(image_set, everything).int()
+    noise = draw_signs(8, SEED).make_noise(image_set, everything).int()
     clean = image_set.images.int()
     up, down = (255 - clean).clamp(max=8), -clean.clamp(max=8)
     assert ((noise == up) | (noise == down)).all()
@@ -132,8 +137,8 @@ def test_random_signs_are_the_whole_radius_up_or_down_as_far_as_the_box_lets_the
     share = (noise[free] == 8).float().mean()
     assert abs(share - 0.5) < 4 * 0.5 / int(free.sum()) ** 0.5
     order = torch.tensor([5, 2])
-    assert torch.equal(SignMaker(8, SEED).make_noise(image_set, order).int(), noise[order])
-    other = SignMaker(8, SEED + 1).make_noise(image_set, everything).int()
+    assert torch.equal(draw_signs(8, SEED).make_noise(image_set, order).int(), noise[order])
+    other = draw_signs(8, SEED + 1).make_noise(image_set, everything).int()
     assert 0.4 < (other[free] == noise[free]).float().mean() < 0.6
 
 

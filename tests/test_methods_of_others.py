@@ -132,13 +132,13 @@ def replace_model(protection: ProtectionFacts, model: str | None) -> ProtectionF
 
 def test_help_and_messages_take_the_names_of_methods_from_the_registry(photographs: Path, tmp_path: Path) -> None:
     help_text = " ".join(run("protect", "--help").out.split())
-    assert "rem, em, sem, tap, ntga or random." in help_text
+    assert "rem, em, sem, tap, ntga, lsp, pil, classwise or random." in help_text
     source = inspect.getsource(cli)
     assert not [name for name in METHODS if f'"{name}"' in source]
     assert list_names() not in source
     refused = run("protect", photographs, "--out", tmp_path / "run", "--method", "remm")
     assert refused.code == 2
-    assert "--method remm: choose rem or em or sem or tap or ntga or random" in refused.err
+    assert "--method remm: choose rem or em or sem or tap or ntga or lsp or pil or classwise or random" in refused.err
 
 
 # --- what it keeps for each image

@@ -16,11 +16,11 @@ from rem_release.core.resampling import resample
 from rem_release.errors import RemReleaseError
 from rem_release.methods import Setting
 from rem_release.methods.apply import make_noise_in_order
+from rem_release.methods.drawn import DrawnMaker
 from rem_release.methods.fields import Data
 from rem_release.methods.maker import ImageSet, InSteps, make_image_set
 from rem_release.methods.ntga import Ntga
 from rem_release.methods.ntga_maker import NtgaMaker, rank_in_classes
-from rem_release.methods.random_signs import SignMaker
 from rem_release.recipe import load_recipe
 from rem_release.recipe_changes import load_changed
 
@@ -187,7 +187,7 @@ def test_the_last_block_is_filled_up_with_other_images() -> None:
 def test_it_says_how_far_it_is_within_a_block() -> None:
     images, maker = image_set([index % 3 for index in range(10)]), make()
     assert isinstance(maker, InSteps)
-    assert not isinstance(SignMaker(8, 0), InSteps)
+    assert not isinstance(DrawnMaker(8, lambda batch: batch.images), InSteps)
     said: list[tuple[int, int]] = []
     list(make_noise_in_order(Accelerator(), maker, images, report=lambda *told: said.append(told)))
     assert said == [(1, 10), (2, 10), (3, 10), (5, 10), (6, 10), (7, 10), (9, 10), (9, 10), (9, 10)]

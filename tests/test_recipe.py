@@ -1,5 +1,6 @@
 """Recipes: the paper's settings, exact radii, and every mistake named."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rem_release.errors import InputError
+from rem_release.methods import METHODS
 from rem_release.radius import format_radius, parse_radius, whole_levels
 from rem_release.recipe import load_recipe
 from rem_release.recipe_changes import load_changed
@@ -34,6 +36,22 @@ def test_shipped_recipes_are_table_5_and_a31(method, data):
     assert (generator.model, generator.batch_size, generator.learning_rate) == ("resnet18", 128, 0.1)
     assert (generator.momentum, generator.weight_decay, generator.decay) == (0.9, 0.0005, 0.1)
     assert (generator.steps, generator.decay_every) == ((3000, 1200) if is_imagenet else (5000, 2000))
+
+
+@pytest.mark.parametrize("data", ["cifar10", "cifar100"])
+def test_rem_without_eot_is_the_rem_recipe_but_for_its_transformation(data):
+    """The ablation of paper Table 4, and what its steps cost."""
+    whole, without = load_recipe(f"rem-{data}"), load_recipe(f"rem-no-eot-{data}")
+    assert (without.noise.eot.transform, without.noise.eot.samples) == ("none", 1)
+    assert replace(without, noise=replace(without.noise, eot=whole.noise.eot)) == whole
+    assert (without.noise.solve().gradients_per_step, without.noise.solve().gradients_per_image) == (121, 110)
+
+
+def test_recipes_of_baselines_are_their_defaults_but_for_the_patches_at_224():
+    for method in ("lsp", "pil", "classwise"):
+        assert load_recipe(f"{method}-cifar10").noise == METHODS[method](rho_u=8 * LEVEL)
+    noise = load_recipe("lsp-imagenet100").noise
+    assert (noise.patch, noise.spread) == (32, 0.7)
 
 
 @pytest.mark.parametrize("name", [name for name in recipe_names() if not name.startswith("audit-")])
@@ -141,6 +159,15 @@ def test_method_em_drops_adversary_and_eot():
 
 def test_method_sem_is_the_sem_recipe():
     assert load_changed("rem-cifar10", "sem") == load_recipe("sem-cifar10")
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if not name.startswith("audit-")])
+def test_the_control_passes_over_what_other_methods_have_and_nothing_else(name):
+    control = load_changed(name, settings={"noise.method": "random"})
+    assert control == load_changed(name, "random")
+    assert control.noise == METHODS["random"](rho_u=8 * LEVEL)
+    with pytest.raises(InputError, match=r"noise\.rho: no such key"):
+        load_changed(name, settings={"noise.method": "random", "noise.rho": "8/255"})
 
 
 def test_an_em_recipe_cannot_become_rem():

@@ -12,7 +12,7 @@ from rem_release.methods.min_max import FU_2022, MinMax
 
 _NONE = {"rho_a": 0, "adversary_steps": 0, "adversary_step_size": 0, "eot": {"transform": "none", "samples": 1}}
 
-_HUANG_2021 = """\
+HUANG_2021 = """\
 @inproceedings{huang2021unlearnable,
   title = {Unlearnable Examples: Making Personal Data Unexploitable},
   author = {Huang, Hanxun and Ma, Xingjun and Erfani, Sarah Monazam and Bailey, James and Wang, Yisen},
@@ -53,7 +53,7 @@ class Em(MinMax):
         title="Images protected with error-minimizing noise",
         tags=("unlearnable-examples", "data-protection", "error-minimizing-noise"),
         limits=_LIMITS,
-        citations=(_HUANG_2021, FU_2022),
+        citations=(HUANG_2021, FU_2022),
     )
 
     @model_validator(mode="before")

@@ -10,7 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from rem_release.errors import InputError
 from rem_release.methods.fields import EotSettings, GeneratorSettings, Radius, strict
-from rem_release.methods.method import Method, Phase, Setting
+from rem_release.methods.method import Phase, Setting
+from rem_release.methods.stepped import Stepped
 from rem_release.radius import format_radius, whole_levels
 
 if TYPE_CHECKING:
@@ -31,29 +32,8 @@ FU_2022 = """\
 
 
 @dataclass(frozen=True, kw_only=True, config=strict)
-class MinMax(Method):
-    """The fields of all of them."""
-
-    rho_u: Radius
-    """ρ_u."""
-    steps: Annotated[int, Field(ge=0)]
-    """K_u, steps of the defensive noise."""
-    step_size: Radius
-    """α_u."""
-
-    def check(self) -> None:
-        """See `Method.check`; noise needs steps."""
-        super().check()
-        if self.steps < 1 or self.step_size == 0:
-            raise InputError(f"noise.method {self.method} needs noise.steps and noise.step_size above 0")
-
-    def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
-        """See `Method.with_radii`."""
-        noise = super().with_radii(rho_u, rho_a)
-        if rho_u is None:
-            return noise
-        step = self.step_size * rho_u / self.rho_u if self.rho_u else self.step_size
-        return replace(noise, step_size=min(step, Fraction(1)))
+class MinMax(Stepped):
+    """What all of them do."""
 
     def solve(self) -> "NoiseSettings":
         """The fields as the paper's symbols; ρ_u in whole levels. Here without an adversary."""
@@ -95,10 +75,6 @@ class MinMax(Method):
     @classmethod
     def _list_adversary(cls, protection: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
-
-    def describe(self) -> dict[str, Any]:
-        """See `Method.describe`."""
-        return {**super().describe(), "steps": self.steps, "step_size": format_radius(self.step_size)}
 
     def count_checkpoint_bytes(self, setting: Setting) -> int:
         """See `Method.count_checkpoint_bytes`: weights and momentum."""
