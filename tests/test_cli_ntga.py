@@ -86,6 +86,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(
     assert same_release(tmp_path / "run", finished)
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_bytes(tmp_path: Path, source: Path, recipe: Path, finished: Path) -> None:
     """Seven blocks: the last turn has one for the first process and none for the second."""
     command = ("protect", source, "--recipe", recipe, "--seed", 0, "--out", tmp_path / "run")

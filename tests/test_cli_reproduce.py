@@ -105,8 +105,9 @@ def test_a_plan_prices_it_and_writes_nothing(images: Path, tmp_path: Path) -> No
     assert not out.exists()
 
 
-def test_another_scale_needs_another_folder(images: Path, finished: Path) -> None:
-    message = refuse("reproduce", "table4", "--scale", "quick", "--data", images, "--out", finished)
+def test_another_data_set_needs_another_folder(images: Path, finished: Path) -> None:
+    others = ("--dataset", "cifar100", "--scale", "smoke", "--data", images, "--out", finished)
+    message = refuse("reproduce", "table4", *others)
     assert "holds another reproduction" in message
 
 
@@ -134,3 +135,19 @@ def test_a_folder_of_something_else_is_left_alone(images: Path, tmp_path: Path) 
     message = refuse("reproduce", "table4", "--scale", "smoke", "--data", images, "--out", tmp_path)
     assert "is not empty and no reproduction" in message
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_inside_the_images_is_refused(images: Path) -> None:
+    message = refuse("reproduce", "table4", "--scale", "smoke", "--data", images, "--out", images / "train" / "runs")
+    assert "--data" in message
+    assert not (images / "train" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_figure_states_its_numbers(images: Path, finished: Path) -> None:
+    succeed("reproduce", "figure8", "--scale", "smoke", "--data", images, "--out", finished)
+    document = json.loads((finished / "results" / "figure8.json").read_text())
+    lines = {line["name"]: line for line in document["lines"]}
+    assert len(lines) == 5
+    assert all(line["radii"] == ["4/255", "8/255"] for line in lines.values())
+    assert {"figure8.svg", "figure8.png"} <= set(pages(finished))

@@ -1,8 +1,10 @@
 """The images of a reproduction: a balanced draw that is the same every time."""
 
 import json
+import shutil
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -82,3 +84,22 @@ def test_imagenet_needs_a_local_copy() -> None:
     assert locate("imagenet100", "here").source == "here"
     with pytest.raises(InputError, match="first 100 classes"):
         locate("imagenet100", None)
+
+
+@pytest.mark.parametrize("name", ["../up", "cat/dog", "..", "a\\b"])
+def test_class_names_that_are_paths_are_refused(tmp_path: Path, name: str) -> None:
+    generator = np.random.default_rng(0)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", name])})
+    for split in ("train", "test"):
+        images = [Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for _ in range(4)]
+        table = datasets.Dataset.from_dict({"image": images, "label": [0, 1, 0, 1]}, features=features)
+        table.to_parquet(tmp_path / "source" / f"{split}-00000-of-00001.parquet")
+    with pytest.raises(InputError, match="cannot be the name of a folder"):
+        draw_images(SourceOptions(source=str(tmp_path / "source")), 4, 4)
+
+
+def test_a_class_of_one_split_alone_is_refused(tmp_path: Path) -> None:
+    source = fill(tmp_path / "source")
+    shutil.rmtree(source / "test" / "owl")
+    with pytest.raises(InputError, match="class 'owl' is in one of the splits train and test alone"):
+        draw_images(SourceOptions(source=str(source)), None, None)

@@ -1,23 +1,28 @@
 """The noise of a cell, as a run of `protect`: made once, and used by every table that has it."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
 
+from rem_release.atomic_files import write_atomically
 from rem_release.commands.protect import protect
 from rem_release.commands.protect_options import ProtectOptions
 from rem_release.console import Console
 from rem_release.data.sources.source import SourceOptions
 from rem_release.errors import InputError
 from rem_release.methods.method import Setting
-from rem_release.radius import format_radius
+from rem_release.radius import format_radius, parse_radius
 from rem_release.recipe import Recipe
 from rem_release.recipe_changes import load_changed
+from rem_release.release.canonical import canonical_bytes
 from rem_release.release.run_folder import RunFolder
 from rem_release.reproduce.paper import Arm, Dataset
 from rem_release.reproduce.scale import Scale, recipe_name
 
+_FILES = ("Reading images", "Looking for near copies", "Writing images")
+"""stages that are not of the noise"""
 _NO_EOT = {"noise.eot.transform": "none", "noise.eot.samples": "1"}
 
 
@@ -30,14 +35,14 @@ class ArmRun:
     run: RunFolder
 
     @property
-    def seconds(self) -> float:
-        """What making its noise took, reading and writing left out.
+    def timing(self) -> Path:
+        """Where it is kept what making the noise took, of runs that were not stopped."""
+        return self.run.path.with_name(f"{self.run.path.name}.json")
 
-        Raises:
-            KeyError: the run is not finished.
-        """
-        stages = self.run.read_json(self.run.times)["stages"]
-        return sum(time["seconds"] for name, time in stages.items() if name not in ("Reading images", "Writing images"))
+    @property
+    def seconds(self) -> float | None:
+        """What making its noise took, reading and writing left out; None where the run was stopped on the way."""
+        return float(json.loads(self.timing.read_bytes())["seconds"]) if self.timing.is_file() else None
 
 
 def place(arm: Arm, seed: int, folder: Path) -> ArmRun:
@@ -51,7 +56,7 @@ def arm_recipe(arm: Arm, scale: Scale, dataset: Dataset) -> Recipe:
     Raises:
         InputError: the scale changes what the recipe does not have.
     """
-    changes = {key: str(value) for key, value in scale.noise.get(arm.method, {}).items()}
+    changes = {key: _at_radii(str(value), arm) for key, value in scale.noise.get(arm.method, {}).items()}
     radii = {"noise.rho_u": format_radius(arm.rho_u)}
     if arm.method == "rem":
         radii["noise.rho_a"] = format_radius(arm.rho_a)
@@ -60,6 +65,15 @@ def arm_recipe(arm: Arm, scale: Scale, dataset: Dataset) -> Recipe:
     return load_changed(
         recipe_name(arm.method, dataset), rho_u=radii["noise.rho_u"], rho_a=rho_a, settings={**changes, **radii}
     )
+
+
+def _at_radii(value: str, arm: Arm) -> str:
+    """A step size such as `2/5*rho_u`, as a number; any other value as it is."""
+    share, times, radius = value.partition("*")
+    if not times:
+        return value
+    size = parse_radius(share) * {"rho_u": arm.rho_u, "rho_a": arm.rho_a}[radius]
+    return f"{size.numerator}/{size.denominator}"
 
 
 def count_gradients(recipe: Recipe, images: int, classes: int) -> int:
@@ -84,6 +98,17 @@ def make_arm(
         seed=arm.seed,
         resume=arm.run.exists,
     )
-    if arm.run.exists and not arm.run.finished and not resume:
+    is_new = not arm.run.exists
+    if not is_new and not arm.run.finished and not resume:
         raise InputError(f"{arm.run.path} was stopped; add --resume to go on")
-    protect(options, console, accelerator)
+    try:
+        protect(options, console, accelerator)
+    except InputError as error:
+        if is_new:
+            raise
+        what = f"{arm.run.path} is not what this reproduction needs"
+        raise InputError(f"{what}; delete it, or name a new --out: {error}") from None
+    if is_new and accelerator.is_main_process:
+        stages = arm.run.read_json(arm.run.times)["stages"]
+        seconds = sum(time["seconds"] for name, time in stages.items() if name not in _FILES)
+        write_atomically(arm.timing, canonical_bytes({"seconds": round(seconds, 3)}))

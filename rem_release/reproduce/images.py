@@ -86,11 +86,22 @@ def draw_images(options: SourceOptions, train: int | None, test: int | None) -> 
         InputError: the source cannot be read, or has too few images of a class.
     """
     splits = {split: open_source(replace(options, split=split)) for split in ("train", "test")}
+    _check_classes(options.source, splits["train"].classes, splits["test"].classes)
     return Draw(
         options.source,
         splits,
         {split: _draw(splits[split], count) for split, count in (("train", train), ("test", test))},
     )
+
+
+def _check_classes(source: str, classes: list[str], others: list[str]) -> None:
+    """Refuse what victims cannot be tested on, and names that no folder can have."""
+    if set(classes) != set(others):
+        odd = sorted(set(classes) ^ set(others))[0]
+        raise InputError(f"{source}: class {odd!r} is in one of the splits train and test alone")
+    for name in classes:
+        if name != Path(name).name or name.startswith(".") or "\\" in name or "\0" in name:
+            raise InputError(f"{source}: class {name!r} cannot be the name of a folder; rename it")
 
 
 def _draw(source: Source, count: int | None) -> list[int]:

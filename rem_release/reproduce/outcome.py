@@ -2,21 +2,24 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rem_release.atomic_files import write_atomically
 from rem_release.audit.inputs.target import Target, open_target
 from rem_release.audit.ledger import VictimRecord
 from rem_release.plain_text import show
+from rem_release.radius import format_radius
+from rem_release.release.canonical import canonical_bytes
 from rem_release.reproduce.arms import ArmRun
 from rem_release.reproduce.drawing import draw_curves, draw_lines, draw_pictures
 from rem_release.reproduce.paper import Arm, Cell, Column, Dataset, Figure, Row, Table, load
 from rem_release.reproduce.rendering import Shown, write_table, write_times
-from rem_release.reproduce.results import Measured, join_lines
+from rem_release.reproduce.results import Measured, RadiusLine, join_lines
 from rem_release.reproduce.scale import Scale
 from rem_release.reproduce.wanted import choose_factor, kept_rows
 
@@ -47,7 +50,9 @@ class Outcome:
     def opening(self) -> list[str]:
         """What a reader must know first."""
         scaled = [f"All radii of this page are {self.factor} times the paper's."] if self.factor > 1 else []
-        return [self.scale.words, f"Images: {show(self.images)}.", *scaled]
+        lost = sum(not record.finite for records in self.records.values() for record in records)
+        told = [f"{lost} victims ended with a loss of NaN or infinity; their cells are left out."] if lost else []
+        return [self.scale.words, f"Images: {show(self.images)}.", *scaled, *told]
 
     def measured(self) -> dict[Cell, Measured]:
         """In percent, of the cells whose victims all ended well."""
@@ -72,17 +77,24 @@ def write_outcome(outcome: Outcome, folder: Path) -> tuple[list[str], dict[str, 
     if isinstance(paper, Table):
         shown = _show(outcome, outcome.name, paper)
         text = (
-            write_times(folder, shown, {arm: run.seconds for (arm, seed), run in outcome.arms.items() if seed == 0})
+            write_times(folder, shown, _list_times(outcome))
             if paper.kind == "times"
             else write_table(folder, shown, outcome.measured())
         )
         document = json.loads((folder / f"{outcome.name}.json").read_bytes())
         return [*text.splitlines(), "", f"Written: {folder / outcome.name}.md, .csv and .json"], document
-    _draw(outcome, paper, folder)
-    files = {kind: str(folder / f"{outcome.name}.{kind}") for kind in ("svg", "png")}
+    numbers = _draw(outcome, paper, folder)
+    document = {"name": outcome.name, "title": paper.title, "opening": outcome.opening, "says": list(paper.says)}
+    document["lines"] = numbers
+    write_atomically(folder / f"{outcome.name}.json", canonical_bytes(document))
     says = [f"Note: {line}" for line in paper.says]
-    lines = [outcome.scale.words, paper.title, *outcome.opening[1:], *says, f"Written: {files['svg']} and .png"]
-    return lines, {"title": paper.title, "opening": outcome.opening, "says": list(paper.says), "files": files}
+    written = f"Written: {folder / outcome.name}.svg, .png and .json"
+    return [outcome.scale.words, paper.title, *outcome.opening[1:], *says, written], document
+
+
+def _list_times(outcome: Outcome) -> dict[Arm, float]:
+    times = {arm: run.seconds for (arm, seed), run in outcome.arms.items() if seed == 0}
+    return {arm: seconds for arm, seconds in times.items() if seconds is not None}
 
 
 def _show(outcome: Outcome, name: str, table: Table) -> Shown:
@@ -104,8 +116,9 @@ def _kept_columns(table: Table, rows: Sequence[Sequence[Cell | None]]) -> list[C
     return [column for number, column in enumerate(table.columns) if any(cells[number] for cells in rows)]
 
 
-def _draw(outcome: Outcome, figure: Figure, folder: Path) -> None:
-    title = f"{figure.title}\n{outcome.scale.words}"
+def _draw(outcome: Outcome, figure: Figure, folder: Path) -> list[dict[str, Any]]:
+    """Draw it, and give the numbers that were drawn, a line each; none of pictures."""
+    title = "\n".join([figure.title, *outcome.opening])
     if figure.kind == "lines":
         assert figure.table is not None
         table = load(figure.table)
@@ -113,7 +126,8 @@ def _draw(outcome: Outcome, figure: Figure, folder: Path) -> None:
         rows: list[Row] = [row for row, _ in kept_rows(table, outcome.scale, outcome.dataset)]
         lines = join_lines(figure, table, rows, outcome.measured(), outcome.factor)
         draw_lines(title, lines, outcome.factor).write(folder, outcome.name)
-    elif figure.kind == "curves":
+        return [_describe_line(line) for line in lines]
+    if figure.kind == "curves":
         cells = figure.cells(outcome.factor)
         curves = {
             line.name: outcome.records[cell][0].curve()
@@ -121,8 +135,15 @@ def _draw(outcome: Outcome, figure: Figure, folder: Path) -> None:
             if cell in outcome.records
         }
         draw_curves(title, curves, figure.values).write(folder, outcome.name)
-    else:
-        draw_pictures(title, *_pictures(outcome, figure)).write(folder, outcome.name)
+        return [{"name": name, **asdict(curve)} for name, curve in curves.items()]
+    draw_pictures(title, *_pictures(outcome, figure)).write(folder, outcome.name)
+    return []
+
+
+def _describe_line(line: RadiusLine) -> dict[str, Any]:
+    ours = [measured and {"accuracies": list(measured.accuracies), "mean": measured.mean} for measured in line.ours]
+    radii = [format_radius(radius) for radius in line.radii]
+    return {"name": line.name, "radii": radii, "paper": list(line.paper), "ours": ours}
 
 
 def _pictures(outcome: Outcome, figure: Figure) -> tuple[np.ndarray, dict[str, np.ndarray]]:

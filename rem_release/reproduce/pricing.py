@@ -14,23 +14,27 @@ from rem_release.commands.plan import write_duration
 from rem_release.console import Console
 from rem_release.models import build_model
 from rem_release.reproduce.arms import arm_recipe, count_gradients, place
+from rem_release.reproduce.images import Draw
 from rem_release.reproduce.paper import Dataset
 from rem_release.reproduce.scale import Scale
 from rem_release.reproduce.victims import make_task, victim_recipe
 from rem_release.reproduce.wanted import Wanted, list_arms
 
-_IMAGES: dict[Dataset, int] = {"cifar10": 50_000, "cifar100": 50_000, "imagenet100": 130_000}
-"""of the paper, about, where a scale takes all"""
-_CLASSES: dict[Dataset, int] = {"cifar10": 10, "cifar100": 100, "imagenet100": 100}
 _BATCH, _ROUNDS = 16, 3
 
 
 def show_price(
-    wanted: Sequence[Wanted], scale: Scale, dataset: Dataset, folder: Path, console: Console, accelerator: Accelerator
+    wanted: Sequence[Wanted],
+    has_victims: bool,
+    draw: Draw,
+    scale: Scale,
+    dataset: Dataset,
+    folder: Path,
+    console: Console,
+    accelerator: Accelerator,
 ) -> None:
-    """Price the grid; nothing is run and nothing is written. A figure of pictures has no victims, and is priced too
-    high by those that its cells would have."""
-    images, classes = scale.train_images or _IMAGES[dataset], _CLASSES[dataset]
+    """Price the grid; nothing is run and nothing is written."""
+    images, classes = len(draw.rows["train"]), len(draw.splits["train"].classes)
     arms = list_arms(wanted)
     missing = [key for key in arms if not place(*key, folder / "arms").run.finished]
     gradients: Counter[tuple[str, int]] = Counter()
@@ -41,7 +45,7 @@ def show_price(
     victims = victim_recipe(scale, dataset)
     resolution = victims.victim.resolution or (224 if dataset == "imagenet100" else 32)
     passes: Counter[tuple[str, int]] = Counter()
-    for each in wanted:
+    for each in wanted if has_victims else ():
         task = make_task(each.cell, scale, 0)
         steps = victims.victim.count_steps(images) * victims.victim.batch_size
         passes[task.architecture.name, resolution] += each.seeds * round(steps * task.threat.passes(victims.adversary))
@@ -49,7 +53,7 @@ def show_price(
         count * _seconds_a_pass(*network, classes, accelerator.device) for network, count in gradients.items()
     )
     trained = sum(count * _seconds_a_pass(*network, classes, accelerator.device) for network, count in passes.items())
-    number = sum(each.seeds for each in wanted)
+    number = sum(each.seeds for each in wanted) if has_victims else 0
     document = {
         "words": scale.words,
         "arms": len(arms),
@@ -68,7 +72,8 @@ def show_price(
             f"{sum(gradients.values()):,} sample gradient evaluations",
             f"Victims: {number}, {sum(passes.values()):,} passes of one image, {at_once} at once; those that are known "
             "already are not trained again",
-            f"Time:    about {write_duration(seconds + trained)} on {accelerator.device}, from a probe of some seconds",
+            f"Time:    about {write_duration(seconds + trained)} on {accelerator.device}, from a probe of some seconds"
+            + (", less the noise of ntga, see its recipe" if any(arm.method == "ntga" for arm, _ in missing) else ""),
             "Nothing was written.",
         ],
     )

@@ -19,16 +19,17 @@ from rem_release.paths import check_path
 from rem_release.plain_text import show
 from rem_release.release.canonical import canonical_bytes
 from rem_release.release.run_status import entered
+from rem_release.release.separate import check_separate
 from rem_release.reproduce.arms import ArmRun, arm_recipe, make_arm, place
 from rem_release.reproduce.images import draw_images, locate
 from rem_release.reproduce.outcome import Outcome, write_outcome
 from rem_release.reproduce.paper import Arm, Cell, Dataset, Figure, Table, load
 from rem_release.reproduce.pricing import show_price
 from rem_release.reproduce.scale import Scale, load_scale
-from rem_release.reproduce.victims import make_task, open_arm, train_cells, victim_recipe
+from rem_release.reproduce.victims import list_clean_rows, make_task, open_arm, train_cells, victim_recipe
 from rem_release.reproduce.wanted import Wanted, list_arms, list_wanted
 
-_SETTINGS, _VICTIMS = "reproduction.json", "victims.jsonl"
+_SETTINGS, _VICTIMS, _CLEAN_ROWS = "reproduction.json", "victims.jsonl", "clean-rows.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +57,20 @@ def reproduce(options: ReproduceOptions, console: Console, accelerator: Accelera
     dataset = options.dataset or (paper.dataset if isinstance(paper, Figure) else "cifar10")
     if isinstance(paper, Table) and dataset not in paper.rows:
         raise InputError(f"{options.name} has no figures for {dataset}; choose {' or '.join(paper.rows)}")
+    if isinstance(paper, Figure) and dataset != paper.dataset:
+        raise InputError(f"{options.name} is of {paper.dataset}; leave --dataset {dataset} out")
     wanted = list_wanted(options.name, scale, dataset)
+    if all(each.cell.arm.method == "clean" for each in wanted):
+        raise InputError(f"--scale {options.scale} has no room for the noise of {options.name}; choose another scale")
     source = locate(dataset, options.data)
     folder = options.out or Path("runs") / f"reproduce-{options.scale}-{dataset}"
     check_path(str(folder), "--out")
-    if options.plan:
-        show_price(wanted, scale, dataset, folder, console, accelerator)
-        return
     draw, is_main = draw_images(source, scale.train_images, scale.test_images), accelerator.is_main_process
+    if Path(draw.source).exists():
+        check_separate(folder, Path(draw.source), "--data")
+    if options.plan:
+        show_price(wanted, _has_victims(paper), draw, scale, dataset, folder, console, accelerator)
+        return
     with entered(folder) if is_main else nullcontext():
         if is_main:
             _claim(folder, {"scale": options.scale, "dataset": dataset, "source": draw.source})
@@ -131,6 +138,7 @@ def _make_arms(work: Work) -> dict[tuple[Arm, int], ArmRun]:
         inner = Console(silent=work.console.silent or is_known).without_results()
         recipe = arm_recipe(arm, work.scale, work.dataset)
         make_arm(run, recipe, work.images, work.resume, inner, work.accelerator)
+    work.accelerator.wait_for_everyone()
     return arms
 
 
@@ -144,13 +152,26 @@ def _train(work: Work, arms: dict[tuple[Arm, int], ArmRun]) -> dict[Cell, list[V
         for seed in range(each.seeds):
             of_arm[each.cell.arm, seed].append(each.cell)
     records: dict[Cell, dict[int, VictimRecord]] = defaultdict(dict)
-    clean = open_arm(None, work.images, recipe) if any(arm.method == "clean" for arm, _ in of_arm) else None
+    mixtures: dict[str, list[int]] = {}
+    tested: dict[tuple[str, ...], Arm] = {}
+    clean = (
+        open_arm(None, work.images, recipe, work.dataset) if any(arm.method == "clean" for arm, _ in of_arm) else None
+    )
     for number, ((arm, seed), cells) in enumerate(of_arm.items()):
         run = arms.get((arm, seed))
-        setup = open_arm(run.run, work.images, recipe) if run else clean
+        setup = open_arm(run.run, work.images, recipe, work.dataset) if run else clean
         assert setup is not None
         tasks = {cell: make_task(cell, work.scale, seed) for cell in cells}
+        mixtures |= list_clean_rows(setup, tasks.values())
+        tested.setdefault(tuple(setup.holdout.hashes), arm)
         with work.console.stage(f"Victims of {arm.name}, seed {seed} ({number + 1} of {len(of_arm)})") as report:
             for cell, record in train_cells(setup, tasks, ledger, accelerator, report).items():
                 records[cell][seed] = record
+    if len(tested) > 1:
+        names = " and ".join(sorted(arm.name for arm in tested.values()))
+        work.console.warn(
+            f"{names} were tested on other images: some lie within the radius of an arm of its own images"
+        )
+    if mixtures and accelerator.is_main_process:
+        write_atomically(work.folder / _CLEAN_ROWS, canonical_bytes(mixtures))
     return {cell: [found[seed] for seed in sorted(found)] for cell, found in records.items()}

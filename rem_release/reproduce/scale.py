@@ -35,14 +35,13 @@ class Scale:
     networks: dict[str, str] = Field(default_factory=dict)
     """victims' network in the paper -> the one that is trained in its place"""
     noise: dict[Noise, Settings] = Field(default_factory=dict)
-    """method -> what is changed in the recipe of the paper, by dotted keys"""
+    """method -> what is changed in the recipe of the paper, by dotted keys; a step size may be a part of a radius:
+    2/5*rho_u"""
     victim: Settings = Field(default_factory=dict)
     """what is changed in audit-paper, by dotted keys"""
     seeds: Count = 1
     claim_seeds: Count = 1
     """of the rows that carry the claim"""
-    times: bool = False
-    """whether it is the paper's work, so that its hours say something beside the paper's"""
 
 
 @cache

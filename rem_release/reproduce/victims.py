@@ -1,9 +1,10 @@
 """Trains the victims of cells, with fixed seeds that all arms share: they are compared, and certify nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 from accelerate import Accelerator
 
 from rem_release.audit.inputs.holdout import choose_holdout
@@ -24,10 +25,11 @@ _RHO_U = Fraction(8, 255)
 """of the random control, which is not trained here"""
 _IMAGENET = {
     "victim.augmentation": "imagenet",
+    "victim.epochs": "39.4",
     "adversary.steps": "8",
     "adversary.relative_step_size": "0.25",
 }
-"""Appendix A.2 and A.4"""
+"""Appendix A.2 and A.4: 40,000 steps on about 130,000 images"""
 
 
 def victim_recipe(scale: Scale, dataset: Dataset) -> AuditRecipe:
@@ -37,15 +39,17 @@ def victim_recipe(scale: Scale, dataset: Dataset) -> AuditRecipe:
     return load_audit_recipe("audit-paper", {**settings, "holdout.overlap": "drop"})
 
 
-def open_arm(run: RunFolder | None, images: Path, recipe: AuditRecipe) -> AuditSetup:
+def open_arm(run: RunFolder | None, images: Path, recipe: AuditRecipe, dataset: Dataset) -> AuditSetup:
     """The training images of an arm and the test images.
 
     Args:
         run: the finished run of the arm; None: the clean images.
         images: the folder of both splits.
         recipe: of the victims.
+        dataset: decides the grid.
     """
-    target = open_target(images, clean=str(images)) if run is None else open_target(run.path)
+    grid = recipe.victim.resolution or (224 if dataset == "imagenet100" else 32)
+    target = open_target(images, clean=str(images), resolution=grid) if run is None else open_target(run.path)
     holdout = choose_holdout(target, str(images), target.run, recipe.holdout.share, recipe.holdout.overlap)
     resolution = recipe.victim.resolution or target.resolution
     return AuditSetup(
@@ -62,6 +66,16 @@ def make_task(cell: Cell, scale: Scale, seed: int) -> Task:
     if cell.arm.method == "clean":
         return Task(parse_architecture(name), threat.on_clean_images(), "clean", seed)
     return Task(parse_architecture(name), threat, "protected", seed)
+
+
+def list_clean_rows(setup: AuditSetup, tasks: Iterable[Task]) -> dict[str, list[int]]:
+    """Of each mixture the training rows that stay clean, by threat; their draw is the same for all arms and seeds."""
+    found = {}
+    for task in tasks:
+        own = task.threat.own_originals(setup.labels)
+        if own is not None:
+            found[task.threat.name] = np.flatnonzero(own).tolist()
+    return found
 
 
 def train_cells(

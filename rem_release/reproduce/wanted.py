@@ -23,7 +23,8 @@ def list_wanted(name: str, scale: Scale, dataset: Dataset) -> list[Wanted]:
     paper = load(name)
     if isinstance(paper, Figure):
         if paper.table:
-            return list_wanted(paper.table, scale, dataset)
+            arms = {cell.arm for cell in paper.cells(choose_factor(paper, scale))}
+            return [each for each in list_wanted(paper.table, scale, dataset) if each.cell.arm in arms]
         return [Wanted(cell, 1) for cell in dict.fromkeys(paper.cells(choose_factor(paper, scale)))]
     seeds: dict[Cell, int] = {}
     for row, cells in kept_rows(paper, scale, dataset):

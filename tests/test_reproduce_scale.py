@@ -1,0 +1,88 @@
+"""What a scale changes: recipes at the radii of an arm, which cells there is room for."""
+
+from fractions import Fraction
+
+import pytest
+
+from rem_release.errors import InputError
+from rem_release.reproduce.arms import arm_recipe
+from rem_release.reproduce.paper import Arm, Figure, load, names
+from rem_release.reproduce.scale import SCALES, load_scale, parse_scale
+from rem_release.reproduce.victims import make_task, victim_recipe
+from rem_release.reproduce.wanted import choose_factor, list_arms, list_wanted
+
+METHODS = ("em", "tap", "ntga", "rem")
+
+
+def arm(method: str, rho_u: int, rho_a: int = 0) -> Arm:
+    return Arm(method=method, rho_u=Fraction(rho_u, 255), rho_a=Fraction(rho_a, 255), eot=True)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", names())
+def test_every_cell_that_a_scale_keeps_has_a_recipe_and_a_victim(name: str, scale: str) -> None:
+    paper, chosen = load(name), load_scale(scale)
+    for dataset in [paper.dataset] if isinstance(paper, Figure) else list(paper.rows):
+        wanted = list_wanted(name, chosen, dataset)
+        for made, _ in list_arms(wanted):
+            recipe = arm_recipe(made, chosen, dataset)
+            assert (recipe.noise.rho_u, recipe.noise.withstands) == (made.rho_u, made.rho_a)
+        victim_recipe(chosen, dataset)
+        tasks = [make_task(each.cell, chosen, 0) for each in wanted]
+        assert len({task.key for task in tasks}) <= len(tasks)
+
+
+def test_the_full_scale_is_table_5() -> None:
+    full = load_scale("full")
+    rem, em, tap = (arm_recipe(made, full, "cifar10").noise for made in (arm("rem", 8, 4), arm("em", 8), arm("tap", 8)))
+    ntga = arm_recipe(arm("ntga", 8), full, "cifar10").noise
+    assert (rem.steps, rem.step_size, rem.adversary_steps, rem.adversary_step_size) == (
+        *(10, Fraction(8, 5 * 255)),
+        *(10, Fraction(4, 5 * 255)),
+    )
+    assert (em.steps, em.step_size) == (10, Fraction(8, 5 * 255))
+    assert (tap.steps, tap.step_size) == (250, Fraction(8, 125 * 255))
+    assert (ntga.steps, ntga.step_size) == (10, Fraction(11, 100) * Fraction(8, 255))
+    assert rem.eot.samples == 5
+
+
+@pytest.mark.parametrize("scale", ["smoke", "quick"])
+def test_a_single_step_of_the_adversary_goes_the_whole_way(scale: str) -> None:
+    for rho_a in (2, 4, 8):
+        noise = arm_recipe(arm("rem", 16, rho_a), load_scale(scale), "cifar10").noise
+        assert noise.adversary_steps * noise.adversary_step_size >= Fraction(rho_a, 255)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("rho_u", [8, 16])
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_reach_the_edge_of_the_budget(method: str, rho_u: int, scale: str) -> None:
+    noise = arm_recipe(arm(method, rho_u, rho_u // 2 if method == "rem" else 0), load_scale(scale), "cifar10").noise
+    assert noise.steps * noise.step_size >= noise.rho_u
+    assert (
+        noise.step_size
+        == Fraction(rho_u, 8)
+        * arm_recipe(arm(method, 8, 4 if method == "rem" else 0), load_scale(scale), "cifar10").noise.step_size
+    )
+
+
+def test_weak_noise_is_doubled_where_victims_are_trained_on_it() -> None:
+    quick = load_scale("quick")
+    doubled = {name for name in names() if choose_factor(load(name), quick) == 2}
+    assert doubled == {
+        *("table1", "table2", "table3", "table4", "table6"),
+        *("figure1", "figure2", "figure7", "figure8"),
+    }
+    assert all(choose_factor(load(name), load_scale("full")) == 1 for name in names())
+
+
+def test_a_figure_of_lines_runs_its_own_arms_alone() -> None:
+    wanted = list_wanted("figure8", load_scale("quick"), "cifar10")
+    assert {each.cell.arm.method for each in wanted} == {"rem"}
+
+
+def test_what_is_no_scale_is_refused() -> None:
+    with pytest.raises(InputError, match="choose smoke, quick, card or full"):
+        load_scale("huge")
+    with pytest.raises(InputError, match="scale mine is not valid"):
+        parse_scale({"words": "mine", "trian_images": 3}, "mine")
