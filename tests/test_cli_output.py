@@ -42,7 +42,7 @@ HELP = """
 import sys
 from rem_release.cli import main
 
-asked = ([], ["protect"], ["verify"], ["audit"], ["card"], ["push"], ["demo"], ["bench"], ["recipes"])
+asked = ([], ["protect"], ["verify"], ["audit"], ["card"], ["push"], ["demo"], ["bench"], ["reproduce"], ["recipes"])
 asked += (["recipes", "show"],)
 for arguments in (*([*words, "--help"] for words in asked), ["--no-such-option"]):
     sys.argv = ["rem-release", *arguments]
@@ -84,6 +84,7 @@ CONTRACT = {
     ],
     "demo": ["--out", "--overwrite", "--json"],
     "bench": ["--json"],
+    "reproduce": ["name", "--scale", "--dataset", "--data", "--out", "--plan", "--resume", "--json"],
     "recipes list": ["--json"],
     "recipes show": ["name", "--json"],
     "recipes check": ["file", "--json"],
