@@ -61,7 +61,7 @@ def test_help_loads_nothing_heavy(process_env: dict[str, str]) -> None:
     )
     assert done.stdout.splitlines()[-1] == "loaded: []"
     codes = re.findall(r"^\[.*\] (\d)$", done.stdout, re.MULTILINE)
-    assert codes == ["0"] * 10 + ["2"]
+    assert codes == ["0"] * 11 + ["2"]
 
 
 CONTRACT = {
@@ -84,7 +84,7 @@ CONTRACT = {
     ],
     "demo": ["--out", "--overwrite", "--json"],
     "bench": ["--json"],
-    "reproduce": ["name", "--scale", "--dataset", "--data", "--out", "--plan", "--resume", "--json"],
+    "reproduce": ["TABLE|FIGURE", "--scale", "--dataset", "--data", "--out", "--plan", "--resume", "--json"],
     "recipes list": ["--json"],
     "recipes show": ["name", "--json"],
     "recipes check": ["file", "--json"],
