@@ -118,6 +118,8 @@ VALUES: tuple[Any, ...] = (
     ),
     *([], [None], ["x"] * 3, [0.1] * 5, [[[[[]]]]], {}, {"x": 1}, {"": None}),
 )
+PRICED = {"protect": ["--plan"], "audit": ["--plan"], "reproduce": ["--plan"], "push": ["--dry-run"]}
+"""what every case has, so that none takes long or asks the network"""
 OPTIONS = {
     "protect": (
         *("--recipe", "--method", "--rho-u", "--rho-a", "--split", "--layout", "--image-column", "--label-column"),
@@ -145,6 +147,7 @@ OPTIONS = {
         *("--clean", "--public", "--private", "--gated", "--tag", "--keep-column", "--publish-clean-split", "--yes"),
         *("--card-field", "--card-fields", "--allow-uncertified", "--json"),
     ),
+    "reproduce": ("--scale", "--dataset", "--data", "--out", "--resume", "--json"),
     "recipes": ("--json", "show", "check", "list"),
 }
 FLAGS = (
@@ -384,7 +387,7 @@ def _spoil_at(place: Any, key: Any, draws: random.Random) -> None:
 
 def command_lines(fuzzer: Fuzzer, draws: random.Random) -> Cases:
     """A command with options and words that may not belong together."""
-    command = draws.choice(("protect", "protect", "verify", "audit", "card", "push", "recipes"))
+    command = draws.choice(("protect", "protect", "verify", "audit", "card", "push", "reproduce", "recipes"))
     words = WORDS + tuple(fuzzer.paths)
     plain = str(fuzzer.root / "plain")
     table = str(fuzzer.table)
@@ -397,6 +400,7 @@ def command_lines(fuzzer: Fuzzer, draws: random.Random) -> Cases:
         "audit": [copied, "--clean", originals, "--holdout", holdout, "--recipe", str(fuzzer.audit_recipe)],
         "card": [plain],
         "push": [plain, "me/mine"],
+        "reproduce": ["table4", "--data", str(fuzzer.source), "--out", str(fuzzer.root / "new")],
         "recipes": [draws.choice(("show", "check"))],
     }[command]
     arguments = [command, *here]
@@ -410,7 +414,7 @@ def command_lines(fuzzer: Fuzzer, draws: random.Random) -> Cases:
         draws.shuffle(arguments)
     if arguments[0] in ("demo", "bench"):
         return
-    yield [*arguments, *{"protect": ["--plan"], "audit": ["--plan"], "push": ["--dry-run"]}.get(command, [])]
+    yield [*arguments, *PRICED.get(command, [])]
 
 
 def _fit_value(fuzzer: Fuzzer, command: str, option: str, draws: random.Random) -> str:

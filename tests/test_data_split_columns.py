@@ -93,3 +93,10 @@ def test_each_of_several_splits_is_held_against_its_own_name(tmp_path: Path) -> 
         read("train", "val")
     assert f"column 'split' of {tmp_path} says val in all rows: " in str(caught.value)
     assert str(caught.value).endswith("to release them all as test")
+
+
+def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "note", ["plain", "text", "and", "QQQQ"], TEXT)
+    path.write_bytes(path.read_bytes().replace(b"QQQQ", b"Q\xa8QQ"))
+    assert "column 'note' holds text that is not UTF-8" in refuse(path)
+    open_rows(path, drop_columns=("note",))

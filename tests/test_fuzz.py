@@ -36,7 +36,7 @@ def test_every_option_is_misused() -> None:
 
 
 def test_a_few_hundred_misuses(tmp_path: Path) -> None:
-    kinds, ends = fuzz(tmp_path, seed=11, cases=200)
+    kinds, ends = fuzz(tmp_path, seed=14, cases=200)
     assert set(kinds) == set(KINDS)
     for command in ("protect", "verify", "audit", "card", "push"):
         assert ends[command, 2], f"no {command} was refused"

@@ -69,9 +69,18 @@ def _names_splits(name: str) -> bool:
 
 
 def _list_values(dataset: datasets.Dataset, name: str, start: int, count: int) -> list[str]:
-    """The distinct values of some rows as texts; empty where a value is missing."""
+    """The distinct values of some rows as texts; empty where a value is missing.
+
+    Raises:
+        InputError: text that is not UTF-8.
+    """
     rows: pa.Table = dataset.select_columns([name]).with_format("arrow")[start : start + count]
-    values = pc.unique(rows.column(name)).to_pylist()
+    try:
+        values = pc.unique(rows.column(name)).to_pylist()
+    except UnicodeDecodeError:
+        raise InputError(
+            f"column {name!r} holds text that is not UTF-8: write the table again, or leave it out with --drop-column"
+        ) from None
     feature = dataset.features[name]
     if isinstance(feature, datasets.ClassLabel):
         known = range(feature.num_classes)
