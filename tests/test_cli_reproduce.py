@@ -80,6 +80,7 @@ def test_what_a_table_has_run_is_not_run_again(images: Path, finished: Path) -> 
     assert json.loads(result.out)["name"] == "table4"
 
 
+@pytest.mark.slow
 def test_a_killed_reproduction_ends_with_the_same_table(images: Path, finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ("reproduce", "table4", "--scale", "smoke", "--data", images, "--out", out)

@@ -116,9 +116,9 @@ def test_kernel_and_gradient_do_not_depend_on_the_parts_they_are_computed_in(mon
 
 
 def exactly(function: str, a: float, b: float) -> float:
-    """φ(a), or its divided difference, in 60 digits."""
+    """φ(a), or its divided difference, in 150 digits."""
     with localcontext() as context:
-        context.prec = 60
+        context.prec = 150
         x, y = Decimal(a), Decimal(b)
         value = [(1 - (-z).exp()) / z if z else Decimal(1) for z in (x, y)]
         if function == "phi":
