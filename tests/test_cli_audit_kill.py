@@ -130,6 +130,27 @@ def test_killed_at_random_moments_and_resumed(
     assert seconds(location).keys() == seconds(undisturbed.out).keys()
 
 
+IN_A_FORK = """
+import os, signal, sys
+from rem_release.cli import main
+left = [getattr(signal, sys.argv.pop(1))]
+os.register_at_fork(after_in_parent=lambda: left and os.kill(os.getpid(), left.pop()))
+main()
+"""
+"""Python drops what is raised in a hook of a fork, where its own logging has one, too."""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_fork_is_not_lost(
+    location: Path, undisturbed: Undisturbed, process_env: dict[str, str], how: signal.Signals
+) -> None:
+    command = [sys.executable, "-c", IN_A_FORK, how.name, "audit", str(location), *map(str, undisturbed.options)]
+    together = os.environ | process_env | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run(command, env=together, capture_output=True, text=True, timeout=_PATIENCE, check=False)
+    assert (done.returncode, read_status(location)) == STOPS[how], done.stderr
+    assert count_lines(location) <= 0, "it went on to train"
+
+
 def list_children(process: int) -> list[int]:
     """The processes that it started and that still run."""
     found = []

@@ -26,6 +26,7 @@ from rem_release.errors import RemReleaseError
 from rem_release.models import import_networks
 from rem_release.training.loop import Progress
 from rem_release.training.runtime import count_here
+from rem_release.training.stopping import signals_held
 from rem_release.verdict.plan import Task
 
 
@@ -113,7 +114,14 @@ def _start(runner: VictimRunner, task: Task, number: int) -> _Victim:
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_train, args=(runner, task, theirs, os.getpid()), daemon=True)
-    process.start()
+    try:
+        with signals_held():  # for what a signal raises inside the hooks of a fork is lost
+            process.start()
+    except BaseException:
+        if process.pid:
+            process.kill()
+            process.join()
+        raise
     theirs.close()
     return _Victim(number, process, mine)
 

@@ -106,8 +106,7 @@ def make_arm(
     except InputError as error:
         if is_new:
             raise
-        what = f"{arm.run.path} is not what this reproduction needs"
-        raise InputError(f"{what}; delete it, or name a new --out: {error}") from None
+        raise InputError(f"{arm.run.path} cannot be taken, so name a new --out: {error}") from None
     if is_new and accelerator.is_main_process:
         stages = arm.run.read_json(arm.run.times)["stages"]
         seconds = sum(time["seconds"] for name, time in stages.items() if name not in _FILES)

@@ -6,15 +6,12 @@ each line has a marker or a dash of its own besides. The same values give the sa
 
 import io
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -23,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rem_release.atomic_files import write_atomically
 from rem_release.audit.curves import Curve
-from rem_release.audit.report.plotting import PAPER, plain
+from rem_release.audit.report.plotting import DPI, PAPER, plain, plain_style, set_colours
 from rem_release.data.images.png_writing import encode_png
 from rem_release.release.figures import amplify_noise
 from rem_release.reproduce.results import RadiusLine
@@ -31,16 +28,6 @@ from rem_release.reproduce.results import RadiusLine
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = "osD^vPX*<>"
 _DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
-_SETTINGS = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10.5,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "rem-release",
-}
-_DPI = 150
 _LONGEST = 60
 """letters of a name"""
 _MARKED = 6
@@ -72,8 +59,8 @@ def draw_lines(title: str, lines: Sequence[RadiusLine], factor: int = 1) -> Draw
     Raises:
         ValueError: the values of a line are not of one length.
     """
-    with _plain_style():
-        figure = Figure(figsize=(7.5, 4.6), dpi=_DPI, layout="constrained")
+    with plain_style():
+        figure = Figure(figsize=(7.5, 4.6), dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
         handles = []
         for number, line in enumerate(lines):
@@ -113,8 +100,8 @@ def draw_curves(title: str, curves: Mapping[str, Curve], values: Sequence[Value]
         curves: name of a line -> its curve, in the order of the legend.
         values: at least one.
     """
-    with _plain_style():
-        figure = Figure(figsize=(4.5 * len(values), 4.2), dpi=_DPI, layout="constrained")
+    with plain_style():
+        figure = Figure(figsize=(4.5 * len(values), 4.2), dpi=DPI, layout="constrained")
         looks = {name: _look(number) for number, name in enumerate(curves)}
         for number, value in enumerate(values, 1):
             axes = figure.add_subplot(1, len(values), number)
@@ -164,22 +151,25 @@ def draw_pictures(title: str, clean: np.ndarray, arms: Mapping[str, np.ndarray])
         levels = max(1, int(np.abs(noise).max()))
         shown = plain(name, 24)
         columns += [(f"{shown}\nnoise × {127.5 / levels:.0f}", amplify_noise(noise, levels)), (shown, protected)]
-    with _plain_style():
+    with plain_style():
         size = (1.15 * len(columns), 1.2 * len(clean) + 0.8)
-        figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         for place in range(len(clean) * len(columns)):
             row, column = divmod(place, len(columns))
             axes = figure.add_subplot(len(clean), len(columns), place + 1)
             axes.imshow(columns[column][1][row], interpolation="nearest")
             axes.set_axis_off()
             if row == 0:
-                axes.set_title(columns[column][0], fontsize=8)
+                axes.set_title(columns[column][0], fontsize=8, color=PAPER.text).set_parse_math(False)
         return _finish(figure, title, [])
 
 
 def _finish(figure: Figure, title: str, handles: Sequence[Line2D]) -> Drawing:
     """Add title and legend, and write both forms."""
-    _set_colours(figure)
+    for axes in figure.axes:
+        if axes.axison:
+            set_colours(axes, PAPER)
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     words = figure.suptitle(" ".join(title.split()), fontsize=11, wrap=True, color=PAPER.text)
     words.set_parse_math(False)
     if handles:
@@ -193,23 +183,3 @@ def _finish(figure: Figure, title: str, handles: Sequence[Line2D]) -> Drawing:
     stream = io.BytesIO()
     figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return Drawing(svg=stream.getvalue(), png=png)
-
-
-def _set_colours(figure: Figure) -> None:
-    for axes in figure.axes:
-        for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
-            text.set_color(PAPER.text)
-            text.set_parse_math(False)
-        if axes.axison:
-            axes.tick_params(colors=PAPER.text)
-            axes.grid(color=PAPER.grid, linewidth=0.6)
-            axes.set_axisbelow(True)
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-
-
-@contextmanager
-def _plain_style() -> Iterator[None]:
-    """The library's own defaults, whatever its user configured; a letter that its font lacks is not worth a warning."""
-    with style.context(["default", _SETTINGS]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        yield

@@ -87,11 +87,8 @@ def draw_images(options: SourceOptions, train: int | None, test: int | None) -> 
     """
     splits = {split: open_source(replace(options, split=split)) for split in ("train", "test")}
     _check_classes(options.source, splits["train"].classes, splits["test"].classes)
-    return Draw(
-        options.source,
-        splits,
-        {split: _draw(splits[split], count) for split, count in (("train", train), ("test", test))},
-    )
+    rows = {split: _draw(splits[split], count) for split, count in (("train", train), ("test", test))}
+    return Draw(splits["train"].options.source, splits, rows)
 
 
 def _check_classes(source: str, classes: list[str], others: list[str]) -> None:

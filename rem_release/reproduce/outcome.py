@@ -75,7 +75,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> tuple[list[str], dict[str, 
     folder.mkdir(exist_ok=True)
     paper = outcome.paper
     if isinstance(paper, Table):
-        shown = _show(outcome, outcome.name, paper)
+        shown = _show(outcome, paper)
         text = (
             write_times(folder, shown, _list_times(outcome))
             if paper.kind == "times"
@@ -97,10 +97,10 @@ def _list_times(outcome: Outcome) -> dict[Arm, float]:
     return {arm: seconds for arm, seconds in times.items() if seconds is not None}
 
 
-def _show(outcome: Outcome, name: str, table: Table) -> Shown:
+def _show(outcome: Outcome, table: Table) -> Shown:
     kept = kept_rows(table, outcome.scale, outcome.dataset)
     return Shown(
-        name=name,
+        name=outcome.name,
         table=table,
         dataset=outcome.dataset,
         rows=[row for row, _ in kept],

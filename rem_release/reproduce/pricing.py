@@ -17,7 +17,7 @@ from rem_release.reproduce.arms import arm_recipe, count_gradients, place
 from rem_release.reproduce.images import Draw
 from rem_release.reproduce.paper import Dataset
 from rem_release.reproduce.scale import Scale
-from rem_release.reproduce.victims import make_task, victim_recipe
+from rem_release.reproduce.victims import choose_grid, make_task, victim_recipe
 from rem_release.reproduce.wanted import Wanted, list_arms
 
 _BATCH, _ROUNDS = 16, 3
@@ -43,7 +43,7 @@ def show_price(
         network = recipe.generator.model if recipe.generator else ""
         gradients[network, recipe.data.resolution] += count_gradients(recipe, images, classes)
     victims = victim_recipe(scale, dataset)
-    resolution = victims.victim.resolution or (224 if dataset == "imagenet100" else 32)
+    resolution = choose_grid(victims, dataset)
     passes: Counter[tuple[str, int]] = Counter()
     for each in wanted if has_victims else ():
         task = make_task(each.cell, scale, 0)

@@ -39,6 +39,11 @@ def victim_recipe(scale: Scale, dataset: Dataset) -> AuditRecipe:
     return load_audit_recipe("audit-paper", {**settings, "holdout.overlap": "drop"})
 
 
+def choose_grid(recipe: AuditRecipe, dataset: Dataset) -> int:
+    """Side of the images that victims see, in pixels (Appendix A.2)."""
+    return recipe.victim.resolution or (224 if dataset == "imagenet100" else 32)
+
+
 def open_arm(run: RunFolder | None, images: Path, recipe: AuditRecipe, dataset: Dataset) -> AuditSetup:
     """The training images of an arm and the test images.
 
@@ -48,13 +53,10 @@ def open_arm(run: RunFolder | None, images: Path, recipe: AuditRecipe, dataset: 
         recipe: of the victims.
         dataset: decides the grid.
     """
-    grid = recipe.victim.resolution or (224 if dataset == "imagenet100" else 32)
+    grid = choose_grid(recipe, dataset)
     target = open_target(images, clean=str(images), resolution=grid) if run is None else open_target(run.path)
     holdout = choose_holdout(target, str(images), target.run, recipe.holdout.share, recipe.holdout.overlap)
-    resolution = recipe.victim.resolution or target.resolution
-    return AuditSetup(
-        target=target, holdout=holdout, recipe=recipe, resolution=resolution, rho_u=target.rho_u or _RHO_U
-    )
+    return AuditSetup(target=target, holdout=holdout, recipe=recipe, resolution=grid, rho_u=target.rho_u or _RHO_U)
 
 
 def make_task(cell: Cell, scale: Scale, seed: int) -> Task:

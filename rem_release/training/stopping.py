@@ -1,4 +1,5 @@
-"""Signals during a training: the first lets the step end, so that its state can be saved; a second does not wait."""
+"""Signals during a training, and while a process forks: the first lets the step end, so that its state can be saved; a
+second does not wait."""
 
 import signal
 import sys
@@ -50,5 +51,5 @@ def signals_held() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if stop.number:  # it came after the last step had looked
+    if stop.number:  # it came after anybody had looked
         stop.obey(stop.number)

@@ -24,7 +24,7 @@ from rem_release.data.images.png_writing import encode_png
 
 _WIDTH = 4.5
 _MAX_COLUMNS = 2
-_DPI = 150
+DPI = 150
 _SETTINGS = {
     "font.family": "DejaVu Sans",
     "font.size": 10.5,
@@ -74,7 +74,7 @@ def to_svg(panel: Panel) -> str:
     The page defines the custom properties --text, --grid, --protected, --clean and --random.
     """
     stream = io.StringIO()
-    with _plain_style():
+    with plain_style():
         figure = _compose([panel], _PAGE)
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
@@ -88,14 +88,14 @@ def to_svg(panel: Panel) -> str:
 
 def to_png(panels: Sequence[Panel]) -> bytes:
     """Plot all panels as one bare PNG on white, at most two in a row."""
-    with _plain_style():
+    with plain_style():
         canvas = FigureCanvasAgg(_compose(panels, PAPER))
         canvas.draw()
         return encode_png(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 @contextmanager
-def _plain_style() -> Iterator[None]:
+def plain_style() -> Iterator[None]:
     """The library's own defaults, whatever its user configured; a letter that its font lacks is not worth a warning."""
     with style.context(["default", _SETTINGS]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
@@ -106,11 +106,11 @@ def _compose(panels: Sequence[Panel], ink: PlotColours) -> Figure:
     columns = min(len(panels), _MAX_COLUMNS)
     rows = math.ceil(len(panels) / columns)
     height = max(panel.height for panel in panels)
-    figure = Figure(figsize=(_WIDTH * columns, height * rows), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(_WIDTH * columns, height * rows), dpi=DPI, layout="constrained")
     handles: dict[str, Artist] = {}
     for number, panel in enumerate(panels, 1):
         axes = figure.add_subplot(rows, columns, number)
-        _set_colours(axes, ink)
+        set_colours(axes, ink)
         panel.plot(axes, ink)
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
@@ -126,7 +126,8 @@ def _compose(panels: Sequence[Panel], ink: PlotColours) -> Figure:
     return figure
 
 
-def _set_colours(axes: Axes, ink: PlotColours) -> None:
+def set_colours(axes: Axes, ink: PlotColours) -> None:
+    """Words, frame and grid of a pair of axes; names stand as they are, whatever they mean in mathematics."""
     axes.tick_params(colors=ink.text)
     axes.grid(color=ink.grid, linewidth=0.6)
     axes.set_axisbelow(True)
