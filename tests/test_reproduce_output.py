@@ -126,7 +126,7 @@ def test_the_json_is_canonical_and_says_the_same(tmp_path):
     data = (tmp_path / "made-up.json").read_bytes()
     document = json.loads(data)
     assert canonical_bytes(document) == data
-    assert (document["title"], document["factor"], document["says"]) == (TABLE.title, 1, list(TABLE.says))
+    assert (document["title"], document["says"]) == (TABLE.title, list(TABLE.says))
     assert document["opening"] == ["Scale smoke: 10 images.", "Not the paper's."]
     seeds = [
         (*cell["row"], ", ".join(cell["column"]), str(cell["paper"]), str(ours), str(fit))
@@ -147,15 +147,6 @@ def test_rows_and_columns_that_are_not_kept_are_not_shown(tmp_path):
     assert "VGG-16" not in text
     assert "No clean victim was trained" in text
     assert {line["arm"] for line in read_csv(tmp_path)} == {"em-u8", "rem-u8-a4"}
-
-
-def test_radii_are_taken_at_their_factor(tmp_path):
-    found = {TABLE.cells(ROWS[1], 2)[1]: Measured((50.0,), (99.0,))}
-    write_table(tmp_path, shown(factor=2), found)
-    line = next(line for line in read_csv(tmp_path) if line["seed"])
-    assert (line["arm"], line["threat"], line["ours"]) == ("em-u16", "pgd(radius=4/255)", "50.0")
-    write_table(tmp_path, shown(), found)
-    assert not [line for line in read_csv(tmp_path) if line["seed"]]
 
 
 def test_nothing_measured_is_said(tmp_path):
@@ -214,9 +205,9 @@ def test_a_line_joins_the_cells_of_its_noise():
     table = load("table1")
     rows = table.rows["cifar10"]
     measured = Measured((30.0, 32.0), (99.0, 99.0))
-    clean, rem = join_lines(FIGURE, table, rows[::2][::-1], {table.cells(rows[2], 2)[8]: measured}, 2)
+    clean, rem = join_lines(FIGURE, table, rows[::2][::-1], {table.cells(rows[2])[8]: measured})
     assert (clean.name, rem.name) == ("Clean", "REM")
-    assert rem.radii == [0, Fraction(4, 255), Fraction(8, 255)]
+    assert rem.radii == [0, Fraction(2, 255), Fraction(4, 255)]
     assert (clean.paper, rem.paper) == ([94.66, 92.37, 89.51], [27.09, 30.69, 48.16])
     assert (clean.ours, rem.ours) == ([None] * 3, [None, measured, None])
 
@@ -284,7 +275,6 @@ def test_values_move_the_drawing(drawings):
     line, *rest = make_lines(9)
     moved = RadiusLine(name=line.name, radii=line.radii, paper=[*line.paper[:-1], 51], ours=line.ours)
     assert draw_lines("Lines", [moved, *rest]).png != drawings["lines"].png
-    assert "2 times the paper" in draw_lines("Lines", [line], 2).svg.decode()
     with pytest.raises(ValueError, match="shorter"):
         draw_lines("Lines", [RadiusLine(name="short", radii=line.radii, paper=[1.0], ours=line.ours)])
 

@@ -9,7 +9,7 @@ from rem_release.reproduce.arms import arm_recipe
 from rem_release.reproduce.paper import Arm, Figure, load, names
 from rem_release.reproduce.scale import SCALES, load_scale, parse_scale
 from rem_release.reproduce.victims import make_task, victim_recipe
-from rem_release.reproduce.wanted import choose_factor, list_arms, list_wanted
+from rem_release.reproduce.wanted import list_arms, list_wanted
 
 METHODS = ("em", "tap", "ntga", "rem")
 
@@ -66,14 +66,17 @@ def test_steps_reach_the_edge_of_the_budget(method: str, rho_u: int, scale: str)
     )
 
 
-def test_weak_noise_is_doubled_where_victims_are_trained_on_it() -> None:
-    quick = load_scale("quick")
-    doubled = {name for name in names() if choose_factor(load(name), quick) == 2}
-    assert doubled == {
-        *("table1", "table2", "table3", "table4", "table6"),
-        *("figure1", "figure2", "figure7", "figure8"),
+def test_the_claim_of_table_1_is_run_with_more_seeds() -> None:
+    seeds = {
+        (each.cell.arm.name, each.cell.threat): each.seeds
+        for each in list_wanted("table1", load_scale("quick"), "cifar10")
     }
-    assert all(choose_factor(load(name), load_scale("full")) == 1 for name in names())
+    claim = {"clean", "em-u8", "tap-u8", "ntga-u8", "rem-u8-a4"}
+    assert {key for key, count in seeds.items() if count == 3} == {
+        (arm, f"pgd(radius={radius}/255)") for arm in claim for radius in (2, 4)
+    }
+    assert set(seeds.values()) == {1, 3}
+    assert len(seeds) == 45
 
 
 def test_a_figure_of_lines_runs_its_own_arms_alone() -> None:

@@ -48,13 +48,12 @@ class Drawing:
         write_atomically(folder / f"{name}.png", self.png)
 
 
-def draw_lines(title: str, lines: Sequence[RadiusLine], factor: int = 1) -> Drawing:
+def draw_lines(title: str, lines: Sequence[RadiusLine]) -> Drawing:
     """Test accuracy over radius: ours solid, with the spread over seeds, beside the paper's dashed and thin.
 
     Args:
         title: of the figure.
         lines: in the order of the legend.
-        factor: what the paper's radii were multiplied by; its figures stand at our radii.
 
     Raises:
         ValueError: the values of a line are not of one length.
@@ -69,8 +68,7 @@ def draw_lines(title: str, lines: Sequence[RadiusLine], factor: int = 1) -> Draw
             handles.append(Line2D([], [], color=color, marker=marker, linewidth=2, label=plain(line.name, _LONGEST)))
         handles.append(Line2D([], [], color=PAPER.text, linewidth=2, label="ours"))
         handles.append(Line2D([], [], color=PAPER.text, linewidth=0.9, linestyle="--", label="the paper's"))
-        times = "" if factor == 1 else f" ({factor} times the paper's)"
-        axes.set_xlabel(f"radius of adversarial training, of 255 levels{times}")
+        axes.set_xlabel("radius of adversarial training, of 255 levels")
         axes.set_ylabel("test accuracy, %")
         axes.set_ylim(0, 100)
         return _finish(figure, title, handles)

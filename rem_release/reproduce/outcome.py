@@ -21,7 +21,7 @@ from rem_release.reproduce.paper import Arm, Cell, Column, Dataset, Figure, Row,
 from rem_release.reproduce.rendering import Shown, write_table, write_times
 from rem_release.reproduce.results import Measured, RadiusLine, join_lines
 from rem_release.reproduce.scale import Scale
-from rem_release.reproduce.wanted import choose_factor, kept_rows
+from rem_release.reproduce.wanted import kept_rows
 
 _PICTURES = 5
 """of as many classes"""
@@ -42,17 +42,11 @@ class Outcome:
     """by seed; empty where no victim is trained"""
 
     @property
-    def factor(self) -> int:
-        """What radii are multiplied by."""
-        return choose_factor(self.paper, self.scale)
-
-    @property
     def opening(self) -> list[str]:
         """What a reader must know first."""
-        scaled = [f"All radii of this page are {self.factor} times the paper's."] if self.factor > 1 else []
         lost = sum(not record.finite for records in self.records.values() for record in records)
         told = [f"{lost} victims ended with a loss of NaN or infinity; their cells are left out."] if lost else []
-        return [self.scale.words, f"Images: {show(self.images)}.", *scaled, *told]
+        return [self.scale.words, f"Images: {show(self.images)}.", *told]
 
     def measured(self) -> dict[Cell, Measured]:
         """In percent, of the cells whose victims all ended well."""
@@ -105,7 +99,6 @@ def _show(outcome: Outcome, table: Table) -> Shown:
         dataset=outcome.dataset,
         rows=[row for row, _ in kept],
         columns=_kept_columns(table, [cells for _, cells in kept]),
-        factor=outcome.factor,
         opening=outcome.opening,
         networks=outcome.scale.networks,
     )
@@ -124,11 +117,11 @@ def _draw(outcome: Outcome, figure: Figure, folder: Path) -> list[dict[str, Any]
         table = load(figure.table)
         assert isinstance(table, Table)
         rows: list[Row] = [row for row, _ in kept_rows(table, outcome.scale, outcome.dataset)]
-        lines = join_lines(figure, table, rows, outcome.measured(), outcome.factor)
-        draw_lines(title, lines, outcome.factor).write(folder, outcome.name)
+        lines = join_lines(figure, table, rows, outcome.measured())
+        draw_lines(title, lines).write(folder, outcome.name)
         return [_describe_line(line) for line in lines]
     if figure.kind == "curves":
-        cells = figure.cells(outcome.factor)
+        cells = figure.cells()
         curves = {
             line.name: outcome.records[cell][0].curve()
             for line, cell in zip(figure.lines, cells, strict=True)
@@ -150,7 +143,7 @@ def _pictures(outcome: Outcome, figure: Figure) -> tuple[np.ndarray, dict[str, n
     """The first image of some classes, clean and with the noise of each line: uint8 [n, H, W, 3]."""
     clean: np.ndarray | None = None
     noisy: dict[str, np.ndarray] = {}
-    for line, cell in zip(figure.lines, figure.cells(outcome.factor), strict=True):
+    for line, cell in zip(figure.lines, figure.cells(), strict=True):
         target = open_target(outcome.arms[cell.arm, 0].run.path)
         rows = _choose_rows(target)
         noisy[line.name] = np.stack([target.protected(row) for row in rows])

@@ -99,6 +99,8 @@ class Column(Spec):
     """A column of figures."""
 
     heads: tuple[str, ...]
+    claim: bool = True
+    """whether its figures in the rows of the claim get more seeds"""
 
 
 @checked(frozen=True, kw_only=True, config=strict)
@@ -125,10 +127,10 @@ class Table:
     columns: tuple[Column, ...]
     rows: dict[Dataset, tuple[Row, ...]]
 
-    def cells(self, row: Row, factor: int = 1) -> list[Cell | None]:
-        """The cells of a row; None where the paper has no figure. All radii are taken `factor` times."""
+    def cells(self, row: Row) -> list[Cell | None]:
+        """The cells of a row; None where the paper has no figure."""
         return [
-            None if figure is None else _put_together([self.cell, column, row], factor)
+            None if figure is None else _build_cell(self.cell, column, row)
             for column, figure in zip(self.columns, row.paper, strict=True)
         ]
 
@@ -156,9 +158,9 @@ class Figure:
     """what curves show, one panel each"""
     lines: tuple[Line, ...]
 
-    def cells(self, factor: int = 1) -> list[Cell]:
+    def cells(self) -> list[Cell]:
         """The cells of curves and pictures, one for each line."""
-        return [_put_together([self.cell, line], factor) for line in self.lines]
+        return [_build_cell(self.cell, line) for line in self.lines]
 
 
 def names() -> list[str]:
@@ -204,7 +206,7 @@ def parse(document: Any, name: str) -> Table | Figure:
     return read
 
 
-def _put_together(specs: list[Spec], factor: int) -> Cell:
+def _build_cell(*specs: Spec) -> Cell:
     said: dict[str, Any] = {}
     for spec in specs:
         said |= {key: value for key in Spec.__dataclass_fields__ if (value := getattr(spec, key)) is not None}
@@ -212,16 +214,16 @@ def _put_together(specs: list[Spec], factor: int) -> Cell:
     is_clean, is_rem = method == "clean", method == "rem"
     arm = Arm(
         method=method,
-        rho_u=Fraction(0) if is_clean else factor * said["rho_u"],
-        rho_a=factor * said.get("rho_a", Fraction(0)) if is_rem else Fraction(0),
+        rho_u=Fraction(0) if is_clean else said["rho_u"],
+        rho_a=said.get("rho_a", Fraction(0)) if is_rem else Fraction(0),
         eot=said.get("eot", True) if is_rem else True,
     )
-    cell = Cell(arm=arm, architecture=said.get("architecture", "resnet18"), threat=_threat(said, factor), part="mixed")
+    cell = Cell(arm=arm, architecture=said.get("architecture", "resnet18"), threat=_threat(said), part="mixed")
     return replace(cell, part="clean") if said.get("part") == "clean" else cell
 
 
-def _threat(said: dict[str, Any], factor: int) -> str:
-    radius = factor * said.get("radius", Fraction(0))
+def _threat(said: dict[str, Any]) -> str:
+    radius = said.get("radius", Fraction(0))
     parts = [_FILTERS[said["filter"]]] if "filter" in said else []
     if "protected" in said:
         parts.append(f"mixed(protected={said['protected']})")

@@ -38,8 +38,6 @@ class Shown:
     """those kept, in their order"""
     columns: Sequence[Column]
     """those kept, in their order"""
-    factor: int = 1
-    """what all radii were multiplied by, as in `Table.cells`"""
     opening: Sequence[str]
     """the first lines, as Markdown: scale, data, what was cut"""
     networks: Mapping[str, str] = field(default_factory=dict)
@@ -47,7 +45,7 @@ class Shown:
 
     def cells(self, row: Row) -> list[tuple[Column, float | None, Cell | None]]:
         """The columns kept, with the paper's figure and the cell; both None where the paper has no figure."""
-        found = zip(self.table.columns, row.paper, self.table.cells(row, self.factor), strict=True)
+        found = zip(self.table.columns, row.paper, self.table.cells(row), strict=True)
         return [each for each in found if each[0] in self.columns]
 
     def stated(self) -> list[tuple[Row, Column, float, Cell]]:
@@ -66,7 +64,7 @@ def write_table(folder: Path, shown: Shown, found: Mapping[Cell, Measured]) -> s
     Args:
         folder: it exists.
         shown: what of the table.
-        found: of the cells of `Table.cells` at `factor`; those that are missing are shown as a dash.
+        found: of the cells of `Table.cells`; those that are missing are shown as a dash.
 
     Returns:
         The Markdown.
@@ -121,7 +119,7 @@ def _write(
     writer.writerows(lines)
     document = {
         **{"name": shown.name, "kind": table.kind, "title": table.title, "dataset": shown.dataset},
-        **{"factor": shown.factor, "opening": list(shown.opening), "says": list(table.says)},
+        **{"opening": list(shown.opening), "says": list(table.says)},
         **{"row_heads": list(table.row_heads), "cells": cells},
     }
     parts = {"md": text.encode(), "csv": stream.getvalue().encode(), "json": canonical_bytes(document)}

@@ -54,26 +54,23 @@ class RadiusLine:
     ours: Sequence[Measured | None]
 
 
-def join_lines(
-    figure: Figure, table: Table, rows: Sequence[Row], found: Mapping[Cell, Measured], factor: int = 1
-) -> list[RadiusLine]:
+def join_lines(figure: Figure, table: Table, rows: Sequence[Row], found: Mapping[Cell, Measured]) -> list[RadiusLine]:
     """The lines of a figure of the kind `lines`: cells of the table with the line's noise, network and part.
 
     Args:
         figure: its lines.
         table: whose figures they are.
         rows: of the table, those kept.
-        found: of the table's cells at `factor`.
-        factor: what all radii were multiplied by.
+        found: of the table's cells.
     """
     stated = [
         (paper, cell)
         for row in rows
-        for paper, cell in zip(row.paper, table.cells(row, factor), strict=True)
+        for paper, cell in zip(row.paper, table.cells(row), strict=True)
         if cell is not None
     ]
     lines = []
-    for line, wanted in zip(figure.lines, figure.cells(factor), strict=True):
+    for line, wanted in zip(figure.lines, figure.cells(), strict=True):
         places = {
             radius: (paper, found.get(cell))
             for paper, cell in stated

@@ -26,12 +26,10 @@ class Scale:
     train_images: Count | None = None
     """a draw of so many, as many of each class; None: all"""
     test_images: Count | None = None
-    radii: Count = 1
-    """what all radii are multiplied by in tables of weak noise, see `wanted.choose_factor`"""
     rows: Literal["all", "claim"] = "all"
     """claim: only those that carry the paper's claim, where a table marks some"""
     columns: tuple[str, ...] = ()
-    """names of the arms that are kept, such as rem-u16-a8, their radii multiplied already; none: all"""
+    """names of the arms that are kept, such as rem-u16-a8; none: all"""
     networks: dict[str, str] = Field(default_factory=dict)
     """victims' network in the paper -> the one that is trained in its place"""
     noise: dict[Noise, Settings] = Field(default_factory=dict)

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 
 from rem_release.reproduce.paper import Arm, Cell, Dataset, Figure, Row, Table, load
 from rem_release.reproduce.scale import Scale
-
-_WEAK = Fraction(8, 255)
 
 
 @dataclass(frozen=True)
@@ -23,23 +20,16 @@ def list_wanted(name: str, scale: Scale, dataset: Dataset) -> list[Wanted]:
     paper = load(name)
     if isinstance(paper, Figure):
         if paper.table:
-            arms = {cell.arm for cell in paper.cells(choose_factor(paper, scale))}
+            arms = {cell.arm for cell in paper.cells()}
             return [each for each in list_wanted(paper.table, scale, dataset) if each.cell.arm in arms]
-        return [Wanted(cell, 1) for cell in dict.fromkeys(paper.cells(choose_factor(paper, scale)))]
+        return [Wanted(cell, 1) for cell in dict.fromkeys(paper.cells())]
     seeds: dict[Cell, int] = {}
     for row, cells in kept_rows(paper, scale, dataset):
-        count = scale.claim_seeds if row.claim else scale.seeds
-        for cell in cells:
+        for column, cell in zip(paper.columns, cells, strict=True):
             if cell is not None:
+                count = scale.claim_seeds if row.claim and column.claim else scale.seeds
                 seeds[cell] = max(seeds.get(cell, 0), count)
     return [Wanted(cell, count) for cell, count in seeds.items()]
-
-
-def choose_factor(paper: Table | Figure, scale: Scale) -> int:
-    """What radii are multiplied by: those of noise that is weak, ρ_u = 8/255, where victims are trained on it."""
-    is_shown = isinstance(paper, Figure) and paper.kind == "pictures"
-    is_strong = (paper.cell.rho_u or 0) > _WEAK
-    return 1 if is_shown or is_strong else scale.radii
 
 
 def kept_rows(table: Table, scale: Scale, dataset: Dataset) -> list[tuple[Row, list[Cell | None]]]:
@@ -47,9 +37,9 @@ def kept_rows(table: Table, scale: Scale, dataset: Dataset) -> list[tuple[Row, l
     rows = table.rows[dataset]
     if scale.rows == "claim" and any(row.claim for row in rows):
         rows = tuple(row for row in rows if row.claim)
-    kept, factor = [], choose_factor(table, scale)
+    kept = []
     for row in rows:
-        cells = table.cells(row, factor)
+        cells = table.cells(row)
         kept.append((row, [cell if cell and _is_kept(cell.arm, scale) else None for cell in cells]))
     return kept
 
