@@ -48,10 +48,11 @@ class Console:
         self._err = RichConsole(stderr=True, highlight=False, markup=False, emoji=False, quiet=silent)
         self._out = RichConsole(highlight=False, markup=False, emoji=False, quiet=silent)
 
-    def without_results(self) -> "Console":
-        """The same terminal for a part of a longer command, whose results are not the command's: they become notes."""
+    def without_results(self, as_notes: bool = True) -> "Console":
+        """The same terminal for a part of a longer command, whose results are not the command's: they become notes, or
+        are not shown."""
         inner = Console(self.as_json, self.silent)
-        inner._out = inner._err
+        inner._out = inner._err if as_notes else RichConsole(quiet=True)
         inner.as_json = False
         return inner
 

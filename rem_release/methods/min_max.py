@@ -67,7 +67,7 @@ class MinMax(Stepped):
         p, eot = protection, protection["eot"]
         augmentation = "none" if eot["transform"] == "none" else f"{eot['transform']} augmentation"
         return [
-            ("Noise steps", f"K_u = {p['steps']} of α_u = {p['step_size']}"),
+            *super().list_rows(p),
             *cls._list_adversary(p),
             ("Expectation over transformation", f"{augmentation}, J = {eot['samples']}"),
         ]

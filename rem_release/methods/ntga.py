@@ -1,18 +1,15 @@
 """NTGA: neural tangent generalization attacks (Yuan and Wu, ICML 2021; paper A.3.2)."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from rem_release.errors import InputError
-from rem_release.methods.fields import Radius, strict
-from rem_release.methods.method import Method, Phase, Setting, Words
+from rem_release.methods.fields import strict
+from rem_release.methods.method import Phase, Setting, Words
 from rem_release.methods.min_max import FU_2022
-from rem_release.radius import format_radius
+from rem_release.methods.stepped import Stepped
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -57,15 +54,10 @@ images and goes the whole radius along it, which is one step of FGSM; here the g
 
 
 @dataclass(frozen=True, kw_only=True, config=strict)
-class Ntga(Method):
+class Ntga(Stepped):
     """Noise by which an infinitely wide network that learns from a block of images errs on others."""
 
     method: Literal["ntga"] = "ntga"
-    rho_u: Radius
-    steps: Annotated[int, Field(ge=0)]
-    """K_u, steps of the noise."""
-    step_size: Radius
-    """α_u."""
     block_size: Annotated[int, Field(ge=1)] = 1000
     """n, images whose noise is made together; time grows with its cube."""
     validation: Annotated[int, Field(ge=1)] = 1000
@@ -85,12 +77,6 @@ class Ntga(Method):
     trains: ClassVar[bool] = False
     refuses_unseen: ClassVar[str | None] = "noise.method ntga makes the noise of a block of images together"
 
-    def check(self) -> None:
-        """See `Method.check`; noise needs steps."""
-        super().check()
-        if self.steps < 1 or self.step_size == 0:
-            raise InputError("noise.method ntga needs noise.steps and noise.step_size above 0")
-
     def refuses_count(self, images: int) -> str | None:
         """See `Method.refuses_count`: beside a block there are half as many images to validate on."""
         most = 2 * images // 3
@@ -102,13 +88,6 @@ class Ntga(Method):
             f"their own, and those outside a block are what it is validated on; {cure}"
         )
 
-    def with_radii(self, rho_u: Fraction | None, rho_a: Fraction | None) -> Self:
-        """See `Method.with_radii`."""
-        noise = super().with_radii(rho_u, rho_a)
-        if rho_u is None or not self.rho_u:
-            return noise
-        return replace(noise, step_size=min(self.step_size * rho_u / self.rho_u, Fraction(1)))
-
     def list_phases(self, setting: Setting, images: int, padded: int) -> list[Phase]:
         """See `Method.list_phases`."""
         return [Phase("Making noise", padded * self.steps)]
@@ -116,22 +95,17 @@ class Ntga(Method):
     def describe(self) -> dict[str, Any]:
         """See `Method.describe`."""
         settings = {key: getattr(self, key) for key in ("block_size", "validation", "time", "ridge")}
-        return {
-            **super().describe(),
-            "steps": self.steps,
-            "step_size": format_radius(self.step_size),
-            "settings": settings,
-        }
+        return {**super().describe(), "settings": settings}
 
     @classmethod
     def list_rows(cls, protection: Mapping[str, Any]) -> list[tuple[str, str]]:
         """See `Method.list_rows`."""
-        p, own = protection, protection["settings"]
+        own = protection["settings"]
         time, block, validation = (
             f"{own[key]:g}" if key in own else "not stated" for key in ("time", "block_size", "validation")
         )
         return [
-            ("Noise steps", f"K_u = {p['steps']} of α_u = {p['step_size']}"),
+            *super().list_rows(protection),
             (
                 "Ensemble",
                 f"infinitely wide networks of five layers with erf, computed in float64; training time {time}",

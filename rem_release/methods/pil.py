@@ -95,9 +95,8 @@ class Pil(Stepped):
     @classmethod
     def list_rows(cls, protection: Mapping[str, Any]) -> list[tuple[str, str]]:
         """See `Method.list_rows`."""
-        p, own = protection, protection["settings"]
-        steps = ("Noise steps", f"K_u = {p['steps']} of α_u = {p['step_size']}")
-        return [steps, *((text, str(own[key])) for key, text in _ROWS.items() if key in own)]
+        own = protection["settings"]
+        return [*super().list_rows(protection), *((text, str(own[key])) for key, text in _ROWS.items() if key in own)]
 
     def count_checkpoint_bytes(self, setting: Setting) -> int:
         """See `Method.count_checkpoint_bytes`: weights and momentum."""

@@ -1,5 +1,6 @@
 """The fields of noise that is optimised in steps within ±ρ_u."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Annotated, Any, Self
@@ -41,3 +42,8 @@ class Stepped(Method):
     def describe(self) -> dict[str, Any]:
         """See `Method.describe`."""
         return {**super().describe(), "steps": self.steps, "step_size": format_radius(self.step_size)}
+
+    @classmethod
+    def list_rows(cls, protection: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """See `Method.list_rows`."""
+        return [("Noise steps", f"K_u = {protection['steps']} of α_u = {protection['step_size']}")]

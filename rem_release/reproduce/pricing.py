@@ -3,24 +3,36 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 
+from rem_release.audit.ledger import Ledger
 from rem_release.audit.parallel import count_parallel
+from rem_release.audit.runner import VictimRunner
+from rem_release.commands.audit_plan import torch_threads
 from rem_release.commands.plan import write_duration
+from rem_release.commands.precision import resolve_victims
 from rem_release.console import Console
+from rem_release.methods.maker import make_image_set
+from rem_release.methods.probe import probe_gradients
 from rem_release.models import build_model
+from rem_release.recipe import Recipe
 from rem_release.reproduce.arms import arm_recipe, count_gradients, place
 from rem_release.reproduce.images import Draw
 from rem_release.reproduce.paper import Dataset
 from rem_release.reproduce.scale import Scale
-from rem_release.reproduce.victims import choose_grid, make_task, victim_recipe
-from rem_release.reproduce.wanted import Wanted, list_arms
+from rem_release.reproduce.victims import LEDGER, choose_grid, make_task, open_arm, victim_recipe
+from rem_release.reproduce.wanted import Wanted, group_by_arm, list_arms
+from rem_release.training.precision import resolve
+from rem_release.verdict.plan import Task
+from rem_release.verdict.recipe import AuditRecipe
 
-_BATCH, _ROUNDS = 16, 3
+_ROUNDS = 3
+_PROBED = 14_000
+"""images at most that noise is probed with: a block of NTGA on CIFAR, and what it is validated on"""
 
 
 def show_price(
@@ -38,57 +50,94 @@ def show_price(
     arms = list_arms(wanted)
     missing = [key for key in arms if not place(*key, folder / "arms").run.finished]
     gradients: Counter[tuple[str, int]] = Counter()
+    probed: dict[tuple[str, int], Recipe] = {}
     for arm, _ in missing:
         recipe = arm_recipe(arm, scale, dataset)
-        network = recipe.generator.model if recipe.generator else ""
-        gradients[network, recipe.data.resolution] += count_gradients(recipe, images, classes)
-    victims = victim_recipe(scale, dataset)
-    resolution = choose_grid(victims, dataset)
-    passes: Counter[tuple[str, int]] = Counter()
-    for each in wanted if has_victims else ():
-        task = make_task(each.cell, scale, 0)
-        steps = victims.victim.count_steps(images) * victims.victim.batch_size
-        passes[task.architecture.name, resolution] += each.seeds * round(steps * task.threat.passes(victims.adversary))
-    seconds = sum(
-        count * _seconds_a_pass(*network, classes, accelerator.device) for network, count in gradients.items()
+        kind = (arm.method, recipe.noise.describe().get("eot", {}).get("samples", 1))
+        gradients[kind] += count_gradients(recipe, images, classes)
+        probed[kind] = recipe
+    noise_seconds = sum(
+        count * _seconds_of_gradient(probed[kind], images, classes, accelerator) for kind, count in gradients.items()
     )
-    trained = sum(count * _seconds_a_pass(*network, classes, accelerator.device) for network, count in passes.items())
-    number = sum(each.seeds for each in wanted) if has_victims else 0
+    victims = resolve_victims(victim_recipe(scale, dataset), accelerator)
+    listed = _list_victims(wanted, victims, scale, dataset, folder, accelerator) if has_victims else []
+    passes: Counter[str] = Counter()
+    for task in (task for task, is_known in listed if not is_known):
+        batch = min(victims.victim.batch_size, images)
+        steps = victims.victim.count_steps(images)
+        passes[task.architecture.name] += round(steps * batch * task.threat.passes(victims.adversary))
+    at_once, resolution = count_parallel(accelerator), choose_grid(victims, dataset)
+    with torch_threads(1 if at_once > 1 else torch.get_num_threads()):
+        victim_seconds = sum(
+            count * _seconds_of_pass(network, resolution, classes, victims.victim.batch_size, accelerator.device)
+            for network, count in passes.items()
+        )
+    seconds, known = noise_seconds + victim_seconds / at_once, sum(is_known for _, is_known in listed)
     document = {
         "words": scale.words,
         "arms": len(arms),
         "arms_missing": len(missing),
-        "victims": number,
+        "victims": len(listed),
+        "victims_known": known,
         "gradients": sum(gradients.values()),
         "passes": sum(passes.values()),
-        "seconds": round(seconds + trained, 1),
+        "seconds": round(seconds, 1),
     }
-    at_once = count_parallel(accelerator)
     console.result(
         document,
         [
             scale.words,
             f"Noise:   {len(arms)} arms, {len(arms) - len(missing)} of them made already; "
-            f"{sum(gradients.values()):,} sample gradient evaluations",
-            f"Victims: {number}, {sum(passes.values()):,} passes of one image, {at_once} at once; those that are known "
-            "already are not trained again",
-            f"Time:    about {write_duration(seconds + trained)} on {accelerator.device}, from a probe of some seconds"
-            + (", less the noise of ntga, see its recipe" if any(arm.method == "ntga" for arm, _ in missing) else ""),
+            f"{sum(gradients.values()):,} sample gradient evaluations, about {write_duration(noise_seconds)}",
+            f"Victims: {len(listed)}, {known} of them known already; {sum(passes.values()):,} passes of one image, "
+            f"{at_once} at once, about {write_duration(victim_seconds / at_once)}",
+            f"Time:    about {write_duration(seconds)} on {accelerator.device}, from a probe of some seconds",
             "Nothing was written.",
         ],
     )
 
 
-def _seconds_a_pass(network: str, resolution: int, classes: int, device: torch.device) -> float:
-    """Seconds of a forward and backward pass of one image, by the quickest of some batches; 0 without a network."""
-    if not network:
-        return 0.0
+def _list_victims(
+    wanted: Sequence[Wanted],
+    recipe: AuditRecipe,
+    scale: Scale,
+    dataset: Dataset,
+    folder: Path,
+    accelerator: Accelerator,
+) -> list[tuple[Task, bool]]:
+    """Every victim, and whether its record is there; with no record at all, no arm is opened to look for one."""
+    ledger = Ledger(folder / LEDGER, None, writes=False)
+    listed = []
+    for (arm, seed), cells in group_by_arm(wanted).items():
+        tasks = dict.fromkeys(make_task(cell, scale, seed) for cell in cells)
+        run = None if arm.method == "clean" else place(arm, seed, folder / "arms").run
+        knows = None
+        if ledger.path and ledger.path.exists() and (run is None or run.finished):
+            knows = VictimRunner(open_arm(run, folder / "data", recipe, dataset), ledger, accelerator).known
+        listed += [(task, bool(knows and knows(task))) for task in tasks]
+    return listed
+
+
+def _seconds_of_gradient(recipe: Recipe, images: int, classes: int, accelerator: Accelerator) -> float:
+    """Seconds of one sample gradient evaluation, in the batches that the noise is made in."""
+    resolution, count = recipe.data.resolution, min(images, _PROBED)
+    recipe = replace(recipe, precision=resolve(recipe.precision, accelerator.device), execution="folded")
+    pixels = torch.randint(256, (count, 3, resolution, resolution), dtype=torch.uint8)
+    numbers = torch.arange(count)
+    sizes = torch.full((count, 2), resolution)
+    image_set = make_image_set(pixels, numbers % classes, numbers, sizes, accelerator.device)
+    return probe_gradients(recipe.noise.build(recipe.set_for(classes, 0), accelerator), image_set, trains=False)
+
+
+def _seconds_of_pass(network: str, resolution: int, classes: int, batch: int, device: torch.device) -> float:
+    """Seconds of a forward and backward pass of one image in a victim's training step; the quickest of some."""
     model = build_model(network, classes, resolution, 0).to(device).train()
-    images = torch.rand(_BATCH, 3, resolution, resolution, device=device, requires_grad=True)
-    labels = torch.zeros(_BATCH, dtype=torch.int64, device=device)
+    images = torch.rand(batch, 3, resolution, resolution, device=device)
     rounds = []
     for _ in range(_ROUNDS):
         began = time.perf_counter()
-        float(torch.autograd.grad(F.cross_entropy(model(images), labels), images)[0].sum())
+        model(images).mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         rounds.append(time.perf_counter() - began)
-    return min(rounds) / _BATCH
+    return min(rounds) / batch

@@ -1,5 +1,6 @@
 """`rem-release reproduce`: the order of its stages."""
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -26,10 +27,10 @@ from rem_release.reproduce.outcome import Outcome, write_outcome
 from rem_release.reproduce.paper import Arm, Cell, Dataset, Figure, Table, load
 from rem_release.reproduce.pricing import show_price
 from rem_release.reproduce.scale import Scale, load_scale
-from rem_release.reproduce.victims import list_clean_rows, make_task, open_arm, train_cells, victim_recipe
-from rem_release.reproduce.wanted import Wanted, list_arms, list_wanted
+from rem_release.reproduce.victims import LEDGER, list_clean_rows, make_task, open_arm, train_cells, victim_recipe
+from rem_release.reproduce.wanted import Wanted, group_by_arm, list_arms, list_wanted
 
-_SETTINGS, _VICTIMS, _CLEAN_ROWS = "reproduction.json", "victims.jsonl", "clean-rows.json"
+_SETTINGS, _CLEAN_ROWS = "reproduction.json", "clean-rows.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,7 @@ def _make_arms(work: Work) -> dict[tuple[Arm, int], ArmRun]:
         is_known = run.run.finished  # and is compared with what is wanted
         if not is_known:
             work.console.note(f"Arm {number + 1} of {len(arms)}: {arm.name}, seed {seed}")
-        inner = Console(silent=work.console.silent or is_known).without_results()
+        inner = Console(silent=work.console.silent or is_known).without_results(as_notes=False)
         recipe = arm_recipe(arm, work.scale, work.dataset)
         make_arm(run, recipe, work.images, work.resume, inner, work.accelerator)
     work.accelerator.wait_for_everyone()
@@ -146,11 +147,8 @@ def _train(work: Work, arms: dict[tuple[Arm, int], ArmRun]) -> dict[Cell, list[V
     """The records of all victims, a list by seed for each cell."""
     accelerator = work.accelerator
     recipe = resolve_victims(victim_recipe(work.scale, work.dataset), accelerator)
-    ledger = Ledger(work.folder / _VICTIMS, None, writes=accelerator.is_main_process)
-    of_arm: dict[tuple[Arm, int], list[Cell]] = defaultdict(list)
-    for each in work.wanted:
-        for seed in range(each.seeds):
-            of_arm[each.cell.arm, seed].append(each.cell)
+    ledger = Ledger(work.folder / LEDGER, None, writes=accelerator.is_main_process)
+    of_arm = group_by_arm(work.wanted)
     records: dict[Cell, dict[int, VictimRecord]] = defaultdict(dict)
     mixtures: dict[str, list[int]] = {}
     tested: dict[tuple[str, ...], Arm] = {}
@@ -173,5 +171,7 @@ def _train(work: Work, arms: dict[tuple[Arm, int], ArmRun]) -> dict[Cell, list[V
             f"{names} were tested on other images: some lie within the radius of an arm of its own images"
         )
     if mixtures and accelerator.is_main_process:
-        write_atomically(work.folder / _CLEAN_ROWS, canonical_bytes(mixtures))
+        path = work.folder / _CLEAN_ROWS
+        before = json.loads(path.read_bytes()) if path.exists() else {}
+        write_atomically(path, canonical_bytes(before | mixtures))
     return {cell: [found[seed] for seed in sorted(found)] for cell, found in records.items()}

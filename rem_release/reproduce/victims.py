@@ -21,6 +21,8 @@ from rem_release.training.loop import Progress
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import AuditRecipe, load_audit_recipe, parse_architecture
 
+LEDGER = "victims.jsonl"
+"""in the folder of a reproduction"""
 _RHO_U = Fraction(8, 255)
 """of the random control, which is not trained here"""
 _IMAGENET = {

@@ -22,7 +22,7 @@ def list_wanted(name: str, scale: Scale, dataset: Dataset) -> list[Wanted]:
         if paper.table:
             arms = {cell.arm for cell in paper.cells()}
             return [each for each in list_wanted(paper.table, scale, dataset) if each.cell.arm in arms]
-        return [Wanted(cell, 1) for cell in dict.fromkeys(paper.cells())]
+        return [Wanted(cell, 1) for cell in dict.fromkeys(paper.cells()) if _is_kept(cell.arm, scale)]
     seeds: dict[Cell, int] = {}
     for row, cells in kept_rows(paper, scale, dataset):
         for column, cell in zip(paper.columns, cells, strict=True):
@@ -48,7 +48,15 @@ def _is_kept(arm: Arm, scale: Scale) -> bool:
     return not scale.columns or arm.name in scale.columns
 
 
+def group_by_arm(wanted: Iterable[Wanted]) -> dict[tuple[Arm, int], list[Cell]]:
+    """The cells of every arm and seed, clean images too."""
+    found: dict[tuple[Arm, int], list[Cell]] = {}
+    for each in wanted:
+        for seed in range(each.seeds):
+            found.setdefault((each.cell.arm, seed), []).append(each.cell)
+    return found
+
+
 def list_arms(wanted: Iterable[Wanted]) -> list[tuple[Arm, int]]:
     """Every arm with noise and each of its seeds, all arms of the first seed first."""
-    found = dict.fromkeys((each.cell.arm, seed) for each in wanted for seed in range(each.seeds))
-    return sorted((key for key in found if key[0].method != "clean"), key=lambda key: key[1])
+    return sorted((key for key in group_by_arm(wanted) if key[0].method != "clean"), key=lambda key: key[1])
