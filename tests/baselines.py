@@ -1,6 +1,5 @@
-"""What every baseline method is put through: gratings are protected, learnt from, verified, audited, and let out."""
+"""What every baseline method is put through: gratings are protected, learnt from, and resumed."""
 
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,13 +12,12 @@ from rem_release.audit.victim import train_victim
 from rem_release.methods.maker import ImageSet, make_image_set
 from rem_release.recipe import Recipe
 from rem_release.recipe_changes import load_changed
-from rem_release.release.certificate import read_certificate
 from rem_release.threats.images import TrainingImages
 from rem_release.threats.threat import parse_threat
 from rem_release.verdict import plan
 from rem_release.verdict.recipe import parse_architecture
-from tests.audits import QUICK, read_recipe, write_audit_recipe
-from tests.command_line import draw, draw_classes, pixels_of, released, run, same_release, start, succeed
+from tests.audits import read_recipe
+from tests.command_line import draw, draw_classes, pixels_of, released, same_release, start, succeed
 from tests.gratings import NAMES, draw_gratings, write_classes
 
 SEED = 11
@@ -75,18 +73,6 @@ def hides_what_it_protects(run_folder: Path, folder: Path) -> None:
     assert np.abs(protected.astype(int) - clean).max() == 16
     assert learn_from(clean, folder) > 0.9, "a weak victim would flatter the noise"
     assert learn_from(protected, folder) < 0.5
-
-
-def goes_through_the_gate(run_folder: Path, tmp_path: Path) -> str:
-    """Verified against its originals, audited, and ready to be pushed, though uncertified; returns the card."""
-    out = Path(shutil.copytree(run_folder, tmp_path / "run"))
-    succeed("verify", out, "--clean", run_folder.parent / "clean")
-    recipe = write_audit_recipe(tmp_path / "audit.yaml", **QUICK)
-    assert run("audit", out, "--holdout", run_folder.parent / "test", "--recipe", recipe).code == 3
-    certificate = read_certificate(out / "release/audit.json")
-    assert "a control" not in " ".join(certificate.summary), "it may be certified, where victims learn little"
-    assert succeed("push", out, "owner/pets", "--dry-run", "--allow-uncertified", "--json").json["passed"]
-    return (out / "release/README.md").read_text(encoding="utf-8")
 
 
 def resumes_to_the_same_bytes(tmp_path: Path, there: str, env: dict[str, str], *options: object) -> None:

@@ -109,13 +109,6 @@ def test_a_victim_learns_next_to_nothing(run_folder: Path, tmp_path: Path) -> No
     baselines.hides_what_it_protects(run_folder, tmp_path)
 
 
-def test_it_goes_through_the_gate(run_folder: Path, tmp_path: Path) -> None:
-    card = baselines.goes_through_the_gate(run_folder, tmp_path)
-    assert "| Side of a patch of one colour, in pixels of the working resolution | 4 |" in card
-    assert "| Spread of a class, as a part of its distance from zero | 0.4 |" in card
-    assert "yu2022availability" in card
-
-
 def test_killed_and_resumed(tmp_path: Path, process_env: dict[str, str]) -> None:
     options = ("--recipe", "lsp-cifar10", "--set", "noise.patch=4")
     baselines.resumes_to_the_same_bytes(tmp_path, "noise.json", process_env, *options)

@@ -166,14 +166,6 @@ def test_a_victim_learns_next_to_nothing(run_folder: Path, tmp_path: Path) -> No
     baselines.hides_what_it_protects(run_folder, tmp_path)
 
 
-def test_it_goes_through_the_gate(run_folder: Path, tmp_path: Path) -> None:
-    card = baselines.goes_through_the_gate(run_folder, tmp_path)
-    assert "| Noise steps | K_u = 30 of α_u = 6.4/255 |" in card
-    assert "| Training steps of the surrogate, a linear classifier without bias on clean pixels | 100 |" in card
-    assert "liu2026perturbation" in card
-    assert "Source model" not in card
-
-
 def test_its_classifier_makes_the_noise_of_the_same_images_again(run_folder: Path, tmp_path: Path) -> None:
     clean = run_folder.parent / "clean"
     succeed("protect", clean, "--out", tmp_path / "run", "--generator", run_folder)
