@@ -83,7 +83,8 @@ def with_settings(document: dict[str, Any], settings: Mapping[str, str], valid: 
     """The same plain values with others for single keys, such as `noise.eot.samples`. The document is changed.
 
     Raises:
-        InputError: an unknown key (the nearest valid one is named), or a value that is not YAML.
+        InputError: an unknown key (the nearest valid one is named), a section that the recipe lacks, or a value that is
+            not YAML.
     """
     for key, value in settings.items():
         if key not in valid:
@@ -92,6 +93,8 @@ def with_settings(document: dict[str, Any], settings: Mapping[str, str], valid: 
         *path, last = key.split(".")
         place: dict[str, Any] = document
         for part in path:
+            if place.get(part) is None:
+                raise InputError(f"--set {show(key, 80)}: the recipe has no {part}, so nothing of it can be changed")
             place = place[part]
         place[last] = read_yaml(value, f"--set {key}={show(value, 60)}: the value")
     return document

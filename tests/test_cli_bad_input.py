@@ -284,6 +284,13 @@ RECIPES: dict[str, tuple[list[str], list[str]]] = {
     "set a word": (["--set", "generator.steps=many"], ["generator.steps", "'many'"]),
     "set no YAML": (["--set", "generator.steps=["], ["--set generator.steps=[", "not YAML"]),
     "set a branch": (["--set", "noise=3"], ["--set noise: no such key"]),
+    "set a section that is not there": (
+        ["--recipe", "lsp-cifar10", "--set", "generator.steps=3"],
+        ["--set generator.steps: the recipe has no generator"],
+    ),
+    "set a rate of no use": (["--set", "generator.learning_rate=1e300"], ["generator.learning_rate", "1000000"]),
+    "set a spread of no use": (["--recipe", "lsp-cifar10", "--set", "noise.spread=1e30"], ["noise.spread", "1000"]),
+    "set an endless time": (["--recipe", "ntga-cifar10", "--set", "noise.time=1e300"], ["noise.time"]),
     "set nothing to learn": (["--set", "noise.steps=0"], ["noise.steps", "above 0"]),
     "set a batch of one": (["--set", "generator.batch_size=1"], ["generator.batch_size", "equal to 2", "got 1"]),
     "set one pixel": (["--set", "data.resolution=1"], ["data.resolution", "equal to 2", "got 1"]),
@@ -300,10 +307,17 @@ RECIPES: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
+VALUES = (
+    *("set a word", "set a batch of one", "set one pixel", "set the network"),
+    *("set a rate of no use", "set a spread of no use", "set an endless time"),
+)
+"""each is named in a line of its own"""
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_options_that_cannot_be(tmp_path: Path, photographs: Path, recipe: Path, name: str) -> None:
     options, words = RECIPES[name]
-    lines = 2 if name in ("set a word", "set a batch of one", "set one pixel", "set the network") else 1
+    lines = 2 if name in VALUES else 1
     message = refuse(
         tmp_path, "protect", photographs, "--out", tmp_path / "run", "--recipe", recipe, *options, lines=lines
     )

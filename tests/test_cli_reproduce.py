@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rem_release.release.canonical import canonical_bytes
+from rem_release.release.documents import read_facts
 from tests.command_line import run, start, succeed
 
 NAMES = [f"class{number}" for number in range(10)]
@@ -76,6 +78,26 @@ def test_what_a_table_has_run_is_not_run_again(images: Path, finished: Path) -> 
     assert json.loads(result.out)["name"] == "table4"
 
 
+@pytest.mark.parametrize(("curve", "words"), [(0.99, "is said to name 0.9900"), (1.5, None), (float("nan"), None)])
+def test_an_accuracy_that_its_answers_do_not_give_is_not_shown(
+    curve: float, words: str | None, images: Path, finished: Path
+) -> None:
+    """One that cannot be is no record, and its victim is trained again."""
+    before, path, kept = pages(finished), finished / "victims.jsonl", finished.with_name("kept.jsonl")
+    lines = path.read_text().splitlines()
+    first = json.loads(lines[0])
+    first["test_curve"][-1] = curve
+    path.rename(kept)
+    try:
+        path.write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
+        result = run("reproduce", "table4", "--scale", "smoke", "--data", images, "--out", finished)
+    finally:
+        kept.replace(path)
+    assert result.code == (2 if words else 0)
+    assert words is None or words in result.err
+    assert pages(finished) == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("there", "needs_resume"), [("arms/rem-u8-a4-*/private/options.json", True), ("victims.jsonl", False)]
@@ -107,6 +129,13 @@ def test_a_plan_prices_it_and_writes_nothing(images: Path, tmp_path: Path) -> No
     assert plan["arms"] == plan["arms_missing"] == 8
     assert (plan["victims"], plan["victims_known"]) == (2 * 9, 0)
     assert not out.exists()
+
+
+def test_a_plan_counts_the_gradients_that_are_then_computed(images: Path, finished: Path, tmp_path: Path) -> None:
+    command = ("reproduce", "table4", "--scale", "smoke", "--data", images, "--out", tmp_path / "out", "--plan")
+    costs = [read_facts(arm / "release").cost for arm in finished.glob("arms/*seed0")]
+    spent = sum(cost.training_gradients + cost.noise_gradients for cost in costs)
+    assert json.loads(succeed(*command, "--json").out)["gradients"] == spent
 
 
 def test_a_plan_leaves_out_what_is_there(images: Path, finished: Path) -> None:
@@ -154,6 +183,25 @@ def test_a_folder_inside_the_images_is_refused(images: Path) -> None:
     message = refuse("reproduce", "table4", "--scale", "smoke", "--data", images, "--out", images / "train" / "runs")
     assert "--data" in message
     assert not (images / "train" / "runs").exists()
+
+
+def test_a_file_in_the_place_of_the_results_is_refused_at_once(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    mine = {"scale": "smoke", "dataset": "cifar10", "source": str(images)}
+    (out / "reproduction.json").write_bytes(canonical_bytes(mine))
+    (out / "results").write_text("mine")
+    message = refuse("reproduce", "table4", "--scale", "smoke", "--data", images, "--out", out)
+    assert "results is a file, where a folder is to stand" in message
+    assert not (out / "arms").exists()
+
+
+@pytest.mark.parametrize("planning", [(), ("--plan",)])
+def test_a_file_in_the_place_of_the_folder_is_refused(planning: tuple[str, ...], images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_text("mine")
+    message = refuse("reproduce", "table4", "--scale", "smoke", "--data", images, "--out", out, *planning)
+    assert "out is a file; name a folder" in message
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from rem_release.atomic_files import write_atomically
 from rem_release.audit.curves import Curve
 from rem_release.verdict.plan import Task, TrainedOn
 
+Accuracy = Annotated[float, Field(ge=0, le=1)]
 BASELINES: tuple[TrainedOn, ...] = ("clean", "random", "yardstick")
 """Victims that do not learn from the release."""
 
@@ -39,16 +40,16 @@ class VictimRecord(BaseModel):
     """False when the loss became NaN or infinite: nothing else is known then"""
     answers: str
     """base64 of the packed int32 [evaluations, test images]: the class that it named, see `pack`"""
-    train_accuracy: Annotated[float, Field(ge=0, le=1)]
+    train_accuracy: Accuracy
     """on its own training images, under the threat, near the end"""
-    fit: Annotated[float, Field(ge=0, le=1)]
+    fit: Accuracy
     """on its own training images as they are, at the end"""
     attack_gain: Annotated[float, Field(allow_inf_nan=False)] | None
     """by how much PGD raises the loss on training images over its random start; None without an adversary"""
     steps: list[int]
     loss: list[float]
-    train_curve: list[float]
-    test_curve: list[float]
+    train_curve: list[Accuracy]
+    test_curve: list[Accuracy]
     learnability: list[float] | None
     """accuracies under random shifts of the weights, where they were asked for"""
     seconds: float

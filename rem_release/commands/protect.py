@@ -44,6 +44,8 @@ from rem_release.release.writing import Choice, Written, write_reserve, write_ro
 from rem_release.training.checkpoints import Checkpoint
 from rem_release.training.runtime import describe, require_agreement
 
+MAX_SHOWN = 9
+"""classes at most whose noise on plain grey the card shows"""
 _MIN_BATCH = 2
 """images of each process: batch normalisation needs two values a channel"""
 
@@ -241,8 +243,8 @@ def _list_phases(
 
 
 def _figure_classes(image_set: ImageSet) -> torch.Tensor:
-    """The classes whose noise on plain grey the card shows."""
-    return torch.unique(image_set.labels)[:9]
+    """See `MAX_SHOWN`."""
+    return torch.unique(image_set.labels)[:MAX_SHOWN]
 
 
 def _write_release(

@@ -63,7 +63,7 @@ class Lsp(Drawn):
     method: Literal["lsp"] = "lsp"
     patch: Annotated[int, Field(ge=1)] = 8
     """Side of the patches, in pixels of the working grid."""
-    spread: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.4
+    spread: Annotated[float, Field(ge=0, le=1000)] = 0.4
     """Standard deviation of a value within a class, as a part of the distance of the class from zero."""
 
     words: ClassVar[Words] = Words(

@@ -62,9 +62,9 @@ class Ntga(Stepped):
     """n, images whose noise is made together; time grows with its cube."""
     validation: Annotated[int, Field(ge=1)] = 1000
     """m, images outside the block, on which the network shall err."""
-    time: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4096.0
+    time: Annotated[float, Field(ge=1e-6, le=1e12)] = 4096.0
     """t, how long the network is trained: steps of gradient descent times learning rate."""
-    ridge: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0e-4
+    ridge: Annotated[float, Field(ge=0, le=1e6)] = 1.0e-4
     """What is added to the diagonal of the block's kernel, as a part of its mean."""
 
     words: ClassVar[Words] = Words(

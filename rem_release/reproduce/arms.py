@@ -12,7 +12,6 @@ from rem_release.commands.protect_options import ProtectOptions
 from rem_release.console import Console
 from rem_release.data.sources.source import SourceOptions
 from rem_release.errors import InputError
-from rem_release.methods.method import Setting
 from rem_release.radius import format_radius, parse_radius
 from rem_release.recipe import Recipe
 from rem_release.recipe_changes import load_changed
@@ -76,12 +75,6 @@ def _at_radii(value: str, arm: Arm) -> str:
     return f"{size.numerator}/{size.denominator}"
 
 
-def count_gradients(recipe: Recipe, images: int, classes: int) -> int:
-    """Sample gradient evaluations of an arm, by the method's own account."""
-    setting = Setting(recipe.data, recipe.generator, "fp32", "eager", classes, 0)
-    return sum(phase.gradients for phase in recipe.noise.list_phases(setting, images, images))
-
-
 def make_arm(
     arm: ArmRun, recipe: Recipe, images: Path, resume: bool, console: Console, accelerator: Accelerator
 ) -> None:
@@ -106,7 +99,8 @@ def make_arm(
     except InputError as error:
         if is_new:
             raise
-        raise InputError(f"{arm.run.path} cannot be taken, so name a new --out: {error}") from None
+        cure = "if --out was moved, move it back, else name a new one"
+        raise InputError(f"{arm.run.path} cannot be taken: {error}; {cure}") from None
     if is_new and accelerator.is_main_process:
         stages = arm.run.read_json(arm.run.times)["stages"]
         seconds = sum(time["seconds"] for name, time in stages.items() if name not in _FILES)

@@ -15,14 +15,15 @@ from rem_release.audit.runner import VictimRunner
 from rem_release.commands.audit_plan import torch_threads
 from rem_release.commands.plan import write_duration
 from rem_release.commands.precision import resolve_victims
+from rem_release.commands.protect import MAX_SHOWN
 from rem_release.console import Console
-from rem_release.methods.maker import make_image_set
+from rem_release.methods.apply import padded_count
+from rem_release.methods.maker import ImageSet, make_image_set
 from rem_release.methods.probe import probe_gradients
 from rem_release.models import build_model
-from rem_release.recipe import Recipe
-from rem_release.reproduce.arms import arm_recipe, count_gradients, place
+from rem_release.reproduce.arms import arm_recipe, place
 from rem_release.reproduce.images import Draw
-from rem_release.reproduce.paper import Dataset
+from rem_release.reproduce.paper import Arm, Dataset
 from rem_release.reproduce.scale import Scale
 from rem_release.reproduce.victims import LEDGER, choose_grid, make_task, open_arm, victim_recipe
 from rem_release.reproduce.wanted import Wanted, group_by_arm, list_arms
@@ -49,16 +50,7 @@ def show_price(
     images, classes = len(draw.rows["train"]), len(draw.splits["train"].classes)
     arms = list_arms(wanted)
     missing = [key for key in arms if not place(*key, folder / "arms").run.finished]
-    gradients: Counter[tuple[str, int]] = Counter()
-    probed: dict[tuple[str, int], Recipe] = {}
-    for arm, _ in missing:
-        recipe = arm_recipe(arm, scale, dataset)
-        kind = (arm.method, recipe.noise.describe().get("eot", {}).get("samples", 1))
-        gradients[kind] += count_gradients(recipe, images, classes)
-        probed[kind] = recipe
-    noise_seconds = sum(
-        count * _seconds_of_gradient(probed[kind], images, classes, accelerator) for kind, count in gradients.items()
-    )
+    gradients, noise_seconds = _price_noise(missing, draw, scale, dataset, accelerator)
     victims = resolve_victims(victim_recipe(scale, dataset), accelerator)
     listed = _list_victims(wanted, victims, scale, dataset, folder, accelerator) if has_victims else []
     passes: Counter[str] = Counter()
@@ -79,7 +71,7 @@ def show_price(
         "arms_missing": len(missing),
         "victims": len(listed),
         "victims_known": known,
-        "gradients": sum(gradients.values()),
+        "gradients": gradients,
         "passes": sum(passes.values()),
         "seconds": round(seconds, 1),
     }
@@ -88,7 +80,7 @@ def show_price(
         [
             scale.words,
             f"Noise:   {len(arms)} arms, {len(arms) - len(missing)} of them made already; "
-            f"{sum(gradients.values()):,} sample gradient evaluations, about {write_duration(noise_seconds)}",
+            f"{gradients:,} sample gradient evaluations, about {write_duration(noise_seconds)}",
             f"Victims: {len(listed)}, {known} of them known already; {sum(passes.values()):,} passes of one image, "
             f"{at_once} at once, about {write_duration(victim_seconds / at_once)}",
             f"Time:    about {write_duration(seconds)} on {accelerator.device}, from a probe of some seconds",
@@ -118,15 +110,35 @@ def _list_victims(
     return listed
 
 
-def _seconds_of_gradient(recipe: Recipe, images: int, classes: int, accelerator: Accelerator) -> float:
-    """Seconds of one sample gradient evaluation, in the batches that the noise is made in."""
-    resolution, count = recipe.data.resolution, min(images, _PROBED)
-    recipe = replace(recipe, precision=resolve(recipe.precision, accelerator.device), execution="folded")
+def _price_noise(
+    arms: Sequence[tuple[Arm, int]], draw: Draw, scale: Scale, dataset: Dataset, accelerator: Accelerator
+) -> tuple[int, float]:
+    """Sample gradient evaluations of arms, and seconds; every method is probed once."""
+    images, classes = len(draw.rows["train"]), len(draw.splits["train"].classes)
+    each: dict[tuple[str, bool], float] = {}
+    gradients, seconds = 0, 0.0
+    for arm, _ in arms:
+        recipe = arm_recipe(arm, scale, dataset)
+        recipe = replace(recipe, precision=resolve(recipe.precision, accelerator.device), execution="folded")
+        maker = recipe.noise.build(recipe.set_for(classes, 0), accelerator)
+        padded = padded_count(images, maker.batch_size, accelerator.num_processes)
+        shown = min(classes, MAX_SHOWN) if recipe.noise.refuses_unseen is None else 0
+        setting = recipe.set_for(classes, 0)
+        count = sum(phase.gradients for phase in recipe.noise.list_phases(setting, images, padded + shown))
+        kind = (arm.method, arm.eot)
+        if kind not in each:
+            image_set = _draw_image_set(images, classes, recipe.data.resolution, accelerator.device)
+            each[kind] = probe_gradients(maker, image_set, trains=False)
+        gradients, seconds = gradients + count, seconds + count * each[kind]
+    return gradients, seconds
+
+
+def _draw_image_set(images: int, classes: int, resolution: int, device: torch.device) -> ImageSet:
+    """Random pixels, of as many images as a probe needs."""
+    count = min(images, _PROBED)
     pixels = torch.randint(256, (count, 3, resolution, resolution), dtype=torch.uint8)
     numbers = torch.arange(count)
-    sizes = torch.full((count, 2), resolution)
-    image_set = make_image_set(pixels, numbers % classes, numbers, sizes, accelerator.device)
-    return probe_gradients(recipe.noise.build(recipe.set_for(classes, 0), accelerator), image_set, trains=False)
+    return make_image_set(pixels, numbers % classes, numbers, torch.full((count, 2), resolution), device)
 
 
 def _seconds_of_pass(network: str, resolution: int, classes: int, batch: int, device: torch.device) -> float:

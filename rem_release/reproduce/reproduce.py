@@ -31,6 +31,7 @@ from rem_release.reproduce.victims import LEDGER, list_clean_rows, make_task, op
 from rem_release.reproduce.wanted import Wanted, group_by_arm, list_arms, list_wanted
 
 _SETTINGS, _CLEAN_ROWS = "reproduction.json", "clean-rows.json"
+_DATA, _ARMS, _RESULTS = "data", "arms", "results"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +70,18 @@ def reproduce(options: ReproduceOptions, console: Console, accelerator: Accelera
     draw, is_main = draw_images(source, scale.train_images, scale.test_images), accelerator.is_main_process
     if Path(draw.source).exists():
         check_separate(folder, Path(draw.source), "--data")
+    mine = {"scale": options.scale, "dataset": dataset, "source": draw.source}
+    if is_main:
+        _check(folder, mine)
     if options.plan:
         show_price(wanted, _has_victims(paper), draw, scale, dataset, folder, console, accelerator)
         return
     with entered(folder) if is_main else nullcontext():
         if is_main:
-            _claim(folder, {"scale": options.scale, "dataset": dataset, "source": draw.source})
+            _check(folder, mine)
+            write_atomically(folder / _SETTINGS, canonical_bytes(mine))
         with console.stage("Copying images"):
-            words = broadcast_object_list([draw.copy(folder / "data") if is_main else None])[0]
+            words = broadcast_object_list([draw.copy(folder / _DATA) if is_main else None])[0]
         work = Work(
             scale=scale,
             dataset=dataset,
@@ -90,7 +95,7 @@ def reproduce(options: ReproduceOptions, console: Console, accelerator: Accelera
         records = _train(work, arms) if _has_victims(paper) else {}
         if is_main:
             outcome = Outcome(options.name, paper, scale, dataset, words, arms, records)
-            lines, document = write_outcome(outcome, folder / "results")
+            lines, document = write_outcome(outcome, folder / _RESULTS)
             console.result(document, lines)
         accelerator.wait_for_everyone()
 
@@ -110,28 +115,31 @@ class Work:
     @property
     def images(self) -> Path:
         """Where the images of both splits lie."""
-        return self.folder / "data"
+        return self.folder / _DATA
 
 
 def _has_victims(paper: Table | Figure) -> bool:
     return paper.kind not in ("times", "pictures")
 
 
-def _claim(folder: Path, mine: dict[str, Any]) -> None:
+def _check(folder: Path, mine: dict[str, Any]) -> None:
     """One folder holds one scale of one data set, from one source; every table and figure shares what is there."""
-    path = folder / _SETTINGS
+    path, out = folder / _SETTINGS, f"--out {show(str(folder))}"
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{out} is a file; name a folder")
     if path.is_file():
         if path.read_bytes() != canonical_bytes(mine):
-            raise InputError(f"--out {show(str(folder))} holds another reproduction; see {path}, and name a new folder")
-        return
-    if any(folder.iterdir()):
-        raise InputError(f"--out {show(str(folder))} is not empty and no reproduction; name a new folder")
-    write_atomically(path, canonical_bytes(mine))
+            raise InputError(f"{out} holds another reproduction; see {path}, and name a new folder")
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{out} is not empty and no reproduction; name a new folder")
+    for name in (_DATA, _ARMS, _RESULTS):
+        if (folder / name).exists() and not (folder / name).is_dir():
+            raise InputError(f"{folder / name} is a file, where a folder is to stand; move it away")
 
 
 def _make_arms(work: Work) -> dict[tuple[Arm, int], ArmRun]:
     """The runs of all arms and seeds, those that are missing made now; none of clean images."""
-    arms = {key: place(*key, work.folder / "arms") for key in list_arms(work.wanted)}
+    arms = {key: place(*key, work.folder / _ARMS) for key in list_arms(work.wanted)}
     for number, ((arm, seed), run) in enumerate(arms.items()):
         is_known = run.run.finished  # and is compared with what is wanted
         if not is_known:

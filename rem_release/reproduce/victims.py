@@ -13,16 +13,19 @@ from rem_release.audit.ledger import Ledger, VictimRecord
 from rem_release.audit.parallel import train_victims
 from rem_release.audit.runner import VictimRunner
 from rem_release.audit.setup import AuditSetup
+from rem_release.errors import InputError
 from rem_release.release.run_folder import RunFolder
 from rem_release.reproduce.paper import Cell, Dataset
 from rem_release.reproduce.scale import Scale
 from rem_release.threats.threat import parse_threat
 from rem_release.training.loop import Progress
+from rem_release.verdict.accuracy import balanced_accuracy
 from rem_release.verdict.plan import Task
 from rem_release.verdict.recipe import AuditRecipe, load_audit_recipe, parse_architecture
 
 LEDGER = "victims.jsonl"
 """in the folder of a reproduction"""
+_TOLERANCE = 1e-6
 _RHO_U = Fraction(8, 255)
 """of the random control, which is not trained here"""
 _IMAGENET = {
@@ -89,7 +92,27 @@ def train_cells(
     accelerator: Accelerator,
     report: Progress,
 ) -> dict[Cell, VictimRecord]:
-    """The records of the victims of one arm and seed; those that the ledger knows are not trained again."""
+    """The records of the victims of one arm and seed; those that the ledger knows are not trained again.
+
+    Raises:
+        InputError: a record states another accuracy than its answers give.
+    """
     runner = VictimRunner(setup, ledger, accelerator)
     train_victims(runner, list(dict.fromkeys(tasks.values())), report)
-    return {cell: runner.make(task) for cell, task in tasks.items()}
+    records = {cell: runner.make(task) for cell, task in tasks.items()}
+    for record in records.values():
+        _check_accuracy(record, setup.holdout.labels, ledger)
+    return records
+
+
+def _check_accuracy(record: VictimRecord, labels: np.ndarray, ledger: Ledger) -> None:
+    """Records lie in a file that anyone may edit."""
+    if not record.finite:
+        return
+    given = balanced_accuracy(record.named(len(labels))[-1] == labels, labels)
+    if abs(given - record.test_curve[-1]) > _TOLERANCE:
+        raise InputError(
+            f"{ledger.path}: a victim of {record.threat}, seed {record.seed}, is said to name "
+            f"{record.test_curve[-1]:.4f} of the test images rightly, and its answers say {float(given):.4f}; "
+            "without its line it is trained again"
+        )
