@@ -13,6 +13,7 @@ from rem_release.audit.parallel import count_parallel
 from rem_release.commands.plan import write_duration
 from rem_release.console import Console
 from rem_release.models import build_model
+from rem_release.plain_text import show
 from rem_release.reproduce.arms import arm_recipe, count_gradients, place
 from rem_release.reproduce.images import Draw
 from rem_release.reproduce.paper import Dataset
@@ -34,7 +35,7 @@ def show_price(
     accelerator: Accelerator,
 ) -> None:
     """Price the grid; nothing is run and nothing is written."""
-    images, classes = len(draw.rows["train"]), len(draw.splits["train"].classes)
+    images, classes = len(draw.rows["train"]), len(draw.classes)
     arms = list_arms(wanted)
     missing = [key for key in arms if not place(*key, folder / "arms").run.finished]
     gradients: Counter[tuple[str, int]] = Counter()
@@ -56,6 +57,7 @@ def show_price(
     number = sum(each.seeds for each in wanted) if has_victims else 0
     document = {
         "words": scale.words,
+        "images": draw.words,
         "arms": len(arms),
         "arms_missing": len(missing),
         "victims": number,
@@ -68,6 +70,7 @@ def show_price(
         document,
         [
             scale.words,
+            f"Images:  {show(draw.words)}",
             f"Noise:   {len(arms)} arms, {len(arms) - len(missing)} of them made already; "
             f"{sum(gradients.values()):,} sample gradient evaluations",
             f"Victims: {number}, {sum(passes.values()):,} passes of one image, {at_once} at once; those that are known "

@@ -23,6 +23,7 @@ from rem_release.release.separate import check_separate
 from rem_release.reproduce.arms import ArmRun, arm_recipe, make_arm, place
 from rem_release.reproduce.images import draw_images, locate
 from rem_release.reproduce.outcome import Outcome, write_outcome
+from rem_release.reproduce.own_options import own_options
 from rem_release.reproduce.paper import Arm, Cell, Dataset, Figure, Table, load
 from rem_release.reproduce.pricing import show_price
 from rem_release.reproduce.scale import Scale, load_scale
@@ -46,6 +47,7 @@ class ReproduceOptions:
     resume: bool = False
 
 
+@own_options()
 def reproduce(options: ReproduceOptions, console: Console, accelerator: Accelerator) -> None:
     """Run what is missing of a table or figure of the paper, and show its figures beside ours.
 
@@ -65,7 +67,8 @@ def reproduce(options: ReproduceOptions, console: Console, accelerator: Accelera
     source = locate(dataset, options.data)
     folder = options.out or Path("runs") / f"reproduce-{options.scale}-{dataset}"
     check_path(str(folder), "--out")
-    draw, is_main = draw_images(source, scale.train_images, scale.test_images), accelerator.is_main_process
+    draw = draw_images(source, dataset, scale.train_images, scale.test_images)
+    is_main = accelerator.is_main_process
     if Path(draw.source).exists():
         check_separate(folder, Path(draw.source), "--data")
     if options.plan:
