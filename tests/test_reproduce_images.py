@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import datasets
 import numpy as np
@@ -29,13 +30,36 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def save(
+    folder: Path, splits: dict[str, list[dict[str, int]]], kind: Literal["saved", "Parquet"], **names: int
+) -> Path:
+    """A table of tiny images, a row for each dict of labels; `names` says how many classes each of these has."""
+    generator = np.random.default_rng(0)
+    classes = {
+        column: datasets.ClassLabel(names=[f"{column}{number}" for number in range(count)])
+        for column, count in names.items()
+    }
+    features = datasets.Features({"img": datasets.Image(), **classes})
+    tables = datasets.DatasetDict()
+    for split, rows in splits.items():
+        images = [Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for _ in rows]
+        columns = {column: [row[column] for row in rows] for column in names}
+        tables[split] = datasets.Dataset.from_dict({"img": images, **columns}, features=features)
+    if kind == "saved":
+        tables.save_to_disk(folder)
+    else:
+        for split, table in tables.items():
+            table.to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
 def count_classes(split: Path) -> list[int]:
     return [len(list((split / name).iterdir())) for name in ("cat", "dog", "owl")]
 
 
 def test_as_many_of_each_class_are_drawn_and_the_rows_are_recorded(tmp_path: Path) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source")))
-    draw_images(source, 7, 6).copy(tmp_path / "out" / "data")
+    draw_images(source, "cifar10", 7, 6).copy(tmp_path / "out" / "data")
     counts = {split: count_classes(tmp_path / "out" / "data" / split) for split in ("train", "test")}
     assert counts == {"train": [3, 2, 2], "test": [2, 2, 2]}
     record = json.loads((tmp_path / "out" / "images.json").read_text())
@@ -47,34 +71,47 @@ def test_as_many_of_each_class_are_drawn_and_the_rows_are_recorded(tmp_path: Pat
 
 def test_a_second_draw_is_the_same_and_completes_a_copy_that_was_cut_short(tmp_path: Path) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source")))
-    draw_images(source, 6, 3).copy(tmp_path / "out" / "data")
+    draw_images(source, "cifar10", 6, 3).copy(tmp_path / "out" / "data")
     whole = files(tmp_path / "out")
     next((tmp_path / "out" / "data" / "train").rglob("*.png")).unlink()
-    draw_images(source, 6, 3).copy(tmp_path / "out" / "data")
+    draw_images(source, "cifar10", 6, 3).copy(tmp_path / "out" / "data")
     assert files(tmp_path / "out") == whole
-    draw_images(source, 6, 3).copy(tmp_path / "other" / "data")
+    draw_images(source, "cifar10", 6, 3).copy(tmp_path / "other" / "data")
     assert files(tmp_path / "other") == whole
 
 
 def test_a_source_that_changed_is_refused(tmp_path: Path) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source")))
-    draw_images(source, 6, 3).copy(tmp_path / "out" / "data")
+    draw_images(source, "cifar10", 6, 3).copy(tmp_path / "out" / "data")
     fill(tmp_path / "source", each=8)
     with pytest.raises(InputError, match=r"not what .*images\.json was drawn from any more"):
-        draw_images(source, 6, 3).copy(tmp_path / "out" / "data")
+        draw_images(source, "cifar10", 6, 3).copy(tmp_path / "out" / "data")
 
 
-def test_too_few_images_are_refused_before_anything_is_written(tmp_path: Path) -> None:
-    source = SourceOptions(source=str(fill(tmp_path / "source")))
-    with pytest.raises(InputError, match="class 'cat' has 6 images in the split test, and 10 are needed"):
-        draw_images(source, 6, 30).copy(tmp_path / "out" / "data")
-    assert not (tmp_path / "out").exists()
+def test_all_of_a_small_class_are_taken_and_it_is_said(tmp_path: Path) -> None:
+    source = fill(tmp_path / "source")
+    for index in range(2, 6):
+        (source / "test" / "dog" / f"{index}.png").unlink()
+    draw = draw_images(SourceOptions(source=str(source)), "cifar10", 6, 12)
+    words = draw.copy(tmp_path / "out" / "data")
+    assert count_classes(tmp_path / "out" / "data" / "train") == [2, 2, 2]
+    assert count_classes(tmp_path / "out" / "data" / "test") == [4, 2, 4]
+    assert len(draw.rows["test"]) == 10
+    assert "6 training and 10 test images" in words
+    assert "fewer test images than wanted of dog (2 of 4)" in words
+    assert "fewer training images" not in words
+
+
+def test_every_class_gets_an_image_where_fewer_are_wanted_than_there_are_classes(tmp_path: Path) -> None:
+    draw_images(SourceOptions(source=str(fill(tmp_path / "source"))), "cifar100", 4, 2).copy(tmp_path / "out" / "data")
+    assert count_classes(tmp_path / "out" / "data" / "train") == [2, 1, 1]
+    assert count_classes(tmp_path / "out" / "data" / "test") == [1, 1, 1]
 
 
 @pytest.mark.parametrize("quality", [30, 75, 95])
 def test_jpeg_is_said_to_be_no_original_pixels(tmp_path: Path, quality: int) -> None:
     source = SourceOptions(source=str(fill(tmp_path / "source", kind="jpg", quality=quality)))
-    words = draw_images(source, None, None).copy(tmp_path / "out" / "data")
+    words = draw_images(source, "cifar10", None, None).copy(tmp_path / "out" / "data")
     assert "18 training and 18 test images" in words
     assert f"JPEG of quality {quality}, not the original pixels" in words
 
@@ -95,11 +132,93 @@ def test_class_names_that_are_paths_are_refused(tmp_path: Path, name: str) -> No
         table = datasets.Dataset.from_dict({"image": images, "label": [0, 1, 0, 1]}, features=features)
         table.to_parquet(tmp_path / "source" / f"{split}-00000-of-00001.parquet")
     with pytest.raises(InputError, match="cannot be the name of a folder"):
-        draw_images(SourceOptions(source=str(tmp_path / "source")), 4, 4)
+        draw_images(SourceOptions(source=str(tmp_path / "source")), "cifar10", 4, 4)
 
 
 def test_a_class_of_one_split_alone_is_refused(tmp_path: Path) -> None:
     source = fill(tmp_path / "source")
     shutil.rmtree(source / "test" / "owl")
     with pytest.raises(InputError, match="class 'owl' is in one of the splits train and test alone"):
-        draw_images(SourceOptions(source=str(source)), None, None)
+        draw_images(SourceOptions(source=str(source)), "cifar10", None, None)
+
+
+@pytest.mark.parametrize("kind", ["saved", "Parquet"])
+def test_a_copy_with_the_hubs_columns_is_read_by_its_fine_labels(
+    tmp_path: Path, kind: Literal["saved", "Parquet"]
+) -> None:
+    rows = [{"fine_label": number % 4, "coarse_label": number % 2} for number in range(12)]
+    source = save(tmp_path / "source", {"train": rows, "test": rows}, kind, fine_label=4, coarse_label=2)
+    draw = draw_images(locate("cifar100", str(source)), "cifar100", 8, 4)
+    assert draw.classes == ["fine_label0", "fine_label1", "fine_label2", "fine_label3"]
+    draw.copy(tmp_path / "out" / "data")
+    assert {path.name for path in (tmp_path / "out" / "data" / "test").iterdir()} == set(draw.classes)
+
+
+def test_a_copy_of_cifar10_as_the_hub_has_it_is_read(tmp_path: Path) -> None:
+    rows = [{"label": number % 2} for number in range(6)]
+    source = save(tmp_path / "source", {"train": rows, "test": rows}, "saved", label=2)
+    assert draw_images(locate("cifar10", str(source)), "cifar10", 4, 2).classes == ["label0", "label1"]
+    assert draw_images(locate("cifar100", str(source)), "cifar100", 4, 2).classes == ["label0", "label1"]
+
+
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_val_is_tested_on_where_there_is_no_test(tmp_path: Path, name: str) -> None:
+    source = fill(tmp_path / "source")
+    (source / "test").rename(source / name)
+    words = draw_images(SourceOptions(source=str(source)), "imagenet100", 6, 3).copy(tmp_path / "out" / "data")
+    assert f"its split {name} is tested on" in words
+    assert count_classes(tmp_path / "out" / "data" / "test") == [1, 1, 1]
+    assert set(json.loads((tmp_path / "out" / "images.json").read_text())) == {"source", "seed", "train", name}
+
+
+def test_test_goes_before_val(tmp_path: Path) -> None:
+    source = fill(tmp_path / "source")
+    shutil.copytree(source / "train", source / "val")
+    words = draw_images(SourceOptions(source=str(source)), "cifar10", 6, 3).words
+    assert "tested on" not in words
+
+
+def test_test_images_without_labels_are_passed_over(tmp_path: Path) -> None:
+    """As in the Hub's ImageNet."""
+    rows = [{"label": number % 2} for number in range(6)]
+    unlabelled = [{"label": -1}] * 4
+    source = save(tmp_path / "source", {"train": rows, "validation": rows, "test": unlabelled}, "Parquet", label=2)
+    assert draw_images(locate("imagenet100", str(source)), "imagenet100", 4, 2).tested == "validation"
+
+
+def test_a_source_without_anything_to_test_on_is_refused(tmp_path: Path) -> None:
+    source = fill(tmp_path / "source")
+    shutil.rmtree(source / "test")
+    for folder in (source, source / "train"):
+        with pytest.raises(
+            InputError, match=r"none of the splits test, val, validation can be tested on: .* has no split"
+        ):
+            draw_images(SourceOptions(source=str(folder)), "cifar10", 6, 3)
+
+
+@pytest.mark.parametrize("dataset", ["imagenet100", "cifar100"])
+def test_of_imagenet_the_first_hundred_classes_are_taken(
+    tmp_path: Path, dataset: Literal["imagenet100", "cifar100"]
+) -> None:
+    names = [f"n{number:08d}" for number in range(0, 3 * 103, 3)]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 103, 8, 8, 3), dtype=np.uint8)
+    for split, images in zip(("train", "val"), pixels, strict=True):
+        for name, image in zip(names, images, strict=True):
+            (tmp_path / "source" / split / name).mkdir(parents=True)
+            Image.fromarray(image).save(tmp_path / "source" / split / name / "0.png")
+    draw = draw_images(SourceOptions(source=str(tmp_path / "source")), dataset, None, None)
+    words = draw.copy(tmp_path / "out" / "data")
+    expected = names[:100] if dataset == "imagenet100" else names
+    for split in ("train", "test"):
+        assert sorted(path.name for path in (tmp_path / "out" / "data" / split).iterdir()) == expected
+    assert f"{len(expected)} classes" in words
+    assert ("the first of its 103 classes" in words) == (dataset == "imagenet100")
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    source = fill(tmp_path / "source")
+    (source / "train" / "cat" / "3.png").write_bytes(b"no image")
+    with pytest.raises(
+        InputError, match=r"cat/3\.png of the split train: no image that can be read; mend or remove it"
+    ):
+        draw_images(SourceOptions(source=str(source)), "cifar10", None, None).copy(tmp_path / "out" / "data")

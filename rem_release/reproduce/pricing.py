@@ -21,6 +21,7 @@ from rem_release.methods.apply import padded_count
 from rem_release.methods.maker import ImageSet, make_image_set
 from rem_release.methods.probe import probe_gradients
 from rem_release.models import build_model
+from rem_release.plain_text import show
 from rem_release.reproduce.arms import arm_recipe, place
 from rem_release.reproduce.images import Draw
 from rem_release.reproduce.paper import Arm, Dataset
@@ -47,7 +48,7 @@ def show_price(
     accelerator: Accelerator,
 ) -> None:
     """Price the grid; nothing is run and nothing is written."""
-    images, classes = len(draw.rows["train"]), len(draw.splits["train"].classes)
+    images, classes = len(draw.rows["train"]), len(draw.classes)
     arms = list_arms(wanted)
     missing = [key for key in arms if not place(*key, folder / "arms").run.finished]
     gradients, noise_seconds = _price_noise(missing, draw, scale, dataset, accelerator)
@@ -67,6 +68,7 @@ def show_price(
     seconds, known = noise_seconds + victim_seconds / at_once, sum(is_known for _, is_known in listed)
     document = {
         "words": scale.words,
+        "images": draw.words,
         "arms": len(arms),
         "arms_missing": len(missing),
         "victims": len(listed),
@@ -79,6 +81,7 @@ def show_price(
         document,
         [
             scale.words,
+            f"Images:  {show(draw.words)}",
             f"Noise:   {len(arms)} arms, {len(arms) - len(missing)} of them made already; "
             f"{gradients:,} sample gradient evaluations, about {write_duration(noise_seconds)}",
             f"Victims: {len(listed)}, {known} of them known already; {sum(passes.values()):,} passes of one image, "

@@ -67,7 +67,8 @@ def reproduce(options: ReproduceOptions, console: Console, accelerator: Accelera
     source = locate(dataset, options.data)
     folder = options.out or Path("runs") / f"reproduce-{options.scale}-{dataset}"
     check_path(str(folder), "--out")
-    draw, is_main = draw_images(source, scale.train_images, scale.test_images), accelerator.is_main_process
+    draw = draw_images(source, dataset, scale.train_images, scale.test_images)
+    is_main = accelerator.is_main_process
     if Path(draw.source).exists():
         check_separate(folder, Path(draw.source), "--data")
     mine = {"scale": options.scale, "dataset": dataset, "source": draw.source}
