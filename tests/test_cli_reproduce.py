@@ -150,7 +150,7 @@ def test_a_folder_inside_the_images_is_refused(images: Path) -> None:
 def test_a_figure_states_its_numbers(images: Path, finished: Path) -> None:
     succeed("reproduce", "figure8", "--scale", "smoke", "--data", images, "--out", finished)
     document = json.loads((finished / "results" / "figure8.json").read_text())
-    lines = {line["name"]: line for line in document["lines"]}
-    assert len(lines) == 5
-    assert all(line["radii"] == ["4/255", "8/255"] for line in lines.values())
-    assert {"figure8.svg", "figure8.png"} <= set(pages(finished))
+    assert len(document["cells"]) == 5 * 2
+    assert {cell["row"][0] for cell in document["cells"]} == {"2/255", "4/255"}
+    endings = ("svg", "png", "md", "csv", "json")
+    assert {f"figure8.{ending}" for ending in endings} <= set(pages(finished))

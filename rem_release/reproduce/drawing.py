@@ -6,6 +6,7 @@ each line has a marker of its own besides. The same values give the same bytes.
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +28,15 @@ from rem_release.reproduce.results import VALUES, RadiusLine, list_values
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = "osD^vPX*<>"
-_DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
+_DASHES = ("-", (0, (4, 2)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
 _LONGEST = 60
 """letters of a name"""
 _WIDTH = 7.5
 """inches, at least, of what has a legend"""
 _MOST_COLUMNS = 3
 """of a legend"""
+_LETTERS = 12
+"""of a title that fit an inch, with room to spare"""
 _MARKED = 6
 Value = Literal["loss", "train_accuracy", "test_accuracy"]
 
@@ -184,7 +187,8 @@ def _finish(figure: Figure, title: str, handles: Sequence[Line2D]) -> Figure:
         if axes.axison:
             set_colours(axes, PAPER)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    words = figure.suptitle(" ".join(title.split()), fontsize=11, wrap=True, color=PAPER.text)
+    lines = textwrap.fill(title, int(_LETTERS * figure.get_figwidth()))
+    words = figure.suptitle(lines, fontsize=10, color=PAPER.text)
     words.set_parse_math(False)
     if handles:
         _add_legend(figure, handles)
@@ -194,7 +198,14 @@ def _finish(figure: Figure, title: str, handles: Sequence[Line2D]) -> Figure:
 def _add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     """Below the axes, with as many columns as there is room for."""
     for columns in range(_MOST_COLUMNS, 0, -1):
-        legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9.5)
+        legend = figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            fontsize=9.5,
+            handlelength=3.5,
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)
             text.set_color(PAPER.text)

@@ -85,7 +85,7 @@ class Page:
     def about(self, seen: Mapping[Cell, Measured]) -> list[str]:
         """Notes on the victims that are shown: their networks and seeds, and whether clean ones learnt their images."""
         if not seen:
-            return ["No victim was trained."]
+            return ["No victim was trained to the end."]
         stands_for: dict[str, dict[str, None]] = {}
         for cell in seen:
             if self.network(cell) != cell.architecture:

@@ -122,8 +122,8 @@ def write_curves(
             | {"steps": curve.steps}
             | values
         )
-        last = [str(curve.steps[-1]), *(f"{series[-1]:.4g}" for series in values.values())] if curve.steps else []
-        rows.append([name, *(last or [_NOTHING] * (1 + len(VALUES)))])
+        last = [f"{series[-1]:.{3 if key == 'loss' else 1}f}" if series else _NOTHING for key, series in values.items()]
+        rows.append([name, str(curve.steps[-1]) if curve.steps else _NOTHING, *last])
     body = [_picture(page), "At the end of training:", align(rows, 1)]
     seen = {cell: found[cell] for cell in cells.values() if cell in found}
     return page.write(folder, body, page.about(seen), {"lines": drawn}, _CURVE_FIELDS, lines)
