@@ -208,7 +208,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(planning: tuple[str, ...],
 def test_a_figure_states_its_numbers(images: Path, finished: Path) -> None:
     succeed("reproduce", "figure8", "--scale", "smoke", "--data", images, "--out", finished)
     document = json.loads((finished / "results" / "figure8.json").read_text())
-    lines = {line["name"]: line for line in document["lines"]}
-    assert len(lines) == 5
-    assert all(line["radii"] == ["2/255", "4/255"] for line in lines.values())
-    assert {"figure8.svg", "figure8.png"} <= set(pages(finished))
+    assert len(document["cells"]) == 5 * 2
+    assert {cell["row"][0] for cell in document["cells"]} == {"2/255", "4/255"}
+    endings = ("svg", "png", "md", "csv", "json")
+    assert {f"figure8.{ending}" for ending in endings} <= set(pages(finished))

@@ -1,23 +1,26 @@
-"""What `reproduce` shows: tables beside the paper's, and figures."""
+"""What `reproduce` writes: tables beside the paper's, and the pages of figures."""
 
 import csv
-import io
-import itertools
 import json
-import xml.etree.ElementTree as ET
+from dataclasses import replace
 from fractions import Fraction
 
-import numpy as np
 import pytest
-from PIL import Image
-from skimage.color import rgb2lab
 
 from rem_release.audit.curves import Curve
 from rem_release.release.canonical import canonical_bytes
-from rem_release.reproduce.drawing import COLOURS, draw_curves, draw_lines, draw_pictures
+from rem_release.reproduce.page import Page
 from rem_release.reproduce.paper import load, parse
-from rem_release.reproduce.rendering import Shown, write_table, write_time, write_times
-from rem_release.reproduce.results import Measured, RadiusLine, join_lines
+from rem_release.reproduce.rendering import (
+    Shown,
+    write_curves,
+    write_pictures,
+    write_table,
+    write_time,
+    write_times,
+)
+from rem_release.reproduce.results import Measured, join_lines, list_lines
+from rem_release.reproduce.scale import Scale
 
 TABLE = parse(
     {
@@ -48,12 +51,19 @@ FOUND = {
     REM: Measured((27.09,), (97.0,)),
     CLEAN_2: Measured((80.25,), (97.04,)),
 }
+ORIGIN = {"dataset": "cifar10", "scale": "smoke", "images": "10 training images of here (JPEG of quality 75)"}
 FIELDS = ["column", "arm", "threat", "architecture", "network", "part", "paper", "seed", "ours", "fit"]
 
 
+def page(paper, name="made-up", networks=None):
+    scale = Scale(name="smoke", words="Scale smoke: 10 images.", networks=networks or {})
+    opening = [scale.words, "Not the paper's."]
+    return Page(name=name, paper=paper, scale=scale, opening=opening, dataset="cifar10", images=ORIGIN["images"])
+
+
 def shown(**changes):
-    settings = {"name": "made-up", "table": TABLE, "dataset": "cifar10", "rows": ROWS, "columns": TABLE.columns}
-    return Shown(**(settings | {"opening": ["Scale smoke: 10 images.", "Not the paper's."]} | changes))
+    settings = {"page": page(TABLE), "table": TABLE, "rows": ROWS, "columns": TABLE.columns}
+    return Shown(**(settings | changes))
 
 
 def read_csv(folder, name="made-up"):
@@ -61,10 +71,10 @@ def read_csv(folder, name="made-up"):
         return list(csv.DictReader(file))
 
 
-def test_mean_and_spread_are_those_of_a_sample():
+def test_mean_and_standard_deviation_are_those_of_a_sample():
     several = Measured((12.0, 14.0, 16.0), (98.0, 99.0, 100.0))
-    assert (several.mean, several.spread) == (14.0, 2.0)  # sqrt((4 + 0 + 4) / 2)
-    assert (Measured((31.5,), (99.0,)).mean, Measured((31.5,), (99.0,)).spread) == (31.5, None)
+    assert (several.mean, several.std) == (14.0, 2.0)  # sqrt((4 + 0 + 4) / 2)
+    assert (Measured((31.5,), (99.0,)).mean, Measured((31.5,), (99.0,)).std) == (31.5, None)
 
 
 @pytest.mark.parametrize(
@@ -96,16 +106,16 @@ def test_the_markdown_is_known(tmp_path):
         "",
         "- The paper says 71 elsewhere.",
         "- Seeds of each of our figures: 1 or 3; ± is their standard deviation (n − 1).",
-        "- Differences are ours less the paper's, in percentage points.",
         "- Clean victims fit their training images to 97.0 % or more.",
+        "- Differences are ours less the paper's, in percentage points.",
     ]
 
 
 def test_the_csv_has_a_line_for_each_seed_and_loses_no_digit(tmp_path):
     found = FOUND | {CLEAN: Measured((100 / 3,), (200 / 3,))}
-    write_table(tmp_path, shown(networks={"vgg16": "small_vgg"}), found)
+    write_table(tmp_path, shown(page=page(TABLE, networks={"vgg16": "small_vgg"})), found)
     lines = read_csv(tmp_path)
-    assert list(lines[0]) == ["dataset", "Radius", "Model", *FIELDS]
+    assert list(lines[0]) == [*ORIGIN, "Radius", "Model", *FIELDS]
     assert [(line["column"], line["seed"]) for line in lines] == [
         *[("Clean", "0"), *(("EM, 20 % | mixed", str(seed)) for seed in range(3)), ("REM", "0")],
         *[("Clean", "0"), ("EM, 20 % | mixed", "")],
@@ -114,7 +124,8 @@ def test_the_csv_has_a_line_for_each_seed_and_loses_no_digit(tmp_path):
     assert [(float(line["ours"]), float(line["fit"])) for line in lines[1:4]] == [(12, 98), (14, 99), (16, 100)]
     assert lines[4]["arm"] == "rem-u8-a4"
     assert lines[5] | {"ours": "", "fit": ""} == {
-        **{"dataset": "cifar10", "Radius": "2/255", "Model": "VGG-16", "column": "Clean", "arm": "clean"},
+        **ORIGIN,
+        **{"Radius": "2/255", "Model": "VGG-16", "column": "Clean", "arm": "clean"},
         **{"threat": "pgd(radius=2/255)", "architecture": "vgg16", "network": "small_vgg", "part": "mixed"},
         **{"paper": "92.0", "seed": "0", "ours": "", "fit": ""},
     }
@@ -128,6 +139,7 @@ def test_the_json_is_canonical_and_says_the_same(tmp_path):
     assert canonical_bytes(document) == data
     assert (document["title"], document["says"]) == (TABLE.title, list(TABLE.says))
     assert document["opening"] == ["Scale smoke: 10 images.", "Not the paper's."]
+    assert {key: document[key] for key in ORIGIN} == ORIGIN
     seeds = [
         (*cell["row"], ", ".join(cell["column"]), str(cell["paper"]), str(ours), str(fit))
         for cell in document["cells"]
@@ -136,7 +148,7 @@ def test_the_json_is_canonical_and_says_the_same(tmp_path):
     keys = ("Radius", "Model", "column", "paper", "ours", "fit")
     assert seeds == [tuple(line[key] for key in keys) for line in read_csv(tmp_path) if line["seed"]]
     _, em, rem, _, missing = document["cells"]
-    assert (em["mean"], em["spread"], em["difference"]) == (14.0, 2.0, pytest.approx(0.8))
+    assert (em["mean"], em["std"], em["difference"]) == (14.0, 2.0, pytest.approx(0.8))
     assert rem["arm"] == {"name": "rem-u8-a4", "method": "rem", "rho_u": "8/255", "rho_a": "4/255", "eot": True}
     assert (missing["accuracies"], missing["mean"], missing["difference"]) == ([], None, None)
 
@@ -149,9 +161,17 @@ def test_rows_and_columns_that_are_not_kept_are_not_shown(tmp_path):
     assert {line["arm"] for line in read_csv(tmp_path)} == {"em-u8", "rem-u8-a4"}
 
 
+def test_a_network_in_place_of_others_is_said(tmp_path):
+    networks = {"resnet18": "small_net", "vgg16": "small_net", "resnet50": "never_shown"}
+    text = write_table(tmp_path, shown(page=page(TABLE, networks=networks)), FOUND)
+    assert "- small_net was trained in place of resnet18, vgg16." in text
+    assert "never_shown" not in text
+    assert "in place of" not in write_table(tmp_path, shown(), FOUND)
+
+
 def test_nothing_measured_is_said(tmp_path):
     text = write_table(tmp_path, shown(), {})
-    assert "- No victim was trained." in text
+    assert "- No victim was trained to the end." in text
     assert "±" not in text
 
 
@@ -165,7 +185,7 @@ def test_one_seed_has_no_spread(tmp_path):
 def test_clean_victims_that_fit_badly_warn(tmp_path, fit, warns):
     found = FOUND | {CLEAN: Measured((90.0, 91.0), (99.5, fit)), EM: Measured((14.0,), (20.0,))}
     text = write_table(tmp_path, shown(), found)
-    assert ("these rows say little" in text) == warns
+    assert ("these figures say little" in text) == warns
     assert f"{fit:.1f} %" in text
 
 
@@ -177,14 +197,16 @@ def test_times_stand_beside_the_papers_hours(tmp_path):
     }
     table = parse(document, "times")
     em, tap, _ = (cell.arm for cell in table.cells(table.rows["cifar10"][0]))
-    wanted = shown(name="hours", table=table, rows=table.rows["cifar10"], columns=table.columns)
+    wanted = shown(page=page(table, "hours"), table=table, rows=table.rows["cifar10"], columns=table.columns)
     text = write_times(tmp_path, wanted, {em: 42.4, tap: 5400.0})
-    assert text.splitlines()[-4:] == [
+    assert text.splitlines()[-6:-1] == [
         "| Data     |       |    EM |    TAP |    REM |",
         "| -------- | ----- | ----: | -----: | -----: |",
         "| CIFAR-10 | paper | 0.4 h |  0.5 h | 22.6 h |",
         "|          | ours  |  42 s | 1.50 h |      – |",
+        "",
     ]
+    assert text.splitlines()[-1].startswith("- The making of rem-u8-a0 was stopped on the way")
     lines = read_csv(tmp_path, "hours")
     assert [line["our_seconds"] for line in lines] == ["42.4", "5400.0", ""]
     cells = json.loads((tmp_path / "hours.json").read_bytes())["cells"]
@@ -205,133 +227,65 @@ def test_a_line_joins_the_cells_of_its_noise():
     table = load("table1")
     rows = table.rows["cifar10"]
     measured = Measured((30.0, 32.0), (99.0, 99.0))
-    clean, rem = join_lines(FIGURE, table, rows[::2][::-1], {table.cells(rows[2])[8]: measured})
+    joined = join_lines(FIGURE, table, rows[::2][::-1])
+    clean, rem = list_lines(joined, {table.cells(rows[2])[8]: measured})
     assert (clean.name, rem.name) == ("Clean", "REM")
-    assert rem.radii == [0, Fraction(2, 255), Fraction(4, 255)]
+    assert clean.radii == rem.radii == [0, Fraction(2, 255), Fraction(4, 255)]
     assert (clean.paper, rem.paper) == ([94.66, 92.37, 89.51], [27.09, 30.69, 48.16])
     assert (clean.ours, rem.ours) == ([None] * 3, [None, measured, None])
 
 
-def make_lines(count):
-    radii = [Fraction(level, 255) for level in range(4)]
-    ours = [Measured((50.0, 52.0), (99.0, 99.0)), None, Measured((70.0,), (99.0,)), None]
-    return [
-        RadiusLine(name=f"arm {n}, $ρ_a$ <{n}/255>", radii=radii, paper=[20.0 + n, None, 40, 50], ours=ours)
-        for n in range(count)
+def test_the_lines_of_a_figure_are_written_as_a_table(tmp_path):
+    table = load("table1")
+    joined = join_lines(FIGURE, table, table.rows["cifar10"][2:3])
+    [row] = joined.rows["cifar10"]
+    clean, rem = joined.cells(row)
+    found = {clean: Measured((80.0,), (50.0,)), rem: Measured((30.0, 32.0), (99.0, 99.0))}
+    drawn = shown(page=page(FIGURE), table=joined, rows=[row], columns=joined.columns)
+    text = write_table(tmp_path, drawn, found)
+    assert "![the figure](made-up.png)" in text
+    assert "|                 | ours       |  80.0 | 31.0 ± 1.4 |" in text
+    assert "fits its training images to only 50.0 %" in text
+    assert [(line["column"], line["seed"], line["ours"]) for line in read_csv(tmp_path)] == [
+        ("Clean", "0", "80.0"),
+        ("REM", "0", "30.0"),
+        ("REM", "1", "32.0"),
     ]
+    document = json.loads((tmp_path / "made-up.json").read_bytes())
+    of_rem = document["cells"][1]
+    assert document["kind"] == "lines"
+    assert (of_rem["fit"], of_rem["std"]) == ([99.0, 99.0], pytest.approx(2**0.5))
+    assert of_rem["difference"] == pytest.approx(31 - 30.69)
 
 
-def make_curves(count):
-    values = {"loss": [2.0, float("nan"), 0.5], "train_accuracy": [0.1, 0.5, 1], "test_accuracy": [0.1, 0.4, 0.6]}
-    settings = {"architecture": "resnet18", "threat": "standard", "trained_on": "clean", "seed": 0}
-    return {f"curve {n} & co": Curve(**settings, steps=[0, 10, 20], **values) for n in range(count)}
+CURVE = Curve(
+    **{"architecture": "small_resnet", "threat": "standard", "trained_on": "clean", "seed": 0, "steps": [0, 10, 20]},
+    **{"loss": [2.0, 1.0, 0.5], "train_accuracy": [0.1, 0.5, 1], "test_accuracy": [0.1, 0.4, 0.6]},
+)
 
 
-def make_pictures():
-    draws = np.random.default_rng(0)
-    clean = draws.integers(20, 236, (2, 8, 8, 3), dtype=np.uint8)
-    return clean, {
-        f"arm {levels}": (clean + draws.choice([-levels, 0, levels], clean.shape)).astype(np.uint8)
-        for levels in (8, 16)
-    }
+def test_curves_are_written_with_a_line_for_each_step(tmp_path):
+    figure = load("figure2")
+    cells = dict(zip((line.name for line in figure.lines[:2]), figure.cells()[:2], strict=True))
+    lost = replace(CURVE, steps=[], loss=[], train_accuracy=[], test_accuracy=[])
+    name, other = cells
+    found = {cells[name]: Measured((60.0,), (50.0,))}
+    text = write_curves(tmp_path, page(figure), cells, {name: CURVE, other: lost}, found)
+    assert "| Clean, ordinary training |    20 |         0.500 |             100.0 |             60.0 |" in text
+    assert "| EM, ordinary training    |     – |             – |                 – |                – |" in text
+    assert "fits its training images to only 50.0 %" in text
+    lines = read_csv(tmp_path)
+    assert [(line["line"], line["step"], line["loss"], line["train_accuracy"]) for line in lines] == [
+        *((name, "0", "2.0", "10.0"), (name, "10", "1.0", "50.0"), (name, "20", "0.5", "100")),
+    ]
+    assert lines[0] | ORIGIN == lines[0]
+    first, second = json.loads((tmp_path / "made-up.json").read_bytes())["lines"]
+    assert (first["fit"], first["steps"], first["test_accuracy"]) == (50.0, [0, 10, 20], [10, 40, 60])
+    assert (second["fit"], second["steps"]) == (None, [])
 
 
-DRAWN = {
-    "lines": lambda: draw_lines("Lines", make_lines(9)),
-    "curves": lambda: draw_curves("Curves", make_curves(9), ("loss", "train_accuracy", "test_accuracy")),
-    "pictures": lambda: draw_pictures("Pictures", *make_pictures()),
-}
-NAMES = {
-    "lines": [*(line.name for line in make_lines(9)), "ours", "the paper's"],
-    "curves": [*make_curves(9), "training loss", "train accuracy, %", "test accuracy, %"],
-    "pictures": ["clean", "arm 8", "noise × 16", "arm 16", "noise × 8"],
-}
-
-
-@pytest.fixture(scope="module")
-def drawings():
-    return {name: draw() for name, draw in DRAWN.items()}
-
-
-@pytest.mark.parametrize("name", DRAWN)
-def test_the_same_values_give_the_same_bytes(drawings, name):
-    again = DRAWN[name]()
-    assert (again.svg, again.png) == (drawings[name].svg, drawings[name].png)
-
-
-@pytest.mark.parametrize("name", DRAWN)
-def test_svg_and_png_can_be_read_and_name_all(drawings, name, tmp_path):
-    drawings[name].write(tmp_path, name)
-    root = ET.parse(tmp_path / f"{name}.svg").getroot()
-    words = [" ".join("".join(element.itertext()).split()) for element in root.iter() if element.tag.endswith("}text")]
-    assert set(NAMES[name]) <= set(words)
-    assert b"<dc:date>" not in drawings[name].svg
-    with Image.open(tmp_path / f"{name}.png") as image:
-        assert image.mode == "RGB"
-        assert image.getpixel((0, 0)) == (255, 255, 255)
-
-
-def test_values_move_the_drawing(drawings):
-    line, *rest = make_lines(9)
-    moved = RadiusLine(name=line.name, radii=line.radii, paper=[*line.paper[:-1], 51], ours=line.ours)
-    assert draw_lines("Lines", [moved, *rest]).png != drawings["lines"].png
-    with pytest.raises(ValueError, match="shorter"):
-        draw_lines("Lines", [RadiusLine(name="short", radii=line.radii, paper=[1.0], ours=line.ours)])
-
-
-def test_ours_are_solid_with_a_bar_and_the_papers_dashed():
-    radii = [Fraction(0), Fraction(1, 255)]
-    seeds, one = Measured((40.0, 60.0), (99.0, 99.0)), Measured((50.0,), (99.0,))
-
-    def strokes(paper, ours):
-        """Styles of the strokes in the first colour, the legend's one aside."""
-        drawing = draw_lines("Lines", [RadiusLine(name="one", radii=radii, paper=paper, ours=ours)])
-        paths = [path for path in ET.fromstring(drawing.svg).iter() if path.tag.endswith("}path") and path.get("d")]
-        styles = [path.get("style", "") for path in paths]
-        return [style for style in styles if COLOURS[0] in style and "fill: none" in style][:-1]
-
-    assert strokes([None, None], [None, None]) == []
-    (dashed,) = strokes([50.0, 60.0], [None, None])
-    assert "dasharray" in dashed
-    assert "stroke-width: 0.9" in dashed
-    (solid,) = strokes([None, None], [one, one])
-    assert "dasharray" not in solid
-    assert "stroke-width: 2" in solid
-    assert len(strokes([None, None], [seeds, one])) > 1  # the bar
-
-
-def test_noise_is_amplified_to_the_whole_range(drawings):
-    svg = drawings["pictures"].svg.decode()
-    assert svg.count("<image") == 2 * 5
-    pixels = np.asarray(Image.open(io.BytesIO(drawings["pictures"].png)))
-    colours = {tuple(colour) for colour in pixels.reshape(-1, 3)}
-    assert {(0, 0, 0), (255, 255, 255), (128, 128, 128)} <= colours
-    clean, arms = make_pictures()
-    assert all(tuple(pixel) in colours for pixel in clean.reshape(-1, 3))
-    with pytest.raises(ValueError, match="expected uint8"):
-        draw_pictures("Pictures", clean, {"other": arms["arm 8"][:1]})
-
-
-MACHADO = {
-    "none": np.eye(3),
-    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
-}
-"""Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB"""
-
-
-def see(colour, matrix):
-    """CIE L*a*b* of `#rrggbb` as it is seen."""
-    values = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(np.asarray(matrix) @ linear, 0, 1)
-    return rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055))
-
-
-@pytest.mark.parametrize("vision", MACHADO)
-def test_the_colour_blind_tell_all_lines_apart(vision):
-    """A difference of 2.3 can just be noticed; white is the ground."""
-    seen = [see(colour, MACHADO[vision]) for colour in (*COLOURS, "#ffffff")]
-    assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 15
-    red_green = [see(colour, MACHADO["deuteranopia"]) for colour in ("#d62728", "#8c8c00")]
-    assert np.linalg.norm(red_green[0] - red_green[1]) < 15  # a pair that such a palette may not hold
+def test_a_figure_of_pictures_has_a_page_without_numbers(tmp_path):
+    text = write_pictures(tmp_path, page(load("figure3")))
+    assert text.splitlines()[0] == "Scale smoke: 10 images."
+    assert "here CIFAR-10, ρ_u = 8/255" in text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made-up.json", "made-up.md"]

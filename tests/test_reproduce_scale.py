@@ -6,10 +6,10 @@ import pytest
 
 from rem_release.errors import InputError
 from rem_release.reproduce.arms import arm_recipe
-from rem_release.reproduce.paper import Arm, Figure, load, names
+from rem_release.reproduce.paper import Arm, Figure, Table, load, names
 from rem_release.reproduce.scale import SCALES, load_scale, parse_scale
 from rem_release.reproduce.victims import make_task, victim_recipe
-from rem_release.reproduce.wanted import list_arms, list_wanted
+from rem_release.reproduce.wanted import kept_rows, list_arms, list_wanted
 
 METHODS = ("em", "tap", "ntga", "rem")
 
@@ -82,6 +82,29 @@ def test_the_claim_of_table_1_is_run_with_more_seeds() -> None:
 def test_a_figure_of_lines_runs_its_own_arms_alone() -> None:
     wanted = list_wanted("figure8", load_scale("quick"), "cifar10")
     assert {each.cell.arm.method for each in wanted} == {"rem"}
+
+
+@pytest.mark.parametrize("name", ["table3", "table9"])
+def test_of_rows_with_the_same_victims_the_first_is_kept(name: str) -> None:
+    heads = {
+        scale: [row.heads[0] for row, _ in kept_rows(load(name), load_scale(scale), "cifar10")]
+        for scale in ("quick", "full")
+    }
+    assert heads["quick"] == ["VGG-16", "ResNet-18", "DenseNet-121"]
+    assert heads["full"] == [*heads["quick"][:2], "ResNet-50", "DenseNet-121", "Wide ResNet-34-10"]
+    networks = {each.cell.architecture for each in list_wanted(name, load_scale("quick"), "cifar10")}
+    assert networks == {"vgg16", "resnet18", "densenet121"}
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_full_scale_keeps_every_row(name: str) -> None:
+    if isinstance(paper := load(name), Table):
+        for dataset, rows in paper.rows.items():
+            assert [row for row, _ in kept_rows(paper, load_scale("full"), dataset)] == list(rows)
+
+
+def test_a_scale_knows_its_name() -> None:
+    assert [load_scale(name).name for name in SCALES] == list(SCALES)
 
 
 def test_what_is_no_scale_is_refused() -> None:

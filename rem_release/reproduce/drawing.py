@@ -1,11 +1,12 @@
 """The paper's figures with our measurements, as SVG and PNG on white.
 
 Colours are those of Okabe & Ito 2008 (Color universal design) that show on white, which the colour-blind tell apart;
-each line has a marker or a dash of its own besides. The same values give the same bytes.
+each line has a marker of its own besides. The same values give the same bytes.
 """
 
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +24,20 @@ from rem_release.audit.curves import Curve
 from rem_release.audit.report.plotting import DPI, PAPER, plain, plain_style, set_colours
 from rem_release.data.images.png_writing import encode_png
 from rem_release.release.figures import amplify_noise
-from rem_release.reproduce.results import RadiusLine
+from rem_release.reproduce.results import VALUES, RadiusLine, list_values
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = "osD^vPX*<>"
-_DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
+_DASHES = ("-", (0, (4, 2)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
 _LONGEST = 60
 """letters of a name"""
+_WIDTH = 7.5
+"""inches, at least, of what has a legend"""
+_MOST_COLUMNS = 3
+"""of a legend"""
+_LETTERS = 12
+"""of a title that fit an inch, with room to spare"""
 _MARKED = 6
-_VALUES = {"loss": "training loss", "train_accuracy": "train accuracy, %", "test_accuracy": "test accuracy, %"}
 Value = Literal["loss", "train_accuracy", "test_accuracy"]
 
 
@@ -48,7 +54,7 @@ class Drawing:
         write_atomically(folder / f"{name}.png", self.png)
 
 
-def draw_lines(title: str, lines: Sequence[RadiusLine]) -> Drawing:
+def plot_lines(title: str, lines: Sequence[RadiusLine]) -> Figure:
     """Test accuracy over radius: ours solid, with the spread over seeds, beside the paper's dashed and thin.
 
     Args:
@@ -59,7 +65,7 @@ def draw_lines(title: str, lines: Sequence[RadiusLine]) -> Drawing:
         ValueError: the values of a line are not of one length.
     """
     with plain_style():
-        figure = Figure(figsize=(7.5, 4.6), dpi=DPI, layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 4.6), dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
         handles = []
         for number, line in enumerate(lines):
@@ -84,11 +90,11 @@ def _plot_line(axes: Axes, line: RadiusLine, color: str, marker: str) -> None:
     )
     axes.plot(levels, means, color=color, marker=marker, linewidth=2, markersize=6, clip_on=False)
     for level, (*_, ours) in zip(levels, places, strict=True):
-        if ours is not None and ours.spread is not None:
-            axes.errorbar(level, ours.mean, ours.spread, color=color, capsize=3)
+        if ours is not None and ours.std is not None:
+            axes.errorbar(level, ours.mean, ours.std, color=color, capsize=3)
 
 
-def draw_curves(title: str, curves: Mapping[str, Curve], values: Sequence[Value]) -> Drawing:
+def plot_curves(title: str, curves: Mapping[str, Curve], values: Sequence[Value]) -> Figure:
     """What was seen while victims trained, over the steps: one panel for each of `values`, one line for each curve.
 
     A value that is not finite leaves a gap.
@@ -99,35 +105,48 @@ def draw_curves(title: str, curves: Mapping[str, Curve], values: Sequence[Value]
         values: at least one.
     """
     with plain_style():
-        figure = Figure(figsize=(4.5 * len(values), 4.2), dpi=DPI, layout="constrained")
-        looks = {name: _look(number) for number, name in enumerate(curves)}
+        figure = Figure(figsize=(max(_WIDTH, 4.5 * len(values)), 4.6), dpi=DPI, layout="constrained")
+        looks = choose_looks(list(curves))
         for number, value in enumerate(values, 1):
             axes = figure.add_subplot(1, len(values), number)
             for name, curve in curves.items():
-                seen = np.asarray(getattr(curve, value), float) * (1 if value == "loss" else 100)
+                seen = np.asarray(list_values(curve)[value], float)
                 shown = np.where(np.isfinite(seen), seen, np.nan)
                 every = max(1, len(curve.steps) // _MARKED)
                 axes.plot(curve.steps, shown, markevery=every, clip_on=False, **looks[name])
             axes.set_xlabel("training steps")
-            axes.set_ylabel(_VALUES[value])
+            axes.set_ylabel(VALUES[value])
             axes.set_xlim(left=0)
             axes.set_ylim(0, None if value == "loss" else 100)
         handles = [Line2D([], [], label=plain(name, _LONGEST), **look) for name, look in looks.items()]
         return _finish(figure, title, handles)
 
 
-def _look(number: int) -> dict[str, Any]:
-    """Colour, marker and dash of a line."""
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "marker": _MARKERS[number % len(_MARKERS)],
-        "linestyle": _DASHES[number % len(_DASHES)],
-        "linewidth": 1.6,
-        "markersize": 4.5,
-    }
+def choose_looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour, marker and dash of each line; up to 28 lines, no two share both colour and dash.
+
+    Where names are a method and what it met, "EM, 4/255", the method has a colour, and what it met a dash.
+
+    Args:
+        names: different ones, in the order of the legend.
+    """
+    parts = [name.partition(", ")[::2] for name in names]
+    methods, met = (list(dict.fromkeys(each)) for each in (zip(*parts, strict=True) if parts else ((), ())))
+    by_part = 1 < len(met) <= len(_DASHES) and len(methods) <= len(COLOURS)
+    looks = {}
+    for number, (name, (method, other)) in enumerate(zip(names, parts, strict=True)):
+        colour, dash = (methods.index(method), met.index(other)) if by_part else (number, number)
+        looks[name] = {
+            "color": COLOURS[colour % len(COLOURS)],
+            "marker": _MARKERS[number % len(_MARKERS)],
+            "linestyle": _DASHES[dash % len(_DASHES)],
+            "linewidth": 1.6,
+            "markersize": 4.5,
+        }
+    return looks
 
 
-def draw_pictures(title: str, clean: np.ndarray, arms: Mapping[str, np.ndarray]) -> Drawing:
+def plot_pictures(title: str, clean: np.ndarray, arms: Mapping[str, np.ndarray]) -> Figure:
     """Images with the noise of each arm: a row an image; the clean one, then noise and image with it for each arm.
 
     Noise is shown as the product of itself and the whole range over the largest of its arm, around mid grey.
@@ -147,7 +166,7 @@ def draw_pictures(title: str, clean: np.ndarray, arms: Mapping[str, np.ndarray])
     for name, protected in arms.items():
         noise = protected.astype(np.int16) - clean
         levels = max(1, int(np.abs(noise).max()))
-        shown = plain(name, 24)
+        shown = "\n".join(plain(part, _LONGEST) for part in name.split(", "))
         columns += [(f"{shown}\nnoise × {127.5 / levels:.0f}", amplify_noise(noise, levels)), (shown, protected)]
     with plain_style():
         size = (1.15 * len(columns), 1.2 * len(clean) + 0.8)
@@ -162,22 +181,45 @@ def draw_pictures(title: str, clean: np.ndarray, arms: Mapping[str, np.ndarray])
         return _finish(figure, title, [])
 
 
-def _finish(figure: Figure, title: str, handles: Sequence[Line2D]) -> Drawing:
-    """Add title and legend, and write both forms."""
+def _finish(figure: Figure, title: str, handles: Sequence[Line2D]) -> Figure:
+    """Add title and legend."""
     for axes in figure.axes:
         if axes.axison:
             set_colours(axes, PAPER)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    words = figure.suptitle(" ".join(title.split()), fontsize=11, wrap=True, color=PAPER.text)
+    lines = textwrap.fill(title, int(_LETTERS * figure.get_figwidth()))
+    words = figure.suptitle(lines, fontsize=10, color=PAPER.text)
     words.set_parse_math(False)
     if handles:
-        legend = figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9.5)
+        _add_legend(figure, handles)
+    return figure
+
+
+def _add_legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """Below the axes, with as many columns as there is room for."""
+    for columns in range(_MOST_COLUMNS, 0, -1):
+        legend = figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            fontsize=9.5,
+            handlelength=3.5,
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)
             text.set_color(PAPER.text)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    png = encode_png(np.asarray(canvas.buffer_rgba())[..., :3])
-    stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
+
+
+def render(figure: Figure) -> Drawing:
+    """Write both forms of a figure of this module."""
+    with plain_style():
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        png = encode_png(np.asarray(canvas.buffer_rgba())[..., :3])
+        stream = io.BytesIO()
+        figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return Drawing(svg=stream.getvalue(), png=png)

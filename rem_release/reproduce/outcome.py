@@ -1,27 +1,25 @@
-"""What came out, brought to the page: tables as Markdown, CSV and JSON, figures as SVG and PNG."""
+"""What came out, brought to the page: tables as Markdown, CSV and JSON, figures as SVG and PNG too."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rem_release.atomic_files import write_atomically
 from rem_release.audit.inputs.target import Target, open_target
 from rem_release.audit.ledger import VictimRecord
 from rem_release.plain_text import show
-from rem_release.radius import format_radius
-from rem_release.release.canonical import canonical_bytes
 from rem_release.reproduce.arms import ArmRun
-from rem_release.reproduce.drawing import draw_curves, draw_lines, draw_pictures
-from rem_release.reproduce.paper import Arm, Cell, Column, Dataset, Figure, Row, Table, load
-from rem_release.reproduce.rendering import Shown, write_table, write_times
-from rem_release.reproduce.results import Measured, RadiusLine, join_lines
+from rem_release.reproduce.drawing import plot_curves, plot_lines, plot_pictures, render
+from rem_release.reproduce.page import Page, warn_of_fit
+from rem_release.reproduce.paper import Arm, Cell, Column, Dataset, Figure, Table, load
+from rem_release.reproduce.rendering import Shown, write_curves, write_pictures, write_table, write_times
+from rem_release.reproduce.results import Measured, join_lines, list_lines
 from rem_release.reproduce.scale import Scale
-from rem_release.reproduce.wanted import kept_rows
+from rem_release.reproduce.wanted import kept_rows, trained_cells
 
 _PICTURES = 5
 """of as many classes"""
@@ -45,8 +43,35 @@ class Outcome:
     def opening(self) -> list[str]:
         """What a reader must know first."""
         lost = sum(not record.finite for records in self.records.values() for record in records)
-        told = [f"{lost} victims ended with a loss of NaN or infinity; their cells are left out."] if lost else []
-        return [self.scale.words, f"Images: {show(self.images)}.", *told]
+        what = "curves end early" if self.paper.kind == "curves" else "cells are left out"
+        told = [f"{lost} victims ended with a loss of NaN or infinity; their {what}."] if lost else []
+        return [self.scale.words, f"Images: {show(self.images)}.", *self._left_out(), *told]
+
+    def _left_out(self) -> list[str]:
+        """The rows that the scale does not keep."""
+        if self.paper.kind in ("curves", "pictures"):
+            return []
+        table = self.paper if isinstance(self.paper, Table) else _source(self.paper)
+        kept = {trained_cells(table, row, self.scale): row for row, _ in kept_rows(table, self.scale, self.dataset)}
+        left = []
+        for row in table.rows[self.dataset]:
+            same = kept.get(trained_cells(table, row, self.scale))
+            if same is None:
+                left.append(", ".join(row.heads))
+            elif same != row:
+                left.append(f"{', '.join(row.heads)} (here its victims are those of {', '.join(same.heads)})")
+        return [f"Rows left out at this scale: {'; '.join(left)}."] if left else []
+
+    def page(self) -> Page:
+        """What all that is written of it has in common."""
+        return Page(
+            name=self.name,
+            paper=self.paper,
+            scale=self.scale,
+            dataset=self.dataset,
+            images=show(self.images),
+            opening=self.opening,
+        )
 
     def measured(self) -> dict[Cell, Measured]:
         """In percent, of the cells whose victims all ended well."""
@@ -67,23 +92,20 @@ def write_outcome(outcome: Outcome, folder: Path) -> tuple[list[str], dict[str, 
         The lines for a terminal, and the document for `--json`.
     """
     folder.mkdir(exist_ok=True)
-    paper = outcome.paper
-    if isinstance(paper, Table):
-        shown = _show(outcome, paper)
-        text = (
-            write_times(folder, shown, _list_times(outcome))
-            if paper.kind == "times"
-            else write_table(folder, shown, outcome.measured())
-        )
-        document = json.loads((folder / f"{outcome.name}.json").read_bytes())
-        return [*text.splitlines(), "", f"Written: {folder / outcome.name}.md, .csv and .json"], document
-    numbers = _draw(outcome, paper, folder)
-    document = {"name": outcome.name, "title": paper.title, "opening": outcome.opening, "says": list(paper.says)}
-    document["lines"] = numbers
-    write_atomically(folder / f"{outcome.name}.json", canonical_bytes(document))
-    says = [f"Note: {line}" for line in paper.says]
-    written = f"Written: {folder / outcome.name}.svg, .png and .json"
-    return [outcome.scale.words, paper.title, *outcome.opening[1:], *says, written], document
+    paper, name = outcome.paper, outcome.name
+    text = _write_table(outcome, paper, folder) if isinstance(paper, Table) else _write_figure(outcome, paper, folder)
+    document = json.loads((folder / f"{name}.json").read_bytes())
+    endings = sorted(path.suffix for path in folder.glob(f"{name}.*"))
+    return [*text.splitlines(), "", f"Written: {folder / name} with {', '.join(endings)}"], document
+
+
+def _write_table(outcome: Outcome, table: Table, folder: Path) -> str:
+    kept = kept_rows(table, outcome.scale, outcome.dataset)
+    columns = _kept_columns(table, [cells for _, cells in kept])
+    shown = Shown(page=outcome.page(), table=table, rows=[row for row, _ in kept], columns=columns)
+    if table.kind == "times":
+        return write_times(folder, shown, _list_times(outcome))
+    return write_table(folder, shown, outcome.measured())
 
 
 def _list_times(outcome: Outcome) -> dict[Arm, float]:
@@ -91,52 +113,44 @@ def _list_times(outcome: Outcome) -> dict[Arm, float]:
     return {arm: seconds for arm, seconds in times.items() if seconds is not None}
 
 
-def _show(outcome: Outcome, table: Table) -> Shown:
-    kept = kept_rows(table, outcome.scale, outcome.dataset)
-    return Shown(
-        name=outcome.name,
-        table=table,
-        dataset=outcome.dataset,
-        rows=[row for row, _ in kept],
-        columns=_kept_columns(table, [cells for _, cells in kept]),
-        opening=outcome.opening,
-        networks=outcome.scale.networks,
-    )
-
-
 def _kept_columns(table: Table, rows: Sequence[Sequence[Cell | None]]) -> list[Column]:
     """Those of which a scale keeps a cell."""
     return [column for number, column in enumerate(table.columns) if any(cells[number] for cells in rows)]
 
 
-def _draw(outcome: Outcome, figure: Figure, folder: Path) -> list[dict[str, Any]]:
-    """Draw it, and give the numbers that were drawn, a line each; none of pictures."""
-    title = "\n".join([figure.title, *outcome.opening])
+def _write_figure(outcome: Outcome, figure: Figure, folder: Path) -> str:
+    """Draw it, and write the numbers that were drawn; what must be known first is the title, too."""
+    page, found = outcome.page(), outcome.measured()
+    if figure.kind == "pictures":
+        render(plot_pictures(_title(page), *_pictures(outcome, figure))).write(folder, page.name)
+        return write_pictures(folder, page)
     if figure.kind == "lines":
-        assert figure.table is not None
-        table = load(figure.table)
-        assert isinstance(table, Table)
-        rows: list[Row] = [row for row, _ in kept_rows(table, outcome.scale, outcome.dataset)]
-        lines = join_lines(figure, table, rows, outcome.measured())
-        draw_lines(title, lines).write(folder, outcome.name)
-        return [_describe_line(line) for line in lines]
-    if figure.kind == "curves":
-        cells = figure.cells()
-        curves = {
-            line.name: outcome.records[cell][0].curve()
-            for line, cell in zip(figure.lines, cells, strict=True)
-            if cell in outcome.records
-        }
-        draw_curves(title, curves, figure.values).write(folder, outcome.name)
-        return [{"name": name, **asdict(curve)} for name, curve in curves.items()]
-    draw_pictures(title, *_pictures(outcome, figure)).write(folder, outcome.name)
-    return []
+        table = _source(figure)
+        joined = join_lines(figure, table, [row for row, _ in kept_rows(table, outcome.scale, outcome.dataset)])
+        shown = Shown(page=page, table=joined, rows=joined.rows[outcome.dataset], columns=joined.columns)
+        seen = {cell: found[cell] for *_, cell in shown.stated() if cell in found}
+        render(plot_lines(_title(page, seen), list_lines(joined, found))).write(folder, page.name)
+        return write_table(folder, shown, found)
+    of_lines = zip(figure.lines, figure.cells(), strict=True)
+    cells = {line.name: cell for line, cell in of_lines if cell in outcome.records}
+    curves = {name: outcome.records[cell][0].curve() for name, cell in cells.items()}
+    seen = {cell: found[cell] for cell in cells.values() if cell in found}
+    render(plot_curves(_title(page, seen), curves, figure.values)).write(folder, page.name)
+    return write_curves(folder, page, cells, curves, found)
 
 
-def _describe_line(line: RadiusLine) -> dict[str, Any]:
-    ours = [measured and {"accuracies": list(measured.accuracies), "mean": measured.mean} for measured in line.ours]
-    radii = [format_radius(radius) for radius in line.radii]
-    return {"name": line.name, "radii": radii, "paper": list(line.paper), "ours": ours}
+def _source(figure: Figure) -> Table:
+    """Whose figures the lines are."""
+    assert figure.table is not None
+    table = load(figure.table)
+    assert isinstance(table, Table)
+    return table
+
+
+def _title(page: Page, seen: Mapping[Cell, Measured] | None = None) -> str:
+    """Of a drawing, which goes about without its page."""
+    warning = warn_of_fit(seen or {})
+    return " ".join([f"{page.paper.title}.", *page.opening, *([warning] if warning else [])])
 
 
 def _pictures(outcome: Outcome, figure: Figure) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -1,5 +1,6 @@
 """How much of the paper's work is done: `recipes/paper/scale-NAME.yaml`."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Annotated, Literal
 
@@ -21,6 +22,7 @@ Settings = dict[str, str | int | float]
 class Scale:
     """What is taken in place of the paper's sizes."""
 
+    name: str = ""
     words: str
     """what a reader of the figures must know first"""
     train_images: Count | None = None
@@ -62,7 +64,7 @@ def parse_scale(document: object, name: str) -> Scale:
         InputError: they are not one.
     """
     try:
-        return TypeAdapter(Scale).validate_python(document)
+        return replace(TypeAdapter(Scale).validate_python(document), name=name)
     except ValidationError as error:
         raise InputError(f"scale {name} is not valid: {error}") from None
 

@@ -1,7 +1,7 @@
 """Which cells of a table or figure a scale has room for, and with how many seeds."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rem_release.reproduce.paper import Arm, Cell, Dataset, Figure, Row, Table, load
 from rem_release.reproduce.scale import Scale
@@ -33,15 +33,30 @@ def list_wanted(name: str, scale: Scale, dataset: Dataset) -> list[Wanted]:
 
 
 def kept_rows(table: Table, scale: Scale, dataset: Dataset) -> list[tuple[Row, list[Cell | None]]]:
-    """The rows of a data set that a scale has room for, with the cells that are left of them."""
+    """The rows of a data set that a scale has room for, with the cells that are left of them.
+
+    Of rows whose victims are the very same, for the scale trains one network in place of several, the first is kept.
+    """
     rows = table.rows[dataset]
     if scale.rows == "claim" and any(row.claim for row in rows):
         rows = tuple(row for row in rows if row.claim)
-    kept = []
+    first: dict[tuple[Cell | None, ...], Row] = {}
     for row in rows:
+        first.setdefault(trained_cells(table, row, scale), row)
+    kept = []
+    for row in first.values():
         cells = table.cells(row)
         kept.append((row, [cell if cell and _is_kept(cell.arm, scale) else None for cell in cells]))
     return kept
+
+
+def trained_cells(table: Table, row: Row, scale: Scale) -> tuple[Cell | None, ...]:
+    """The cells of a row with the networks that are trained."""
+    networks = scale.networks
+    return tuple(
+        cell and replace(cell, architecture=networks.get(cell.architecture, cell.architecture))
+        for cell in table.cells(row)
+    )
 
 
 def _is_kept(arm: Arm, scale: Scale) -> bool:
