@@ -161,6 +161,13 @@ def test_a_copy_of_cifar10_as_the_hub_has_it_is_read(tmp_path: Path) -> None:
     assert draw_images(locate("cifar100", str(source)), "cifar100", 4, 2).classes == ["label0", "label1"]
 
 
+def test_a_refusal_names_the_columns_that_there_are(tmp_path: Path) -> None:
+    rows = [{"shape": number % 2, "colour": number % 2} for number in range(6)]
+    source = save(tmp_path / "source", {"train": rows, "test": rows}, "saved", shape=2, colour=2)
+    with pytest.raises(InputError, match="no column 'label'; its columns are img, shape, colour"):
+        draw_images(locate("cifar100", str(source)), "cifar100", 4, 2)
+
+
 @pytest.mark.parametrize("name", ["val", "validation"])
 def test_val_is_tested_on_where_there_is_no_test(tmp_path: Path, name: str) -> None:
     source = fill(tmp_path / "source")
@@ -194,6 +201,12 @@ def test_a_source_without_anything_to_test_on_is_refused(tmp_path: Path) -> None
             InputError, match=r"none of the splits test, val, validation can be tested on: .* has no split"
         ):
             draw_images(SourceOptions(source=str(folder)), "cifar10", 6, 3)
+
+
+def test_one_file_is_not_both_trained_and_tested_on(tmp_path: Path) -> None:
+    source = save(tmp_path / "source", {"train": [{"label": number % 2} for number in range(6)]}, "Parquet", label=2)
+    with pytest.raises(InputError, match="is one split; give a folder"):
+        draw_images(SourceOptions(source=str(next(source.iterdir()))), "cifar10", 4, 2)
 
 
 @pytest.mark.parametrize("dataset", ["imagenet100", "cifar100"])

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rem_release.data.sources.saved import is_one_split
 from rem_release.data.sources.source import Source, SourceOptions
 from rem_release.data.sources.walking import enumerate_names
 from rem_release.errors import InputError
+from rem_release.paths import check_path
 from rem_release.release.canonical import canonical_bytes
 from rem_release.reproduce.paper import Dataset
 from rem_release.reproduce.torchvision_copies import KINDS, TorchvisionImages, find_copy, read_copy
@@ -137,7 +139,7 @@ def draw_images(
     """
     splits: dict[str, Any]
     own_first = [torchvision_kinds[name] for name in sorted(torchvision_kinds, key=lambda name: name != dataset)]
-    if found := find_copy(Path(options.source).resolve(), own_first):
+    if found := find_copy(check_path(options.source, "the source").resolve(), own_first):
         root, kind = found
         source, tested, splits = str(root / kind.base_folder), "test", read_copy(root, kind)
     else:
@@ -155,7 +157,7 @@ def draw_images(
 
 
 def _open_splits(options: SourceOptions) -> dict[str, Source]:
-    if is_one_split(Path(options.source)):
+    if is_one_split(Path(options.source).expanduser()):
         raise InputError(f"{options.source} is one split; give a folder that holds one to train and one to test on")
     train, faults = _open(options, "train"), []
     for split in _TESTED:
@@ -170,19 +172,18 @@ def _open_splits(options: SourceOptions) -> dict[str, Source]:
 
 def _open(options: SourceOptions, split: str) -> Source:
     """One split, with the data set's own column of labels where it has that; other columns are not needed."""
-    options = replace(options, split=split, keep_columns=())
+    options = replace(options, split=split)
+    plain = replace(options, label_column=SourceOptions.label_column)
+    for each in dict.fromkeys((options, plain)):
+        with suppress(InputError):
+            source = open_source(replace(each, keep_columns=()))
+            return replace(source, options=replace(source.options, keep_columns=None))  # as earlier draws are stamped
     try:
-        try:
-            source = open_source(options)
-        except InputError:
-            if options.label_column == SourceOptions.label_column:
-                raise
-            source = open_source(replace(options, label_column=SourceOptions.label_column))
+        return open_source(plain)  # its refusal names all columns
     except InputError as error:
         if " --" not in str(error):
             raise
         raise InputError.again(f"{error} (those are options of protect; for reproduce, change the folder)") from None
-    return replace(source, options=replace(source.options, keep_columns=None))  # as records of earlier draws stamp it
 
 
 def _choose_classes(
