@@ -14,6 +14,8 @@ from tests.audits import read_victims, write_audit_recipe
 from tests.command_line import run, snapshot, succeed, write_recipe
 from tests.convolutions import convolutions_seen, expect
 from tests.gpu import on_gpu
+from tests.gratings import draw_gratings, write_classes
+from tests.test_push_each_method import MADE
 
 pytestmark = on_gpu
 
@@ -67,6 +69,14 @@ def test_plans_state_the_memory_of_the_gpu(inputs: Path, tmp_path: Path) -> None
     assert plan["device"].startswith("cuda")
     assert 16 * 3 * 16 * 16 * 4 < plan["device_memory_bytes"] < card
     assert "Device:  about " in succeed(*options).out
+
+
+@pytest.mark.parametrize("method", MADE)
+def test_a_release_of_every_method_verifies(method: str, tmp_path: Path) -> None:
+    clean = write_classes(tmp_path / "clean", draw_gratings(30, seed=0))
+    settings = ("--set", "data.resolution=16", "--rho-u", "16/255", *MADE[method])
+    succeed("protect", clean, "--out", tmp_path / "run", *settings)
+    succeed("verify", tmp_path / "run", "--clean", clean)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
