@@ -53,9 +53,9 @@ class GeneratorSettings:
     """M, training steps."""
     batch_size: Annotated[int, Field(ge=2)]
     """Images a step, over all processes; BatchNorm needs two."""
-    learning_rate: Annotated[float, Field(gt=0, le=1e6)]
+    learning_rate: Annotated[float, Field(gt=0, le=3e38)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0, le=1e6)]
+    weight_decay: Annotated[float, Field(ge=0, le=3e38)]
     decay_every: Annotated[int, Field(ge=1)]
     """Steps after which the learning rate is multiplied by `decay`."""
     decay: Annotated[float, Field(gt=0, le=1)]

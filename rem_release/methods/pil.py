@@ -68,7 +68,7 @@ class Pil(Stepped):
     it as it was drawn, and on few images many overfit it; then the noise is weak."""
     batch_size: Annotated[int, Field(ge=1)] = 512
     """Images a step of the classifier, and images that noise is made for at once."""
-    learning_rate: Annotated[float, Field(gt=0, le=1e6)] = 0.003
+    learning_rate: Annotated[float, Field(gt=0, le=3e38)] = 0.003
     """Of the classifier on 32 × 32 pixels, with momentum 0.9; on R × R it is (32/R)² of it, which learns as fast."""
 
     words: ClassVar[Words] = Words(

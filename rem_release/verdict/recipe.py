@@ -61,7 +61,7 @@ class Network:
     """safetensors or torchvision state dict of a pretrained backbone, which is fine-tuned"""
     resize: Annotated[int, Field(ge=8, le=1024)] = 224
     """side to which images are enlarged for a pretrained backbone"""
-    learning_rate: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    learning_rate: Annotated[float, Field(gt=0, le=3e38)] | None = None
     """instead of the recipe's"""
 
 
@@ -136,9 +136,9 @@ class Victim:
     least_steps: Annotated[int, Field(ge=1, le=10**9)] = 1
     """Steps that it trains for at least, however few images there are."""
     batch_size: Annotated[int, Field(ge=2)]
-    learning_rate: Annotated[float, Field(gt=0, le=1e6)]
+    learning_rate: Annotated[float, Field(gt=0, le=3e38)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0, le=1e6)]
+    weight_decay: Annotated[float, Field(ge=0, le=3e38)]
     decay_every: Annotated[float, Field(gt=0, le=1)]
     """Part of the training after which the learning rate is multiplied by `decay`, again and again."""
     decay: Annotated[float, Field(gt=0, le=1)]
