@@ -288,7 +288,10 @@ RECIPES: dict[str, tuple[list[str], list[str]]] = {
         ["--recipe", "lsp-cifar10", "--set", "generator.steps=3"],
         ["--set generator.steps: the recipe has no generator"],
     ),
-    "set a rate of no use": (["--set", "generator.learning_rate=1e300"], ["generator.learning_rate", "less than or equal to"]),
+    "set a rate of no use": (
+        ["--set", "generator.learning_rate=1e300"],
+        ["generator.learning_rate", "less than or equal to"],
+    ),
     "set a spread of no use": (["--recipe", "lsp-cifar10", "--set", "noise.spread=1e30"], ["noise.spread", "1000"]),
     "set an endless time": (["--recipe", "ntga-cifar10", "--set", "noise.time=1e300"], ["noise.time"]),
     "set nothing to learn": (["--set", "noise.steps=0"], ["noise.steps", "above 0"]),
