@@ -1,5 +1,6 @@
 """The images of a reproduction: a balanced draw that is the same every time."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import Literal
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from rem_release.data.sources.opening import open_source
 from rem_release.data.sources.source import SourceOptions
 from rem_release.errors import InputError
 from rem_release.reproduce.images import draw_images, locate
@@ -228,10 +232,50 @@ def test_of_imagenet_the_first_hundred_classes_are_taken(
     assert ("the first of its 103 classes" in words) == (dataset == "imagenet100")
 
 
-def test_an_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [b"no image", b"\xff\xd8\xff\xe0\x00\x10JFIF"])
+def test_a_file_that_is_no_whole_image_is_named(data: bytes, tmp_path: Path) -> None:
     source = fill(tmp_path / "source")
-    (source / "train" / "cat" / "3.png").write_bytes(b"no image")
-    with pytest.raises(
-        InputError, match=r"cat/3\.png of the split train: no image that can be read; mend or remove it"
-    ):
+    (source / "train" / "cat" / "3.png").write_bytes(data)
+    with pytest.raises(InputError, match=r"cat/3\.png of the split train: no image that can be read"):
         draw_images(SourceOptions(source=str(source)), "cifar10", None, None).copy(tmp_path / "out" / "data")
+
+
+def test_images_of_every_format_are_read_again_from_the_copy(tmp_path: Path) -> None:
+    source = fill(tmp_path / "source", each=7)
+    for index, kind in enumerate(("jp2", "webp", "tiff", "bmp", "gif", "jpg", "ppm")):
+        path = source / "train" / "cat" / f"{index}.png"
+        Image.open(path).convert("RGB").save(path.with_name(f"x{index}.{kind}"))
+        path.unlink()
+    draw = draw_images(SourceOptions(source=str(source)), "cifar10", None, None)
+    draw.copy(tmp_path / "out" / "data")
+    copied = open_source(SourceOptions(source=str(tmp_path / "out" / "data"), split="train"))
+    assert len(copied) == len(draw.rows["train"])
+
+
+def test_a_class_that_folders_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """As a table may name it."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for split in ("train", "test"):
+        picture = io.BytesIO()
+        Image.new("RGB", (8, 8), "red").save(picture, "png")
+        labels = ["cat", "dog", "Thumbs.db"] * 2
+        rows = {"image": [{"bytes": picture.getvalue(), "path": None}] * len(labels), "label": labels}
+        pq.write_table(pa.table(rows), source / f"{split}.parquet")
+    draw = draw_images(SourceOptions(source=str(source)), "cifar10", None, None)
+    with pytest.raises(InputError, match=r"images of class 'Thumbs\.db' cannot be read again from class folders"):
+        draw.copy(tmp_path / "out" / "data")
+
+
+def test_a_copy_that_was_changed_is_mended_or_refused(tmp_path: Path) -> None:
+    draw = draw_images(SourceOptions(source=str(fill(tmp_path / "source"))), "cifar10", None, None)
+    folder = tmp_path / "out" / "data"
+    draw.copy(folder)
+    first, other = sorted((folder / "test" / "cat").iterdir())[:2]
+    whole = first.read_bytes()
+    first.write_bytes(other.read_bytes())
+    draw.copy(folder)
+    assert first.read_bytes() == whole
+    first.with_name("more.png").write_bytes(whole)
+    with pytest.raises(InputError, match="test/cat has images that were not drawn; remove them"):
+        draw.copy(folder)

@@ -117,16 +117,16 @@ def _price_noise(
     arms: Sequence[tuple[Arm, int]], draw: Draw, scale: Scale, dataset: Dataset, accelerator: Accelerator
 ) -> tuple[int, float]:
     """Sample gradient evaluations of arms, and seconds; every method is probed once."""
-    images, classes = len(draw.rows["train"]), len(draw.splits["train"].classes)
+    images, classes = len(draw.rows["train"]), len(draw.classes)
     each: dict[tuple[str, bool], float] = {}
     gradients, seconds = 0, 0.0
     for arm, _ in arms:
         recipe = arm_recipe(arm, scale, dataset)
         recipe = replace(recipe, precision=resolve(recipe.precision, accelerator.device), execution="folded")
-        maker = recipe.noise.build(recipe.set_for(classes, 0), accelerator)
+        setting = recipe.set_for(classes, 0)
+        maker = recipe.noise.build(setting, accelerator)
         padded = padded_count(images, maker.batch_size, accelerator.num_processes)
         shown = min(classes, MAX_SHOWN) if recipe.noise.refuses_unseen is None else 0
-        setting = recipe.set_for(classes, 0)
         count = sum(phase.gradients for phase in recipe.noise.list_phases(setting, images, padded + shown))
         kind = (arm.method, arm.eot)
         if kind not in each:
